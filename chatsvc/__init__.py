@@ -1,0 +1,1 @@
+"""chatsvc streams the replies of an AI, character by character, and never loses one."""
