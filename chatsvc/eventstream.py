@@ -1,0 +1,175 @@
+"""An incremental parser of event streams (`text/event-stream`), as WHATWG HTML 9.2 defines them.
+
+It takes bytes as they come off a connection and gives events. It never awaits and knows no
+connection; `chatsvc ask`, the `openai` backend and the tests feed it.
+
+What always holds:
+
+- The cuts between chunks change nothing: not in a code point, not between CR and LF, not
+  in the byte order mark, and not for a stream that breaks the limit.
+- An event is given as soon as its blank line's first byte is there. A CR ends a line at
+  once; if the LF that belongs to it comes later, it is dropped then.
+- Memory is bounded by the limit and by the chunk being fed.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+DEFAULT_LIMIT = 1 << 20
+"""Bytes that one line, or the data of one event, may have."""
+
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_RETRY_DIGITS = 18
+
+
+class Event(NamedTuple):
+    """One dispatched event."""
+
+    data: str
+    event: str = "message"
+    """Its type."""
+    id: str = ""
+    """The stream's last event id when it was dispatched, its own or an earlier one's."""
+
+
+class Comment(NamedTuple):
+    """A line that starts with a colon: to the standard nothing, to chatsvc a heartbeat."""
+
+    text: str
+    """All that stands after the colon."""
+
+
+class EventStreamError(ValueError):
+    """The stream breaks the limit; what came before it has been given."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"{what} of the event stream is longer than {limit} bytes")
+        self.what = what
+        self.limit = limit
+
+
+class EventStreamParser:
+    """Reads one event stream from its first byte.
+
+    `limit` bounds a line and an event's data, each in bytes.
+    """
+
+    def __init__(self, *, limit: int = DEFAULT_LIMIT) -> None:
+        self.retry: int | None = None
+        """The reconnection time that the stream last asked for, in milliseconds."""
+        self.last_event_id = ""
+        """The last event id, which events without data set as well."""
+        self._limit = limit
+        self._partial = bytearray()  # a line whose end has not come yet
+        self._after_cr = False
+        self._at_start = True
+        self._data: list[bytes] = []
+        self._data_size = 0
+        self._event = ""
+        self._id = ""
+
+    def feed(self, chunk: bytes) -> Iterator[Event | Comment]:
+        """Give, in order, what `chunk` completes.
+
+        Iterate to the end before feeding again. What is incomplete when the stream
+        ends is never given. [spec] "Once the end of the file is reached, any pending
+        data must be discarded."
+
+        Raises EventStreamError, from the iteration, when the limit is broken; the
+        parser is of no use after that.
+        """
+        if chunk and self._after_cr:
+            self._after_cr = False
+            if chunk[0] == 0x0A:
+                chunk = chunk[1:]
+        # [spec] "a [CRLF] character pair, a single [LF] character not preceded by a [CR]
+        # character, and a single [CR] character not followed by a [LF] character being
+        # the ways in which a line can end". Both are ASCII, so they stand in no other
+        # code point and lines can be cut before they are decoded; and bytes, unlike
+        # str, split at nothing else.
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if not end:
+            self._partial += chunk
+            return self._interpret([])
+        self._after_cr = end == len(chunk) and chunk[-1] == 0x0D
+        whole = chunk if end == len(chunk) else chunk[:end]
+        if self._partial:
+            whole = bytes(self._partial) + whole
+        self._partial = bytearray(chunk[end:])
+        return self._interpret(whole.splitlines())
+
+    def _interpret(self, lines: list[bytes]) -> Iterator[Event | Comment]:
+        if lines and self._at_start:
+            # [spec] "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order
+            # Mark (BOM), if any."
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        limit = self._limit
+        for line in lines:
+            if not line:
+                # [spec] "If the line is empty (a blank line): Dispatch the event"
+                if (event := self._dispatch()) is not None:
+                    yield event
+                continue
+            if len(line) > limit:
+                raise EventStreamError("a line", limit)
+            # [spec] "If the line contains a U+003A COLON character (:): Collect the
+            # characters on the line before the first [one], and let field be that
+            # string." Without one: "using the whole line as the field name, and the
+            # empty string as the field value".
+            field, _, value = line.partition(b":")
+            if not field:
+                yield Comment(_decode(value))
+                continue
+            # [spec] "If value starts with a U+0020 SPACE character, remove it"
+            if value[:1] == b" ":
+                value = value[1:]
+            if field == b"data":
+                # [spec] "Append the field value to the data buffer, then append a
+                # single U+000A LINE FEED (LF) character to the data buffer."
+                self._data.append(value)
+                self._data_size += len(value) + 1
+                if self._data_size > limit + 1:  # the last LF is taken off again
+                    raise EventStreamError("an event", limit)
+            elif field == b"id":
+                # [spec] "If the field value does not contain U+0000 NULL, then set the
+                # last event ID buffer to the field value. Otherwise, ignore the field."
+                if b"\0" not in value:
+                    self._id = _decode(value)
+            elif field == b"event":
+                self._event = _decode(value)
+            elif field == b"retry" and value.isdigit():
+                # [spec] "If the field value consists of only ASCII digits, then
+                # interpret the field value as an integer in base ten". int() takes no
+                # more than 4,300 of them; a longer wait than this is for ever anyhow.
+                digits = value.lstrip(b"0")[:_LONGEST_RETRY_DIGITS]
+                self.retry = int(digits or b"0")
+        if len(self._partial) > limit:
+            # The byte order mark, whole or not yet, is no part of the line.
+            mark = self._at_start and _BOM.startswith(self._partial[: len(_BOM)])
+            if len(self._partial) > limit + (len(_BOM) if mark else 0):
+                raise EventStreamError("a line", limit)
+
+    def _dispatch(self) -> Event | None:
+        # [spec] "Set the last event ID string of the event source to the value of the
+        # last event ID buffer. The buffer does not get reset"
+        self.last_event_id = self._id
+        kind, self._event = self._event, ""
+        # [spec] "If the data buffer is an empty string, set the data buffer and the
+        # event type buffer to the empty string and return." One `data` line of no
+        # characters puts an LF there, so it does dispatch.
+        if not self._data:
+            return None
+        # [spec] "If the data buffer's last character is a U+000A LINE FEED (LF)
+        # character, then remove the last character from the data buffer."
+        lines = self._data
+        data = _decode(lines[0] if len(lines) == 1 else b"\n".join(lines))
+        self._data = []
+        self._data_size = 0
+        return Event(data, kind or "message", self._id)
+
+
+def _decode(value: bytes) -> str:
+    # [spec] "Streams must be decoded using the UTF-8 decode algorithm", which puts a
+    # U+FFFD for each maximal part of a sequence that can't be decoded, as Python does.
+    return value.decode("utf-8", "replace")
