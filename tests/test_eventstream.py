@@ -1,5 +1,7 @@
 """The event-stream parser against WHATWG HTML 9.2.5 and 9.2.6: raw bytes in, events out."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,7 +186,7 @@ def test_an_event_is_given_at_its_blank_lines_first_byte() -> None:
     ("stream", "before"),
     [
         (b"data: a\n\ndata: 123456\n\n", [Event("a")]),
-        (b"data: a\n\n:12345678901", [Comment]),
+        (b"data: a\n\n:12345678901", [Event("a")]),
         (b"data:1\n\ndata:12345\ndata:12345\n\n", [Event("1")]),
         (b"data:1\n\n" + b"data\n" * 20, [Event("1")]),
     ],
@@ -197,7 +199,7 @@ def test_the_limit_holds_at_every_chunking(stream: bytes, before: Items) -> None
             for chunk in chunks:
                 for item in parser.feed(chunk):
                     items.append(item)
-        assert items == (before if before != [Comment] else [Event("a")])
+        assert items == before
 
 
 def test_what_is_as_long_as_the_limit_passes() -> None:
@@ -228,7 +230,7 @@ def reference(stream: bytes) -> tuple[Items, str, int | None]:
             items.append(Comment(line[1:]))
         else:
             field, value = line.split(":", 1) if ":" in line else (line, "")
-            value = value[1:] if value.startswith(" ") else value
+            value = value.removeprefix(" ")
             if field == "event":
                 kind = value
             elif field == "data":
@@ -258,7 +260,7 @@ streams = st.lists(pieces | st.binary(max_size=4), max_size=30).map(b"".join)
 @given(streams, st.lists(st.integers(0, 200), max_size=8))
 def test_agrees_with_the_reference(stream: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    chunks = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in itertools.pairwise(edges)]
     expected = reference(stream)
     assert parse(chunks) == expected
     assert parse([stream[i : i + 1] for i in range(len(stream))]) == expected
