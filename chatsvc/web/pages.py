@@ -1,0 +1,221 @@
+"""The chat page and its files: ``GET /`` and ``GET /static/…`` (PROTOCOL.md section 2).
+
+Every URL that the page uses is relative to where it stands, so an application that has it mounted below a prefix needs
+to tell nobody. The files are read once, when the application is made; a folder named by a digest of them all is part of
+their URLs, so a browser may keep them for a year, and modules can import their neighbours by plain relative names.
+"""
+
+import gzip
+import hashlib
+import io
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+from babel import Locale, negotiate_locale
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+
+__all__ = ["LANGUAGE_COOKIE", "setup_pages"]
+
+LANGUAGE_COOKIE = "chatsvc_language"
+"""The cookie in which the page's selector leaves the reader's choice of language."""
+
+SECURITY_HEADERS = {
+    # Nothing inline, no other host. 'self' covers WebSockets of the same host too.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # A link in a reply must not tell its host where the reader comes from.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+SOURCE_LANGUAGE = "en"
+MESSAGE_BYTES = 32 * 1024
+BODY_FACTOR = 16
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file of the page, in memory: its bytes, plain and compressed."""
+
+    content_type: str
+    plain: bytes
+    gzipped: bytes
+
+
+FILES = web.AppKey("FILES", dict[str, StaticFile])
+DIGEST = web.AppKey("DIGEST", str)
+TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
+MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
+
+
+def setup_pages(app: web.Application, *, max_message: int = MESSAGE_BYTES) -> None:
+    """Add ``GET /`` and the page's files to an application.
+
+    *max_message* is the service's limit of a message, in bytes of UTF-8; the page keeps
+    its messages below it, and their conversation below sixteen times of it.
+    """
+    files = _read_files(_folder("static"))
+    app[FILES] = files
+    app[DIGEST] = _digest(files)
+    app[TRANSLATIONS] = _read_catalogs(Path(__file__).parent / "catalogs")
+    app[MESSAGE_LIMIT] = max_message
+    aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(_folder("templates")),
+        extensions=["jinja2.ext.i18n"],
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    app.router.add_get("/", _page)
+    app.router.add_get("/static/{digest}/{name:.+}", _file)
+
+
+async def _page(request: web.Request) -> web.Response:
+    app = request.app
+    translations = app[TRANSLATIONS]
+    language = _language(request, list(translations))
+    locale = Locale.parse(language, sep="-")
+    chosen = translations[language]
+
+    def static(name: str) -> str:
+        return f"static/{app[DIGEST]}/{name}"
+
+    context: dict[str, Any] = {
+        "language": language,
+        "direction": locale.text_direction,
+        "languages": {code: _own_name(code) for code in translations},
+        "limits": {
+            "message": app[MESSAGE_LIMIT],
+            # A little room for what the request carries beside the messages.
+            "body": app[MESSAGE_LIMIT] * BODY_FACTOR - 1024,
+        },
+        "modules": sorted(
+            name for name in app[FILES] if name.endswith(".js") and name != "main.js"
+        ),
+        "static": static,
+        "_": chosen.gettext,
+        "gettext": chosen.gettext,
+        "ngettext": chosen.ngettext,
+    }
+    response = aiohttp_jinja2.render_template("chat.html", request, context)
+    response.headers.update(SECURITY_HEADERS)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language, Cookie"
+    response.enable_compression()
+    return response
+
+
+async def _file(request: web.Request) -> web.Response:
+    try:
+        file = request.app[FILES][request.match_info["name"]]
+    except KeyError:
+        raise web.HTTPNotFound from None
+    # While nodes of two versions serve side by side, one may be asked for the other's
+    # files: it gives its own, but nobody may keep them under that name.
+    current = request.match_info["digest"] == request.app[DIGEST]
+    headers = {
+        "Content-Type": file.content_type,
+        "Cache-Control": "public, max-age=31536000, immutable"
+        if current
+        else "no-store",
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return web.Response(body=file.gzipped, headers=headers)
+    return web.Response(body=file.plain, headers=headers)
+
+
+def _language(request: web.Request, known: list[str]) -> str:
+    """The reader's choice, else the best of what the browser accepts, else English."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in known:
+        return chosen
+    wanted = _accepted(request.headers.get("Accept-Language", ""))
+    return negotiate_locale(wanted, known, sep="-") or SOURCE_LANGUAGE
+
+
+def _accepted(header: str) -> list[str]:
+    """The languages of an Accept-Language header, best first (RFC 9110 section 12.5.4).
+
+    A range with subtags stands for its shorter forms too, just behind it, as in RFC 4647.
+    """
+    weighted: list[tuple[float, str]] = []
+    for item in header.split(","):
+        tag, _, parameter = item.strip().partition(";")
+        try:
+            weight = float(parameter.partition("=")[2] or 1) if parameter else 1.0
+        except ValueError:
+            continue
+        if tag and weight > 0:
+            weighted.append((weight, tag.strip()))
+    weighted.sort(key=lambda pair: -pair[0])
+    accepted = []
+    for _, tag in weighted:
+        while tag:
+            accepted.append(tag)
+            tag = tag.rpartition("-")[0]
+    return accepted
+
+
+def _own_name(code: str) -> str:
+    """A language's name in itself, as its speakers look for it."""
+    locale = Locale.parse(code, sep="-")
+    return locale.get_display_name(locale) or code
+
+
+def _folder(name: str) -> Path:
+    """A folder of the page: beside the package's modules when installed, else in the checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def _read_files(folder: Path) -> dict[str, StaticFile]:
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in {".js", ".css", ".svg"}:
+            continue
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if path.suffix == ".js":
+            # The system's table is not to be trusted here: a module of another type
+            # does not run.
+            kind = "text/javascript"
+        plain = path.read_bytes()
+        name = path.relative_to(folder).as_posix()
+        files[name] = StaticFile(
+            f"{kind}; charset=utf-8", plain, gzip.compress(plain, 9, mtime=0)
+        )
+    return files
+
+
+def _digest(files: dict[str, StaticFile]) -> str:
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        digest.update(f"{name}\0{len(file.plain)}\0".encode())
+        digest.update(file.plain)
+    return digest.hexdigest()[:16]
+
+
+def _read_catalogs(folder: Path) -> dict[str, NullTranslations]:
+    """All languages by their BCP 47 code; the source's own needs no catalog."""
+    catalogs: dict[str, NullTranslations] = {SOURCE_LANGUAGE: NullTranslations()}
+    for path in sorted(folder.glob("*.po")):
+        with path.open("rb") as source:
+            catalog = read_po(source, locale=path.stem.replace("-", "_"))
+        compiled = io.BytesIO()
+        write_mo(compiled, catalog)
+        compiled.seek(0)
+        catalogs[path.stem] = Translations(compiled)
+    return catalogs

@@ -1,0 +1,326 @@
+/**
+ * The chat itself: what a person can do, and what comes of it. It joins the pure parts (conversation, follow, storage) and
+ * touches no DOM; what there is to see goes to `draw`, at most once a frame.
+ *
+ * @import { Action, Conversation, Reply } from './conversation.js'
+ * @import { Progress, World } from './follow.js'
+ * @import { Keep } from './storage.js'
+ * @import { ProblemDetails, TransportName } from './transports/transport.js'
+ *
+ * @typedef {object} Status what the line below the conversation says
+ * @property {TransportName | 'auto'} chosen
+ * @property {TransportName} transport in use, or last used
+ * @property {number | null} firstMs from asking to the first character
+ * @property {number | null} rate characters a second
+ * @property {{until: number, problem: ProblemDetails | null} | null} waiting until a `world.now()`
+ * @property {boolean} online
+ *
+ * @typedef {'started' | 'done' | 'stopped' | 'failed' | 'lost'} Said what a screen reader is told
+ *
+ * @typedef {object} Parts
+ * @property {URL} base
+ * @property {Keep} keep
+ * @property {World} world
+ * @property {(run: () => void) => void} frame runs before the next picture, or soon if there is none
+ * @property {(conversation: Conversation, status: Status) => void} draw
+ * @property {(said: Said) => void} say
+ * @property {{message: number, body: number}} limits bytes
+ * @property {() => boolean} visible
+ */
+import { first, VERDICT_MS } from './auto.js';
+import { isFinal, reduce, replies, requestBody, running } from './conversation.js';
+import { follow } from './follow.js';
+import { codePoints } from './position.js';
+import { fresh, newId } from './storage.js';
+
+/** At most so often is a growing reply written to storage. */
+const SAVE_MS = 2000;
+
+export class Chat {
+  #parts;
+  /** @type {Conversation} */
+  #conversation;
+  /** @type {Map<string, AbortController>} */
+  #following = new Map();
+  /** @type {Map<string, {text: string, to: number}>} text that waits for the next frame */
+  #pending = new Map();
+  #framed = false;
+  #saved = -Infinity;
+  /** @type {Status} */
+  #status;
+  #sentAt = 0;
+  #firstAt = 0;
+  #count = 0;
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    this.#conversation = parts.keep.conversation() ?? fresh();
+    const chosen = parts.keep.transport;
+    this.#status = {
+      chosen, transport: this.#begin(chosen), firstMs: null, rate: null, waiting: null, online: parts.world.online(),
+    };
+    parts.world.onWake(() => {
+      this.#set({ online: parts.world.online() });
+      this.#goOn(true);
+    });
+    this.#goOn(false);
+    this.#refresh();
+  }
+
+  get conversation() {
+    return this.#conversation;
+  }
+
+  /**
+   * Sends a message and follows its reply; nothing while another reply runs.
+   *
+   * @param {string} text
+   * @returns {'sent' | 'busy' | 'too-long'}
+   */
+  send(text) {
+    if (running(this.#conversation)) return 'busy';
+    const { message: limit, body: maxBody } = this.#parts.limits;
+    if (new TextEncoder().encode(text).length > limit) return 'too-long';
+    /** @type {import('./conversation.js').Message} */
+    const message = { role: 'user', id: newId(), text };
+    const body = requestBody([...this.#conversation.entries, message], maxBody);
+    const entry = newId();
+    this.#do({ type: 'asked', message, entry, key: newId(), body });
+    this.#follow(entry);
+    return 'sent';
+  }
+
+  /** Shows a reply that a link names, following it if it still runs. @param {string} reply */
+  link(reply) {
+    if (replies(this.#conversation).some((entry) => entry.reply === reply)) return;
+    const entry = newId();
+    this.#do({ type: 'linked', entry, reply });
+    this.#follow(entry);
+  }
+
+  /** Asks once more for a reply that ended. @param {string} entry */
+  retry(entry) {
+    if (running(this.#conversation)) return;
+    const entries = this.#conversation.entries;
+    const before = entries.slice(0, entries.findIndex(({ id }) => id === entry));
+    this.#do({ type: 'retried', entry, key: newId(), body: requestBody(before, this.#parts.limits.body) });
+    this.#follow(entry);
+  }
+
+  /** Goes on with a reply that was given up. @param {string} entry */
+  resume(entry) {
+    this.#do({ type: 'resumed', entry });
+    this.#follow(entry);
+  }
+
+  /** Stops the running reply at the service, however little of it is there. */
+  stop() {
+    const reply = running(this.#conversation);
+    if (!reply || reply.stopping) return;
+    this.#do({ type: 'stopping', entry: reply.id });
+    if (reply.reply) this.#askToStop(reply.reply);
+    else if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
+  }
+
+  clear() {
+    this.stop();
+    for (const following of this.#following.values()) following.abort();
+    this.#following.clear();
+    this.#pending.clear();
+    this.#set({ firstMs: null, rate: null, waiting: null });
+    this.#do({ type: 'cleared', id: newId() });
+  }
+
+  /** Takes another transport at once, in mid-reply too. @param {TransportName | 'auto'} chosen */
+  use(chosen) {
+    this.#parts.keep.transport = chosen;
+    this.#set({ chosen, transport: this.#begin(chosen) });
+    const reply = running(this.#conversation);
+    if (!reply) return;
+    this.#following.get(reply.id)?.abort();
+    this.#following.delete(reply.id);
+    this.#follow(reply.id, false);
+  }
+
+  /** Another tab has written. */
+  sync() {
+    const kept = this.#parts.keep.conversation();
+    if (!kept) return;
+    if (kept.id !== this.#conversation.id) {
+      for (const following of this.#following.values()) following.abort();
+      this.#following.clear();
+    }
+    this.#flush();
+    this.#conversation = reduce(this.#conversation, { type: 'synced', conversation: kept });
+    for (const { id, state } of replies(this.#conversation)) {
+      if (isFinal(state)) this.#following.get(id)?.abort();
+    }
+    this.#goOn(false);
+    this.#refresh();
+  }
+
+  /** Writes what is not yet kept: the page may be gone in a moment. */
+  save() {
+    this.#flush();
+    this.#conversation = this.#parts.keep.save(this.#conversation);
+    this.#saved = this.#parts.world.now();
+  }
+
+  /**
+   * Follows whatever runs and is not followed. A tab in the background does so only with replies of its own: six of
+   * them must not take all the connections that a browser has for one host.
+   *
+   * @param {boolean} lost whether to try those again that were given up
+   */
+  #goOn(lost) {
+    if (!this.#parts.visible()) return;
+    for (const reply of replies(this.#conversation)) {
+      if (lost && reply.state === 'lost') this.resume(reply.id);
+      else if (reply.state === 'running' && !this.#following.has(reply.id)) this.#follow(reply.id);
+    }
+  }
+
+  /** @param {string} entry @param {boolean} [anew] whether the clock starts now */
+  #follow(entry, anew = true) {
+    this.#flush();
+    const reply = this.#reply(entry);
+    if (!reply || this.#following.has(entry)) return;
+    const { world, base, keep } = this.#parts;
+    const aborter = new AbortController();
+    this.#following.set(entry, aborter);
+    if (anew) {
+      this.#sentAt = world.now();
+      this.#firstAt = this.#count = 0;
+      this.#set({ firstMs: null, rate: null, waiting: null });
+    }
+    const start = reply.body === null ? null : { key: reply.key, body: reply.body };
+    const target = { base, reply: reply.reply, after: reply.position, start };
+    const chosen = keep.transport;
+    const order = { target, transport: this.#begin(chosen), auto: chosen === 'auto' };
+    follow(order, world, (progress) => this.#progress(entry, progress, aborter.signal), aborter.signal).finally(() => {
+      if (this.#following.get(entry) === aborter) this.#following.delete(entry);
+    });
+  }
+
+  /** @param {string} entry @param {Progress} progress @param {AbortSignal} signal */
+  #progress(entry, progress, signal) {
+    if (signal.aborted) return;
+    const { world, keep } = this.#parts;
+    switch (progress.type) {
+      case 'using':
+        this.#set({ transport: progress.transport, waiting: null });
+        return;
+      case 'started':
+        this.#do({ type: 'started', entry, reply: progress.reply });
+        if (this.#reply(entry)?.stopping) this.#askToStop(progress.reply);
+        else this.#parts.say('started');
+        return;
+      case 'text': {
+        const waiting = this.#pending.get(entry)?.text ?? '';
+        this.#pending.set(entry, { text: waiting + progress.text, to: progress.to });
+        this.#measure(progress.text);
+        this.#refresh();
+        return;
+      }
+      case 'left':
+        this.#do({ type: 'switched', entry, from: progress.from, to: progress.to, reason: progress.reason });
+        return;
+      case 'works':
+        keep.verdict = { transport: progress.transport, reason: progress.reason, until: Date.now() + VERDICT_MS };
+        return;
+      case 'waiting':
+        this.#set({ waiting: { until: world.now() + progress.ms, problem: progress.problem } });
+        if (this.#reply(entry)?.stopping && !this.#reply(entry)?.reply) this.#end(entry, 'stopped', null);
+        return;
+      case 'end':
+        this.#end(entry, progress.state, progress.problem);
+        return;
+      case 'refused':
+        this.#end(entry, 'failed', progress.problem);
+        return;
+      case 'gave-up':
+        this.#set({ waiting: null });
+        this.#do({ type: 'lost', entry });
+        this.#parts.say('lost');
+    }
+  }
+
+  /** @param {string} entry @param {'done' | 'stopped' | 'failed'} state @param {ProblemDetails | null} problem */
+  #end(entry, state, problem) {
+    this.#set({ waiting: null });
+    this.#do({ type: 'ended', entry, state, problem });
+    this.#following.get(entry)?.abort();
+    this.#following.delete(entry);
+    this.#parts.say(state);
+  }
+
+  /** @param {string} reply */
+  async #askToStop(reply) {
+    const url = new URL(`api/chat/${reply}/stop`, this.#parts.base);
+    try {
+      await fetch(url, { method: 'POST', keepalive: true });
+    } catch {
+      // Not reached: the person may press again.
+      const entry = replies(this.#conversation).find((known) => known.reply === reply && known.state === 'running');
+      if (!entry) return;
+      const { reply: id } = entry;
+      this.#parts.world.after(() => id && this.#reply(entry.id)?.state === 'running' && this.#askToStop(id), 1000);
+    }
+  }
+
+  /** @param {string} text */
+  #measure(text) {
+    const now = this.#parts.world.now();
+    if (!this.#firstAt) {
+      this.#firstAt = now;
+      this.#status = { ...this.#status, firstMs: now - this.#sentAt };
+    } else {
+      this.#count += codePoints(text);
+      const seconds = (now - this.#firstAt) / 1000;
+      if (seconds > 0.2) this.#status = { ...this.#status, rate: this.#count / seconds };
+    }
+  }
+
+  /** @param {TransportName | 'auto'} chosen @returns {TransportName} */
+  #begin(chosen) {
+    return chosen === 'auto' ? first(this.#parts.keep.verdict, Date.now()) : chosen;
+  }
+
+  /** @param {string} entry @returns {Reply | null} */
+  #reply(entry) {
+    return replies(this.#conversation).find(({ id }) => id === entry) ?? null;
+  }
+
+  /** @param {Action} action */
+  #do(action) {
+    this.#flush();
+    this.#conversation = reduce(this.#conversation, action);
+    this.save();
+    this.#refresh();
+  }
+
+  /** @param {Partial<Status>} change */
+  #set(change) {
+    this.#status = { ...this.#status, ...change };
+    this.#refresh();
+  }
+
+  #flush() {
+    for (const [entry, { text, to }] of this.#pending) {
+      this.#conversation = reduce(this.#conversation, { type: 'grew', entry, text, to });
+    }
+    this.#pending.clear();
+  }
+
+  #refresh() {
+    if (this.#framed) return;
+    this.#framed = true;
+    this.#parts.frame(() => {
+      this.#framed = false;
+      this.#flush();
+      if (running(this.#conversation) && this.#parts.world.now() - this.#saved > SAVE_MS) this.save();
+      this.#parts.draw(this.#conversation, this.#status);
+    });
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * An incremental parser of `text/event-stream`, as the HTML standard defines it.
+ *
+ * Text goes in as it comes off the network, cut anywhere; whole events come out. It also gives out comments, which
+ * the standard drops: a proxy that buffers is recognised by them. It knows neither fetch nor the DOM.
+ *
+ * @typedef {{type: 'event', event: string, data: string, id: string}
+ *   | {type: 'comment', comment: string}
+ *   | {type: 'retry', ms: number}} StreamItem
+ */
+
+export class EventStreamParser {
+  #rest = '';
+  #afterCR = false;
+  #started = false;
+  /** @type {string[]} */
+  #data = [];
+  #event = '';
+  #id = '';
+
+  /**
+   * Takes the next piece of decoded text and gives what it completed.
+   *
+   * @param {string} piece
+   * @returns {StreamItem[]}
+   */
+  push(piece) {
+    /** @type {StreamItem[]} */
+    const items = [];
+    if (!this.#started && piece) {
+      this.#started = true;
+      // [spec] One leading U+FEFF BYTE ORDER MARK character must be ignored.
+      if (piece.startsWith('\uFEFF')) piece = piece.slice(1);
+    }
+    // A CRLF cut in two is one line end: the CR has ended the line already.
+    if (this.#afterCR && piece) {
+      if (piece.startsWith('\n')) piece = piece.slice(1);
+      this.#afterCR = false;
+    }
+    const text = this.#rest + piece;
+    const ends = /\r\n|\n|\r/g;
+    let start = 0;
+    for (let end = ends.exec(text); end; end = ends.exec(text)) {
+      this.#line(text.slice(start, end.index), items);
+      start = end.index + end[0].length;
+      if (end[0] === '\r' && start === text.length) this.#afterCR = true;
+    }
+    this.#rest = text.slice(start);
+    return items;
+  }
+
+  /**
+   * @param {string} line
+   * @param {StreamItem[]} items
+   */
+  #line(line, items) {
+    if (line === '') {
+      // [spec] If the data buffer is an empty string, set the event type buffer to the empty string and return.
+      if (this.#data.length) {
+        items.push({ type: 'event', event: this.#event || 'message', data: this.#data.join('\n'), id: this.#id });
+      }
+      this.#data = [];
+      this.#event = '';
+      return;
+    }
+    const colon = line.indexOf(':');
+    if (colon === 0) {
+      items.push({ type: 'comment', comment: line.slice(1).trim() });
+      return;
+    }
+    const field = colon < 0 ? line : line.slice(0, colon);
+    let value = colon < 0 ? '' : line.slice(colon + 1);
+    if (value.startsWith(' ')) value = value.slice(1);
+    if (field === 'data') this.#data.push(value);
+    else if (field === 'event') this.#event = value;
+    // [spec] If the field value does not contain U+0000 NULL, then set the last event ID buffer.
+    else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'retry' && /^\d+$/.test(value)) items.push({ type: 'retry', ms: Number(value) });
+  }
+}

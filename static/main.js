@@ -1,0 +1,104 @@
+/** Puts the page together; the only module that reads the document's address, clock, network state and storage. */
+import { Chat } from './chat.js';
+import { Keep } from './storage.js';
+import { rendered } from './markdown.js';
+import { transports } from './transports/index.js';
+import { find, View } from './view.js';
+import { words as wordsOf } from './words.js';
+
+const base = new URL('./', location.href);
+const page = JSON.parse(find('#page', HTMLScriptElement).textContent ?? '{}');
+const linked = /^#([A-Za-z0-9_-]{22})$/.exec(location.hash)?.[1] ?? null;
+
+/** @param {string} [name] */
+const storage = (name) => {
+  try {
+    return name ? sessionStorage : localStorage;
+  } catch {
+    return { getItem: () => null, setItem: () => {}, removeItem: () => {} };
+  }
+};
+const prefix = `chatsvc:${base.pathname}:`;
+const own = new Keep(storage(), prefix);
+// A reply from somewhere else is shown in a conversation of its own, so that it doesn't end up in the reader's.
+const known = own.conversation()?.entries.some((entry) => entry.role === 'assistant' && entry.reply === linked);
+const keep = linked && !known ? new Keep(storage('linked'), `${prefix}${linked}:`) : own;
+
+/** @type {import('./follow.js').World} */
+const world = {
+  transports,
+  now: () => performance.now(),
+  after(run, ms) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+  random: Math.random,
+  online: () => navigator.onLine,
+  onWake(wake) {
+    const online = () => wake('online');
+    const seen = () => document.visibilityState === 'visible' && wake('seen');
+    addEventListener('online', online);
+    addEventListener('offline', seen);
+    addEventListener('pageshow', seen);
+    document.addEventListener('visibilitychange', seen);
+    return () => {
+      removeEventListener('online', online);
+      removeEventListener('offline', seen);
+      removeEventListener('pageshow', seen);
+      document.removeEventListener('visibilitychange', seen);
+    };
+  },
+};
+
+/** A hidden page gets no frames; a timer draws for it, so that all is there when it is shown. @param {() => void} run */
+const frame = (run) => {
+  let ran = false;
+  const once = () => {
+    if (!ran) run();
+    ran = true;
+  };
+  if (document.visibilityState === 'visible') requestAnimationFrame(once);
+  setTimeout(once, 250);
+};
+
+const words = wordsOf(page.strings);
+/** @type {View} */
+let view;
+const chat = new Chat({
+  base, keep, world, frame, limits: page.limits,
+  draw: (conversation, status) => {
+    view.draw(conversation, status);
+    if (status.waiting) setTimeout(() => view.draw(chat.conversation, status), 250);
+  },
+  say: (said) => view.say(said),
+  visible: () => document.visibilityState === 'visible',
+});
+view = new View(words, {
+  send: (text) => chat.send(text),
+  stop: () => chat.stop(),
+  clear: () => {
+    chat.clear();
+    history.replaceState(null, '', base);
+  },
+  retry: (entry) => chat.retry(entry),
+  resume: (entry) => chat.resume(entry),
+  use: (chosen) => chat.use(chosen),
+  draft: (text) => (keep.draft = text),
+  raw: (raw) => (own.raw = raw),
+  render: (reply) => rendered(base, reply),
+  link: (reply) => new URL(`#${reply}`, base).href,
+}, { draft: keep.draft, raw: own.raw });
+
+if (linked) {
+  chat.link(linked);
+  frame(() => view.show(linked));
+}
+addEventListener('pagehide', () => chat.save());
+addEventListener('storage', (event) => event.key === keep.key('conversation') && chat.sync());
+find('#language', HTMLSelectElement).addEventListener('change', ({ target }) => {
+  const { value } = /** @type {HTMLSelectElement} */ (target);
+  document.cookie = `chatsvc_language=${value}; path=${base.pathname}; max-age=31536000; samesite=lax`;
+  location.reload();
+});
+if (matchMedia('(pointer: fine)').matches) view.focus();
+document.documentElement.dataset['ready'] = '';

@@ -1,0 +1,205 @@
+/**
+ * One reply in the log. Its text stands exactly in one element, `.text`; where Markdown is shown, `.rendered` stands before
+ * it and the part that it shows is hidden in `.text`, not removed.
+ *
+ * @import { Reply } from './conversation.js'
+ * @import { Deeds } from './view.js'
+ * @import { Words } from './words.js'
+ */
+import { GrowingText } from './growing-text.js';
+import { EVERY_MS, finished } from './markdown.js';
+import { indexOf } from './position.js';
+import { codeOf } from './transports/transport.js';
+import { problemKey } from './words.js';
+import { find } from './view.js';
+
+/** What one page load has learnt of the service: whether it renders Markdown at all. */
+let renders = true;
+
+export class ReplyView {
+  #element;
+  #words;
+  #deeds;
+  #text;
+  #growing;
+  #rendered;
+  #notes;
+  #problem;
+  #raw;
+  #retry;
+  #resume;
+  #copy;
+  #link;
+  /** @type {Reply | null} */
+  #reply = null;
+  #asking = false;
+  #askedAt = -Infinity;
+  #askedTo = -1;
+  #final = false;
+  #key = '';
+
+  /**
+   * @param {HTMLElement} element
+   * @param {Words} words
+   * @param {Deeds} deeds
+   * @param {(raw: boolean) => void} setRaw
+   */
+  constructor(element, words, deeds, setRaw) {
+    this.#element = element;
+    this.#words = words;
+    this.#deeds = deeds;
+    this.#text = find('.text', HTMLElement, element);
+    this.#growing = new GrowingText(this.#text);
+    this.#rendered = find('.rendered', HTMLElement, element);
+    this.#notes = find('.notes', HTMLElement, element);
+    this.#problem = find('.problem', HTMLElement, element);
+    this.#raw = find('.raw', HTMLButtonElement, element);
+    this.#retry = find('.retry', HTMLButtonElement, element);
+    this.#resume = find('.resume', HTMLButtonElement, element);
+    this.#copy = find('.copy', HTMLButtonElement, element);
+    this.#link = find('.link', HTMLAnchorElement, element);
+    this.#raw.addEventListener('click', () => setRaw(this.#raw.getAttribute('aria-pressed') !== 'true'));
+    this.#retry.addEventListener('click', () => {
+      if (this.#reply) deeds.retry(this.#reply.id);
+      document.querySelector('textarea')?.focus();
+    });
+    this.#resume.addEventListener('click', () => {
+      if (this.#reply) deeds.resume(this.#reply.id);
+      document.querySelector('textarea')?.focus();
+    });
+    this.#copy.addEventListener('click', () => copy(this.#copy, this.#reply?.text ?? '', words));
+  }
+
+  /**
+   * @param {Reply} reply
+   * @param {boolean} last whether it is the last entry, and nothing runs
+   * @param {boolean} raw
+   */
+  draw(reply, last, raw) {
+    const running = reply.state === 'running';
+    if (this.#key !== reply.key || reply.text.length < this.#growing.length) this.#restart(reply.key);
+    if (reply.text.length > this.#growing.length) this.#growing.append(reply.text.slice(this.#growing.length));
+    if (reply.state !== this.#reply?.state || reply.stopping !== this.#reply?.stopping) {
+      this.#element.dataset['state'] = reply.state;
+      this.#element.setAttribute('aria-busy', String(running));
+      this.#text.classList.toggle('growing', running);
+      this.#problem.textContent = this.#problemText(reply);
+    }
+    if (reply.switches !== this.#reply?.switches) this.#drawSwitches(reply);
+    this.#retry.hidden = !last || running || reply.key === '';
+    this.#resume.hidden = reply.state !== 'lost';
+    this.#copy.hidden = running || reply.text === '';
+    this.#link.hidden = reply.reply === null || !running;
+    if (reply.reply && reply.reply !== this.#reply?.reply) this.#link.href = this.#deeds.link(reply.reply);
+    this.#reply = reply;
+    this.#drawMarkdown(reply, raw);
+  }
+
+  /** @param {string} key */
+  #restart(key) {
+    this.#key = key;
+    this.#growing.clear();
+    this.#rendered.replaceChildren();
+    this.#final = false;
+    this.#askedTo = -1;
+  }
+
+  /** @param {Reply} reply */
+  #problemText({ state, problem }) {
+    if (state === 'stopped') return this.#words('said.stopped');
+    if (state === 'lost') return this.#words('problem.lost');
+    if (state !== 'failed') return '';
+    const sentence = this.#words(problemKey(codeOf(problem)));
+    return problem?.detail ? `${sentence} ${problem.detail}` : sentence;
+  }
+
+  /** @param {Reply} reply */
+  #drawSwitches({ switches }) {
+    const words = this.#words;
+    this.#notes.textContent = switches
+      .map(({ from, to, reason }) => words('switched', {
+        from: words(`transport.${from}`), to: words(`transport.${to}`), reason: words(`reason.${reason}`),
+      }))
+      .join(' ');
+  }
+
+  /** @param {Reply} reply @param {boolean} raw */
+  #drawMarkdown(reply, raw) {
+    const shown = !raw && this.#rendered.childElementCount > 0;
+    this.#rendered.hidden = !shown;
+    this.#text.hidden = shown && this.#final;
+    this.#raw.hidden = this.#rendered.childElementCount === 0;
+    this.#raw.setAttribute('aria-pressed', String(raw));
+    if (raw && !this.#final) this.#growing.cover(0);
+    if (raw || !renders || !reply.reply || this.#asking || this.#final || reply.text === '') return;
+    const ended = reply.state === 'done' || reply.state === 'stopped';
+    const now = performance.now();
+    if (!ended && (reply.state !== 'running' || now - this.#askedAt < EVERY_MS)) return;
+    const to = ended ? reply.text.length : finished(reply.text);
+    if (to <= this.#askedTo || (to === 0 && !ended)) return;
+    this.#askedTo = to;
+    this.#askedAt = now;
+    this.#ask(reply.reply, ended);
+  }
+
+  /** @param {string} id @param {boolean} ended */
+  async #ask(id, ended) {
+    this.#asking = true;
+    const key = this.#key;
+    const answer = await this.#deeds.render(id);
+    this.#asking = false;
+    if (answer === 'never') renders = renders && !ended && this.#reply?.state === 'running';
+    if (typeof answer === 'object' && key === this.#key) this.#show(answer.html, ended);
+    const reply = this.#reply;
+    if (reply) this.#drawMarkdown(reply, this.#raw.getAttribute('aria-pressed') === 'true');
+  }
+
+  /**
+   * Shows what the service rendered. Each block says by `data-end` to which position of the text it goes; the last of an
+   * unfinished reply may yet become another thing, so its text is left as it is. Without these marks only the whole is shown.
+   *
+   * @param {string} html
+   * @param {boolean} ended
+   */
+  #show(html, ended) {
+    const blocks = [...new DOMParser().parseFromString(html, 'text/html').body.children];
+    if (!ended) {
+      blocks.pop();
+      const end = Number(blocks.at(-1)?.getAttribute('data-end'));
+      if (!end || !this.#reply) return;
+      const index = indexOf(this.#reply.text, end);
+      if (index > this.#growing.length) return;
+      this.#growing.cover(index);
+    }
+    this.#final = ended;
+    this.#rendered.replaceChildren(...blocks.map((block) => document.adoptNode(block)));
+    for (const pre of this.#rendered.querySelectorAll('pre')) {
+      const frame = document.createElement('div');
+      frame.className = 'code';
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = this.#words('copy');
+      button.addEventListener('click', () => copy(button, pre.textContent ?? '', this.#words));
+      pre.replaceWith(frame);
+      // Long lines scroll sideways; a keyboard must be able to do that too.
+      pre.tabIndex = 0;
+      frame.append(pre, button);
+    }
+  }
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {string} text
+ * @param {Words} words
+ */
+async function copy(button, text, words) {
+  const before = words('copy');
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = words('copied');
+  } catch {
+    button.textContent = words('copy-failed');
+  }
+  setTimeout(() => (button.textContent = before), 2000);
+}

@@ -1,0 +1,60 @@
+/**
+ * Long polls: whole small answers, which pass through anything that lets a page through (PROTOCOL.md section 2).
+ *
+ * @import { Sight, Target, Transport } from './transport.js'
+ */
+import { Broken, request } from './transport.js';
+
+/** Seconds. Below the server's 30 and below the idle time-outs of common proxies. */
+const WAIT = 20;
+
+/** @type {Transport} */
+export const poll = {
+  name: 'poll',
+  async read(target, see, signal) {
+    let { reply, after } = target;
+    let ended = false;
+    while (!ended) {
+      // A reply that is new, or newly read, answers at once, so that its first words don't wait for more.
+      await snapshot({ ...target, reply, after }, (sight) => {
+        if (sight.type === 'headers') reply = sight.reply;
+        if (sight.type === 'text') after = sight.to;
+        if (sight.type === 'end') ended = true;
+        see(sight);
+      }, signal, reply ? WAIT : 0);
+    }
+  },
+};
+
+/**
+ * Asks once for the text after a position.
+ *
+ * @param {Target} target
+ * @param {(sight: Sight) => void} see
+ * @param {AbortSignal} signal
+ * @param {number} wait seconds to wait for text if there is none
+ */
+export async function snapshot(target, see, signal, wait) {
+  const response = await request(target, 'application/json', signal, { wait: String(wait) });
+  if (response.status === 204) {
+    // The cursor stands at the end: nothing is left but the end itself.
+    see({ type: 'end', state: 'done', problem: null });
+    return;
+  }
+  /** @type {{reply: string, state: string, after: number, text: string, next: number, problem?: unknown}} */
+  let body;
+  try {
+    body = await response.json();
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Broken('a cut answer');
+  }
+  if (typeof body?.reply !== 'string' || typeof body.text !== 'string') throw new Broken('not a snapshot');
+  see({ type: 'headers', reply: body.reply });
+  see({ type: 'alive', stamps: [] });
+  if (body.text) see({ type: 'text', text: body.text, to: body.next });
+  if (body.state === 'done' || body.state === 'stopped' || body.state === 'failed') {
+    const problem = body.state === 'failed' ? { type: '/problems/backend-failed' } : null;
+    see({ type: 'end', state: body.state, problem });
+  }
+}
