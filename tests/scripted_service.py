@@ -1,0 +1,241 @@
+"""A small service that speaks PROTOCOL.md, with faults on demand, and a cutting proxy.
+
+The client's tests need a server that drops answers, cuts anywhere and says no; the real
+one does none of this when told to.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import regex
+from aiohttp import WSMsgType, web
+from yarl import URL
+
+ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+class Service:
+    """One reply, `text`, that ends as `state`; `refuse` are statuses given first."""
+
+    def __init__(self, text: str, state: str = "done") -> None:
+        self.characters: list[str] = regex.findall(r"\X", text)
+        self.text = text
+        self.state = state
+        self.refuse: list[tuple[int, dict[str, str]]] = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.started: list[object] = []
+        self.keys: set[str] = set()
+        self.seen: list[str] = []
+        self.stopped = asyncio.Event()
+        self.running = asyncio.Event()
+        self.sse_type = "text/event-stream"
+        self.stamps: list[int] = [1790000000000]
+        self.retry: int | None = None
+
+    def app(self) -> web.Application:
+        """Give the application."""
+        app = web.Application()
+        app.router.add_post("/api/chat", self.post)
+        app.router.add_get("/api/chat/{reply}", self.get)
+        app.router.add_post("/api/chat/{reply}/stop", self.stop)
+        app.router.add_get("/ws/chat", self.websocket)
+        return app
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.start(request.headers["Idempotency-Key"], body)
+        return await self.answer(request, 0)
+
+    def start(self, key: str, body: object) -> None:
+        if key not in self.keys:
+            self.keys.add(key)
+            self.started.append(body)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        assert request.match_info["reply"] == ID
+        return await self.answer(request, int(request.query["after"]))
+
+    async def stop(self, request: web.Request) -> web.Response:
+        assert request.match_info["reply"] == ID
+        self.stopped.set()
+        return web.json_response({"reply": ID, "state": "stopped", "next": 0})
+
+    def problem(self) -> dict[str, object]:
+        return {
+            "type": "/problems/backend-failed",
+            "title": "The model failed",
+            "status": 502,
+            "detail": "it broke off",
+        }
+
+    async def answer(self, request: web.Request, after: int) -> web.StreamResponse:
+        accept = request.headers["Accept"]
+        self.seen.append(f"{request.method} {accept}")
+        if self.refuse:
+            status, headers = self.refuse.pop(0)
+            if status == 204:
+                return web.Response(status=204)
+            return web.json_response(
+                {"type": "/problems/x", "title": "No", "detail": "not now"},
+                status=status,
+                headers=headers,
+                content_type="application/problem+json",
+            )
+        if accept == "application/json":
+            return self.snapshot(after)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": (
+                    self.sse_type
+                    if accept == "text/event-stream"
+                    else "text/plain; charset=utf-8"
+                ),
+                "X-Reply-Id": ID,
+            }
+        )
+        await response.prepare(request)
+        self.running.set()
+        if accept == "text/plain":
+            await response.write(self.text[after:].encode())
+            await self.hold.wait()
+            if self.state == "failed":
+                assert request.transport is not None
+                request.transport.abort()
+            return response
+        for stamp in self.stamps:
+            await response.write(f": t={stamp}\n\n".encode())
+        if self.retry is not None:
+            await response.write(f"retry: {self.retry}\n\n".encode())
+        position = 0
+        for character in self.characters:
+            position += len(character)
+            if position > after:
+                lines = "".join(f"data: {x}\n" for x in character.split("\n"))
+                await response.write(f"id: {ID}:{position}\n{lines}\n".encode())
+        await self.hold.wait()
+        if self.state != "done":
+            data = json.dumps(self.problem())
+            await response.write(
+                f"id: {ID}:end\nevent: {self.state}\ndata: {data}\n\n".encode()
+            )
+        await response.write(f"id: {ID}:end\ndata: [DONE]\n\n".encode())
+        return response
+
+    def snapshot(self, after: int) -> web.Response:
+        """Give a few characters at a time, so that there is something to cut between."""
+        end = min(len(self.text), after + 3)
+        whole = end == len(self.text) and self.hold.is_set()
+        return web.json_response(
+            {
+                "reply": ID,
+                "state": self.state if whole else "running",
+                "finish_reason": "error" if self.state == "failed" else "stop",
+                "after": after,
+                "text": self.text[after:end],
+                "next": end,
+            }
+        )
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append("WS")
+        socket = web.WebSocketResponse(protocols=("chatsvc.v1",), compress=False)
+        await socket.prepare(request)
+        message = await socket.receive()
+        if message.type is not WSMsgType.TEXT:  # cut before it asked for anything
+            return socket
+        frame = json.loads(message.data)
+        after = frame.get("after", 0)
+        if "read" not in frame:
+            self.start(frame["key"], {"message": frame["message"]})
+        position = 0
+        for character in self.characters:
+            position += len(character)
+            if position > after:
+                await socket.send_json({"id": f"{ID}:{position}", "data": character})
+        await self.hold.wait()
+        if self.state != "done":
+            await socket.send_json(
+                {"event": self.state, "id": f"{ID}:end", "data": self.problem()}
+            )
+        await socket.send_json({"id": f"{ID}:end", "data": "[DONE]"})
+        async for _ in socket:
+            pass
+        return socket
+
+
+@asynccontextmanager
+async def running(app: web.Application) -> AsyncIterator[URL]:
+    """Serve `app` on a free port and give its URL."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    _, port = runner.addresses[0][:2]
+    try:
+        yield URL(f"http://127.0.0.1:{port}/")
+    finally:
+        await runner.cleanup()
+
+
+class CuttingProxy:
+    """Passes on what the server sends, and cuts after so many bytes of a connection.
+
+    `cuts` has one number for each connection, in the order they are made; None, and all
+    after the last, are whole. An aborted connection is a reset.
+    """
+
+    def __init__(self, to: URL, cuts: list[int | None]) -> None:
+        self.to, self.cuts = to, cuts
+        self.lengths: list[int] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[URL]:
+        """Listen on a free port and give its URL."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield URL(f"http://127.0.0.1:{port}/")
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        cut = self.cuts.pop(0) if self.cuts else None
+        upstream_reader, upstream = await asyncio.open_connection(
+            self.to.host, self.to.port
+        )
+        index = len(self.lengths)
+        self.lengths.append(0)
+
+        async def up() -> None:
+            while data := await reader.read(65536):
+                upstream.write(data)
+
+        sending = asyncio.create_task(up())
+        try:
+            while data := await upstream_reader.read(65536):
+                left = None if cut is None else cut - self.lengths[index]
+                passed = data if left is None else data[:left]
+                self.lengths[index] += len(passed)
+                writer.write(passed)
+                await writer.drain()
+                if cut is not None and self.lengths[index] >= cut:
+                    break
+        except ConnectionError:
+            pass
+        finally:
+            sending.cancel()
+            upstream.transport.abort()
+            writer.close()
+            self._tasks.discard(task)

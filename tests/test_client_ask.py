@@ -1,0 +1,206 @@
+"""`chatsvc ask` against a scripted service, through cuts and refusals."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from chatsvc.client.ask import add_ask_arguments, ask, service_url
+from chatsvc.client.reading import Backoff
+from chatsvc.client.wire import Patience, retry_after
+from tests.scripted_service import CuttingProxy, Service, running
+
+TEXT = "你好 👨‍👩‍👧‍👦\n\n  a b\n🇩🇪e\u0301 [DONE]"
+QUICK = Backoff(first=0.001, most=0.002)
+TRANSPORTS = ["sse", "websocket", "text", "poll"]
+ANY = ["auto", *TRANSPORTS]
+
+
+async def answer_of(
+    url: object, transport: str, patience: Patience | None = None
+) -> tuple[int, str]:
+    pieces: list[str] = []
+    status = await ask(
+        service_url(str(url)),
+        "hi",
+        transport,
+        pieces.append,
+        patience=patience,
+        backoff=QUICK,
+    )
+    return status, "".join(pieces)
+
+
+@pytest.mark.parametrize("transport", ANY)
+async def test_the_text_is_exact(transport: str) -> None:
+    service = Service(TEXT)
+    async with running(service.app()) as url:
+        assert await answer_of(url, transport) == (0, TEXT)
+    assert service.started == [{"message": "hi"}]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
+    transport: str,
+) -> None:
+    text = "你🇩🇪\n a"
+    async with running(Service(text).app()) as url:
+        proxy = CuttingProxy(url, [])
+        async with proxy.running() as through:
+            assert await answer_of(through, transport) == (0, text)
+        length = max(proxy.lengths)
+    service = Service(text)
+    async with running(service.app()) as url:
+        proxy = CuttingProxy(url, [])
+        async with proxy.running() as through:
+            # Each byte of the body, and here and there in the head.
+            for cut in [*range(0, 160, 16), *range(160, length + 1)]:
+                service.started.clear()
+                service.keys.clear()
+                proxy.cuts[:] = [cut, cut]
+                assert await answer_of(through, transport) == (0, text), cut
+                assert len(service.started) == 1, cut
+
+
+@pytest.mark.parametrize("transport", ANY)
+async def test_a_failed_reply_gives_its_text_one_line_and_status_1(
+    transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service(TEXT, "failed")
+    async with running(service.app()) as url:
+        assert await answer_of(url, transport) == (1, TEXT)
+    said = capsys.readouterr().err
+    assert said.startswith("chatsvc ask: ") and said.count("\n") == 1
+    assert "failed" in said
+
+
+async def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service(TEXT)
+    service.refuse = [(413, {})]
+    async with running(service.app()) as url:
+        assert await answer_of(url, "sse") == (1, "")
+    assert capsys.readouterr().err == "chatsvc ask: No: not now\n"
+
+
+@pytest.mark.parametrize("transport", ["sse", "text", "poll"])
+async def test_busy_is_asked_again(transport: str) -> None:
+    service = Service(TEXT)
+    service.refuse = [(503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})]
+    async with running(service.app()) as url:
+        assert await answer_of(url, transport) == (0, TEXT)
+    assert len(service.started) == 1 and len(service.seen) >= 3
+
+
+async def test_nothing_left_is_followed_by_asking_how_it_ended() -> None:
+    service = Service(TEXT)
+    async with running(service.app()) as url:
+        proxy = CuttingProxy(url, [400])
+        async with proxy.running() as through:
+            service.refuse = []
+            task = asyncio.create_task(answer_of(through, "sse"))
+            await service.running.wait()
+            service.refuse = [(204, {})]
+            assert await task == (0, TEXT)
+    assert service.seen[-1] == "GET application/json"
+
+
+async def test_nobody_there_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running(Service("").app()) as url:
+        gone = url
+    for transport in ANY:
+        assert await answer_of(gone, transport) == (1, "")
+        assert f"can't reach 127.0.0.1:{gone.port}" in capsys.readouterr().err
+
+
+HASTY = Patience(headers=0.2, first_byte=0.05, silence=0.3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda service: setattr(service, "sse_type", "text/html"), "text/html came"),
+        (lambda service: setattr(service, "stamps", [1000, 1500]), "a proxy holds"),
+    ],
+)
+async def test_auto_goes_on_by_websocket_when_something_spoils_the_stream(
+    spoil: Callable[[Service], None], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service(TEXT)
+    spoil(service)
+    # The whole answer comes in one read, as a proxy that buffers gives it.
+    async with running(service.app()) as url:
+        status, text = await answer_of(url, "auto", HASTY)
+    assert (status, text) == (0, TEXT)
+    said = capsys.readouterr().err
+    if "WS" in service.seen:
+        assert why in said and "websocket in place of sse" in said
+
+
+async def test_auto_ends_at_polls_when_streams_and_websockets_fall_silent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service = Service(TEXT)
+    async with running(service.app()) as url:
+        # aiohttp itself repeats a GET once, so the WebSocket takes up to four of them.
+        proxy = CuttingProxy(url, [0] * 6)
+        async with proxy.running() as through:
+            assert await answer_of(through, "auto", HASTY) == (0, TEXT)
+    assert "poll in place of websocket" in capsys.readouterr().err
+    assert len(service.started) == 1
+
+
+async def test_a_stopped_reply_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running(Service(TEXT, "stopped").app()) as url:
+        assert await answer_of(url, "sse") == (1, TEXT)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent to a process")
+@pytest.mark.parametrize("transport", ["sse", "websocket", "text", "poll"])
+async def test_ctrl_c_stops_the_reply_on_the_server(transport: str) -> None:
+    service = Service(TEXT)
+    service.hold.clear()
+    async with running(service.app()) as url:
+        code = (
+            "import argparse, sys; from chatsvc.client.ask import *;"
+            "p = argparse.ArgumentParser(); add_ask_arguments(p);"
+            "sys.exit(run_ask(p.parse_args()))"
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, "-", "--url", str(url)),
+            *("--transport", transport),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("你\n".encode())
+        process.stdin.close()
+        text = await process.stdout.readexactly(len(TEXT.encode()))
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(service.stopped.wait(), 20)
+        service.hold.set()
+        assert await asyncio.wait_for(process.wait(), 20) == 130
+        assert text.decode() == TEXT
+        assert service.started == [{"message": "你\n"}]
+
+
+def test_arguments() -> None:
+    parser = argparse.ArgumentParser()
+    add_ask_arguments(parser)
+    args = parser.parse_args(["hi", "--url", "http://h:1/chat?x=1"])
+    assert str(args.url) == "http://h:1/chat/"
+    assert str(service_url("http://h:1")) == "http://h:1/"
+    assert str(service_url("http://h:1/chat/")) == "http://h:1/chat/"
+    for bad in ("h:1", "ftp://h", "", "http://", "http://[", "localhost"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            service_url(bad)
+
+
+def test_retry_after() -> None:
+    assert retry_after("3") == 3.0
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert [retry_after(value) for value in (None, "", "-1", "soon", "٣")] == [None] * 5
