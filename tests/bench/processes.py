@@ -1,0 +1,130 @@
+"""Servers as processes: started for one run, ended after it, whatever happens."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .machine import Cores
+
+
+class Failed(Exception):
+    """A run came to nothing; the message says why."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What can be measured: a command, and what the load must know of it.
+
+    `{port}`, `{pace}` (milliseconds) and `{seconds}` (the same pace) are filled in.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    path: str | None = None
+    options: tuple[str, ...] = ()  # more for the load generator
+    needs: str | None = None  # a part of the kit
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def named(self, name: str, *flags: str) -> "Server":
+        """The same server under another name, with more flags."""
+        return replace(self, name=name, command=(*self.command, *flags))
+
+    def with_options(self, *options: str) -> "Server":
+        """The same server, asked in another way by the load generator."""
+        return replace(self, options=(*self.options, *options))
+
+
+def _family(leader: int) -> list[int]:
+    """The living processes of a session: its leader and all that it started."""
+    pids = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            stat = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            state, _parent, _group, session = stat[:4]
+            if int(session) == leader and state not in "ZX":
+                pids.append(int(entry.name))
+    return pids
+
+
+def _end(leader: subprocess.Popen[bytes]) -> None:
+    for sign in signal.SIGTERM, signal.SIGKILL:
+        for pid in _family(leader.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sign)
+        deadline = time.monotonic() + 5
+        while _family(leader.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    leader.wait()  # reaped last: until here its id can't become another's
+
+
+def free_port() -> int:
+    """A port of the loopback on which nobody listens."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def _is_open(port: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), 1),
+    ):
+        return True
+    return False
+
+
+def _fill(word: str, port: int, pace_ms: int) -> str:
+    for name, value in {
+        "{port}": str(port),
+        "{pace}": str(pace_ms),
+        "{seconds}": f"{pace_ms / 1000:g}",
+    }.items():
+        word = word.replace(name, value)
+    return word
+
+
+@contextlib.contextmanager
+def started(
+    server: Server, pace_ms: int, cores: Cores, limit_s: int, core: int | None = None
+) -> Iterator[tuple[int, list[int]]]:
+    """Runs a server until the block ends, or `limit_s` seconds if we are killed.
+
+    Gives its port and its processes; raises `Failed` when it does not listen.
+    """
+    port = free_port()
+    command = [_fill(word, port, pace_ms) for word in server.command]
+    placed = cores.place(cores.server if core is None else core, *command)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            ["timeout", "-k", "5", str(limit_s), *placed],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **server.environment},
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while not _is_open(port) and time.monotonic() < deadline:
+                if not _family(process.pid):
+                    break
+                time.sleep(0.05)
+            time.sleep(0.3)  # workers that it starts after it listens
+            pids = _family(process.pid)
+            if not pids or not _is_open(port):
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()[-600:]
+                raise Failed(f"did not listen: {said}")
+            yield port, pids
+        finally:
+            _end(process)

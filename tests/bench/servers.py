@@ -1,0 +1,53 @@
+"""The peers, and the server that is compared with them."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from . import kit
+from .processes import Server
+
+
+def _binary(name: str, program: str, part: str) -> Server:
+    command = (str(kit.KIT / "bin" / program), "{port}", "{pace}")
+    return Server(name, command, needs=part)
+
+
+def _node(name: str, script: str) -> Server:
+    return Server(
+        name,
+        ("node", str(kit.PEERS / script), "{port}", "{pace}"),
+        needs="node",
+        environment={"NODE_PATH": str(kit.NODE_MODULES), "NODE_ENV": "production"},
+    )
+
+
+def _python(name: str, script: str) -> Server:
+    command = (str(kit.PYTHON), str(kit.PEERS / script), "{port}", "{pace}")
+    return Server(name, command, needs="python")
+
+
+CLIMIT = _binary("climit", "climit", "climit")
+GO = _binary("go", "go_sse", "go")
+_EXPRESS = _node("express", "express.cjs")
+_WS_NODE = _node("ws-node", "ws_node.cjs")
+_STARLETTE = _python("sse-starlette", "sse_starlette_app.py")
+_PLAIN = _python("plain-aiohttp", "plain_aiohttp.py")
+
+PEERS = {
+    "sse": {p.name: p for p in (CLIMIT, GO, _EXPRESS, _STARLETTE, _PLAIN)},
+    "ws": {p.name: p for p in (CLIMIT, _WS_NODE, _PLAIN)},
+}
+
+
+def compared(
+    command: str | None, name: str, lenient: bool, flags: tuple[str, ...] = ()
+) -> Server:
+    """The server to compare: our own, or any command with `{port}` in it."""
+    if command is None:
+        program = str(Path(sys.executable).with_name("chatsvc"))
+        words = [program, "--port", "{port}", "--pace", "{seconds}"]
+    else:
+        words = shlex.split(command)
+    options = () if lenient else ("--strict",)
+    return Server(name, (*words, *flags), options=options)

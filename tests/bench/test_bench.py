@@ -1,0 +1,203 @@
+"""The instrument itself: it must see a character that is lost, doubled or torn."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import regex
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.conftest import require
+
+from . import kit
+
+DONE = "[DONE]"
+# What a server may do to the characters of a reply before it sends them.
+FAULTS: dict[str, Callable[[list[str]], list[str]]] = {
+    "none": lambda text: text,
+    "drops-one": lambda text: text[:7] + text[8:],
+    "drops-last": lambda text: text[:-1],
+    "doubles-one": lambda text: [*text[:7], text[6], *text[7:]],
+    "swaps-two": lambda text: [*text[:5], text[6], text[5], *text[7:]],
+    "joins-two": lambda text: [*text[:5], text[5] + text[6], *text[7:]],
+    "goes-on": lambda text: [*text, DONE, "x"],
+}
+CLUSTERS = {
+    "tears-clusters": lambda text: [point for cluster in text for point in cluster],
+}
+REPLY = "A" * 22
+
+
+def sse(data: bytes, position: int | str) -> bytes:
+    lines = b"\n".join(b"data: " + line for line in data.split(b"\n"))
+    return b"id: %s:%s\n%s\n\n" % (REPLY.encode(), str(position).encode(), lines)
+
+
+async def sse_events(fault: str, text: list[str]) -> AsyncIterator[bytes]:
+    at = 0
+    for character in (FAULTS | CLUSTERS).get(fault, FAULTS["none"])(text):
+        at += len(character)
+        data = character.encode()
+        if character == DONE:
+            yield sse(data, "end")
+            continue
+        if fault == "tears-bytes" and len(data) > 1:
+            yield sse(data[:1], at)
+            yield sse(data[1:], at)
+        elif fault == "wrong-id" and at > 5:
+            yield sse(data, at + 1)
+        elif fault == "no-id" and at > 5:
+            yield b"data: " + data + b"\n\n"
+        elif fault == "comments":
+            yield b": t=1\n\n" + sse(data, at)
+        else:
+            yield sse(data, at)
+    if fault == "fails":
+        yield b'event: failed\ndata: {"status":502}\n\n'
+    if fault != "no-end":
+        yield sse(DONE.encode(), "end")
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    text = regex.findall(r"\X", (await request.json())["message"])
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    async for event in sse_events(request.query.get("fault", "none"), text):
+        await answer.write(event)
+    return answer
+
+
+async def chat_ws(request: web.Request) -> web.WebSocketResponse:
+    ws = web.WebSocketResponse(protocols=("chatsvc.v1",), compress=False)
+    await ws.prepare(request)
+    fault = request.query.get("fault", "none")
+    async for frame in ws:
+        at = 0
+        text = regex.findall(r"\X", frame.json()["message"])
+        for character in [*(FAULTS | CLUSTERS)[fault](text), DONE]:
+            at += len(character)
+            if ws.ws_protocol:
+                position = "end" if character == DONE else at
+                fields = {"id": f"{REPLY}:{position}", "data": character}
+                await ws.send_json(fields)
+            else:
+                await ws.send_str(character)
+    return ws
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[TestServer]:
+    require("gcc")
+    await asyncio.to_thread(kit.ensure, "load")
+    app = web.Application()
+    app.router.add_post("/api/chat", chat)
+    app.router.add_get("/ws/chat", chat_ws)
+    server = TestServer(app)
+    await server.start_server()
+    yield server
+    await server.close()
+
+
+QUIETLY = ("--nice", "0", "--no-plot")
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+def load(scripted: TestServer) -> Ask:
+    """Runs the load generator against the scripted server; gives its report."""
+
+    async def ask(path: str, *options: str) -> dict[str, Any]:
+        small = ("--streams", "5", "--length", "30", "--timeout", "20")
+        process = await asyncio.create_subprocess_exec(
+            kit.LOAD,
+            *("--port", str(scripted.port), "--path", path, *small, *options),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        report: dict[str, Any] = json.loads(out)
+        assert (process.returncode == 0) == (report["failed"] == 0)
+        return report
+
+    return ask
+
+
+@pytest.mark.parametrize("charset", ["ascii", "utf8", "emoji", "all"])
+@pytest.mark.parametrize("fault", ["none", "comments"])
+async def test_passes_an_honest_stream(load: Ask, charset: str, fault: str) -> None:
+    report = await load(f"/api/chat?fault={fault}", "--charset", charset, "--strict")
+    assert report["reasons"] == {}
+    assert (report["completed"], report["events"]) == (5, 5 * 30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("drops-one", "wrong character"),
+        ("drops-last", "[DONE] before the last character"),
+        ("doubles-one", "wrong character"),
+        ("swaps-two", "wrong character"),
+        ("joins-two", "several characters in one event"),
+        ("tears-clusters", "torn character"),
+        ("tears-bytes", "torn code point"),
+        ("goes-on", "event after [DONE]"),
+        ("wrong-id", "wrong id"),
+        ("no-id", "no id"),
+        ("no-end", "body ended without [DONE]"),
+        ("fails", "event: failed"),
+    ],
+)
+async def test_sees_a_fault_in_events(load: Ask, fault: str, reason: str) -> None:
+    report = await load(f"/api/chat?fault={fault}", "--charset", "emoji", "--strict")
+    # By chance one stream may not hold what a fault needs; two kinds may meet.
+    assert report["reasons"].get(reason, 0) >= 3
+    assert report["failed"] == sum(report["reasons"].values())
+
+
+@pytest.mark.parametrize("protocol", [(), ("--subprotocol", "chatsvc.v1")])
+@pytest.mark.parametrize("fault", ["none", *FAULTS, *CLUSTERS])
+async def test_sees_a_fault_in_frames(
+    load: Ask, fault: str, protocol: tuple[str, ...]
+) -> None:
+    report = await load(
+        f"/ws/chat?fault={fault}",
+        *("--mode", "ws", "--charset", "emoji", "--strict", *protocol),
+    )
+    assert report["failed"] == (0 if fault == "none" else 5)
+
+
+async def test_peers_may_send_code_points(load: Ask) -> None:
+    report = await load("/api/chat?fault=tears-clusters", "--charset", "emoji")
+    assert report["failed"] == 0
+    torn = await load("/api/chat?fault=tears-bytes", "--charset", "emoji")
+    assert "torn code point" in torn["reasons"]
+
+
+def test_one_command_measures_and_reports(tmp_path: Path) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    kit.ensure("climit")
+    program = kit.KIT / "bin/climit"
+    small = ["--streams", "20", "--length", "6", "--rounds", "1", *QUIETLY]
+    who = ["--server", f"{program} {{port}} {{pace}}", "--lenient", "--name", "it"]
+    status = main([*who, "--peers", "climit", *small, "--out", str(tmp_path)])
+    assert status == 0
+    runs = json.loads((tmp_path / "table.json").read_text())["runs"]
+    assert [run["server"] for run in runs] == ["it", "climit"]
+    assert all(run["cpu_us"] > 0 and run["gap_ms"]["p50"] > 0 for run in runs)
+
+
+def test_a_server_that_does_not_start_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    command = "sh -c 'echo no port {port} for me; exit 1'"
+    rest = ["--peers", "", *QUIETLY, "--out", str(tmp_path)]
+    assert main(["--server", command, *rest]) == 1
+    assert "did not listen: no port " in capsys.readouterr().out
