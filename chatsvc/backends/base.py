@@ -1,0 +1,65 @@
+"""What answers a prompt: the interface of a backend.
+
+A backend is one object with a name and one method that gives an async generator of text. The generator is closed
+when the reply is stopped, abandoned or too long; whatever it holds open it closes then, in its own `finally`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn of a conversation; `role` is system, developer, user or assistant."""
+
+    role: str
+    content: str
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What is asked of a backend.
+
+    `written` is the text that the reply already has: a backend that `resumes` carries on behind it. `options` are
+    further parameters of an OpenAI request; a backend that has no use for them ignores them.
+    """
+
+    messages: tuple[Message, ...]
+    written: str = ""
+    options: dict[str, Any] = {}
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """May be the last thing a backend yields: why it ended (`stop`, `length`, `content_filter`) and what it used."""
+
+    reason: str = "stop"
+    usage: dict[str, Any] | None = None
+
+
+class Backend(Protocol):
+    """Gives the text of a reply.
+
+    `pace` is the default of the seconds between two characters, `lag` the seconds that release may fall behind
+    arrival (None: the pace is all that counts), `resumes` whether it can carry on from `Prompt.written`.
+    """
+
+    name: str
+    pace: float
+    lag: float | None
+    resumes: bool
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+        """The reply's text in pieces of any size, optionally a `Finish`.
+
+        Raises `BackendFailed` with a sentence for the user; anything else it raises is logged and told as a failure
+        without its text.
+        """
+        ...
+
+    async def open(self) -> None:
+        """Start what it needs; called once, before the first prompt."""
+
+    async def close(self) -> None:
+        """Give back what it holds; called once, after the last reply has ended."""

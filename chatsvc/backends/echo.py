@@ -1,0 +1,29 @@
+"""`echo`: gives the user's last message back. For trying out, for tests, for building a front end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from .base import Finish, Prompt
+
+
+class EchoBackend:
+    """All of the text arrives at once; the pace makes a stream of it."""
+
+    name = "echo"
+    pace = 0.1
+    lag = None
+    resumes = True
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+        """The last message of the user, or nothing if there is none."""
+        for message in reversed(prompt.messages):
+            if message.role == "user":
+                yield message.content[len(prompt.written) :]
+                return
+
+    async def open(self) -> None:
+        """Nothing to start."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""

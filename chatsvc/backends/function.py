@@ -1,0 +1,72 @@
+"""`package.module:function`: the user's own `async def function(messages) -> AsyncIterator[str]`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+from ..problems import BackendFailed
+from .base import Finish, Prompt
+
+Function = Callable[[list[dict[str, str]]], AsyncIterator[str]]
+
+
+class FunctionBackend:
+    """Calls a function with the conversation, as a list of `{"role", "content"}`, and gives what it yields."""
+
+    pace = 0.0
+    lag = 0.5
+    resumes = False
+
+    def __init__(self, function: Callable[..., Any], name: str = "") -> None:
+        self.name = name or getattr(function, "__name__", "function")
+        self._function = function
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+        """What the function yields. Raises `BackendFailed` when that isn't text."""
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        pieces = self._function(messages)
+        if inspect.isawaitable(pieces):  # a coroutine that returns an iterator
+            pieces = await pieces
+        if not hasattr(pieces, "__aiter__"):
+            raise BackendFailed(
+                f"The backend {self.name} must give an async iterator of str."
+            )
+        try:
+            async for piece in pieces:
+                if not isinstance(piece, (str, Finish)):
+                    raise BackendFailed(
+                        f"The backend {self.name} must yield str, not {type(piece).__name__}."
+                    )
+                yield piece
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def open(self) -> None:
+        """Nothing to start."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+def load_function(path: str) -> FunctionBackend:
+    """The backend of `package.module:function`. Raises `ValueError` that says what is wrong with it."""
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise ValueError(f"there is no module {module_name!r} to import") from None
+        raise ValueError(f"importing {module_name!r} failed: {error}") from error
+    except Exception as error:
+        raise ValueError(
+            f"importing {module_name!r} failed: {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"module {module_name!r} has no function {name!r}")
+    return FunctionBackend(function, path)

@@ -1,0 +1,242 @@
+"""The log of a reply: what has arrived, when each character is out, and the one end.
+
+Arrival and release are two things. The log holds what has *arrived*. The pace says, from the store's clock, what is
+*out*: a character is out when it has arrived and its turn has come. Nothing here awaits and nothing looks at a clock;
+times are given, in integer microseconds of the store's clock, so every node computes the same.
+
+Rules
+- Text is only appended, in whole characters, and only before `end`. What has been out stays as it is.
+- `end` is set once. A reply that is stopped ends where it was *out*: what had arrived beyond that was given to nobody
+  and goes. Every other end comes after all text, and whoever sets it first waits until all of it is out.
+- Segments that are out entirely have no schedule any more and are merged, so a log stays short.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..characters import boundaries
+from ..ticker import Ticker, Waiter
+
+MERGE_BELOW = 2048
+"""Code points up to which neighbouring segments that are out become one."""
+
+
+class End(msgspec.Struct, frozen=True):
+    """How a reply ended (PROTOCOL.md section 1): `state` is done, stopped or failed."""
+
+    state: str
+    finish_reason: str
+    problem: dict[str, Any] | None = None
+
+
+class Segment:
+    """Text with a schedule: character `i` is out at `first + i * step` (microseconds).
+
+    `start` is the position before it; `ends` the offsets at which its characters end, or None when each is one code
+    point long; `count` the number of characters.
+    """
+
+    __slots__ = ("count", "ends", "first", "start", "step", "text")
+
+    def __init__(self, start: int, text: str, first: int = 0, step: int = 0) -> None:
+        self.start = start
+        self.text = text
+        self.ends: array[int] | None = boundaries(text)
+        self.count = len(text) if self.ends is None else len(self.ends)
+        self.first = first
+        self.step = step
+
+    @property
+    def last(self) -> int:
+        """When its last character is out."""
+        return self.first + (self.count - 1) * self.step
+
+    def out(self, now: int) -> int:
+        """How many of its characters are out."""
+        if now < self.first:
+            return 0
+        if not self.step:
+            return self.count
+        return min(self.count, (now - self.first) // self.step + 1)
+
+    def offset(self, index: int) -> int:
+        """How many code points stand before character `index`."""
+        if self.ends is None or index == 0:
+            return index
+        return self.ends[index - 1]
+
+    def index(self, offset: int) -> int:
+        """The character that the code point at `offset` belongs to."""
+        return offset if self.ends is None else bisect_right(self.ends, offset)
+
+    def characters(self, begin: int, end: int) -> Sequence[str]:
+        """The characters from `begin` up to `end`: the text itself where each is one code point."""
+        ends = self.ends
+        if ends is None:
+            return self.text[begin:end]
+        cuts = [ends[begin - 1] if begin else 0, *ends[begin:end]]
+        return [self.text[a:b] for a, b in zip(cuts, cuts[1:])]
+
+
+class Log:
+    """One reply's text and end, with those who wait for more.
+
+    `pace` is the microseconds between two characters; `lag` how far release may fall behind arrival (microseconds), or
+    None where the pace is all that counts.
+    """
+
+    __slots__ = (
+        "_starts",
+        "created",
+        "end",
+        "finish_reason",
+        "lag",
+        "pace",
+        "position",
+        "reply_id",
+        "segments",
+        "size",
+        "version",
+        "waiters",
+    )
+
+    def __init__(
+        self, reply_id: str, *, pace: int = 0, lag: int | None = None, created: int = 0
+    ) -> None:
+        self.reply_id = reply_id
+        self.pace = pace
+        self.lag = lag
+        self.created = created
+        self.segments: list[Segment] = []
+        self._starts: list[int] = []
+        self.position = 0  # of the last code point that has arrived
+        self.size = 0  # bytes of UTF-8 that have arrived
+        self.version = 0  # changes when a segment does that a reader may be in
+        self.finish_reason: str | None = None  # set when the text is complete
+        self.end: End | None = None
+        self.waiters: set[Waiter] = set()
+
+    # ------------------------------------------------------------------ writing
+
+    def append(self, text: str, at: int) -> None:
+        """Take text that arrived at `at`; `text` is whole characters with clean line ends."""
+        if not text:
+            return
+        last = self.segments[-1] if self.segments else None
+        if last is not None and not self.pace and len(last.text) < MERGE_BELOW:
+            self._replace(1, last.text + text)
+        else:
+            segment = Segment(self.position, text)
+            self._schedule(segment, last, at)
+            self._forget_schedules(at)
+            self.segments.append(segment)
+            self._starts.append(segment.start)
+        self.position += len(text)
+        self.size += len(text) if text.isascii() else len(text.encode())
+        self._wake(idle_only=True)
+
+    def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:
+        """Spread a segment over the time that the pace and the lag leave it."""
+        segment.first, segment.step = at, self.pace
+        if last is None:
+            before = at - self.pace
+        else:
+            before = last.last
+        segment.first = max(at, before + self.pace)
+        if self.lag is not None:
+            begin = max(at, before)
+            room = at + self.lag - begin
+            if segment.last > at + self.lag:
+                segment.step = min(self.pace, room // segment.count)
+                segment.first = max(at, begin + segment.step)
+
+    def _forget_schedules(self, now: int) -> None:
+        """Merge the last two segments when both are out."""
+        if len(self.segments) < 2:
+            return
+        a, b = self.segments[-2:]
+        if len(a.text) + len(b.text) <= MERGE_BELOW and b.last <= now:
+            self._replace(2, a.text + b.text)
+
+    def _replace(self, count: int, text: str) -> None:
+        """Put one segment without a schedule in the place of the last `count`."""
+        start = self.segments[-count].start
+        del self.segments[-count:], self._starts[-count:]
+        self.segments.append(Segment(start, text))
+        self._starts.append(start)
+        self.version += 1
+
+    def complete(self, finish_reason: str) -> None:
+        """No more text will come; the end follows when all is out."""
+        self.finish_reason = finish_reason
+
+    def finish(self, end: End, at: int) -> None:
+        """Set the end. One that stops the reply cuts it where it is out at `at`; a second end changes nothing."""
+        if self.end is not None:
+            return
+        text = self.text(0, self.out(at) if end.state == "stopped" else None)
+        self.end = end
+        self.position = len(text)
+        self.size = len(text.encode())
+        self.segments = [Segment(0, text)] if text else []
+        self._starts = [0] if text else []
+        self.version += 1
+        self._wake(idle_only=False)
+        self.waiters = set(self.waiters)  # as small as it can be: an ended log is kept
+
+    def _wake(self, *, idle_only: bool) -> None:
+        for waiter in self.waiters:
+            # Who waits for the clock will see new text when its time comes.
+            if waiter.slot < 0 or not idle_only:
+                waiter.ticker.wake(waiter)
+
+    # ------------------------------------------------------------------ reading
+
+    def find(self, position: int) -> Segment | None:
+        """The segment that holds the code point after `position`, if it has arrived."""
+        if position >= self.position:
+            return None
+        return self.segments[bisect_right(self._starts, position) - 1]
+
+    def out(self, now: int) -> int:
+        """The position that is out at `now`."""
+        for segment in reversed(self.segments):
+            count = segment.out(now)
+            if count:
+                return segment.start + segment.offset(count)
+        return 0
+
+    def due(self) -> int:
+        """When all that has arrived is out (microseconds; 0 when nothing has arrived)."""
+        return self.segments[-1].last if self.segments else 0
+
+    def text(self, after: int, before: int | None = None) -> str:
+        """The text between two positions."""
+        last = self.position if before is None else before
+        if after >= last:
+            return ""
+        parts = []
+        for segment in self.segments[bisect_right(self._starts, after) - 1 :]:
+            if segment.start >= last:
+                break
+            parts.append(
+                segment.text[max(0, after - segment.start) : last - segment.start]
+            )
+        return "".join(parts)
+
+    def notify(self, ticker: Ticker) -> Waiter:
+        """A waiter that is woken when the log grows or ends; `forget` it afterwards."""
+        waiter = Waiter(ticker)
+        self.waiters.add(waiter)
+        return waiter
+
+    def forget(self, waiter: Waiter) -> None:
+        """Undo `notify`."""
+        self.waiters.discard(waiter)
+        waiter.close()

@@ -1,0 +1,128 @@
+"""`memory`: replies live in this process and go with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..problems import ReplyExpired, ReplyNotFound
+from ..ticker import monotonic
+from .base import Clock, Ended, KeyReused, Record
+from .log import End, Log
+
+REMEMBERED = 24 * 3600
+"""Seconds for which the id of an expired reply, and an idempotency key, are known."""
+
+MOST_REMEMBERED = 500_000
+"""Expired ids that are remembered at most; beyond that the oldest is forgotten."""
+
+_Item = TypeVar("_Item")
+
+
+class _Queue(deque[tuple[float, _Item]]):
+    """Things in the order in which their time comes."""
+
+    def due(self, now: float) -> list[_Item]:
+        """Take those whose time has come."""
+        found = []
+        while self and self[0][0] <= now:
+            found.append(self.popleft()[1])
+        return found
+
+
+class MemoryStore:
+    """`keep` is how many seconds an ended reply is kept.
+
+    Nothing here walks all replies: what expires stands in a queue, in the order in which it does.
+    """
+
+    def __init__(self, *, keep: float, now: Callable[[], int] = monotonic) -> None:
+        self.clock = Clock()
+        self._keep = keep
+        self._now = now
+        self._kept: dict[str, tuple[Record, Log]] = {}
+        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._ended: _Queue[str] = _Queue()
+        self._expired: dict[str, None] = {}
+        self._remembered: _Queue[tuple[str, tuple[str, str] | None]] = _Queue()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start to let go of what is over."""
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Stop that; what is kept goes with the store."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def create(self, record: Record) -> str:
+        """See `Store.create`."""
+        if record.key:
+            place = record.user, record.key
+            known = self._keys.get(place)
+            if known is not None:
+                reply_id, digest = known
+                if digest != record.digest:
+                    raise KeyReused
+                return reply_id
+            self._keys[place] = record.reply_id, record.digest
+        log = Log(
+            record.reply_id, pace=record.pace, lag=record.lag, created=self._now()
+        )
+        self._kept[record.reply_id] = record, log
+        return record.reply_id
+
+    async def find(self, reply_id: str) -> tuple[Record, Log]:
+        """See `Store.find`."""
+        found = self._kept.get(reply_id)
+        if found is not None:
+            return found
+        if reply_id in self._expired:
+            raise ReplyExpired("The reply has ended and its text is no longer kept.")
+        raise ReplyNotFound("No reply has this id.")
+
+    async def append(self, log: Log, text: str) -> None:
+        """See `Store.append`."""
+        if log.end is not None:
+            raise Ended
+        log.append(text, self._now())
+
+    async def complete(self, log: Log, finish_reason: str) -> None:
+        """See `Store.complete`."""
+        if log.end is not None:
+            raise Ended
+        log.complete(finish_reason)
+
+    async def finish(self, log: Log, end: End) -> None:
+        """See `Store.finish`."""
+        if log.end is None:
+            log.finish(end, self._now())
+            self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def expire(self) -> None:
+        """Let go of the texts, and later the ids, whose time has come."""
+        now = self._now() / 1e6
+        for reply_id in self._ended.due(now):
+            record, _ = self._kept.pop(reply_id)
+            self._expired[reply_id] = None
+            place = (record.user, record.key) if record.key else None
+            self._remembered.append((now + REMEMBERED, (reply_id, place)))
+        forgotten = self._remembered.due(now)
+        while len(self._remembered) > MOST_REMEMBERED:
+            forgotten.append(self._remembered.popleft()[1])
+        for reply_id, place in forgotten:
+            del self._expired[reply_id]
+            if place is not None:
+                del self._keys[place]
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, max(self._keep / 2, 0.05)))
+            self.expire()

@@ -1,0 +1,226 @@
+"""One clock hand for every stream: it wakes whoever is due, many at a time, without a timer or a task each.
+
+Rules
+- Time is in integer microseconds of the monotonic clock. `now` is when the present turn began, so all that
+  is woken in one turn sees the same time, and nobody sees a time that has not come.
+- A waiter stands in the slot named by its `slot`, or in none. An entry whose waiter has moved on is stale and
+  skipped; that makes waking early, moving and leaving cost nothing.
+- A *driven* coroutine is stepped by the ticker itself: no task, no future and no handle for each wake-up.
+  It may await waiters only. It has no `current_task()`, so `asyncio.timeout` and friends don't work in it.
+  The same coroutine runs in a task as well; a waiter that is awaited there waits on a future.
+- One slot a turn: when the hand is late it lets the event loop accept and read between two slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+SLOT = 5_000
+"""Width of a slot in microseconds: how late a character can be, and 200 wake-ups a second at most."""
+
+IDLE = -1
+"""The slot of a waiter that only `Ticker.wake` wakes."""
+_READY = -2
+_CLOSED = -3
+
+
+def monotonic() -> int:
+    """The monotonic clock in microseconds."""
+    return time.monotonic_ns() // 1000
+
+
+class Waiter:
+    """What a stream waits with: set `slot`, then await it. One is used again and again.
+
+    It ends its wait when its slot comes or when it is woken, and may do so early: look again at what you wait for.
+    """
+
+    __slots__ = ("driven", "send", "slot", "ticker")
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
+        self.slot = IDLE
+        self.send: Callable[[None], Any] | None = None
+        self.driven: Driven | None = None
+
+    def until(self, when: int) -> Waiter:
+        """Ask to be woken at `when` (microseconds), not before; returns itself, to be awaited."""
+        self.slot = -(-when // SLOT)
+        return self
+
+    def __await__(self) -> Generator[Any, None, None]:
+        ticker = self.ticker
+        if ticker.stepping is not None:
+            yield self
+            return
+        future = asyncio.get_running_loop().create_future()
+        self.driven = None
+        self.send = lambda _: None if future.done() else future.set_result(None)
+        ticker.enter(self)
+        yield from future
+
+    def close(self) -> None:
+        """Never to be woken again."""
+        self.slot = _CLOSED
+        self.send = None
+
+
+class Driven:
+    """A coroutine that the ticker steps. `done` has its end: a result, or the exception it raised."""
+
+    __slots__ = ("_coroutine", "_ticker", "done")
+
+    def __init__(self, ticker: Ticker, coroutine: Coroutine[Any, None, None]) -> None:
+        self._ticker = ticker
+        self._coroutine = coroutine
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        """End it where it stands, running its `finally` clauses; nothing happens if it has ended."""
+        if not self.done.done():
+            self.done.cancel()
+        self._coroutine.close()
+
+
+class Ticker:
+    """The hand and its slots. Belongs to the running event loop."""
+
+    def __init__(self) -> None:
+        self.now = monotonic()
+        self.stepping: Driven | None = None
+        self._loop = asyncio.get_running_loop()
+        self._slots: dict[int, list[Waiter]] = {}
+        self._order: list[int] = []  # a heap of the slots that are in use
+        self._ready: list[Waiter] = []
+        self._timer: asyncio.Handle | None = None
+        self._timer_slot = 0
+
+    def refresh(self) -> int:
+        """The time now; for whoever comes from outside a turn."""
+        self.now = monotonic()
+        return self.now
+
+    # ------------------------------------------------------------------ waiting
+
+    def enter(self, waiter: Waiter) -> None:
+        """Put a waiter into the slot it names."""
+        slot = waiter.slot
+        if slot < 0:
+            return
+        waiters = self._slots.get(slot)
+        if waiters is None:
+            waiters = self._open(slot)
+        waiters.append(waiter)
+
+    def _open(self, slot: int) -> list[Waiter]:
+        waiters = self._slots[slot] = []
+        heapq.heappush(self._order, slot)
+        if self._timer is None or slot < self._timer_slot:
+            self._arm()
+        return waiters
+
+    def wake(self, waiter: Waiter) -> None:
+        """End a wait early, in a turn of its own soon after this one."""
+        if waiter.slot == _READY or waiter.slot == _CLOSED or waiter.send is None:
+            return
+        waiter.slot = _READY
+        if not self._ready:
+            self._loop.call_soon(self._run_ready)
+        self._ready.append(waiter)
+
+    # ------------------------------------------------------------------ driving
+
+    def start(self, coroutine: Coroutine[Any, None, None]) -> Driven:
+        """Drive a coroutine: its first step is made here and now."""
+        driven = Driven(self, coroutine)
+        self.refresh()
+        waiter = Waiter(self)
+        waiter.send = coroutine.send
+        waiter.driven = driven
+        waiter.slot = _READY
+        outer = self.stepping
+        self._turn([waiter], _READY)
+        self.stepping = outer
+        return driven
+
+    async def drive(self, coroutine: Coroutine[Any, None, None]) -> None:
+        """Drive a coroutine and wait for its end, in a task that sleeps meanwhile.
+
+        Raises what the coroutine raises. Cancelled, it closes the coroutine.
+        """
+        driven = self.start(coroutine)
+        try:
+            await driven.done
+        finally:
+            driven.close()
+
+    def _turn(self, waiters: list[Waiter], slot: int) -> None:
+        """Step every waiter that is still in this slot. The hot loop: one pass an event."""
+        into = -1  # the slot that `enter` is bound to: those who move together find it once
+        enter: Callable[[Waiter], None] = self.enter
+        for waiter in waiters:
+            if waiter.slot != slot:
+                continue
+            driven = self.stepping = waiter.driven
+            try:
+                following = waiter.send(None)  # type: ignore[misc]
+            except StopIteration:
+                if driven is not None and not driven.done.done():
+                    driven.done.set_result(None)
+                continue
+            except Exception as error:
+                if driven is None:  # a callback's mistake must not stop the others' turn
+                    self._loop.call_exception_handler(
+                        {"message": "a waiter's callback failed", "exception": error}
+                    )
+                elif not driven.done.done():
+                    driven.done.set_exception(error)
+                continue
+            if following is not waiter:
+                if following is None:
+                    continue
+                if following.send is None:
+                    following.send = waiter.send
+                    following.driven = driven
+                waiter = following
+            wanted = waiter.slot
+            if wanted != into:
+                if wanted < 0:
+                    continue
+                bucket = self._slots.get(wanted)
+                into, enter = wanted, (bucket or self._open(wanted)).append
+            enter(waiter)
+        self.stepping = None
+
+    # ------------------------------------------------------------------ the hand
+
+    def _run_ready(self) -> None:
+        ready, self._ready = self._ready, []
+        self.refresh()
+        self._turn(ready, _READY)
+
+    def _run(self) -> None:
+        self._timer = None
+        now = self.refresh()
+        order = self._order
+        if order and order[0] * SLOT <= now:
+            slot = heapq.heappop(order)
+            self._turn(self._slots.pop(slot), slot)
+        if order and self._timer is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        slot = self._timer_slot = self._order[0]
+        delay = slot * SLOT - monotonic()
+        if delay <= 0:
+            self._timer = self._loop.call_soon(self._run)
+        else:
+            # uvloop counts whole milliseconds from a cached time, so a timer may fire before its slot: then the
+            # slot isn't due yet, and the hand is set again. Rounding up keeps that from happening over and over.
+            self._timer = self._loop.call_later(-(-delay // 1000) / 1000, self._run)
