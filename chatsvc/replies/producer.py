@@ -1,0 +1,83 @@
+"""The one writer of a reply: reads the backend and fills the log, whether anybody reads or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from ..backends.base import Backend, Finish
+from ..characters import Splitter
+from ..problems import BackendFailed, Problem
+from ..stores.base import Ended, Store
+from ..stores.log import End, Segment
+from ..ticker import monotonic
+from .reply import Reply
+
+logger = logging.getLogger("chatsvc.backend")
+
+
+async def produce(reply: Reply, backend: Backend, store: Store, max_bytes: int) -> None:
+    """Fill the reply's log from the backend and end it; ends quietly once somebody else has ended it.
+
+    Cancelled, it closes the backend's generator and leaves the end to whoever cancelled it.
+    """
+    log = reply.log
+    splitter = Splitter()
+    end = End("done", "stop")
+
+    async def add(text: str) -> bool:
+        """Append what fits; whether all of it did."""
+        room = max_bytes - log.size
+        fitting = _fitting(text, room)
+        if fitting:
+            await store.append(log, fitting)
+        return len(fitting) == len(text)
+
+    try:
+        try:
+            async with aclosing(backend.stream(reply.record.prompt)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Finish):
+                        end = End("done", piece.reason)
+                    elif not await add(splitter.feed(piece)):
+                        end = End("done", "length")
+                        break
+                else:
+                    if not await add(splitter.close()):
+                        end = End("done", "length")
+        except Ended:
+            raise
+        except Exception as error:
+            await add(splitter.close())  # text held back is delivered first
+            end = End("failed", "error", _told(error, backend).as_dict())
+        await store.complete(log, end.finish_reason)
+        while (left := log.due() - monotonic() - store.clock.offset) > 0:
+            await asyncio.sleep(left / 1e6)
+        await store.finish(log, end)
+    except Ended:
+        return
+    except Problem as problem:  # the store is away: say so to those who read here
+        await store.finish(log, End("failed", "error", problem.as_dict()))
+
+
+def _told(error: Exception, backend: Backend) -> Problem:
+    """What readers are told of a failure: a problem's own words, or none of a stranger's."""
+    if isinstance(error, Problem):
+        return error
+    logger.error("the backend %s failed", backend.name, exc_info=error)
+    return BackendFailed(f"The backend {backend.name} failed.")
+
+
+def _fitting(text: str, room: int) -> str:
+    """As many whole characters of `text` as have room, in bytes of UTF-8."""
+    if len(text) * 4 <= room or len(text.encode()) <= room:
+        return text
+    segment = Segment(0, text)
+    fits, size = 0, 0
+    for character in segment.characters(0, segment.count):
+        size += len(character.encode())
+        if size > room:
+            break
+        fits += len(character)
+    return text[:fits]

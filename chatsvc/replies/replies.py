@@ -1,0 +1,242 @@
+"""Start, open, stop, keep and end replies: the small service that all transports use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Protocol
+
+from ..backends.base import Backend, Prompt
+from ..cursor import new_reply_id
+from ..problems import (
+    Draining,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    Problem,
+    ReplyNotFound,
+    TooManyRequests,
+)
+from ..stores.base import KeyReused, Record, Store
+from ..stores.log import End
+from ..ticker import Ticker
+from .producer import produce
+from .reply import Reply
+
+logger = logging.getLogger("chatsvc.replies")
+
+STOP_WAIT = 2.0
+"""Seconds that a stop waits for the producer to end (PROTOCOL.md section 7)."""
+
+
+class Observer(Protocol):
+    """Is told of the life of replies on this node; metrics and logs are made of it."""
+
+    def started(self, reply: Reply) -> None:
+        """A reply was created here."""
+
+    def ended(self, reply: Reply) -> None:
+        """A reply that was produced here has ended."""
+
+
+class Replies:
+    """All replies that this node knows at the moment: those it produces and those that are read here.
+
+    `grace` is the seconds that a reply goes on without a reader; `max_reply` the bytes of UTF-8 one may have;
+    `max_running` how many this node produces at once, `max_per_client` how many for one client (0: no limit).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        ticker: Ticker,
+        *,
+        pace: float | None = None,
+        grace: float = 30.0,
+        max_reply: int = 256 * 1024,
+        max_running: int = 10_000,
+        max_per_client: int = 0,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self.store = store
+        self.backend = backend
+        self.ticker = ticker
+        self.draining = False
+        self._pace = backend.pace if pace is None else pace
+        self._grace = grace
+        self._max_reply = max_reply
+        self._max_running = max_running
+        self._max_per_client = max_per_client
+        self._observers = observers
+        self._replies: dict[str, Reply] = {}
+        self._producers: set[asyncio.Task[None]] = set()
+        self._per_client: Counter[str] = Counter()
+        self._enders: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        """How many replies this node produces now."""
+        return len(self._producers)
+
+    @property
+    def known(self) -> int:
+        """How many replies this node has in hand: produced or read here."""
+        return len(self._replies)
+
+    # ------------------------------------------------------------------ the service
+
+    async def start(
+        self,
+        prompt: Prompt,
+        *,
+        user: str = "",
+        key: str = "",
+        digest: str = "",
+        client: str = "",
+    ) -> Reply:
+        """Begin a reply, or give the one that was begun under this idempotency key.
+
+        `digest` identifies the request that the key came with. Raises `Draining`, `Overloaded`, `TooManyRequests`,
+        `InvalidRequest` for a key that came with another request, `StoreUnavailable`.
+        """
+        self._admit(client)
+        lag = self.backend.lag
+        record = Record(
+            new_reply_id(),
+            prompt,
+            user=user,
+            key=key,
+            digest=digest,
+            pace=round(self._pace * 1e6),
+            lag=None if lag is None else round(lag * 1e6),
+        )
+        try:
+            reply_id = await self.store.create(record)
+        except KeyReused:
+            raise InvalidRequest(
+                "This Idempotency-Key was used with another request; use a new one."
+            ) from None
+        reply = await self.open(reply_id, user=user)
+        if reply_id == record.reply_id:
+            self._produce(reply, client)
+        return reply
+
+    async def open(self, reply_id: str, *, user: str = "") -> Reply:
+        """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
+        reply = self._replies.get(reply_id)
+        if reply is None:
+            record, log = await self.store.find(reply_id)
+            reply = self._replies.get(reply_id)  # somebody may have been faster
+            if reply is None:
+                reply = Reply(
+                    record, log, self.store.clock, self.ticker, self._on_readers
+                )
+                if log.end is None:
+                    self._replies[reply_id] = reply
+        if reply.record.user != user:
+            raise ReplyNotFound("No reply has this id.")
+        return reply
+
+    async def stop(self, reply: Reply) -> bool:
+        """Stop a reply; whether its producer has ended within `STOP_WAIT` seconds. Stopping twice is no error."""
+        await self._end(reply, End("stopped", "stopped"))
+        producer = reply.producer
+        if producer is None:
+            return True
+        await asyncio.wait([producer], timeout=STOP_WAIT)
+        return producer.done()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new replies; give the running ones `seconds` to end, then end them as interrupted."""
+        self.draining = True
+        if self._producers:
+            await asyncio.wait(self._producers, timeout=seconds)
+        problem = Draining("The service went down before the reply was complete.")
+        for reply in [r for r in self._replies.values() if r.producer is not None]:
+            await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+
+    async def close(self) -> None:
+        """End what still runs; nothing is left afterwards."""
+        await self.drain(0)
+        tasks = self._producers | self._enders
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_WAIT)
+
+    # ------------------------------------------------------------------ inside
+
+    def _admit(self, client: str) -> None:
+        if self.draining:
+            raise Draining(
+                "This node takes no new replies; another one does.", retry_after=1
+            )
+        if len(self._producers) >= self._max_running:
+            raise Overloaded(
+                f"{self._max_running} replies are running, which is the limit; try again in a moment.",
+                retry_after=1,
+            )
+        if self._max_per_client and self._per_client[client] >= self._max_per_client:
+            raise TooManyRequests(
+                f"{self._max_per_client} of your replies are running, which is the limit; "
+                "wait for one to end or stop it.",
+                retry_after=1,
+            )
+
+    def _produce(self, reply: Reply, client: str) -> None:
+        reply.client = client
+        self._per_client[client] += 1
+        task = asyncio.create_task(
+            produce(reply, self.backend, self.store, self._max_reply)
+        )
+        reply.producer = task
+        self._producers.add(task)
+        task.add_done_callback(lambda task: self._produced(reply, task))
+        self._on_readers(reply)
+        for observer in self._observers:
+            observer.started(reply)
+
+    def _produced(self, reply: Reply, task: asyncio.Task[None]) -> None:
+        reply.producer = None
+        self._producers.discard(task)
+        self._per_client[reply.client] -= 1
+        if not self._per_client[reply.client]:
+            del self._per_client[reply.client]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a producer broke", exc_info=error)
+        if reply.end is None:  # whatever happened: every reply ends
+            problem: Problem = InternalError()
+            self._later(
+                self._end(reply, End("failed", "interrupted", problem.as_dict()))
+            )
+        for observer in self._observers:
+            observer.ended(reply)
+        self._on_readers(reply)
+
+    def _on_readers(self, reply: Reply) -> None:
+        """Readers came or went, or the producer did: set the clock of grace, or let go."""
+        if reply.grace is not None:
+            reply.grace.cancel()
+            reply.grace = None
+        if reply.readers:
+            return
+        if reply.producer is not None:
+            loop = asyncio.get_running_loop()
+            reply.grace = loop.call_later(self._grace, self._abandon, reply)
+        else:
+            self._replies.pop(reply.id, None)
+
+    def _abandon(self, reply: Reply) -> None:
+        self._later(self._end(reply, End("stopped", "abandoned")))
+
+    async def _end(self, reply: Reply, end: End) -> None:
+        await self.store.finish(reply.log, end)
+        if reply.producer is not None and reply.end is not None:
+            reply.producer.cancel()
+
+    def _later(self, coroutine: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+        self._enders.add(task)
+        task.add_done_callback(self._enders.discard)

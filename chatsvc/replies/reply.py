@@ -1,0 +1,145 @@
+"""A reply as its readers see it, and the one generator that feeds every transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..problems import CursorPastEnd
+from ..stores.base import Clock, Record
+from ..stores.log import End, Log
+from ..ticker import Ticker
+
+RUN = 1024
+"""Characters that a reader is given at once at most, so that catching up is cut into pieces."""
+
+
+class Reply:
+    """An append-only text with one end (PROTOCOL.md section 1), read by any number of readers."""
+
+    __slots__ = (
+        "_clock",
+        "_ticker",
+        "client",
+        "grace",
+        "log",
+        "on_readers",
+        "producer",
+        "readers",
+        "record",
+    )
+
+    def __init__(
+        self,
+        record: Record,
+        log: Log,
+        clock: Clock,
+        ticker: Ticker,
+        on_readers: Callable[[Reply], None],
+    ) -> None:
+        self.record = record
+        self.log = log
+        self.on_readers = on_readers
+        self.readers = 0
+        self.client = ""
+        self.producer: asyncio.Task[None] | None = None  # on the node that owns it
+        self.grace: asyncio.TimerHandle | None = None
+        self._clock = clock
+        self._ticker = ticker
+
+    @property
+    def id(self) -> str:
+        """The reply id."""
+        return self.log.reply_id
+
+    @property
+    def end(self) -> End | None:
+        """How it ended, or None while it runs."""
+        return self.log.end
+
+    @property
+    def state(self) -> str:
+        """running, done, stopped or failed."""
+        return self.log.end.state if self.log.end is not None else "running"
+
+    def out(self) -> int:
+        """The position (code points) that is out now."""
+        return self.log.out(self._ticker.refresh() + self._clock.offset)
+
+    def check(self, after: int) -> None:
+        """Raise `CursorPastEnd` for a position that the reply has not reached."""
+        if after > self.log.position:
+            raise CursorPastEnd(
+                f"The reply has reached position {self.log.position}, not {after}."
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count a reader for as long as the block lasts."""
+        self.readers += 1
+        if self.readers == 1:
+            self.on_readers(self)
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            if not self.readers:
+                self.on_readers(self)
+
+    async def characters(
+        self, after: int = 0
+    ) -> AsyncGenerator[tuple[int, Sequence[str]], None]:
+        """What is out after position `after`, at once; then each character when it is due; until the end.
+
+        Gives the position (code points) before a run of characters, and the run: whole characters (after a position
+        inside one, what is left of it first), at most `RUN` of them. Then `end` tells how it ended. Works in a task
+        and driven by the ticker.
+        """
+        log, ticker, clock = self.log, self._ticker, self._clock
+        waiter = log.notify(ticker)
+        ticker.refresh()
+        position = after
+        try:
+            while True:
+                segment = log.find(position)
+                if segment is None:
+                    if log.end is not None:
+                        return
+                    waiter.slot = -1
+                    await waiter
+                    continue
+                version = log.version
+                start, first, step = segment.start, segment.first, segment.step
+                count, simple = segment.count, segment.ends is None
+                text = segment.text
+                index = segment.index(position - start)
+                while index < count:
+                    now = ticker.now + clock.offset
+                    due = first + index * step
+                    if now < due:
+                        await waiter.until(due - clock.offset)
+                        if log.version != version:
+                            break
+                        continue
+                    out = (now - first) // step + 1 if step else count
+                    if out > count:
+                        out = count
+                    if out > index + RUN:
+                        out = index + RUN
+                    before = position
+                    if simple:
+                        run: Sequence[str] = text[index:out]
+                        position = start + out
+                    else:
+                        run = segment.characters(index, out)
+                        left = before - start - segment.offset(index)
+                        if left:
+                            run = [run[0][left:], *run[1:]]
+                        position = start + segment.offset(out)
+                    index = out
+                    yield before, run
+                    if log.version != version:
+                        break
+        finally:
+            log.forget(waiter)
