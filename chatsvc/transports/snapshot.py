@@ -1,0 +1,80 @@
+"""A reply as JSON: whole, or what there is of it, with or without waiting (PROTOCOL.md section 2)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+
+import msgspec
+from aiohttp import web
+
+from ..replies import Reply
+from .sse import HEADERS
+
+LONGEST_WAIT = 30
+"""Seconds that a long poll may last."""
+
+
+class Snapshot(msgspec.Struct):
+    """The text between two positions, and how things stand."""
+
+    reply: str
+    state: str
+    finish_reason: str | None
+    after: int
+    text: str
+    next: int
+
+
+def snapshot(reply: Reply, after: int) -> Snapshot:
+    """What is out after a position. The state is final only when nothing is left behind `next`."""
+    out = max(after, reply.out())
+    end = reply.end if out == reply.log.position else None
+    return Snapshot(
+        reply=reply.id,
+        state=end.state if end is not None else "running",
+        finish_reason=end.finish_reason if end is not None else None,
+        after=after,
+        text=reply.log.text(after, out),
+        next=out,
+    )
+
+
+def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
+    """A JSON answer about a reply."""
+    return web.Response(
+        body=msgspec.json.encode(body),
+        status=status,
+        content_type="application/json",
+        headers={**HEADERS, "X-Reply-Id": reply.id},
+    )
+
+
+async def poll(reply: Reply, after: int, wait: float) -> web.Response:
+    """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds."""
+    with reply.reading():
+        if wait and reply.out() <= after and reply.end is None:
+            with suppress(TimeoutError):
+                async with (
+                    asyncio.timeout(wait),
+                    aclosing(reply.characters(after)) as characters,
+                ):
+                    async for _ in characters:
+                        break
+        return answer(reply, snapshot(reply, after))
+
+
+async def whole(reply: Reply) -> web.Response:
+    """The reply when it has ended. A failed one is a 502 that holds the partial text as well."""
+    with reply.reading():
+        async with aclosing(reply.characters()) as characters:
+            async for _ in characters:
+                pass
+        body = msgspec.to_builtins(snapshot(reply, 0))
+        end = reply.end
+        if end is None or end.state != "failed":
+            return answer(reply, body)
+        problem = end.problem or {}
+        response = answer(reply, {**problem, **body}, int(problem.get("status", 502)))
+        response.content_type = "application/problem+json"
+        return response

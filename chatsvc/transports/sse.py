@@ -1,0 +1,199 @@
+"""Server-sent events (PROTOCOL.md section 3; WHATWG HTML section 9.2)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+from ..cursor import END
+from ..replies import Reply
+from ..stores.log import End
+from ..ticker import Ticker, Waiter
+from .outlet import ClientGone, Encodings, Outlet, digits
+
+HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every stream (PROTOCOL.md section 2)."""
+
+PROBES = (500_000, 1_000_000)
+"""Microseconds after the start at which comments show whether a proxy buffers."""
+
+SILENCE = 15_000_000
+"""Microseconds of silence after which a comment shows that the stream lives."""
+
+
+class _Data(Encodings):
+    """`data` lines, each event's end included. [WHATWG] One line a line of text: a newline is two empty ones."""
+
+    def encode(self, character: str) -> bytes:
+        lines = "".join(f"data: {line}\n" for line in character.split("\n"))
+        if character == "\n":
+            lines = "data:\ndata:\n"
+        return f"{lines}\n".encode()
+
+
+_data = _Data()
+_DONE = b"data: [DONE]\n\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a chunked body (RFC 9112 section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Events:
+    """Encodes a reply's characters as events: with `ids` or without, in chunks or bare (HTTP/1.0)."""
+
+    __slots__ = ("_chunked", "_heads", "_ids", "_prefix")
+
+    def __init__(self, reply_id: str, *, ids: bool = True, chunked: bool = True):
+        self._ids = ids
+        self._chunked = chunked
+        self._prefix = f"id: {reply_id}:".encode() if ids else b""
+        self._heads: dict[int, bytes] = {}  # chunk header and prefix by the chunk's size
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """The events of a run of characters that begins after `position`."""
+        if len(run) == 1:
+            character = run[0]
+            data = _data[character]
+            if not self._ids:
+                return chunk(data) if self._chunked else data
+            number = digits(position + len(character))
+            size = len(number) + len(data)
+            head = self._heads.get(size)
+            if head is None:
+                head = self._heads[size] = self._head(size)
+            if self._chunked:
+                return b"%b%b\n%b\r\n" % (head, number, data)
+            return b"%b%b\n%b" % (head, number, data)
+        parts = []
+        for character in run:
+            position += len(character)
+            if self._ids:
+                parts += (self._prefix, digits(position), b"\n")
+            parts.append(_data[character])
+        return self.framed(b"".join(parts))
+
+    def _head(self, size: int) -> bytes:
+        if not self._chunked:
+            return self._prefix
+        return b"%x\r\n%b" % (len(self._prefix) + size + 1, self._prefix)
+
+    def framed(self, data: bytes) -> bytes:
+        """`data` as it goes to the connection."""
+        return chunk(data) if self._chunked else data
+
+    def end(self, end: End) -> bytes:
+        """What stands behind the last character: the bad news if any, then `[DONE]`."""
+        data = b""
+        name = self._prefix + END.encode() + b"\n" if self._ids else b""
+        if end.state != "done":
+            problem = end.problem or told_stop(end)
+            data = b"event: %b\ndata: %b\n\n" % (
+                end.state.encode(),
+                msgspec.json.encode(problem),
+            )
+        return self.framed(data + name + _DONE)
+
+
+def told_stop(end: End) -> dict[str, object]:
+    """The problem object of a reply that was stopped: its members say it isn't an error of the server."""
+    return {
+        "type": "/problems/stopped",
+        "title": "The reply was stopped",
+        "status": 200,
+        "detail": "It was stopped on request."
+        if end.finish_reason == "stopped"
+        else "Nobody was reading it any more.",
+    }
+
+
+def stamp() -> bytes:
+    """A comment with the server's time: it shows life, and a buffering proxy."""
+    return b": t=%d\n\n" % (time.time() * 1000)
+
+
+class Heartbeat(Waiter):
+    """Writes comments by the clock. Stands in the ticker itself: it is its own callback."""
+
+    __slots__ = ("_events", "_outlet", "_probes")
+
+    def __init__(self, ticker: Ticker, outlet: Outlet, events: Events) -> None:
+        super().__init__(ticker)
+        self._outlet = outlet
+        self._events = events
+        self._probes = [ticker.now + probe for probe in reversed(PROBES)]
+        self.send = self._beat
+        self.until(self._probes[-1])
+        ticker.enter(self)
+
+    def _beat(self, _: None) -> Waiter | None:
+        now = self.ticker.now
+        outlet = self._outlet
+        try:
+            if self._probes and now >= self._probes[-1]:
+                self._probes.pop()
+                outlet.write(self._events.framed(stamp()))
+            elif now - outlet.wrote >= SILENCE:
+                outlet.write(self._events.framed(stamp()))
+        except ClientGone:
+            return None
+        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
+        return self
+
+
+async def pump(reply: Reply, after: int, outlet: Outlet, events: Events) -> None:
+    """Write a reply, from a position to its end."""
+    async with aclosing(reply.characters(after)) as characters:
+        async for position, run in characters:
+            if not outlet.write(events.encode(position, run)):
+                await outlet.drained()
+
+
+async def stream(
+    request: web.Request,
+    reply: Reply,
+    after: int,
+    ticker: Ticker,
+    *,
+    ids: bool = True,
+    first: bytes = b"",
+    draining: bool = False,
+) -> web.StreamResponse:
+    """Answer with a reply as an event stream. `first` goes before the first event."""
+    response = web.StreamResponse(headers={**HEADERS, "X-Reply-Id": reply.id})
+    response.content_type = "text/event-stream"
+    response.charset = "utf-8"
+    chunked = request.version >= HttpVersion11
+    if chunked:
+        response.enable_chunked_encoding()
+    events = Events(reply.id, ids=ids, chunked=chunked)
+    with reply.reading():
+        await response.prepare(request)
+        await response.write(stamp() + first if ids else first)
+        outlet = Outlet(request, ticker)
+        heartbeat = Heartbeat(ticker, outlet, events) if ids else None
+        try:
+            await ticker.drive(pump(reply, after, outlet, events))
+            if reply.end is not None:
+                outlet.write(events.end(reply.end))
+        finally:
+            if heartbeat is not None:
+                heartbeat.close()
+    await response.write_eof()
+    return response
+
+
+def retry_later() -> bytes:
+    """Tells readers to come back, elsewhere, in a second or so; jittered, so that they don't come together."""
+    return b"retry: %d\n\n" % random.randint(500, 2500)

@@ -1,0 +1,43 @@
+"""The bare characters, as `text/plain`, for `curl` and for whoever wants just the text."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+
+from ..replies import Reply
+from ..ticker import Ticker
+from .outlet import Outlet
+from .sse import HEADERS, chunk
+
+
+async def _pump(reply: Reply, after: int, outlet: Outlet, chunked: bool) -> None:
+    async with aclosing(reply.characters(after)) as characters:
+        async for _, run in characters:
+            data = "".join(run).encode()
+            if not outlet.write(chunk(data) if chunked else data):
+                await outlet.drained()
+
+
+async def stream(
+    request: web.Request, reply: Reply, after: int, ticker: Ticker
+) -> web.StreamResponse:
+    """Answer with a reply's text; a reply that failed breaks the body off, so it never looks complete."""
+    response = web.StreamResponse(headers={**HEADERS, "X-Reply-Id": reply.id})
+    response.content_type = "text/plain"
+    response.charset = "utf-8"
+    chunked = request.version >= HttpVersion11
+    if chunked:
+        response.enable_chunked_encoding()
+    with reply.reading():
+        await response.prepare(request)
+        await response.write(b"")  # the head goes out before any text
+        outlet = Outlet(request, ticker)
+        await ticker.drive(_pump(reply, after, outlet, chunked))
+        if reply.end is None or reply.end.state == "failed":
+            outlet.abort()
+            return response
+    await response.write_eof()
+    return response
