@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -76,7 +75,7 @@ class Events:
             if self._chunked:
                 return b"%b%b\n%b\r\n" % (head, number, data)
             return b"%b%b\n%b" % (head, number, data)
-        parts = []
+        parts: list[bytes] = []
         for character in run:
             position += len(character)
             if self._ids:
@@ -168,7 +167,6 @@ async def stream(
     *,
     ids: bool = True,
     first: bytes = b"",
-    draining: bool = False,
 ) -> web.StreamResponse:
     """Answer with a reply as an event stream. `first` goes before the first event."""
     response = web.StreamResponse(headers={**HEADERS, "X-Reply-Id": reply.id})
@@ -192,8 +190,3 @@ async def stream(
                 heartbeat.close()
     await response.write_eof()
     return response
-
-
-def retry_later() -> bytes:
-    """Tells readers to come back, elsewhere, in a second or so; jittered, so that they don't come together."""
-    return b"retry: %d\n\n" % random.randint(500, 2500)

@@ -1,0 +1,317 @@
+"""The same replies over a WebSocket (PROTOCOL.md section 4; RFC 6455): bare characters, or events as JSON.
+
+One loop a connection reads frames; each reply that it asked for is driven by the ticker beside it. Both end together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+from aiohttp import WSMessage, WSMsgType, web
+
+from ..cursor import END
+from ..problems import (
+    BackendFailed,
+    Overloaded,
+    Problem,
+    UnsupportedMediaType,
+    every_problem,
+)
+from ..replies import Reply
+from ..stores.log import End
+from ..ticker import Ticker
+from .outlet import Encodings, Outlet, digits
+from .sse import told_stop
+
+SUBPROTOCOL = "chatsvc.v1"
+
+PING_EVERY = 20.0
+"""Seconds between two pings; a peer from which nothing came since the last one is dropped."""
+
+MOST_QUEUED = 64
+"""Requests that may wait for their turn on a bare connection, and replies at once on one of `chatsvc.v1`."""
+
+
+def frame(payload: bytes) -> bytes:
+    """A whole unmasked text frame (RFC 6455 section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81%c%b" % (size, payload)
+    if size < 65536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+
+
+class _BareFrames(Encodings):
+    def encode(self, character: str) -> bytes:
+        return frame(character.encode())
+
+
+class _JsonTails(Encodings):
+    def encode(self, character: str) -> bytes:
+        return b'","data":%b}' % msgspec.json.encode(character)
+
+
+_bare = _BareFrames()
+_tails = _JsonTails()
+
+
+def bare(_: int, run: Sequence[str]) -> bytes:
+    """A frame a character, holding just that."""
+    if len(run) == 1:
+        return _bare[run[0]]
+    return b"".join([_bare[character] for character in run])
+
+
+class JsonFrames:
+    """Encodes a reply's characters as frames of `chatsvc.v1`. `key` is echoed in the first one."""
+
+    __slots__ = ("_key", "_prefix")
+
+    def __init__(self, reply_id: str, key: str = "") -> None:
+        self._prefix = f'{{"id":"{reply_id}:'.encode()
+        self._key = key
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """The frames of a run of characters that begins after `position`."""
+        if len(run) == 1 and not self._key:
+            character = run[0]
+            payload = b"%b%b%b" % (
+                self._prefix,
+                digits(position + len(character)),
+                _tails[character],
+            )
+            if len(payload) < 126:
+                return b"\x81%c%b" % (len(payload), payload)
+            return frame(payload)
+        parts = []
+        for character in run:
+            position += len(character)
+            payload = self._prefix + digits(position) + _tails[character]
+            parts.append(frame(self._with_key(payload)))
+        return b"".join(parts)
+
+    def _with_key(self, payload: bytes) -> bytes:
+        if not self._key:
+            return payload
+        key, self._key = self._key, ""
+        return payload[:-1] + b',"key":%b}' % msgspec.json.encode(key)
+
+    def end(self, reply: Reply, end: End) -> bytes:
+        """What stands behind the last character."""
+        frames = b""
+        if end.state != "done":
+            event = {
+                "event": end.state,
+                "id": f"{reply.id}:{END}",
+                "data": end.problem or told_stop(end),
+            }
+            frames = frame(self._with_key(msgspec.json.encode(event)))
+        done = b'%b%b","data":"[DONE]"}' % (self._prefix, END.encode())
+        return frames + frame(self._with_key(done))
+
+
+Encode = Callable[[int, Sequence[str]], bytes]
+
+
+async def _pump(reply: Reply, after: int, outlet: Outlet, encode: Encode) -> None:
+    async with aclosing(reply.characters(after)) as characters:
+        async for position, run in characters:
+            if not outlet.write(encode(position, run)):
+                await outlet.drained()
+
+
+class Connection:
+    """One client's WebSocket: its frames in, its replies out."""
+
+    def __init__(
+        self, request: web.Request, ws: web.WebSocketResponse, ticker: Ticker
+    ) -> None:
+        self.ws = ws
+        self._ticker = ticker
+        self._outlet = Outlet(request, ticker)
+        self._streams: dict[asyncio.Task[None], Reply] = {}
+        self._heard = True
+
+    # ------------------------------------------------------------------ sending
+
+    def begin(
+        self,
+        reply: Reply,
+        after: int,
+        encode: Encode,
+        finish: Callable[[Reply], Awaitable[None]],
+    ) -> asyncio.Task[None]:
+        """Stream a reply beside whatever else goes on; then await `finish`."""
+        task = asyncio.create_task(self._stream(reply, after, encode, finish))
+        self._streams[task] = reply
+        task.add_done_callback(self._streamed)
+        return task
+
+    async def _stream(
+        self,
+        reply: Reply,
+        after: int,
+        encode: Encode,
+        finish: Callable[[Reply], Awaitable[None]],
+    ) -> None:
+        with reply.reading():
+            await self._ticker.drive(_pump(reply, after, self._outlet, encode))
+        await finish(reply)
+
+    def _streamed(self, task: asyncio.Task[None]) -> None:
+        del self._streams[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, ConnectionError):
+                raise error
+
+    def send(self, data: bytes) -> None:
+        """Write whole frames."""
+        self._outlet.write(data)
+
+    @property
+    def streams(self) -> int:
+        """How many replies are being sent."""
+        return len(self._streams)
+
+    # ------------------------------------------------------------------ receiving
+
+    async def receive(self) -> str | None:
+        """The next text frame; None when the connection is over. Raises `UnsupportedMediaType` for a binary one."""
+        while True:
+            message: WSMessage = await self.ws.receive()
+            self._heard = True
+            if message.type is WSMsgType.TEXT:
+                return str(message.data)
+            if message.type is WSMsgType.PING:
+                await self.ws.pong(message.data)
+            elif message.type is WSMsgType.BINARY:
+                raise UnsupportedMediaType("Frames must be text.")
+            elif message.type is not WSMsgType.PONG:
+                return None
+
+    async def keep_alive(self) -> None:
+        """Ping now and then; drop a peer that is silent past the next ping."""
+        while True:
+            await asyncio.sleep(PING_EVERY)
+            if not self._heard:
+                self._outlet.abort()
+                return
+            self._heard = False
+            await self.ws.ping()
+
+    async def close(self, problem: Problem) -> None:
+        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6)."""
+        await self.ws.close(code=problem.close_code, message=problem.title.encode())
+
+    async def end(self) -> None:
+        """End all streams: the connection is over."""
+        tasks = list(self._streams)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+class Asked(msgspec.Struct):
+    """A reply, and the position after which it is to be sent."""
+
+    reply: Reply
+    after: int = 0
+    key: str = ""
+
+
+async def serve_bare(
+    connection: Connection, start: Callable[[str], Awaitable[Asked]]
+) -> None:
+    """Bare characters: one reply after the other, each closed by `[DONE]`; a failure closes the connection."""
+    waiting: deque[str] = deque()
+    running: asyncio.Task[None] | None = None
+
+    async def finish(reply: Reply) -> None:
+        nonlocal running
+        running = None
+        if reply.end is not None and reply.end.state == "failed":
+            await connection.close(_problem_of(reply.end))
+            return
+        connection.send(frame(b"[DONE]"))
+        if waiting:
+            await next_one(waiting.popleft())
+
+    async def next_one(text: str) -> None:
+        nonlocal running
+        try:
+            asked = await start(text)
+        except Problem as problem:
+            await connection.close(problem)
+            return
+        running = connection.begin(asked.reply, asked.after, bare, finish)
+
+    while (text := await connection.receive()) is not None:
+        if running is None:
+            await next_one(text)
+        elif len(waiting) < MOST_QUEUED:
+            waiting.append(text)
+        else:
+            raise Overloaded(f"{MOST_QUEUED} requests are waiting on this connection.")
+
+
+def _problem_of(end: End) -> Problem:
+    """The problem that an end tells of, as an exception that knows its close code."""
+    told = end.problem or {}
+    for kind in every_problem():
+        if told.get("type") == f"/problems/{kind.code}":
+            return kind()
+    return BackendFailed()
+
+
+async def serve_events(
+    connection: Connection,
+    start: Callable[[str], Awaitable[Asked | None]],
+) -> None:
+    """`chatsvc.v1`: several replies at once, events as JSON; a bad frame gets a `failed` event."""
+    while (text := await _text(connection)) is not None:
+        try:
+            if connection.streams >= MOST_QUEUED:
+                raise Overloaded(
+                    f"{MOST_QUEUED} replies are running on this connection."
+                )
+            asked = await start(text)
+        except Problem as problem:
+            refuse(connection, problem, text)
+            continue
+        if asked is None:
+            continue
+        frames = JsonFrames(asked.reply.id, asked.key)
+
+        async def finish(reply: Reply, frames: JsonFrames = frames) -> None:
+            if reply.end is not None:
+                connection.send(frames.end(reply, reply.end))
+
+        connection.begin(asked.reply, asked.after, frames.encode, finish)
+
+
+async def _text(connection: Connection) -> str | None:
+    while True:
+        try:
+            return await connection.receive()
+        except UnsupportedMediaType as problem:
+            refuse(connection, problem, "")
+
+
+def refuse(connection: Connection, problem: Problem, text: str) -> None:
+    """Tell of a frame that led to nothing; with its key, if it had one that can be read."""
+    event: dict[str, Any] = {"event": "failed", "id": None, "data": problem.as_dict()}
+    with suppress(msgspec.DecodeError):
+        asked = msgspec.json.decode(text)
+        if isinstance(asked, dict):
+            event["id"] = asked.get("read") or asked.get("stop")
+            if "key" in asked:
+                event["key"] = asked["key"]
+    connection.send(frame(msgspec.json.encode(event)))
+
