@@ -117,9 +117,7 @@ def check_text(text: str, max_message: int) -> None:
 def check_key(key: str) -> str:
     """An idempotency key, as it is. Raises `InvalidRequest`."""
     if _key.fullmatch(key) is None:
-        raise InvalidRequest(
-            "An Idempotency-Key is 1 to 128 visible ASCII characters."
-        )
+        raise InvalidRequest("An Idempotency-Key is 1 to 128 visible ASCII characters.")
     return key
 
 

@@ -160,7 +160,9 @@ class Ticker:
 
     def _turn(self, waiters: list[Waiter], slot: int) -> None:
         """Step every waiter that is still in this slot. The hot loop: one pass an event."""
-        into = -1  # the slot that `enter` is bound to: those who move together find it once
+        into = (
+            -1
+        )  # the slot that `enter` is bound to: those who move together find it once
         enter: Callable[[Waiter], None] = self.enter
         for waiter in waiters:
             if waiter.slot != slot:
@@ -172,8 +174,8 @@ class Ticker:
                 if driven is not None and not driven.done.done():
                     driven.done.set_result(None)
                 continue
-            except Exception as error:
-                if driven is None:  # a callback's mistake must not stop the others' turn
+            except Exception as error:  # noqa: BLE001  (one mistake must not stop the others' turn)
+                if driven is None:
                     self._loop.call_exception_handler(
                         {"message": "a waiter's callback failed", "exception": error}
                     )

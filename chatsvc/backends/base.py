@@ -45,10 +45,14 @@ class Backend(Protocol):
     arrival (None: the pace is all that counts), `resumes` whether it can carry on from `Prompt.written`.
     """
 
-    name: str
-    pace: float
-    lag: float | None
-    resumes: bool
+    @property
+    def name(self) -> str: ...
+    @property
+    def pace(self) -> float: ...
+    @property
+    def lag(self) -> float | None: ...
+    @property
+    def resumes(self) -> bool: ...
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
         """The reply's text in pieces of any size, optionally a `Finish`.

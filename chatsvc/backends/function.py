@@ -67,6 +67,6 @@ def load_function(path: str) -> FunctionBackend:
             f"importing {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error
     function = getattr(module, name, None)
-    if not callable(function):
+    if function is None:
         raise ValueError(f"module {module_name!r} has no function {name!r}")
     return FunctionBackend(function, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 
 from ..backends.base import Backend, Finish
@@ -17,8 +18,16 @@ from .reply import Reply
 logger = logging.getLogger("chatsvc.backend")
 
 
-async def produce(reply: Reply, backend: Backend, store: Store, max_bytes: int) -> None:
+async def produce(
+    reply: Reply,
+    backend: Backend,
+    store: Store,
+    max_bytes: int,
+    first: Callable[[Reply], None],
+) -> None:
     """Fill the reply's log from the backend and end it; ends quietly once somebody else has ended it.
+
+    `first` is told when the first character has arrived.
 
     Cancelled, it closes the backend's generator and leaves the end to whoever cancelled it.
     """
@@ -31,6 +40,8 @@ async def produce(reply: Reply, backend: Backend, store: Store, max_bytes: int) 
         room = max_bytes - log.size
         fitting = _fitting(text, room)
         if fitting:
+            if not log.position:
+                first(reply)
             await store.append(log, fitting)
         return len(fitting) == len(text)
 
@@ -48,7 +59,7 @@ async def produce(reply: Reply, backend: Backend, store: Store, max_bytes: int) 
                         end = End("done", "length")
         except Ended:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (a stranger's code may raise anything)
             await add(splitter.close())  # text held back is delivered first
             end = End("failed", "error", _told(error, backend).as_dict())
         await store.complete(log, end.finish_reason)

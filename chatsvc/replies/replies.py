@@ -36,6 +36,9 @@ class Observer(Protocol):
     def started(self, reply: Reply) -> None:
         """A reply was created here."""
 
+    def first(self, reply: Reply) -> None:
+        """Its first character has arrived."""
+
     def ended(self, reply: Reply) -> None:
         """A reply that was produced here has ended."""
 
@@ -139,9 +142,12 @@ class Replies:
             raise ReplyNotFound("No reply has this id.")
         return reply
 
-    async def stop(self, reply: Reply) -> bool:
-        """Stop a reply; whether its producer has ended within `STOP_WAIT` seconds. Stopping twice is no error."""
+    async def stop(self, reply: Reply) -> None:
+        """Stop a reply: from here on it has its end. Stopping twice is no error."""
         await self._end(reply, End("stopped", "stopped"))
+
+    async def stopped(self, reply: Reply) -> bool:
+        """Whether a stopped reply's producer has ended, waiting for it `STOP_WAIT` seconds at most."""
         producer = reply.producer
         if producer is None:
             return True
@@ -189,7 +195,7 @@ class Replies:
         reply.client = client
         self._per_client[client] += 1
         task = asyncio.create_task(
-            produce(reply, self.backend, self.store, self._max_reply)
+            produce(reply, self.backend, self.store, self._max_reply, self._first)
         )
         reply.producer = task
         self._producers.add(task)
@@ -197,6 +203,10 @@ class Replies:
         self._on_readers(reply)
         for observer in self._observers:
             observer.started(reply)
+
+    def _first(self, reply: Reply) -> None:
+        for observer in self._observers:
+            observer.first(reply)
 
     def _produced(self, reply: Reply, task: asyncio.Task[None]) -> None:
         reply.producer = None

@@ -28,6 +28,7 @@ class Reply:
         "producer",
         "readers",
         "record",
+        "started",
     )
 
     def __init__(
@@ -43,6 +44,7 @@ class Reply:
         self.on_readers = on_readers
         self.readers = 0
         self.client = ""
+        self.started = ticker.refresh()  # when this node took it in hand
         self.producer: asyncio.Task[None] | None = None  # on the node that owns it
         self.grace: asyncio.TimerHandle | None = None
         self._clock = clock
@@ -123,10 +125,8 @@ class Reply:
                             break
                         continue
                     out = (now - first) // step + 1 if step else count
-                    if out > count:
-                        out = count
-                    if out > index + RUN:
-                        out = index + RUN
+                    out = min(out, count)
+                    out = min(out, index + RUN)
                     before = position
                     if simple:
                         run: Sequence[str] = text[index:out]

@@ -1,0 +1,36 @@
+"""Where replies are kept. A new store is one file and one line in `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .base import Clock, Ended, KeyReused, Record, Store
+from .log import End, Log
+from .memory import MemoryStore
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+STORES: dict[str, Callable[[Settings], Store]] = {
+    "memory": lambda settings: MemoryStore(keep=settings.keep),
+}
+"""By name, or by the scheme of an address."""
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that the settings name."""
+    return STORES[settings.store.partition("://")[0]](settings)
+
+
+__all__ = [
+    "STORES",
+    "Clock",
+    "End",
+    "Ended",
+    "KeyReused",
+    "Log",
+    "Record",
+    "Store",
+    "make_store",
+]

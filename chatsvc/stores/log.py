@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -81,7 +82,7 @@ class Segment:
         if ends is None:
             return self.text[begin:end]
         cuts = [ends[begin - 1] if begin else 0, *ends[begin:end]]
-        return [self.text[a:b] for a, b in zip(cuts, cuts[1:])]
+        return [self.text[a:b] for a, b in pairwise(cuts)]
 
 
 class Log:

@@ -64,7 +64,9 @@ class Outlet:
         ticker = self._ticker
         waiter = Waiter(ticker)
         least, deadline = self._pending(), ticker.now + DEADLINE
-        when = ticker.now  # first look: in the next turn, when the kernel has had its chance
+        when = (
+            ticker.now
+        )  # first look: in the next turn, when the kernel has had its chance
         try:
             while (pending := self._pending()) > FULL // 2:
                 if self._transport.is_closing():

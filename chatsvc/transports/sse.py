@@ -58,7 +58,9 @@ class Events:
         self._ids = ids
         self._chunked = chunked
         self._prefix = f"id: {reply_id}:".encode() if ids else b""
-        self._heads: dict[int, bytes] = {}  # chunk header and prefix by the chunk's size
+        self._heads: dict[
+            int, bytes
+        ] = {}  # chunk header and prefix by the chunk's size
 
     def encode(self, position: int, run: Sequence[str]) -> bytes:
         """The events of a run of characters that begins after `position`."""

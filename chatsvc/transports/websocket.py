@@ -166,9 +166,9 @@ class Connection:
 
     def _streamed(self, task: asyncio.Task[None]) -> None:
         del self._streams[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, ConnectionError):
-                raise error
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            raise error
 
     def send(self, data: bytes) -> None:
         """Write whole frames."""
@@ -314,4 +314,3 @@ def refuse(connection: Connection, problem: Problem, text: str) -> None:
             if "key" in asked:
                 event["key"] = asked["key"]
     connection.send(frame(msgspec.json.encode(event)))
-

@@ -1,0 +1,5 @@
+"""`python -m chatsvc`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""The command `chatsvc` (PROTOCOL.md section 8)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .settings import BadSetting, add_flags, read_settings
+
+COMMANDS = ("serve",)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their flags."""
+    top = argparse.ArgumentParser(
+        prog="chatsvc",
+        description="Streams the replies of an AI, character by character.",
+    )
+    top.add_argument("--version", action="version", version=f"chatsvc {__version__}")
+    commands = top.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve (also without a command)")
+    add_flags(serve)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit status: 2 for a bad setting, with one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or (
+        words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")
+    ):
+        words.insert(0, "serve")
+    args = parser().parse_args(words)
+    return _serve(args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from .serve import CannotListen, serve
+
+    try:
+        settings = read_settings(vars(args))
+        serve(settings)
+    except BadSetting as error:
+        return _refuse(str(error), 2)
+    except ValueError as error:
+        return _refuse(f"--backend {args.backend or ''}: {error}", 2)
+    except CannotListen as error:
+        return _refuse(str(error), 1)
+    return 0
+
+
+def _refuse(why: str, status: int) -> int:
+    print(f"chatsvc: {why}", file=sys.stderr)
+    return status

@@ -1,0 +1,190 @@
+"""Every setting, once: its flag, its environment variable, its default, its check (PROTOCOL.md section 8).
+
+This is the only module that reads the environment. A field of `Settings` is a flag of `chatsvc serve`: `max_reply` is
+`--max-reply` and `CHATSVC_MAX_REPLY`. A flag wins over a variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class BadSetting(ValueError):
+    """A value that can't be; the message names where it came from and what it takes."""
+
+
+def _number(
+    kind: Callable[[str], float], least: float, most: float, what: str
+) -> Callable[[str], Any]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise ValueError(f"takes {what}, not {text!r}")
+        return value
+
+    return parse
+
+
+seconds = _number(float, 0, 86_400 * 30, "a number of seconds, 0 or more")
+count = _number(int, 1, 10**7, "a whole number, 1 or more")
+limit = _number(int, 0, 10**7, "a whole number, 0 or more (0: no limit)")
+port = _number(int, 0, 65535, "a port from 0 to 65535")
+
+
+def size(text: str) -> int:
+    """Bytes, with the suffix KiB or MiB if wanted."""
+    number, factor = text.strip(), 1
+    for suffix, times in (("KiB", 1024), ("MiB", 1024**2)):
+        if number.endswith(suffix):
+            number, factor = number.removesuffix(suffix).strip(), times
+    if not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise ValueError(f"takes a number of bytes, as 262144 or 256KiB, not {text!r}")
+    return int(number) * factor
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"takes one of {', '.join(choices)}, not {text!r}")
+        return text
+
+    return parse
+
+
+def origin(text: str) -> str:
+    """A web origin: scheme, host and perhaps port."""
+    parts = urlsplit(text)
+    if text == "*":
+        return text
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or parts.path
+        or parts.query
+    ):
+        raise ValueError(f"takes an origin, as https://chat.example, not {text!r}")
+    return text.lower()
+
+
+def backend(text: str) -> str:
+    """The name of a backend, or where a function is."""
+    from .backends import BACKENDS
+
+    module, colon, function = text.partition(":")
+    if text in BACKENDS or (
+        colon
+        and function.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    ):
+        return text
+    raise ValueError(
+        f"takes {', '.join(BACKENDS)} or package.module:function, not {text!r}"
+    )
+
+
+def store(text: str) -> str:
+    """The name of a store, or its address."""
+    from .stores import STORES
+
+    if text in STORES or text.partition("://")[0] in STORES:
+        return text
+    raise ValueError(f"takes {' or '.join(STORES)}, not {text!r}")
+
+
+def _setting(default: Any, parse: Callable[[str], Any], help: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `create_app` and `chatsvc serve` can be told. Times are in seconds, sizes in bytes."""
+
+    host: str = _setting("127.0.0.1", str, "the address to listen on")
+    port: int = _setting(3000, port, "the port to listen on; 0 picks one")
+    backend: str = _setting(
+        "echo", backend, "what answers: echo or package.module:function"
+    )
+    pace: float | None = _setting(
+        None, seconds, "seconds between characters (0.1 for echo, 0 for others)"
+    )
+    store: str = _setting("memory", store, "where replies are kept")
+    grace: float = _setting(
+        30.0, seconds, "seconds that a reply goes on when nobody reads it"
+    )
+    keep: float = _setting(300.0, seconds, "seconds that an ended reply is kept")
+    max_reply: int = _setting(256 * 1024, size, "bytes of UTF-8 a reply may have")
+    max_message: int = _setting(32 * 1024, size, "bytes of UTF-8 a message may have")
+    max_replies: int = _setting(10_000, count, "replies that run at once")
+    max_per_client: int = _setting(
+        0, limit, "running replies of one client address; 0: no limit"
+    )
+    allow_origin: tuple[str, ...] = _setting(
+        (), origin, "another origin that may use the service; repeatable"
+    )
+    drain: float = _setting(
+        10.0, seconds, "seconds that running replies get when the service ends"
+    )
+    log_format: str = _setting(
+        "text", choice("text", "json"), "how log lines are written"
+    )
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"CHATSVC_{name.upper()}"
+
+
+def flag(name: str) -> str:
+    """The flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give a parser one flag for each setting; values stay text until `read_settings`."""
+    for setting in fields(Settings):
+        default = setting.default
+        shown = "" if default in (None, ()) else f" (default {default})"
+        parser.add_argument(
+            flag(setting.name),
+            dest=setting.name,
+            action="append" if isinstance(default, tuple) else "store",
+            metavar=setting.name.rpartition("_")[2].upper(),
+            help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
+        )
+
+
+def read_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from flags, then the environment, then the defaults. Raises `BadSetting`."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        parse: Callable[[str], Any] = setting.metadata["parse"]
+        source = flag(setting.name)
+        raw: Any = flags.get(setting.name)
+        if raw is None:
+            source = variable(setting.name)
+            raw = environment.get(source)
+            if raw is not None and isinstance(setting.default, tuple):
+                raw = raw.replace(",", " ").split()
+        if raw is None:
+            continue
+        try:
+            if isinstance(setting.default, tuple):
+                values[setting.name] = tuple(parse(item) for item in raw)
+            else:
+                values[setting.name] = parse(raw)
+        except ValueError as error:
+            raise BadSetting(f"{source} {error}") from None
+    return Settings(**values)

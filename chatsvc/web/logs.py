@@ -1,0 +1,111 @@
+"""Access and event logs, as text or JSON. They never hold a message's text, a query or a key."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from ..replies import Reply
+from .problems import PROBLEM
+
+events = logging.getLogger("chatsvc.events")
+access = logging.getLogger("chatsvc.access")
+
+
+class TextFormatter(logging.Formatter):
+    """`time level name message key=value …`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback where there is one."""
+        line = super().format(record)
+        data: dict[str, Any] = getattr(record, "data", {})
+        said = "".join(f" {key}={value}" for key, value in data.items())
+        head, newline, rest = line.partition("\n")
+        return f"{head}{said}{newline}{rest}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        data = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "data", {}),
+        }
+        if record.exc_info:
+            data["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(data, ensure_ascii=False, default=str)
+
+
+def set_up_logs(log_format: str) -> None:
+    """Send all logs to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+class EventLog:
+    """Logs the life of replies. An `Observer`. Ids are capabilities, so only their beginnings are told."""
+
+    def started(self, reply: Reply) -> None:
+        """See `Observer`."""
+        events.info("reply started", extra={"data": {"reply": reply.id[:6]}})
+
+    def first(self, reply: Reply) -> None:
+        """See `Observer`."""
+
+    def ended(self, reply: Reply) -> None:
+        """See `Observer`."""
+        end = reply.end
+        data = {
+            "reply": reply.id[:6],
+            "state": end.state if end is not None else "running",
+            "finish_reason": end.finish_reason if end is not None else None,
+            "code_points": reply.log.position,
+        }
+        events.info("reply ended", extra={"data": data})
+
+
+class AccessLog(AbstractAccessLogger):
+    """One line a request, when it is over."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anybody listens."""
+        return self.logger.isEnabledFor(logging.INFO)
+
+    def log(
+        self, request: web.BaseRequest, response: web.StreamResponse, time: float
+    ) -> None:
+        """See `AbstractAccessLogger`."""
+        data = {
+            "method": request.method,
+            "path": _without_capability(request.path),
+            "status": response.status,
+            "seconds": round(time, 3),
+            "client": request.remote,
+        }
+        if PROBLEM in request:
+            data["problem"] = request[PROBLEM]
+        self.logger.info("request", extra={"data": data})
+
+
+def _without_capability(path: str) -> str:
+    """A path with only the beginning of a reply id."""
+    return "/".join(
+        f"{part[:6]}…" if len(part) == 22 else part for part in path.split("/")
+    )

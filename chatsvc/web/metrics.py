@@ -1,0 +1,104 @@
+"""`/metrics` for Prometheus: counted where things happen, never once a character."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ..replies import Reply
+from ..ticker import monotonic
+
+
+class Metrics:
+    """What one node did and does. An `Observer` of its replies."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.running = Gauge(
+            "chatsvc_replies_running",
+            "Replies produced by this node now",
+            registry=registry,
+        )
+        self.readers = Gauge(
+            "chatsvc_readers",
+            "Readers by transport",
+            ["transport"],
+            registry=registry,
+        )
+        self._started = Counter(
+            "chatsvc_replies_started", "Replies started here", registry=registry
+        )
+        self._ended = Counter(
+            "chatsvc_replies_ended",
+            "Replies that ended, by reason",
+            ["state", "finish_reason"],
+            registry=registry,
+        )
+        self._characters = Counter(
+            "chatsvc_characters", "Code points of ended replies", registry=registry
+        )
+        self.resumes = Counter(
+            "chatsvc_resumes",
+            "Streams that began behind the start of a reply",
+            ["transport"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "chatsvc_refusals",
+            "Requests answered by a problem",
+            ["code"],
+            registry=registry,
+        )
+        self._first = Histogram(
+            "chatsvc_first_character_seconds",
+            "From the start of a reply to its first character",
+            registry=registry,
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30, 60),
+        )
+
+    def started(self, reply: Reply) -> None:
+        """See `Observer`."""
+        self._started.inc()
+
+    def first(self, reply: Reply) -> None:
+        """See `Observer`."""
+        self._first.observe((monotonic() - reply.started) / 1e6)
+
+    def ended(self, reply: Reply) -> None:
+        """See `Observer`."""
+        if reply.end is not None:
+            self._ended.labels(reply.end.state, reply.end.finish_reason).inc()
+        self._characters.inc(reply.log.position)
+
+    @contextmanager
+    def reading(self, transport: str, after: int) -> Iterator[None]:
+        """Count a reader for as long as the block lasts."""
+        if after:
+            self.resumes.labels(transport).inc()
+        gauge = self.readers.labels(transport)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    def exposition(self, running: Callable[[], int]) -> web.Response:
+        """The answer to a scrape."""
+        self.running.set(running())
+        return web.Response(
+            body=generate_latest(self.registry),
+            headers={"Content-Type": CONTENT_TYPE_LATEST},
+        )
+
+
+METRICS = web.AppKey("metrics", Metrics)

@@ -1,0 +1,55 @@
+"""Who may use the service from a browser (PROTOCOL.md section 2): its own origin, and those that were allowed.
+
+What is no browser sends no `Origin` and is let through; a browser always sends one with a POST, a WebSocket and a
+request to a foreign host (RFC 6454, WHATWG Fetch).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from ..problems import ForbiddenOrigin
+
+ALLOWED_HEADERS = "Content-Type, Idempotency-Key, Last-Event-ID, Authorization"
+EXPOSED_HEADERS = "X-Reply-Id, Retry-After"
+
+PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
+    hdrs.ACCESS_CONTROL_MAX_AGE: "7200",
+}
+"""The answer to a browser that asks whether it may ask."""
+
+
+def is_own(request: web.Request, origin: str) -> bool:
+    """Whether an origin is the one that the request was sent to; the scheme may differ behind a TLS proxy."""
+    return bool(origin) and urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a foreign origin was allowed."""
+    return origin.lower() in allowed or "*" in allowed
+
+
+def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
+    """Raise `ForbiddenOrigin` for a request that a foreign page makes."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or is_own(request, origin) or is_allowed(origin, allowed):
+        return
+    raise ForbiddenOrigin(
+        f"The origin {origin} may not use this service; --allow-origin would let it."
+    )
+
+
+def cors_headers(request: web.Request, allowed: tuple[str, ...]) -> dict[str, str]:
+    """What lets the page of an allowed origin read the answer (WHATWG Fetch, CORS protocol)."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or not is_allowed(origin, allowed):
+        return {}
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED_HEADERS,
+        hdrs.VARY: "Origin",
+    }

@@ -1,0 +1,103 @@
+"""Whatever goes wrong in a request becomes a problem (RFC 9457), or a page where a browser asked for one."""
+
+from __future__ import annotations
+
+import logging
+from html import escape
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from ..problems import (
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    TooLarge,
+)
+
+CLIENT_GONE = 499
+"""The status that logs show for a client that left; nothing is sent."""
+
+logger = logging.getLogger("chatsvc.web")
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer."""
+
+
+def of_http_error(error: web.HTTPError) -> Problem:
+    """aiohttp's own errors in our words."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(f"This address takes {allowed}.", allowed=allowed)
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return TooLarge("The body is over the limit.")
+    if isinstance(error, web.HTTPNotFound):
+        return NotFound("There is nothing at this address.")
+    if error.status < 500:
+        problem = BadRequest(f"{error.reason}.")
+        return problem
+    return InternalError()
+
+
+def answer(request: web.Request, problem: Problem) -> web.Response:
+    """A problem as an answer: JSON, or HTML for a browser's page request."""
+    headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
+    if problem.retry_after is not None:
+        headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
+    if isinstance(problem, MethodNotAllowed):
+        headers[hdrs.ALLOW] = problem.allowed
+    if problem.status == 401:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if wants_page(request):
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{escape(problem.title)}</title>"
+            f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p></html>"
+        )
+        return web.Response(
+            text=page, status=problem.status, content_type="text/html", headers=headers
+        )
+    return web.Response(
+        body=msgspec.json.encode(problem.as_dict()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a browser asks for a page to show."""
+    accept = request.headers.get(hdrs.ACCEPT, "")
+    return request.method in ("GET", "HEAD") and accept.startswith("text/html")
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Nothing leaves the service but answers: no traceback, no path."""
+    try:
+        return await handler(request)
+    except Problem as error:
+        problem = error
+    except web.HTTPError as error:
+        problem = of_http_error(error)
+    except ConnectionError:
+        # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
+        return web.Response(status=CLIENT_GONE)
+    except Exception as error:
+        logger.error("a request failed", exc_info=error)
+        problem = InternalError()
+    request[PROBLEM] = problem.code
+    return answer(request, problem)
+
+
+PROBLEM = "chatsvc_problem"
+"""The key of a request that has the code of its problem, for metrics and logs."""

@@ -1,0 +1,236 @@
+"""The HTTP endpoints of a reply (PROTOCOL.md section 2), each a few lines over `Replies` and a transport."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from aiohttp import hdrs, web
+
+from ..backends.base import Message, Prompt
+from ..cursor import is_reply_id, parse_cursor
+from ..problems import (
+    BadCursor,
+    BadText,
+    InvalidRequest,
+    NotAcceptable,
+    ReplyNotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from ..replies import Reply
+from ..requests import (
+    BODY_FACTOR,
+    check_key,
+    check_text,
+    digest,
+    parse_chat,
+    prompt,
+)
+from ..transports import snapshot, sse, text
+from .keys import REPLIES, SETTINGS, TICKER, USER, service
+from .metrics import METRICS
+
+EVENTS, TEXT, JSON = "text/event-stream", "text/plain", "application/json"
+
+READ_BODY = 30.0
+"""Seconds in which a body must arrive."""
+
+
+def representation(request: web.Request) -> str:
+    """The representation that `Accept` asks for (RFC 9110 section 12.5.1); events if it doesn't care.
+
+    Raises `NotAcceptable`.
+    """
+    accept = request.headers.get(hdrs.ACCEPT)
+    if not accept:
+        return EVENTS
+    best, best_quality = "", 0.0
+    for item in accept.split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        kind = {"*/*": EVENTS, "text/*": EVENTS, "application/*": JSON}.get(
+            kind.lower(), kind.lower()
+        )
+        if kind in (EVENTS, TEXT, JSON) and quality > best_quality:
+            best, best_quality = kind, quality
+    if not best:
+        raise NotAcceptable(f"There is {EVENTS}, {TEXT} and {JSON}.")
+    return best
+
+
+def wait_seconds(request: web.Request) -> float | None:
+    """The query's `wait`, in seconds; None when there is none. Raises `InvalidRequest`."""
+    given = request.query.get("wait")
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= snapshot.LONGEST_WAIT:
+        raise InvalidRequest(
+            f"wait must be a number of seconds from 0 to {snapshot.LONGEST_WAIT}."
+        )
+    return seconds
+
+
+def user(request: web.Request) -> str:
+    """Whose request this is; empty where nobody asks."""
+    name: str = request.get(USER, "")
+    return name
+
+
+async def read_body(request: web.Request, most: int) -> bytes:
+    """The JSON body, at most `most` bytes of it. Raises `UnsupportedMediaType`, `TooLarge`."""
+    if request.content_type != JSON:
+        raise UnsupportedMediaType(
+            f"The body must be JSON, with Content-Type: {JSON}, not {request.content_type}."
+        )
+    charset = (request.charset or "utf-8").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
+    if (request.content_length or 0) > most:
+        raise TooLarge(f"A body may have {most} bytes.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(READ_BODY):
+            async for piece in request.content.iter_any():
+                body += piece
+                if len(body) > most:
+                    raise TooLarge(f"A body may have {most} bytes.")
+    except TimeoutError:
+        raise InvalidRequest(f"The body did not arrive in {READ_BODY:g} s.") from None
+    return bytes(body)
+
+
+def cursor(request: web.Request, reply_id: str | None = None) -> tuple[str, int | None]:
+    """The reply and the position that a request names: the header wins over `after`. None is the end.
+
+    Raises `BadCursor`.
+    """
+    last = request.headers.get("Last-Event-ID")
+    if last:
+        named, position = parse_cursor(last)
+        if reply_id is not None and named != reply_id:
+            raise BadCursor("The cursor belongs to another reply than the URL.")
+        return named, position
+    after = request.query.get("after", "0")
+    if not (after.isascii() and after.isdigit() and len(after) <= 9):
+        raise BadCursor("after must be a position: a number of code points.")
+    return reply_id or "", int(after)
+
+
+async def start(request: web.Request) -> Reply:
+    """Begin the reply that a POST asks for."""
+    app = service(request)
+    limit = app[SETTINGS].max_message
+    asked = prompt(parse_chat(await read_body(request, limit * BODY_FACTOR)), limit)
+    key = request.headers.get("Idempotency-Key")
+    return await app[REPLIES].start(
+        asked,
+        user=user(request),
+        key="" if key is None else check_key(key),
+        digest="" if key is None else digest(asked),
+        client=request.remote or "",
+    )
+
+
+async def post_chat(request: web.Request) -> web.StreamResponse:
+    """`POST /api/chat`: start a reply and give it; with `Last-Event-ID`, give a known one."""
+    kind, wait = representation(request), wait_seconds(request)
+    if request.headers.get("Last-Event-ID"):
+        return await resume(request)
+    reply = await start(request)
+    if kind != JSON:
+        return await stream(request, reply, 0, kind)
+    with service(request)[METRICS].reading("json", 0):
+        if wait is not None:
+            return await snapshot.poll(reply, 0, wait)
+        return await snapshot.whole(reply)
+
+
+async def get_chat(request: web.Request) -> web.StreamResponse:
+    """`GET /api/chat?message=…` for a native EventSource; reconnecting resumes."""
+    kind = representation(request)
+    if request.headers.get("Last-Event-ID"):
+        return await resume(request)
+    message = request.query.get("message")
+    if message is None:
+        raise InvalidRequest("The query must have message=….")
+    if "\ufffd" in message and "%EF%BF%BD" not in request.raw_path.upper():
+        raise BadText("The query is not UTF-8.")
+    app = service(request)
+    check_text(message, app[SETTINGS].max_message)
+    reply = await app[REPLIES].start(
+        Prompt((Message("user", message),)),
+        user=user(request),
+        client=request.remote or "",
+    )
+    if kind == JSON:
+        return await snapshot.whole(reply)
+    # An id without data is remembered and not dispatched: from here on, a reconnect resumes.
+    first = f"id: {reply.id}:0\n\n".encode()
+    return await stream(request, reply, 0, kind, first)
+
+
+async def get_reply(request: web.Request) -> web.StreamResponse:
+    """`GET /api/chat/{reply}`: read it again, from the start, from a cursor, or as a snapshot."""
+    reply_id = request.match_info["reply"]
+    if not is_reply_id(reply_id):
+        raise ReplyNotFound("A reply id has 22 URL-safe characters.")
+    return await resume(request, reply_id)
+
+
+async def resume(
+    request: web.Request, reply_id: str | None = None
+) -> web.StreamResponse:
+    """Give a known reply from where the request says."""
+    kind, wait = representation(request), wait_seconds(request)
+    named, after = cursor(request, reply_id)
+    reply = await service(request)[REPLIES].open(named, user=user(request))
+    if after is None:  # nothing is left: an EventSource stops reconnecting
+        return web.Response(status=204, headers={"X-Reply-Id": reply.id})
+    reply.check(after)
+    if kind == JSON:
+        with service(request)[METRICS].reading("poll", 0):
+            return await snapshot.poll(reply, after, wait or 0)
+    return await stream(request, reply, after, kind)
+
+
+async def stream(
+    request: web.Request, reply: Reply, after: int, kind: str, first: bytes = b""
+) -> web.StreamResponse:
+    """Give a reply as a stream of events or of bare text."""
+    app = service(request)
+    with app[METRICS].reading("sse" if kind == EVENTS else "text", after):
+        if kind == TEXT:
+            return await text.stream(request, reply, after, app[TICKER])
+        ids = request.query.get("ids") != "0"
+        return await sse.stream(
+            request, reply, after, app[TICKER], ids=ids, first=first if ids else b""
+        )
+
+
+async def stop_reply(request: web.Request) -> web.Response:
+    """`POST /api/chat/{reply}/stop`: stop it; stopping twice is no error."""
+    replies = service(request)[REPLIES]
+    reply = await replies.open(request.match_info["reply"], user=user(request))
+    await replies.stop(reply)
+    ended = await replies.stopped(reply)
+    body = {"reply": reply.id, "state": reply.state, "next": reply.out()}
+    return snapshot.answer(reply, body, 200 if ended else 202)
+
+
+def add_routes(app: web.Application) -> None:
+    """The endpoints of replies."""
+    app.router.add_post("/api/chat", post_chat)
+    app.router.add_get("/api/chat", get_chat, allow_head=False)
+    app.router.add_get("/api/chat/{reply}", get_reply, allow_head=False)
+    app.router.add_post("/api/chat/{reply}/stop", stop_reply)

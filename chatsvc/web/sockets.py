@@ -1,0 +1,121 @@
+"""`GET /ws/chat`: opens a WebSocket and answers its frames with replies (PROTOCOL.md section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import web
+
+from ..problems import Draining, InvalidRequest, Problem
+from ..requests import (
+    BODY_FACTOR,
+    Frame,
+    check_key,
+    digest,
+    parse_chat,
+    parse_frame,
+    prompt,
+)
+from ..transports.websocket import (
+    SUBPROTOCOL,
+    Asked,
+    Connection,
+    serve_bare,
+    serve_events,
+)
+from .keys import REPLIES, SETTINGS, TICKER, service
+from .metrics import METRICS
+from .routes import user
+
+SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
+
+
+async def websocket(request: web.Request) -> web.StreamResponse:
+    """Upgrade, and serve the connection until either side is done with it."""
+    app = service(request)
+    limit = app[SETTINGS].max_message
+    ws = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,),
+        compress=False,
+        autoping=False,
+        max_msg_size=limit * BODY_FACTOR,
+        timeout=2.0,
+    )
+    if not ws.can_prepare(request).ok:
+        raise InvalidRequest("This address speaks WebSocket; ask for an upgrade.")
+    await ws.prepare(request)
+    connection = Connection(request, ws, app[TICKER])
+    app[SOCKETS].add(connection)
+    pinger = asyncio.create_task(connection.keep_alive())
+    name = "websocket" if ws.ws_protocol is None else SUBPROTOCOL
+    try:
+        with app[METRICS].reading(name, 0), suppress(ConnectionError):
+            try:
+                if ws.ws_protocol == SUBPROTOCOL:
+                    await serve_events(connection, lambda f: _events(request, f))
+                else:
+                    await serve_bare(connection, lambda f: _bare(request, f))
+            except Problem as problem:
+                await connection.close(problem)
+    finally:
+        pinger.cancel()
+        app[SOCKETS].discard(connection)
+        await connection.end()
+    return ws
+
+
+async def _bare(request: web.Request, text: str) -> Asked:
+    app = service(request)
+    asked = prompt(parse_chat(text), app[SETTINGS].max_message)
+    reply = await app[REPLIES].start(
+        asked, user=user(request), client=request.remote or ""
+    )
+    return Asked(reply)
+
+
+async def _events(request: web.Request, text: str) -> Asked | None:
+    app = service(request)
+    frame = parse_frame(text)
+    if frame.stop is not None:
+        reply = await app[REPLIES].open(frame.stop, user=user(request))
+        await app[REPLIES].stop(reply)
+        return None
+    if frame.read is not None:
+        return await _read(request, frame, frame.read)
+    asked = prompt(frame, app[SETTINGS].max_message)
+    key = check_key(frame.key) if frame.key else ""
+    reply = await app[REPLIES].start(
+        asked,
+        user=user(request),
+        key=key,
+        digest=digest(asked) if key else "",
+        client=request.remote or "",
+    )
+    return Asked(reply, key=frame.key)
+
+
+async def _read(request: web.Request, frame: Frame, reply_id: str) -> Asked:
+    app = service(request)
+    if frame.after < 0:
+        raise InvalidRequest("after must be a position: a number of code points.")
+    reply = await app[REPLIES].open(reply_id, user=user(request))
+    reply.check(frame.after)
+    if frame.after:
+        app[METRICS].resumes.labels(SUBPROTOCOL).inc()
+    return Asked(reply, frame.after, frame.key)
+
+
+async def close_sockets(app: web.Application) -> None:
+    """Send the WebSockets away: the service is going down."""
+    going = Draining("The service is going down.")
+    await asyncio.gather(
+        *(connection.close(going) for connection in list(app[SOCKETS])),
+        return_exceptions=True,
+    )
+
+
+def add_websocket(app: web.Application) -> None:
+    """The WebSocket's route."""
+    app[SOCKETS] = set()
+    app.router.add_get("/ws/chat", websocket, allow_head=False)
