@@ -69,7 +69,7 @@ def create_app(
     add_routes(app)
     add_websocket(app)
     add_health(app)
-    setup_pages(app)
+    setup_pages(app, max_message=settings.max_message)
     return app
 
 

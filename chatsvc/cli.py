@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .settings import BadSetting, add_flags, read_settings
-
-COMMANDS = ("serve",)
+from .client.ask import add_ask_arguments, run_ask
+from .settings import BadSetting, add_flags, from_environment, read_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,6 +21,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="serve (also without a command)")
     add_flags(serve)
+    ask = commands.add_parser("ask", help="stream a reply to the terminal")
+    add_ask_arguments(ask)
     return top
 
 
@@ -32,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")
     ):
         words.insert(0, "serve")
+    if words[0] == "ask":
+        words[1:1] = from_environment("url", "transport")
     args = parser().parse_args(words)
-    return _serve(args)
+    return run_ask(args) if args.command == "ask" else _serve(args)
 
 
 def _serve(args: argparse.Namespace) -> int:

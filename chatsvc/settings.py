@@ -188,3 +188,15 @@ def read_settings(
         except ValueError as error:
             raise BadSetting(f"{source} {error}") from None
     return Settings(**values)
+
+
+def from_environment(
+    *names: str, environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """The variables of a command that has no `Settings`, as the flags that they stand for; later ones win."""
+    environment = os.environ if environment is None else environment
+    return [
+        f"{flag(name)}={environment[variable(name)]}"
+        for name in names
+        if variable(name) in environment
+    ]

@@ -117,5 +117,6 @@ async def close_sockets(app: web.Application) -> None:
 
 def add_websocket(app: web.Application) -> None:
     """The WebSocket's route."""
-    app[SOCKETS] = set()
+    sockets: set[Connection] = set()
+    app[SOCKETS] = sockets
     app.router.add_get("/ws/chat", websocket, allow_head=False)
