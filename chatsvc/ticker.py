@@ -14,6 +14,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -72,17 +73,22 @@ class Waiter:
 class Driven:
     """A coroutine that the ticker steps. `done` has its end: a result, or the exception it raised."""
 
-    __slots__ = ("_coroutine", "_ticker", "done")
+    __slots__ = ("_closed", "_coroutine", "done")
 
-    def __init__(self, ticker: Ticker, coroutine: Coroutine[Any, None, None]) -> None:
-        self._ticker = ticker
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._closed = False
         self._coroutine = coroutine
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
         """End it where it stands, running its `finally` clauses; nothing happens if it has ended."""
-        if not self.done.done():
-            self.done.cancel()
+        if self._closed or (self.done.done() and not self.done.cancelled()):
+            return
+        self._closed = True
+        self.done.cancel()
+        # Not `close()`: it does not reach into an async generator that is being awaited (CPython 3.11).
+        with contextlib.suppress(StopIteration, asyncio.CancelledError):
+            self._coroutine.throw(asyncio.CancelledError())
         self._coroutine.close()
 
 
@@ -134,9 +140,9 @@ class Ticker:
 
     # ------------------------------------------------------------------ driving
 
-    def start(self, coroutine: Coroutine[Any, None, None]) -> Driven:
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Driven:
         """Drive a coroutine: its first step is made here and now."""
-        driven = Driven(self, coroutine)
+        driven = Driven(coroutine)
         self.refresh()
         waiter = Waiter(self)
         waiter.send = coroutine.send
@@ -147,7 +153,7 @@ class Ticker:
         self.stepping = outer
         return driven
 
-    async def drive(self, coroutine: Coroutine[Any, None, None]) -> None:
+    async def drive(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Drive a coroutine and wait for its end, in a task that sleeps meanwhile.
 
         Raises what the coroutine raises. Cancelled, it closes the coroutine.
