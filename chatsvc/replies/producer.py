@@ -50,7 +50,7 @@ async def produce(
             async with aclosing(backend.stream(reply.record.prompt)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Finish):
-                        end = End("done", piece.reason)
+                        end = End("done", piece.reason, usage=piece.usage)
                     elif not await add(splitter.feed(piece)):
                         end = End("done", "length")
                         break

@@ -29,11 +29,15 @@ MERGE_BELOW = 2048
 
 
 class End(msgspec.Struct, frozen=True):
-    """How a reply ended (PROTOCOL.md section 1): `state` is done, stopped or failed."""
+    """How a reply ended (PROTOCOL.md section 1): `state` is done, stopped or failed.
+
+    `usage` is what the backend counted, as OpenAI's usage object; None where it counts nothing.
+    """
 
     state: str
     finish_reason: str
     problem: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
 
 
 class Segment:

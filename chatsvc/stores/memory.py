@@ -44,6 +44,7 @@ class MemoryStore:
         self._now = now
         self._kept: dict[str, tuple[Record, Log]] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._names: dict[str, str] = {}
         self._ended: _Queue[str] = _Queue()
         self._expired: dict[str, None] = {}
         self._remembered: _Queue[tuple[str, tuple[str, str] | None]] = _Queue()
@@ -101,6 +102,17 @@ class MemoryStore:
         if log.end is None:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
+
+    async def remember(self, name: str, reply_id: str) -> None:
+        """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""
+        self._names.pop(name, None)  # the last one named stands last
+        self._names[name] = reply_id
+        if len(self._names) > MOST_REMEMBERED:
+            del self._names[next(iter(self._names))]
+
+    async def recall(self, name: str) -> str | None:
+        """See `Store.recall`."""
+        return self._names.get(name)
 
     def ready(self) -> bool:
         """Always."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -47,6 +48,22 @@ _DONE = b"data: [DONE]\n\n"
 def chunk(data: bytes) -> bytes:
     """A chunk of a chunked body (RFC 9112 section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Encoder(Protocol):
+    """Makes bytes of a reply; one for each kind of event stream."""
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """The events of a run of characters that begins after `position`."""
+        ...
+
+    def framed(self, data: bytes) -> bytes:
+        """`data` as it goes to the connection."""
+        ...
+
+    def end(self, end: End) -> bytes:
+        """What stands behind the last character."""
+        ...
 
 
 class Events:
@@ -129,13 +146,19 @@ class Heartbeat(Waiter):
 
     __slots__ = ("_events", "_outlet", "_probes")
 
-    def __init__(self, ticker: Ticker, outlet: Outlet, events: Events) -> None:
+    def __init__(
+        self,
+        ticker: Ticker,
+        outlet: Outlet,
+        events: Encoder,
+        probes: Sequence[int] = PROBES,
+    ) -> None:
         super().__init__(ticker)
         self._outlet = outlet
         self._events = events
-        self._probes = [ticker.now + probe for probe in reversed(PROBES)]
+        self._probes = [ticker.now + probe for probe in reversed(probes)]
         self.send = self._beat
-        self.until(self._probes[-1])
+        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
         ticker.enter(self)
 
     def _beat(self, _: None) -> Waiter | None:
@@ -153,12 +176,17 @@ class Heartbeat(Waiter):
         return self
 
 
-async def pump(reply: Reply, after: int, outlet: Outlet, events: Events) -> None:
+async def pump(reply: Reply, after: int, outlet: Outlet, events: Encoder) -> None:
     """Write a reply, from a position to its end."""
     async with aclosing(reply.characters(after)) as characters:
         async for position, run in characters:
             if not outlet.write(events.encode(position, run)):
                 await outlet.drained()
+
+
+def is_chunked(request: web.Request) -> bool:
+    """Whether the answer goes in chunks: not to a client of HTTP/1.0."""
+    return request.version >= HttpVersion11
 
 
 async def stream(
@@ -171,18 +199,47 @@ async def stream(
     first: bytes = b"",
 ) -> web.StreamResponse:
     """Answer with a reply as an event stream. `first` goes before the first event."""
-    response = web.StreamResponse(headers={**HEADERS, "X-Reply-Id": reply.id})
+    events = Events(reply.id, ids=ids, chunked=is_chunked(request))
+    if ids:
+        first = stamp() + first
+    return await send(
+        request,
+        reply,
+        after,
+        ticker,
+        events,
+        first=first,
+        probes=PROBES if ids else None,
+    )
+
+
+async def send(
+    request: web.Request,
+    reply: Reply,
+    after: int,
+    ticker: Ticker,
+    events: Encoder,
+    *,
+    first: bytes,
+    probes: Sequence[int] | None = (),
+    headers: Mapping[str, str] = HEADERS,
+) -> web.StreamResponse:
+    """Answer with a reply as events of any kind. `first` goes out at once.
+
+    Comments show that the stream lives: at `probes` (microseconds after its start) and in silence; None: never.
+    """
+    response = web.StreamResponse(headers={**headers, "X-Reply-Id": reply.id})
     response.content_type = "text/event-stream"
     response.charset = "utf-8"
-    chunked = request.version >= HttpVersion11
-    if chunked:
+    if is_chunked(request):
         response.enable_chunked_encoding()
-    events = Events(reply.id, ids=ids, chunked=chunked)
     with reply.reading():
         await response.prepare(request)
-        await response.write(stamp() + first if ids else first)
+        await response.write(first)
         outlet = Outlet(request, ticker)
-        heartbeat = Heartbeat(ticker, outlet, events) if ids else None
+        heartbeat = None
+        if probes is not None:
+            heartbeat = Heartbeat(ticker, outlet, events, probes)
         try:
             await ticker.drive(pump(reply, after, outlet, events))
             if reply.end is not None:
