@@ -7,6 +7,7 @@ This is the only module that reads the environment. A field of `Settings` is a f
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -35,6 +36,8 @@ def _number(
 
 seconds = _number(float, 0, 86_400 * 30, "a number of seconds, 0 or more")
 count = _number(int, 1, 10**7, "a whole number, 1 or more")
+timeout = _number(float, 0.001, 86_400, "a number of seconds above 0")
+temperature = _number(float, 0, 100, "a number, 0 or more")
 limit = _number(int, 0, 10**7, "a whole number, 0 or more (0: no limit)")
 port = _number(int, 0, 65535, "a port from 0 to 65535")
 
@@ -76,6 +79,31 @@ def origin(text: str) -> str:
     return text.lower()
 
 
+def url(text: str) -> str:
+    """Where a server is."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"takes a URL, as http://127.0.0.1:8080/v1, not {text!r}")
+    return text
+
+
+def json_object(text: str) -> str:
+    """A JSON object, as text."""
+    try:
+        fits = isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        fits = False
+    if not fits:
+        raise ValueError(f'takes a JSON object, as {{"top_p": 0.9}}, not {text!r}')
+    return text
+
+
+def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
+    """The key for the server behind `openai`: no flag, for flags are seen by everybody."""
+    environment = os.environ if environment is None else environment
+    return environment.get("OPENAI_API_KEY", "").strip()
+
+
 def backend(text: str) -> str:
     """The name of a backend, or where a function is."""
     from .backends import BACKENDS
@@ -112,10 +140,30 @@ class Settings:
     host: str = _setting("127.0.0.1", str, "the address to listen on")
     port: int = _setting(3000, port, "the port to listen on; 0 picks one")
     backend: str = _setting(
-        "echo", backend, "what answers: echo or package.module:function"
+        "echo",
+        backend,
+        "what answers: echo, openai, local or package.module:function",
     )
     pace: float | None = _setting(
         None, seconds, "seconds between characters (0.1 for echo, 0 for others)"
+    )
+    openai_url: str = _setting(
+        "http://127.0.0.1:8080/v1", url, "the server behind openai, with its /v1"
+    )
+    openai_model: str = _setting("", str, "the model to ask it for")
+    openai_timeout: float = _setting(
+        60.0, timeout, "seconds between two bytes of a model's server"
+    )
+    openai_extra: str = _setting(
+        "{}", json_object, "further members of a model's request, as a JSON object"
+    )
+    model: str = _setting("", str, "the GGUF file of local")
+    system: str = _setting("", str, "what a model is told before a conversation")
+    temperature: float | None = _setting(
+        None, temperature, "how freely a model chooses its words"
+    )
+    max_tokens: int | None = _setting(
+        None, count, "tokens that a model's answer may have"
     )
     store: str = _setting("memory", store, "where replies are kept")
     grace: float = _setting(

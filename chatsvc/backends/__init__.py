@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import Backend, Finish, Message, Prompt
 from .echo import EchoBackend
 from .function import load_function
+from .local import LocalBackend
+from .openai import OpenAIBackend
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
+
+def _model_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "timeout": settings.openai_timeout,
+        "system": settings.system,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "extra": json.loads(settings.openai_extra),
+    }
+
+
+def _openai(settings: Settings) -> Backend:
+    from ..settings import openai_api_key
+
+    return OpenAIBackend(
+        settings.openai_url,
+        settings.openai_model,
+        key=openai_api_key(),
+        **_model_options(settings),
+    )
+
+
 BACKENDS: dict[str, Callable[[Settings], Backend]] = {
     "echo": lambda settings: EchoBackend(),
+    "openai": _openai,
+    "local": lambda settings: LocalBackend(settings.model, **_model_options(settings)),
 }
 
 

@@ -95,13 +95,10 @@ async def _frames(
             return
         data, cursor = frame.get("data"), str(frame.get("id") or "")
         kind = str(frame.get("event") or "message")
-        if kind == "failed" and not cursor:
-            # Not the reply failed but the request: no `[DONE]` will follow.
+        if kind == "failed" and ":" not in cursor:
+            # No place in a reply: the request failed, and no `[DONE]` will follow.
             problem = problem_of(data, 0, "")
-            again = problem.status in _RETRIED_STATUS
-            wait = data.get("retry_after") if isinstance(data, dict) else None
-            seconds = float(wait) if isinstance(wait, int | float) else 0.0
-            yield Refused(problem, seconds if again else None)
+            yield Refused(problem, 0.0 if problem.status in _RETRIED_STATUS else None)
             return
         text = data if isinstance(data, str) else json.dumps(data)
         for signal in events.signals(Event(text, kind, cursor)):

@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -137,7 +138,8 @@ def retry_after(value: str | None) -> float | None:
 def broken(error: Exception) -> Broken:
     """Say in words how a connection broke."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        why = error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno
+        why = os.strerror(number) if number else str(error.os_error)
         return Broken(f"can't reach {error.host}:{error.port}: {why}", unreachable=True)
     if isinstance(error, TimeoutError):
         return Broken("the connection fell silent")

@@ -1,0 +1,90 @@
+"""An upstream that sends the bytes it is told to, and sees when it is left."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+HANG = None
+"""In a script: send nothing more until the client leaves."""
+
+Part = bytes | None
+
+
+def head(
+    status: str = "200 OK", kind: str = "text/event-stream", more: str = ""
+) -> bytes:
+    """A response's head; its body ends with the connection."""
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}\r\n".encode()
+
+
+def chunk(content: object = None, **more: object) -> bytes:
+    """An OpenAI chunk as an event."""
+    choice = {"index": 0, "delta": {"content": content}, **more}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Upstream:
+    """Plays one script a connection, in their order, and then the last again."""
+
+    def __init__(self, *scripts: Sequence[Part]) -> None:
+        self.scripts = list(scripts)
+        self.requests: list[dict[str, Any]] = []
+        self.heads: list[str] = []
+        self.open = 0
+        self.asked = asyncio.Event()
+        self.left = asyncio.Event()
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Listen on a free port and give the URL, with its /v1."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        try:
+            yield self.url
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.open += 1
+        self.left.clear()
+        try:
+            raw = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.heads.append(raw)
+            length = next(
+                int(line.split(":")[1])
+                for line in raw.split("\r\n")
+                if line.lower().startswith("content-length:")
+            )
+            self.requests.append(json.loads(await reader.readexactly(length)))
+            self.asked.set()
+            script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+            for part in script:
+                if part is HANG:
+                    await reader.read()
+                    break
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.open -= 1
+            self.left.set()
+            writer.close()
+            self._tasks.discard(task)

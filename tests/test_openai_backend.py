@@ -1,0 +1,399 @@
+"""The backend `openai` against every oddity and fault of an upstream, as raw bytes."""
+
+import asyncio
+import itertools
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatsvc.backends.base import Finish, Message, Prompt
+from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.problems import BackendFailed
+from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
+
+PROMPT = Prompt((Message("user", "你好"),))
+STOP = chunk(None, finish_reason="stop")
+FAMILY = "👨‍👩‍👧"
+
+
+def single(data: bytes) -> list[Part]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+async def asked(
+    upstream: Upstream, prompt: Prompt = PROMPT, **options: Any
+) -> tuple[str, Finish | None, str]:
+    """The text, the finish and what was told of a failure; leaves nothing running."""
+    before = asyncio.all_tasks()
+    text, finish, failure = "", None, ""
+    async with upstream.running() as url:
+        backend = OpenAIBackend(url, **{"first_backoff": 0.0, **options})
+        try:
+            async with aclosing(backend.stream(prompt)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Finish):
+                        finish = piece
+                    else:
+                        text += piece
+        except BackendFailed as error:
+            failure = error.detail
+        await asyncio.wait_for(upstream.left.wait(), 10)  # while the backend is open
+        await backend.close()
+    assert upstream.open == 0
+    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
+    return text, finish, failure
+
+
+STREAM = chunk("你") + chunk(f"好 {FAMILY}\n") + chunk(" ") + STOP + DONE
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        pytest.param([head(), STREAM], f"你好 {FAMILY}\n ", id="plain"),
+        pytest.param([head(), *single(STREAM)], f"你好 {FAMILY}\n ", id="byte by byte"),
+        pytest.param(
+            [head(), *single(STREAM.replace(b"\n\n", b"\r\n\r\n"))],
+            f"你好 {FAMILY}\n ",
+            id="CRLF",
+        ),
+        pytest.param(
+            [head(), STREAM.replace(b"data: ", b": ping\n\ndata:")],
+            f"你好 {FAMILY}\n ",
+            id="comments, no space after data:",
+        ),
+        pytest.param(
+            [
+                head(),
+                *single(
+                    f'data: {{"choices":[{{"delta":{{"content":"{FAMILY}"}}}}]}}'.encode()
+                    + b"\n\n"
+                ),
+                DONE,
+            ],
+            FAMILY,
+            id="UTF-8 cut anywhere",
+        ),
+        pytest.param(
+            [
+                head(),
+                b'data: {"choices":[{"delta":{"content":"a\\ud83d"}}]}\n\n',
+                b'data: {"choices":[{"delta":{"content":"\\ude00b\\ud83d"}}]}\n\n',
+                STOP,
+                DONE,
+            ],
+            "a😀b\ufffd",
+            id="half characters a chunk",
+        ),
+        pytest.param(
+            [
+                head(),
+                chunk(None, delta={"role": "assistant", "content": None}),
+                chunk(None, delta={"reasoning_content": "hm", "role": "assistant"}),
+                chunk(None, delta={"reasoning": "hm"}),
+                chunk("a"),
+                chunk("X", index=1),
+                chunk(None, delta={}),
+                b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\n',
+                b'data: {"id": 1}\n\n',
+                STOP,
+                DONE,
+            ],
+            "a",
+            id="null, reasoning, other choices, no choices",
+        ),
+        pytest.param(
+            [head(), chunk(None, delta={"refusal": "I won't."}), STOP, DONE],
+            "I won't.",
+            id="a refusal is the model's text",
+        ),
+        pytest.param(
+            [head(), chunk([{"type": "text", "text": "a"}]), STOP], "a", id="parts"
+        ),
+        pytest.param([head(), chunk("a"), DONE, HANG], "a", id="[DONE] is enough"),
+        pytest.param([head(), chunk("a"), STOP], "a", id="finish_reason is enough"),
+        pytest.param(
+            [head(kind="application/json"), b' {"choices": [{"message": {"content":']
+            + [b' "ab"}, "finish_reason": "stop"}]}'],
+            "ab",
+            id="plain JSON although a stream was asked for",
+        ),
+        pytest.param([head(), STOP, DONE], "", id="an empty answer"),
+    ],
+)
+async def test_oddities(script: list[Part], text: str) -> None:
+    got, finish, failure = await asked(Upstream(script))
+    assert (got, failure) == (text, "")
+    assert finish is not None and finish.reason == "stop"
+
+
+BROKE = "The model's server broke off."
+
+
+@pytest.mark.parametrize(
+    ("script", "text", "failure"),
+    [
+        pytest.param([head(), chunk("a")], "a", BROKE, id="neither finish nor [DONE]"),
+        pytest.param(
+            [head(more="Transfer-Encoding: chunked\r\n"), b"ff\r\n" + chunk("a")],
+            "a",
+            BROKE,
+            id="cut in a chunk",
+        ),
+        pytest.param(
+            [head(), chunk("a"), b'data: {"error": {"message": "out of memory"}}\n\n']
+            + [HANG],
+            "a",
+            "out of memory",
+            id="an error in a 200's stream",
+        ),
+        pytest.param(
+            [head(), b"event: error\ndata: no luck\n\n", HANG],
+            "",
+            "no luck",
+            id="an error event",
+        ),
+        pytest.param(
+            [head(kind="application/json"), b'{"error": "bad"}'],
+            "",
+            "bad",
+            id="an error as a 200's JSON",
+        ),
+        pytest.param(
+            [head(), chunk("a"), b"data: {oops\n\n", HANG],
+            "a",
+            "The model's server sent what can't be read.",
+            id="no JSON",
+        ),
+        pytest.param(
+            [head(), b"data: [1]\n\n", HANG],
+            "",
+            "The model's server sent what can't be read.",
+            id="no object",
+        ),
+        pytest.param(
+            [head(kind="application/json"), b"{}"],
+            "",
+            "The model's server sent no answer.",
+            id="JSON without an answer",
+        ),
+        pytest.param(
+            [head(kind="text/html"), b"<html>hello</html>"], "", BROKE, id="a page"
+        ),
+        pytest.param(
+            [head("400 Bad Request", "application/json")]
+            + [b'{"error": {"message": "exceeds the context", "code": 400}}'],
+            "",
+            "The model's server refused with 400: exceeds the context",
+            id="400 in the upstream's words",
+        ),
+        pytest.param(
+            [
+                head("422 X", "application/json"),
+                b'{"detail": [{"msg": "no such model"}]}',
+            ],
+            "",
+            "The model's server refused with 422: no such model",
+            id="422 as a list",
+        ),
+        pytest.param(
+            [head("401 No", "text/plain"), b"key s3cret\nis\nwrong"],
+            "",
+            "The model's server refused with 401: key … is wrong",
+            id="401 does not tell the key",
+        ),
+        pytest.param(
+            [head("500 X", "text/html"), b"<html>long page</html>"],
+            "",
+            "The model's server refused with 500.",
+            id="500 with a page",
+        ),
+        pytest.param(
+            [head("500 X", "application/json"), b"[" * 100_000],
+            "",
+            None,
+            id="500 with nonsense",
+        ),
+        pytest.param(
+            [head("307 X", more="Location: http://127.0.0.1:1/\r\n")],
+            "",
+            "The model's server refused with 307.",
+            id="a redirect is not followed",
+        ),
+        pytest.param(
+            [head(), b"data: " + b"x" * (1 << 20), HANG],
+            "",
+            "The model's server sent more than can be kept.",
+            id="a line without end",
+        ),
+        pytest.param([], "", "The model's server can't be reached.", id="no answer"),
+    ],
+)
+async def test_faults(script: list[Part], text: str, failure: str | None) -> None:
+    got, finish, told = await asked(Upstream(script), key="s3cret")
+    assert (got, finish) == (text, None)
+    assert told and (failure is None or told == failure)
+    assert len(told) < 600
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([HANG], id="no head"),
+        pytest.param([head(), HANG], id="no first byte"),
+        pytest.param([head(), chunk("a"), HANG], id="in the middle"),
+    ],
+)
+async def test_silence_is_a_failure(script: list[Part]) -> None:
+    _, finish, told = await asked(Upstream(script), timeout=0.1)
+    assert finish is None and ("silent" in told or "in time" in told)
+
+
+async def test_comments_alone_do_not_keep_a_silent_upstream_going() -> None:
+    upstream = Upstream([head(), *[b": ping\n\n"] * 10, HANG])
+    _, _, told = await asked(upstream, timeout=0.1)
+    assert "silent" in told
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [head("429 X", more="Retry-After: 0\r\n")],
+        [head("503 X"), b"busy"],
+        [],
+        [head()],
+    ],
+)
+async def test_before_the_first_piece_it_is_asked_again(first: list[Part]) -> None:
+    upstream = Upstream(first, first, [head(), STREAM])
+    assert await asked(upstream) == (f"你好 {FAMILY}\n ", Finish("stop"), "")
+    assert len(upstream.requests) == 3
+
+
+async def test_after_the_first_piece_it_is_not_asked_again() -> None:
+    upstream = Upstream([head(), chunk("a")], [head(), STREAM])
+    assert await asked(upstream) == ("a", None, BROKE)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_long_retry_after_is_told_at_once() -> None:
+    upstream = Upstream([head("429 X", more="Retry-After: 3600\r\n"), b"quota"])
+    assert (await asked(upstream))[2] == "The model's server refused with 429: quota"
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "tool_calls"])
+async def test_the_finish(reason: str) -> None:
+    usage = b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\n'
+    script = [head(), chunk("a"), chunk(None, finish_reason=reason), usage, DONE]
+    _, finish, _ = await asked(Upstream(script))
+    told = "stop" if reason == "tool_calls" else reason
+    assert finish == Finish(told, {"total_tokens": 3})
+
+
+async def test_the_request() -> None:
+    upstream = Upstream([head(), STREAM])
+    prompt = Prompt(
+        (Message("user", "你好"),), written="Once ", options={"top_p": 1, "n": 2}
+    )
+    await asked(
+        upstream,
+        prompt,
+        model="m",
+        key="s3cret",
+        system="Be brief.",
+        temperature=0.5,
+        max_tokens=9,
+        extra={"n": 1, "messages": "no"},
+    )
+    assert upstream.heads[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
+    assert "Authorization: Bearer s3cret\r\n" in upstream.heads[0]
+    assert upstream.requests[0] == {
+        "model": "m",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "top_p": 1,
+        "n": 1,
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "你好"},
+            {"role": "assistant", "content": "Once "},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "pieces"),
+    [
+        pytest.param([HANG], 0, id="before the head"),
+        pytest.param([head(), HANG], 0, id="before the first token"),
+        pytest.param([head(), chunk("a"), chunk("b"), HANG], 1, id="between tokens"),
+        pytest.param([head(), chunk("a"), HANG], 2, id="waiting in the middle"),
+    ],
+)
+async def test_stop_closes_the_upstream_at_whatever_stage(
+    script: list[Part], pieces: int
+) -> None:
+    upstream = Upstream(script)
+    got = asyncio.Event()
+    async with upstream.running() as url:
+        backend = OpenAIBackend(url)
+
+        async def read() -> None:
+            count = 0
+            async with aclosing(backend.stream(PROMPT)) as stream:
+                async for _ in stream:
+                    count += 1
+                    got.set()
+                    if count == pieces:
+                        return
+
+        task = asyncio.create_task(read())
+        await upstream.asked.wait()
+        if pieces:
+            await got.wait()
+        if pieces != 1:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait_for(upstream.left.wait(), 10)
+        assert upstream.open == 0
+        await backend.close()
+
+
+async def test_the_key_is_nowhere_but_in_its_header(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    backend = OpenAIBackend("http://127.0.0.1:1/v1", key="s3cret", first_backoff=0.0)
+    with pytest.raises(BackendFailed) as raised:
+        async for _ in backend.stream(PROMPT):
+            pass
+    await backend.close()
+    assert "s3cret" not in repr(backend) + str(raised.value) + caplog.text
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(min_size=1, max_size=30), st.lists(st.integers(1, 400), max_size=5))
+def test_any_text_at_any_cuts(text: str, cuts: list[int]) -> None:
+    """Escaped as JSON does: in UTF-16, so that a piece may be half a character."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    pieces = [
+        units[i : i + 2].decode("utf-16-le", "surrogatepass")
+        for i in range(0, len(units), 2)
+    ]
+    body = b"".join(chunk(piece) for piece in pieces) + STOP + DONE
+    edges = sorted({0, *(cut for cut in cuts if cut < len(body)), len(body)})
+    parts = [body[a:b] for a, b in itertools.pairwise(edges)]
+
+    async def run() -> tuple[str, Finish | None, str]:
+        return await asked(Upstream([head(), *parts]))
+
+    with asyncio.Runner() as runner:
+        got, _, failure = runner.run(run())
+    expected = units.decode("utf-16-le", "replace")
+    assert (got, failure) == (expected, "")
