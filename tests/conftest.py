@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import importlib.util
 import os
 import shutil
 
@@ -12,6 +13,16 @@ def require(*programs: str) -> None:
     if not missing:
         return
     reason = f"not on this machine: {', '.join(missing)}"
+    if os.environ.get("CHATSVC_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def require_module(name: str) -> None:
+    """Skip the test when a Python package is missing; fail where all must be there."""
+    if importlib.util.find_spec(name) is not None:
+        return
+    reason = f"not installed: {name}"
     if os.environ.get("CHATSVC_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

