@@ -1,0 +1,1 @@
+"""The service over the wire: real sockets, raw bytes, real clients."""

@@ -1,0 +1,203 @@
+"""Server-sent events, byte for byte (PROTOCOL.md section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from chatsvc.settings import Settings
+from chatsvc.transports import sse
+
+from .running import (
+    HARD,
+    Inside,
+    Scripted,
+    characters,
+    done,
+    events,
+    inside,
+    seed_events,
+    without_comments,
+)
+
+
+def body(message: str) -> bytes:
+    return json.dumps({"message": message}).encode()
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+async def test_the_seeds_bytes(chat: Inside, version: str) -> None:
+    answer = await chat.raw("POST /api/chat?ids=0", body=body(HARD), version=version)
+    assert answer.body == seed_events(HARD) + b"data: [DONE]\n\n"
+    assert answer.complete
+    assert ("Transfer-Encoding" in answer.headers) == (version == "HTTP/1.1")
+
+
+@pytest.mark.parametrize("pace", [0, 0.001])
+async def test_events_have_ids_and_comments(pace: float) -> None:
+    async with inside(Settings(pace=pace)) as chat:
+        answer = await chat.raw(
+            "POST /api/chat", "Accept-Encoding: gzip, br", body=body(HARD)
+        )
+        assert re.match(rb": t=[0-9]{13}\n\nid: ", answer.body)
+        assert without_comments(answer.body) == events(answer.reply, HARD) + done(
+            answer.reply
+        )
+        await chat.nothing_left()
+
+
+async def test_the_head_of_a_stream(chat: Inside) -> None:
+    answer = await chat.raw(
+        "POST /api/chat", "Accept-Encoding: gzip, deflate, br", body=body("hi")
+    )
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}", answer.reply)
+    assert "Content-Encoding" not in answer.headers
+
+
+async def test_an_empty_message_has_an_empty_reply(chat: Inside) -> None:
+    answer = await chat.raw("POST /api/chat?ids=0", body=body(""))
+    assert answer.body == b"data: [DONE]\n\n"
+
+
+async def test_line_ends_become_newlines(chat: Inside) -> None:
+    answer = await chat.raw("POST /api/chat?ids=0", body=body("a\r\nb\rc"))
+    assert answer.body == seed_events("a\nb\nc") + b"data: [DONE]\n\n"
+
+
+async def test_done_of_the_text_is_six_characters(chat: Inside) -> None:
+    answer = await chat.raw("POST /api/chat?ids=0", body=body("[DONE]"))
+    assert answer.body == seed_events("[DONE]") + b"data: [DONE]\n\n"
+    assert answer.body.count(b"data: [DONE]") == 1
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_the_head_comes_before_any_text(kind: str) -> None:
+    go = asyncio.Event()
+    async with inside(backend=Scripted(go, "late")) as chat:
+        reader, writer = await chat.connect(
+            "POST /api/chat", f"Accept: {kind}", body=body("hi")
+        )
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        go.set()
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+        assert re.search(rb"l.*a.*t.*e", rest, re.DOTALL)
+        writer.close()
+
+
+async def test_comments_at_the_start_and_half_a_second_and_a_second_later() -> None:
+    never = asyncio.Event()
+    async with inside(Settings(grace=0), backend=Scripted(never)) as chat:
+        reader, writer = await chat.connect("POST /api/chat", body=body("hi"))
+        stamps = []
+        for _ in range(3):
+            found = await asyncio.wait_for(reader.readuntil(b"\n\n\r\n"), 5)
+            stamp = re.search(rb": t=([0-9]{13})\n\n\r\n$", found)
+            assert stamp is not None
+            stamps.append(int(stamp[1]))
+        assert stamps[1] - stamps[0] >= 499  # stamps are rounded down
+        assert stamps[2] - stamps[0] >= 999
+        writer.close()
+        await chat.nothing_left()
+
+
+async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sse.SILENCE == 15_000_000
+    monkeypatch.setattr(sse, "PROBES", (10_000, 20_000))
+    monkeypatch.setattr(sse, "SILENCE", 30_000)
+    go = asyncio.Event()
+    async with inside(Settings(grace=0), backend=Scripted("a", go, "b")) as chat:
+        reader, writer = await chat.connect("POST /api/chat", body=body("hi"))
+        data = b""
+        while data.count(b": t=") < 6:
+            data += await asyncio.wait_for(reader.read(4096), 5)
+        go.set()
+        data += await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+        assert data.index(b"data: b") > data.rindex(b"data: a")
+        writer.close()
+
+
+async def test_a_seed_client_gets_no_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PROBES", (10_000, 20_000))
+    async with inside(Settings(pace=0.02)) as chat:
+        answer = await chat.raw("POST /api/chat?ids=0", body=body("abcdef"))
+        assert answer.body == seed_events("abcdef") + b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("cut", range(len("👨‍👩‍👧‍👦") + 1))
+async def test_a_cursor_in_a_character_gives_what_is_left_of_it(
+    chat: Inside, cut: int
+) -> None:
+    text = "a👨‍👩‍👧‍👦b"
+    reply = await chat.start(text)
+    answer = await chat.read(reply, f"?after={1 + cut}")
+    assert without_comments(answer.body) == events(reply, text, 1 + cut) + done(reply)
+
+
+async def test_a_post_with_a_cursor_attaches(chat: Inside) -> None:
+    reply = await chat.start("abc")
+    answer = await chat.raw(
+        "POST /api/chat", f"Last-Event-ID: {reply}:1", body=b"not looked at"
+    )
+    assert answer.reply == reply
+    assert without_comments(answer.body) == events(reply, "abc", 1) + done(reply)
+
+
+async def test_the_header_wins_over_the_query(chat: Inside) -> None:
+    reply = await chat.start("abc")
+    answer = await chat.raw(
+        f"GET /api/chat/{reply}?after=0", f"Last-Event-ID: {reply}:2"
+    )
+    assert without_comments(answer.body) == events(reply, "abc", 2) + done(reply)
+
+
+async def test_a_native_event_source(chat: Inside) -> None:
+    """Its request, its reconnect in the middle, and the one after the end."""
+    line = "GET /api/chat?message=%E4%BD%A0%E5%A5%BD"
+    first = await chat.raw(line, "Accept: text/event-stream")
+    reply = first.reply
+    assert without_comments(first.body) == (
+        f"id: {reply}:0\n\n".encode() + events(reply, "你好") + done(reply)
+    )
+    again = await chat.raw(
+        line, "Accept: text/event-stream", f"Last-Event-ID: {reply}:1"
+    )
+    assert without_comments(again.body) == events(reply, "你好", 1) + done(reply)
+    over = await chat.raw(
+        line, "Accept: text/event-stream", f"Last-Event-ID: {reply}:end"
+    )
+    assert (over.status, over.body) == (204, b"")
+    assert (await chat.metrics())["chatsvc_replies_started_total"] == 1
+
+
+async def test_a_failure_is_told_before_the_end() -> None:
+    backend = Scripted("ab", ValueError("a secret of the backend"))
+    async with inside(backend=backend) as chat:
+        answer = await chat.raw("POST /api/chat", body=body("hi"))
+        told = re.search(rb"event: failed\ndata: (\{.*\})\n\n", answer.body)
+        assert told is not None
+        assert json.loads(told[1])["type"] == "/problems/backend-failed"
+        assert b"secret" not in answer.body
+        assert without_comments(answer.body) == (
+            events(answer.reply, "ab") + told[0] + done(answer.reply)
+        )
+        await chat.nothing_left()
+
+
+async def test_fifty_readers_cost_one_producer() -> None:
+    backend = Scripted(*characters(HARD))
+    async with inside(Settings(pace=0.005), backend=backend) as chat:
+        reply = await chat.start()
+        answers = await asyncio.gather(*(chat.read(reply) for _ in range(50)))
+        whole = events(reply, HARD) + done(reply)
+        assert {without_comments(answer.body) for answer in answers} == {whole}
+        assert backend.calls == 1
+        await chat.nothing_left()
