@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..problems import CursorPastEnd
 from ..stores.base import Clock, Record
 from ..stores.log import End, Log
-from ..ticker import Ticker
+from ..ticker import IDLE, SLOT, Ticker
 
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
@@ -108,7 +108,7 @@ class Reply:
                 if segment is None:
                     if log.end is not None:
                         return
-                    waiter.slot = -1
+                    waiter.slot = IDLE
                     await waiter
                     continue
                 version = log.version
@@ -120,7 +120,8 @@ class Reply:
                     now = ticker.now + clock.offset
                     due = first + index * step
                     if now < due:
-                        await waiter.until(due - clock.offset)
+                        waiter.slot = (due - clock.offset + SLOT - 1) // SLOT
+                        await waiter
                         if log.version != version:
                             break
                         continue

@@ -178,9 +178,10 @@ class Heartbeat(Waiter):
 
 async def pump(reply: Reply, after: int, outlet: Outlet, events: Encoder) -> None:
     """Write a reply, from a position to its end."""
+    write, encode = outlet.write, events.encode
     async with aclosing(reply.characters(after)) as characters:
         async for position, run in characters:
-            if not outlet.write(events.encode(position, run)):
+            if not write(encode(position, run)):
                 await outlet.drained()
 
 

@@ -120,9 +120,10 @@ Encode = Callable[[int, Sequence[str]], bytes]
 
 
 async def _pump(reply: Reply, after: int, outlet: Outlet, encode: Encode) -> None:
+    write = outlet.write
     async with aclosing(reply.characters(after)) as characters:
         async for position, run in characters:
-            if not outlet.write(encode(position, run)):
+            if not write(encode(position, run)):
                 await outlet.drained()
 
 
