@@ -66,10 +66,7 @@ const words = wordsOf(page.strings);
 let view;
 const chat = new Chat({
   base, keep, world, frame, limits: page.limits,
-  draw: (conversation, status) => {
-    view.draw(conversation, status);
-    if (status.waiting) setTimeout(() => view.draw(chat.conversation, status), 250);
-  },
+  draw: (conversation, status) => view.draw(conversation, status),
   say: (said) => view.say(said),
   visible: () => document.visibilityState === 'visible',
 });
@@ -85,7 +82,7 @@ view = new View(words, {
   use: (chosen) => chat.use(chosen),
   draft: (text) => (keep.draft = text),
   raw: (raw) => (own.raw = raw),
-  render: (reply) => rendered(base, reply),
+  render: async (reply) => (page.renders ? rendered(base, reply) : 'never'),
   link: (reply) => new URL(`#${reply}`, base).href,
 }, { draft: keep.draft, raw: own.raw });
 

@@ -57,6 +57,7 @@ export class View {
   #following = true;
   #raw;
   #error = '';
+  #countdown = 0;
   /** @type {[Conversation, Status] | null} */
   #last = null;
 
@@ -169,7 +170,8 @@ export class View {
     if (status.rate !== null) parts.push(words('status.rate', { rate: status.rate.toFixed(status.rate < 100 ? 1 : 0) }));
     put(this.#using, parts.join(' · '));
     put(this.#notice, this.#noticeText(status, busy !== null));
-    this.#notice.classList.toggle('error', this.#error !== '');
+    clearTimeout(this.#countdown);
+    if (status.waiting) this.#countdown = setTimeout(() => this.#last && this.#drawStatus(...this.#last), 250);
   }
 
   /** @param {Status} status @param {boolean} busy */
@@ -234,7 +236,8 @@ export class View {
     // Blocks are a means of layout; what is copied is the text as it is.
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
-      const text = selection?.anchorNode?.parentElement?.closest('.text');
+      const anchor = selection?.anchorNode;
+      const text = (anchor instanceof Element ? anchor : anchor?.parentElement)?.closest('.text');
       if (!selection || !text || !text.contains(selection.focusNode)) return;
       event.clipboardData?.setData('text/plain', selection.getRangeAt(0).cloneContents().textContent ?? '');
       event.preventDefault();

@@ -1,0 +1,168 @@
+"""The real service, real browsers and real proxies, each started once for all page tests."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.conftest import require
+
+NPM = {"typescript": "7.0.2", "axe-core": "4.14.1", "lighthouse": "12.8.2"}
+CACHE = Path(
+    os.environ.get("CHATSVC_TEST_CACHE", Path.home() / ".cache" / "chatsvc" / "npm")
+)
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PACE = 0.01
+"""Seconds between two characters: slow enough to act in mid-reply, fast enough to test."""
+
+
+def start_service(*flags: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a service of its own; gives its process and its port."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from chatsvc.cli import main; main()",
+            "--port",
+            "0",
+            *flags,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    return process, int(line.rsplit(":", 1)[1])
+
+
+def end_service(process: subprocess.Popen[str]) -> None:
+    """End a service and wait for it."""
+    process.terminate()
+    process.communicate()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[int]:
+    """The port of a service that echoes, a character each `PACE` seconds."""
+    process, port = start_service("--pace", str(PACE))
+    yield port
+    end_service(process)
+
+
+@pytest.fixture(scope="session")
+def fast_service() -> Iterator[int]:
+    """The port of a service that echoes 1,000 characters a second, long ones too."""
+    process, port = start_service("--pace", "0.001", "--max-message", "262144")
+    yield port
+    end_service(process)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    require("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def firefox() -> AsyncIterator[Browser]:
+    require("firefox-esr")
+    async with async_playwright() as playwright:
+        browser = await playwright.firefox.launch(
+            channel="moz-firefox", executable_path=shutil.which("firefox-esr")
+        )
+        yield browser
+        await browser.close()
+
+
+OpenPage = Callable[..., Awaitable[Page]]
+
+
+class Watched:
+    """A page whose console and errors are kept: there must be none."""
+
+    def __init__(self, page: Page) -> None:
+        self.messages: list[str] = []
+        page.on("console", lambda message: self.messages.append(message.text))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page() -> AsyncIterator[OpenPage]:
+    """Open the page at an address in a fresh profile: `await open_page(browser, url)`."""
+    contexts = []
+
+    async def open_(browser: Browser, url: str, **options: Any) -> Page:
+        context = await browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = await context.new_page()
+        await page.goto(url)
+        await page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_
+    for context in contexts:
+        await context.close()
+
+
+@pytest.fixture(scope="session")
+def npm() -> Path:
+    """Where the npm packages of the page's checks are; installed once for all sessions."""
+    require("node", "npm")
+    modules = CACHE / "node_modules"
+    if not all(_installed(modules, name) == NPM[name] for name in NPM):
+        CACHE.mkdir(parents=True, exist_ok=True)
+        wanted = [f"{name}@{version}" for name, version in NPM.items()]
+        done = subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--silent", *wanted],
+            cwd=CACHE,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            reason = f"npm can't install {', '.join(NPM)}"
+            if os.environ.get("CHATSVC_REQUIRE_ALL") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+    return modules
+
+
+def _installed(modules: Path, name: str) -> str | None:
+    try:
+        version: str = json.loads((modules / name / "package.json").read_text())[
+            "version"
+        ]
+    except OSError:
+        return None
+    return version
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port

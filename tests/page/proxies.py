@@ -1,0 +1,172 @@
+"""Scripted proxies: each does one thing to a connection that proxies do in the wild."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+Pipe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def pass_on(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Give on what comes, as it comes."""
+    while data := await upstream.read(65536):
+        client.write(data)
+        await client.drain()
+
+
+async def hold_back(
+    upstream: asyncio.StreamReader, client: asyncio.StreamWriter
+) -> None:
+    """Give nothing on before all of it is there, not even the head."""
+    client.write(await upstream.read())
+    await client.drain()
+
+
+async def swallow(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Give nothing on, ever."""
+    while await upstream.read(65536):
+        pass
+
+
+async def refuse(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Answer as a proxy does that knows no upgrade."""
+    client.write(
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    await client.drain()
+
+
+def head_only() -> Pipe:
+    """Give the head on and hold the body back."""
+
+    async def pipe(
+        upstream: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        client.write(await upstream.readuntil(b"\r\n\r\n"))
+        client.write(await upstream.read())
+        await client.drain()
+
+    return pipe
+
+
+def cut(after: int) -> Pipe:
+    """Break off after a number of bytes of the body."""
+
+    async def pipe(
+        upstream: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        client.write(await upstream.readuntil(b"\r\n\r\n"))
+        left = after
+        while left and (data := await upstream.read(left)):
+            left -= len(data)
+            client.write(data)
+            await client.drain()
+
+    return pipe
+
+
+def stall(after: int) -> Pipe:
+    """Give on a number of bytes of the body, then nothing, and keep the connection."""
+
+    async def pipe(
+        upstream: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        await cut(after)(upstream, client)
+        await swallow(upstream, client)
+
+    return pipe
+
+
+def lump(size: int) -> Pipe:
+    """Give on in lumps, as a buffer of that size does."""
+
+    async def pipe(
+        upstream: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        client.write(await upstream.readuntil(b"\r\n\r\n"))
+        try:
+            while True:
+                client.write(await upstream.readexactly(size))
+                await client.drain()
+        except asyncio.IncompleteReadError as rest:
+            client.write(rest.partial)
+            await client.drain()
+
+    return pipe
+
+
+class Proxy:
+    """A proxy before a service, one connection a request.
+
+    `choose` is given the head of each request and gives what is to be done with its
+    answer; `heads` are those that came.
+    """
+
+    def __init__(self, upstream_port: int, choose: Callable[[bytes], Pipe]) -> None:
+        self._upstream_port = upstream_port
+        self._choose = choose
+        self.heads: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(head)
+            upgrade = b"\r\nupgrade: websocket" in head.lower()
+            up_reader, up_writer = await asyncio.open_connection(
+                "127.0.0.1", self._upstream_port
+            )
+            lines = head[:-4].split(b"\r\n")
+            # The service checks that the page is its own: the port must be the proxy's.
+            if not upgrade:
+                lines = [x for x in lines if not x.lower().startswith(b"connection:")]
+                lines.append(b"Connection: close")
+            up_writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
+            feeding = asyncio.create_task(self._feed(reader, up_writer))
+            try:
+                await self._choose(head)(up_reader, writer)
+            finally:
+                feeding.cancel()
+                up_writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    @staticmethod
+    async def _feed(
+        reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                upstream.write(data)
+                await upstream.drain()
+        except ConnectionError:
+            pass
+        upstream.close()

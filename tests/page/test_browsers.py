@@ -1,0 +1,243 @@
+"""The page in Chromium and Firefox: everything that a person does, over every transport."""
+
+import pytest
+from playwright.async_api import Browser, Route
+
+from . import driving
+from .conftest import OpenPage, Watched
+from .driving import LAST, TEXT
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LONG = "一段很长的文字，逐字出现。" * 12
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest) -> Browser:
+    found: Browser = request.getfixturevalue(request.param)
+    return found
+
+
+async def test_every_transport_shows_the_exact_text(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    watched = Watched(page)
+    for transport in ["auto", "sse", "eventsource", "websocket", "text", "poll"]:
+        await driving.use(page, transport)
+        await driving.send(page)
+        await driving.state(page, "done")
+        assert await driving.text(page) == TEXT, transport
+        assert "/s" in await page.inner_text("#using")
+    await page.reload()
+    await page.wait_for_selector("html[data-ready]")
+    assert await page.input_value("#transport") == "poll"
+    assert await page.locator("article").count() == 12
+    assert watched.messages == []
+
+
+async def test_stop_and_try_again(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    for how in ["button", "key"]:
+        await driving.send(page, LONG)
+        await driving.grown(page, 3)
+        if how == "button":
+            await page.click("#stop")
+        else:
+            await page.keyboard.press("Escape")
+        await driving.state(page, "stopped")
+        stopped = await driving.text(page)
+        assert LONG.startswith(stopped) and len(stopped) < len(LONG)
+        assert await page.evaluate("document.activeElement.id") == "message"
+    await page.click(f"{LAST} .retry")
+    await driving.state(page, "done")
+    assert await driving.text(page) == LONG
+    assert await page.inner_text("#said") == "The reply is complete."
+
+
+async def test_a_reload_in_mid_reply_goes_on(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    await driving.send(page, LONG)
+    await driving.grown(page, 10)
+    await page.reload()
+    await driving.state(page, "done")
+    assert await driving.text(page) == LONG
+    assert await page.locator("article").count() == 2
+
+
+async def test_a_second_tab_and_a_stranger_follow_a_link(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    await driving.send(page, LONG)
+    link = await page.get_attribute(f"{LAST} .link[href]", "href")
+    assert link
+    tab = await page.context.new_page()
+    await tab.goto(link)
+    stranger = await open_page(browser, link)
+    for reader in [page, tab, stranger]:
+        await driving.state(reader, "done")
+        assert await driving.text(reader) == LONG
+    assert await tab.locator("article").count() == 2
+    assert await stranger.locator("article").count() == 1
+
+
+async def test_clear_is_seen_by_the_other_tab(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    tab = await page.context.new_page()
+    await tab.goto(page.url)
+    await driving.send(page, "a")
+    await driving.state(page, "done")
+    await tab.bring_to_front()
+    await driving.state(tab, "done")
+    await page.click("#clear")
+    await tab.wait_for_selector("body.empty")
+    assert await page.locator("article").count() == 0
+
+
+async def test_enter_that_ends_a_composition_never_sends(
+    browser: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    await page.fill("#message", "nihao")
+    for init in ["isComposing: true, keyCode: 13", "isComposing: false, keyCode: 229"]:
+        await page.evaluate(
+            "document.querySelector('#message').dispatchEvent(new KeyboardEvent("
+            f"'keydown', {{key: 'Enter', bubbles: true, cancelable: true, {init}}}))"
+        )
+    await page.press("#message", "Shift+Enter")
+    assert await page.input_value("#message") == "nihao\n"
+    assert await page.locator("article").count() == 0
+    await page.press("#message", "Enter")
+    await driving.state(page, "done")
+    assert await driving.text(page) == "nihao\n"
+
+
+async def test_nothing_is_open_while_nothing_streams(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    first = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    tabs = [first] + [await first.context.new_page() for _ in range(6)]
+    for transport, tab in zip(
+        ["sse", "eventsource", "text", "poll", "sse", "eventsource", "poll"],
+        tabs,
+        strict=True,
+    ):
+        await tab.goto(first.url)
+        await tab.bring_to_front()
+        await driving.use(tab, transport)
+        await driving.send(tab, transport)
+        await driving.state(tab, "done")
+        assert await driving.text(tab) == transport
+
+
+async def test_the_conversation_goes_along(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    await driving.send(page, "one")
+    await driving.state(page, "done")
+    async with page.expect_request("**/api/chat") as asked:
+        await driving.send(page, "two")
+    request = await asked.value
+    assert request.post_data_json == {
+        "messages": [
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "two"},
+        ]
+    }
+    assert len(request.headers["idempotency-key"]) == 32
+
+
+async def test_the_view_follows_the_end_only_while_the_reader_is_there(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    await driving.send(page, "line\n" * 70)
+    await driving.grown(page, 200)
+    at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight < 2"
+    assert await page.eval_on_selector("#scroller", at_end)
+    await page.eval_on_selector("#scroller", "e => e.scrollTo(0, 0)")
+    await page.wait_for_selector("#to-end:not([hidden])")
+    await driving.state(page, "done")
+    assert await page.eval_on_selector("#scroller", "e => e.scrollTop") == 0
+    await page.click("#to-end")
+    await page.wait_for_function(
+        f"({at_end})(document.querySelector('#scroller')) && "
+        "document.querySelector('#to-end').hidden"
+    )
+
+
+async def test_copying_a_selection_gives_the_text_as_it_is(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    message = ("x" * 700 + "\n\n") * 2
+    await page.evaluate(
+        "import('/' + document.querySelector('script[src]').getAttribute('src')"
+        ".replace('main.js', 'growing-text.js')).then(({GrowingText}) => {"
+        " const element = document.createElement('div'); element.className = 'text';"
+        " document.querySelector('#log').append(element);"
+        " document.body.classList.remove('empty');"
+        f" new GrowingText(element).append({message!r});"
+        " getSelection().selectAllChildren(element);"
+        " document.addEventListener('copy', (event) => {"
+        "  window.copied = event.clipboardData.getData('text/plain');"
+        " });})"
+    )
+    await page.evaluate("document.execCommand('copy')")
+    assert await page.evaluate("window.copied") == message
+
+
+async def test_offline_says_so_and_a_message_waits(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    await page.context.set_offline(True)
+    await driving.send(page, "later")
+    await page.wait_for_function(
+        "document.querySelector('#notice').textContent.includes('offline')"
+    )
+    await page.context.set_offline(False)
+    await driving.state(page, "done")
+    assert await driving.text(page) == "later"
+
+
+async def test_a_limit_counts_down(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    refused: list[str] = []
+
+    async def limit(route: Route) -> None:
+        if refused:
+            await route.continue_()
+            return
+        refused.append(route.request.headers["idempotency-key"])
+        await route.fulfill(
+            status=429,
+            headers={"Retry-After": "2"},
+            content_type="application/problem+json",
+            body='{"type":"/problems/too-many-requests","title":"x","status":429}',
+        )
+
+    await page.route("**/api/chat", limit)
+    async with page.expect_request(
+        lambda request: bool(refused) and request.url.endswith("/api/chat")
+    ) as again:
+        await driving.send(page, "hi")
+        for seconds in (2, 1):
+            await page.wait_for_function(
+                "n => document.querySelector('#notice').textContent"
+                ".includes(`again in ${n} s`)",
+                arg=seconds,
+            )
+    assert (await again.value).headers["idempotency-key"] == refused[0]
+    await driving.state(page, "done")

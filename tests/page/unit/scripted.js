@@ -1,0 +1,81 @@
+/**
+ * A scripted world for `follow`: transports that do what a test wrote down, and a clock that only the test moves.
+ * Its transports keep the rules of the interface: they obey the abort signal and read from where they are told.
+ */
+import { codePoints } from '../../../static/position.js';
+
+export class Clock {
+  time = 0;
+  #timers = new Set();
+
+  after(run, ms) {
+    const timer = { at: this.time + ms, run };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  /** Lets pending promises run, then moves to the next timer, until `done`. */
+  async run(done, most = 500) {
+    for (let i = 0; i < most; i++) {
+      for (let turn = 0; turn < 20; turn++) await null;
+      if (done()) return;
+      const next = [...this.#timers].sort((a, b) => a.at - b.at)[0];
+      if (!next) continue;
+      this.#timers.delete(next);
+      this.time = Math.max(this.time, next.at);
+      next.run();
+    }
+    throw new Error('it did not end');
+  }
+}
+
+export class World {
+  clock = new Clock();
+  calls = [];
+  scripts = {};
+  isOnline = true;
+  #wakers = new Set();
+  transports = Object.fromEntries(['sse', 'eventsource', 'websocket', 'text', 'poll'].map((name) => [name, {
+    name, read: (target, see, signal) => this.#read(name, target, see, signal),
+  }]));
+
+  /** Steps for the next readings over a transport: arrays of sights, numbers (ms to pass), errors, or 'hang'. */
+  enqueue(transport, ...readings) {
+    (this.scripts[transport] ??= []).push(...readings);
+  }
+
+  now = () => this.clock.time;
+  after = (run, ms) => this.clock.after(run, ms);
+  random = () => 1;
+  online = () => this.isOnline;
+  onWake = (wake) => {
+    this.#wakers.add(wake);
+    return () => this.#wakers.delete(wake);
+  };
+
+  wake(why) {
+    for (const wake of [...this.#wakers]) wake(why);
+  }
+
+  async #read(name, target, see, signal) {
+    this.calls.push({ transport: name, reply: target.reply, after: target.after });
+    const steps = this.scripts[name]?.shift();
+    if (!steps) throw new TypeError('network error');
+    const aborted = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    aborted.catch(() => {});
+    for (const step of steps) {
+      if (signal.aborted) throw signal.reason;
+      if (step === 'hang') await aborted;
+      else if (typeof step === 'number') await Promise.race([aborted, new Promise((resolve) => this.clock.after(resolve, step))]);
+      else if (step instanceof Error) throw step;
+      else if (typeof step === 'function') step();
+      else see(step);
+    }
+  }
+}
+
+export const headers = (reply = 'r') => ({ type: 'headers', reply });
+export const alive = (...stamps) => ({ type: 'alive', stamps });
+export const text = (all, from, to = [...all].length) => ({ type: 'text', text: [...all].slice(from, to).join(''), to });
+export const end = (state = 'done') => ({ type: 'end', state, problem: null });
+export { codePoints };
