@@ -19,7 +19,7 @@ SETTINGS = web.AppKey("settings", Settings)
 TICKER = web.AppKey("ticker", Ticker)
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 
-USER = "chatsvc_user"
+USER = web.RequestKey("user", str)
 """The key of a request that has its user's name."""
 
 

@@ -99,5 +99,5 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     return answer(request, problem)
 
 
-PROBLEM = "chatsvc_problem"
+PROBLEM = web.RequestKey("problem", str)
 """The key of a request that has the code of its problem, for metrics and logs."""

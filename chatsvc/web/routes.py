@@ -83,8 +83,7 @@ def wait_seconds(request: web.Request) -> float | None:
 
 def user(request: web.Request) -> str:
     """Whose request this is; empty where nobody asks."""
-    name: str = request.get(USER, "")
-    return name
+    return request.get(USER, "")
 
 
 async def read_body(request: web.Request, most: int) -> bytes:
