@@ -1,0 +1,135 @@
+"""What the README shows is true: its commands run, its tables are complete."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from chatsvc.settings import Settings, flag
+
+from .conftest import require
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(), re.M | re.S)
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str, holding: str) -> list[str]:
+    """The README's examples in a language that hold a word."""
+    found = [text for kind, text in BLOCKS if kind == language and holding in text]
+    assert found, f"the README has no {language} example with {holding}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[str]:
+    """A service as the README starts it, on a free port."""
+    command = [sys.executable, "-m", "chatsvc", "--port", "0", "--pace", "0.01"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        line = service.stdout.readline()
+        try:
+            yield line.strip().rpartition(":")[2]
+        finally:
+            service.terminate()
+
+
+def run(script: str, port: str) -> str:
+    """What a shell prints for an example."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", script.replace("127.0.0.1:3000", f"127.0.0.1:{port}")],
+        capture_output=True,
+        env=environment,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout.decode()
+
+
+def test_events_come_as_shown(port: str) -> None:
+    require("curl")
+    [example] = blocks("sh", "curl -N http://127.0.0.1:3000/api/chat -H 'Content")
+    out = run(example, port)
+    [shown] = [text for text in README.read_text().split("```") if "\n: t=" in text]
+
+    def shape(stream: str) -> str:
+        return re.sub(r"id: [\w-]{22}:|t=\d+", "", stream).strip()
+
+    assert shape(out) == shape(shown)
+
+
+def test_other_representations(port: str) -> None:
+    require("curl")
+    [example] = blocks("sh", "Accept: text/plain")
+    text, whole, poll = (run(line, port) for line in example.strip().splitlines())
+    assert text == "hi"
+    assert '"text":"hi"' in whole
+    assert '"state":"done"' in whole
+    assert '"state":"running"' in poll
+
+
+def test_ask_prints_the_reply(port: str) -> None:
+    [example] = blocks("sh", "chatsvc ask")
+    assert run(example, port).strip() == "你好"
+
+
+def test_the_websocket_example_prints_the_reply(port: str) -> None:
+    [example] = blocks("python", "websockets")
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace(":3000", f":{port}")],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.decode().strip() == "你好"
+
+
+async def test_the_mounted_application_answers() -> None:
+    from aiohttp.test_utils import TestClient, TestServer
+
+    [example] = blocks("python", "add_subapp")
+    names: dict[str, object] = {"__name__": "readme"}
+    exec(example, names)
+    app = names["app"]
+    async with TestClient(TestServer(app)) as client:  # type: ignore[arg-type]
+        response = await client.post(
+            "/chat/api/chat", json={"message": "hi"}, headers={"Accept": "text/plain"}
+        )
+        assert await response.text() == "HI"
+
+
+def test_the_function_example_is_a_backend(tmp_path: Path) -> None:
+    from chatsvc.backends.function import load_function
+
+    [example] = blocks("python", "# answers.py")
+    (tmp_path / "readme_answers.py").write_text(example)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert load_function("readme_answers:answer").name == "readme_answers:answer"
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
+def test_every_setting_is_told(name: str) -> None:
+    assert f"`{flag(name)}`" in README.read_text()
+
+
+def test_every_dependency_is_justified() -> None:
+    import configparser
+
+    config = configparser.ConfigParser()
+    config.read(README.parent / "setup.cfg")
+    wanted = config["options"]["install_requires"]
+    wanted += config["options.extras_require"]["redis"]
+    wanted += config["options.extras_require"]["local"]
+    table = README.read_text().partition("## What it stands on")[2]
+    for line in wanted.strip().splitlines():
+        name = re.split(r"[ ><=;\[]", line.strip())[0]
+        assert name in table, f"the README does not say why there is {name}"
