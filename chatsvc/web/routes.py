@@ -83,7 +83,8 @@ def wait_seconds(request: web.Request) -> float | None:
 
 def user(request: web.Request) -> str:
     """Whose request this is; empty where nobody asks."""
-    return request.get(USER, "")
+    name: str = request.get(USER, "")
+    return name
 
 
 async def read_body(request: web.Request, most: int) -> bytes:

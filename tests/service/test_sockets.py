@@ -1,0 +1,258 @@
+"""The WebSocket, bare and as `chatsvc.v1` (PROTOCOL.md section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType
+
+from chatsvc.settings import Settings
+from chatsvc.transports import websocket
+
+from .running import (
+    HARD,
+    Inside,
+    Scripted,
+    characters,
+    eventually,
+    inside,
+)
+
+V1 = "chatsvc.v1"
+
+
+async def bare(chat: Inside) -> ClientWebSocketResponse:
+    return await chat.session.ws_connect(chat.url + "/ws/chat", autoping=False)
+
+
+async def v1(chat: Inside) -> ClientWebSocketResponse:
+    return await chat.session.ws_connect(chat.url + "/ws/chat", protocols=[V1])
+
+
+async def until_done(ws: ClientWebSocketResponse) -> list[str]:
+    frames = []
+    while (frame := await ws.receive_str(timeout=10)) != "[DONE]":
+        frames.append(frame)
+    return frames
+
+
+async def frame(ws: ClientWebSocketResponse) -> dict[str, Any]:
+    got: dict[str, Any] = await ws.receive_json(timeout=10)
+    return got
+
+
+async def of_reply(ws: ClientWebSocketResponse) -> list[dict[str, Any]]:
+    """The frames up to the end of a reply, that one included."""
+    frames = [await frame(ws)]
+    while frames[-1]["data"] != "[DONE]":
+        frames.append(await frame(ws))
+    return frames
+
+
+def text(frames: list[dict[str, Any]]) -> str:
+    return "".join(frame["data"] for frame in frames[:-1])
+
+
+@pytest.mark.parametrize("pace", [0, 0.001])
+async def test_bare_characters_one_reply_after_the_other(pace: float) -> None:
+    async with inside(Settings(pace=pace)) as chat:
+        ws = await bare(chat)
+        assert ws.protocol is None
+        assert not ws.compress
+        texts = [HARD, "", "a\nb", HARD]
+        for asked in texts:
+            await ws.send_json({"message": asked})
+        for asked in texts:
+            assert await until_done(ws) == characters(asked)
+        await ws.send_json({"messages": [{"role": "user", "content": "again"}]})
+        assert await until_done(ws) == list("again")
+        await ws.close()
+        await chat.nothing_left()
+
+
+async def test_no_compression_is_offered(chat: Inside) -> None:
+    ws = await chat.session.ws_connect(chat.url + "/ws/chat", compress=15)
+    assert not ws.compress
+    await ws.close()
+
+
+async def test_a_bare_reply_that_fails_closes_with_its_code() -> None:
+    async with inside(backend=Scripted("ab", ValueError("secret"))) as chat:
+        ws = await bare(chat)
+        await ws.send_json({"message": "hi"})
+        assert [await ws.receive_str() for _ in "ab"] == ["a", "b"]
+        closed = await ws.receive(timeout=10)
+        assert closed.type is WSMsgType.CLOSE
+        assert (closed.data, closed.extra) == (4502, "The backend failed")
+        await chat.nothing_left()
+
+
+async def test_a_bare_reply_that_is_stopped_elsewhere_is_done() -> None:
+    async with inside(backend=Scripted("a", asyncio.Event())) as chat:
+        ws = await bare(chat)
+        await ws.send_json({"message": "hi"})
+        await eventually(lambda: chat.replies.known)
+        (reply,) = chat.replies._replies
+        async with chat.session.post(f"{chat.url}/api/chat/{reply}/stop") as response:
+            assert response.status == 200
+        assert await until_done(ws) in ([], ["a"])
+        await ws.close()
+
+
+async def test_v1_mirrors_the_events(chat: Inside) -> None:
+    ws = await v1(chat)
+    assert ws.protocol == V1
+    await ws.send_json({"message": HARD, "key": "k1"})
+    frames = await of_reply(ws)
+    reply = frames[0]["id"].partition(":")[0]
+    expected: list[dict[str, str]] = []
+    position = 0
+    for character in characters(HARD):
+        position += len(character)
+        expected.append({"id": f"{reply}:{position}", "data": character})
+    expected.append({"id": f"{reply}:end", "data": "[DONE]"})
+    expected[0]["key"] = "k1"
+    assert frames == expected
+    await ws.close()
+    await chat.nothing_left()
+
+
+async def test_v1_echoes_the_key_on_the_end_of_an_empty_reply(chat: Inside) -> None:
+    ws = await v1(chat)
+    await ws.send_json({"message": "", "key": "k"})
+    end = await frame(ws)
+    assert (end["key"], end["data"]) == ("k", "[DONE]")
+    await ws.close()
+
+
+async def test_v1_runs_several_at_once() -> None:
+    async with inside(Settings(pace=0.002)) as chat:
+        ws = await v1(chat)
+        texts = {f"k{n}": f"{n}{HARD}" for n in range(8)}
+        for key, asked in texts.items():
+            await ws.send_json({"message": asked, "key": key})
+        keys: dict[str, str] = {}
+        got = dict.fromkeys(texts, "")
+        order = []
+        running = set(texts)
+        while running:
+            one = await frame(ws)
+            reply = one["id"].partition(":")[0]
+            if "key" in one:
+                keys[reply] = one["key"]
+            order.append(keys[reply])
+            if one["data"] == "[DONE]":
+                running.discard(keys[reply])
+            else:
+                got[keys[reply]] += one["data"]
+        assert got == texts
+        assert len(set(order[:8])) == 8
+        await ws.close()
+        await chat.nothing_left()
+
+
+async def test_v1_reads_from_anywhere_and_a_key_attaches(chat: Inside) -> None:
+    reply = await chat.start(HARD)
+    ws = await v1(chat)
+    for after in (0, 3, len(HARD)):
+        await ws.send_json({"read": reply, "after": after})
+        assert text(await of_reply(ws)) == HARD[after:]
+    for _ in range(2):
+        await ws.send_json({"message": "abc", "key": "same"})
+    first, second = await of_reply(ws), await of_reply(ws)
+    assert first == second
+    await ws.close()
+
+
+async def test_v1_stops() -> None:
+    async with inside(backend=Scripted("a", asyncio.Event())) as chat:
+        ws = await v1(chat)
+        await ws.send_json({"message": "hi", "key": "k"})
+        await eventually(lambda: chat.replies.known)
+        (reply,) = chat.replies._replies
+        await ws.send_json({"stop": reply})
+        frames = await of_reply(ws)
+        assert frames[-2]["event"] == "stopped"
+        assert frames[-2]["id"] == f"{reply}:end"
+        assert frames[-2]["data"]["type"] == "/problems/stopped"
+        assert frames[-1] == {"id": f"{reply}:end", "data": "[DONE]"}
+        await ws.send_json({"stop": reply})  # no error, and no answer
+        await ws.send_json({"read": reply})
+        assert (await of_reply(ws))[-2]["event"] == "stopped"
+        await ws.close()
+        await chat.nothing_left()
+
+
+async def test_v1_tells_of_a_failure_and_stays() -> None:
+    async with inside(backend=Scripted("a", ValueError("secret"))) as chat:
+        ws = await v1(chat)
+        for _ in range(2):
+            await ws.send_json({"message": "hi"})
+            frames = await of_reply(ws)
+            assert [f["data"] for f in frames[:-2]] == ["a"]
+            assert frames[-2]["event"] == "failed"
+            assert frames[-2]["data"]["type"] == "/problems/backend-failed"
+            assert "secret" not in json.dumps(frames)
+        await ws.close()
+
+
+async def test_pings_are_answered_also_in_mid_reply() -> None:
+    async with inside(backend=Scripted(asyncio.Event())) as chat:
+        ws = await bare(chat)
+        await ws.ping(b"idle")
+        assert (await ws.receive(timeout=5)).data == b"idle"
+        await ws.send_json({"message": "hi"})
+        await eventually(lambda: chat.replies.known)
+        await ws.ping(b"busy")
+        pong = await ws.receive(timeout=5)
+        assert (pong.type, pong.data) == (WSMsgType.PONG, b"busy")
+        await ws.close()
+
+
+async def test_the_server_pings_and_drops_who_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert websocket.PING_EVERY == 20
+    monkeypatch.setattr(websocket, "PING_EVERY", 0.05)
+    async with inside() as chat:
+        alive, silent = await v1(chat), await bare(chat)
+        reading = asyncio.create_task(alive.receive())  # answers pings by itself
+        assert (await silent.receive(timeout=5)).type is WSMsgType.PING
+        dropped = await silent.receive(timeout=5)
+        assert dropped.type in (WSMsgType.CLOSED, WSMsgType.ERROR)
+        await alive.send_json({"message": "a"})
+        assert json.loads((await reading).data)["data"] == "a"
+        await alive.close()
+
+
+async def test_a_reader_that_leaves_ends_nothing_for_the_other() -> None:
+    go = asyncio.Event()
+    async with inside(backend=Scripted("a", go, "b")) as chat:
+        ws = await bare(chat)
+        await ws.send_json({"message": "hi"})
+        await eventually(lambda: chat.replies.known)
+        (reply,) = chat.replies._replies
+        reading = asyncio.create_task(chat.read(reply))
+        await eventually(lambda: chat.replies._replies[reply].readers == 2)
+        await ws.close()
+        go.set()
+        assert b"data: b" in (await reading).body
+        await chat.nothing_left()
+
+
+async def test_a_flood_of_requests_is_bounded() -> None:
+    async with inside(backend=Scripted(asyncio.Event())) as chat:
+        ws = await bare(chat)
+        for _ in range(websocket.MOST_QUEUED + 2):
+            await ws.send_json({"message": "hi"})
+        closed = await ws.receive(timeout=10)
+        assert closed.data == 1013
+        many = await v1(chat)
+        for _ in range(websocket.MOST_QUEUED + 1):
+            await many.send_json({"message": "hi"})
+        told = await frame(many)
+        assert told["data"]["type"] == "/problems/overloaded"
+        await many.close()
