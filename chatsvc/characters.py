@@ -4,7 +4,8 @@ Rules
 - A character is whole once the next one has begun, or the text has ended; until then it is held back.
 - What comes out holds whole characters only, so cutting it anew, piece by piece, gives the same ones.
 - Line ends are `\\n`: `\\r\\n` and `\\r` never come out, even when a piece ends between the two.
-- It is always encodable: a pair of surrogates is joined, a lone one becomes U+FFFD.
+- It is always encodable: a pair of surrogates is joined, a lone one becomes U+FFFD. Half a pair at the end says
+  nothing yet of the character before it, which the whole pair may join: both are held back.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def _whole(text: str) -> int:
     if text[-1] == "\n":  # [UAX #29, GB4] Break after controls.
         return len(text)
     if text.isascii():
-        start = len(text) - 1
-    else:
-        start = 0
-        for match in _character.finditer(text):
-            start = match.start()
-    return start if len(text) - start < LONGEST_HELD else len(text)
+        return len(text) - 1
+    known = len(text) - 1 if "\ud800" <= text[-1] <= "\udbff" else len(text)
+    start = 0
+    for match in _character.finditer(text, 0, known):
+        start = match.start()
+    return start if known - start < LONGEST_HELD else known
