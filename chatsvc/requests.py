@@ -57,23 +57,32 @@ def decode(decoder: msgspec.json.Decoder[Request], body: bytes | str) -> Request
     """Decode JSON. Raises `BadJson`, `BadText` for a lone surrogate, `InvalidRequest` that names the field."""
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _why(error, body) from None
 
 
 def _why(error: Exception, body: bytes | str) -> Problem:
     """msgspec stops at the first thing it dislikes; the standard library tells what kind of thing it was."""
     try:
-        json.loads(body)
+        text = body if isinstance(body, str) else body.decode()
     except UnicodeDecodeError:
         return BadText("The body is not UTF-8.")
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return BadText("The text holds a lone surrogate, which is not a character.")
     except RecursionError:
         return BadJson("The JSON is nested too deeply.")
     except ValueError as broken:
         return BadJson(f"The body is not JSON: {broken}.")
     if isinstance(error, msgspec.ValidationError):
         return InvalidRequest(f"{error}.")
-    return BadText("The text holds a lone surrogate, which is not a character.")
+    return BadJson(f"The body is not JSON: {error}.")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it has no {name}")
 
 
 def prompt(request: ChatRequest, max_message: int) -> Prompt:

@@ -1,0 +1,155 @@
+"""What a client may ask (PROTOCOL.md section 2)."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatsvc.backends import Message, Prompt
+from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
+from chatsvc.requests import (
+    ROLES,
+    ChatRequest,
+    check_key,
+    digest,
+    parse_chat,
+    parse_frame,
+    prompt,
+)
+
+LIMIT = 1000
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.text(max_size=200))
+def test_a_message_comes_through_as_it_is(text: str) -> None:
+    body = json.dumps({"message": text})
+    expected = (Message("user", text),)
+    assert prompt(parse_chat(body.encode()), LIMIT).messages == expected
+    assert prompt(parse_frame(body), LIMIT).messages == expected
+    plain = json.dumps({"message": text}, ensure_ascii=False)
+    assert prompt(parse_chat(plain.encode()), LIMIT).messages == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(ROLES), st.text(max_size=20)), min_size=1))
+def test_a_conversation_comes_through_in_order(turns: list[tuple[str, str]]) -> None:
+    body = json.dumps(
+        {"messages": [{"role": r, "content": c, "name": "x"} for r, c in turns]}
+    )
+    asked = prompt(parse_chat(body.encode()), LIMIT)
+    assert [(m.role, m.content) for m in asked.messages] == turns
+
+
+def test_unknown_fields_are_ignored_and_an_empty_message_is_valid() -> None:
+    asked = parse_chat(b' {"temperature": 0.5, "message": "", "x": [{}, null]} ')
+    assert prompt(asked, LIMIT).messages == (Message("user", ""),)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem", "detail"),
+    [
+        (b"", BadJson, "not JSON"),
+        (b"{", BadJson, "not JSON"),
+        (b"hello", BadJson, "not JSON"),
+        (b'{"message": "a"} x', BadJson, "not JSON"),
+        (b"{'message': 'a'}", BadJson, "not JSON"),
+        (b'{"message": "a\nb"}', BadJson, "not JSON"),
+        (b'{"message": NaN}', BadJson, "not JSON"),
+        (b'{"message": "a", "x": Infinity}', BadJson, "not JSON"),
+        (b'{"message": 1, ', BadJson, "not JSON"),
+        (b"[" * 100_000, BadJson, "nested"),
+        (b'{"x": ' * 100_000, BadJson, "nested"),
+        (b'\xef\xbb\xbf{"message": "a"}', BadJson, "BOM"),
+        ('{"message": "a"}'.encode("utf-16"), BadText, "UTF-8"),
+        ('{"message": "a"}'.encode("utf-16-le"), BadJson, "not JSON"),
+        (b'{"message": "\xff"}', BadText, "UTF-8"),
+        (b'{"message": "\xed\xa0\x80"}', BadText, "UTF-8"),
+        (b'{"message": "\\ud800"}', BadText, "surrogate"),
+        (b'{"message": "\\udc00\\ud800"}', BadText, "surrogate"),
+        (b'{"messages": [{"role": "user", "content": "\\ud83d"}]}', BadText, "surr"),
+        (b"null", InvalidRequest, "object"),
+        (b"[]", InvalidRequest, "object"),
+        (b"{}", InvalidRequest, '"message"'),
+        (b'{"message": null}', InvalidRequest, '"message"'),
+        (b'{"message": 5}', InvalidRequest, r"\$\.message"),
+        (b'{"message": {"a": 1}}', InvalidRequest, r"\$\.message"),
+        (b'{"messages": []}', InvalidRequest, "at least one"),
+        (b'{"messages": "a"}', InvalidRequest, r"\$\.messages"),
+        (b'{"messages": [{"role": "user"}]}', InvalidRequest, "content"),
+        (
+            b'{"messages": [{"role": "user", "content": ["a"]}]}',
+            InvalidRequest,
+            r"\$\.messages\[0\]\.content",
+        ),
+        (
+            b'{"messages": [{"role": "tool", "content": "a"}]}',
+            InvalidRequest,
+            r"messages\[0\]\.role must be one of system, developer, user, assistant",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(
+    body: bytes, problem: type[Problem], detail: str
+) -> None:
+    with pytest.raises(problem, match=detail):
+        prompt(parse_chat(body), LIMIT)
+
+
+def test_a_surrogate_in_text_that_was_decoded_already_is_told() -> None:
+    with pytest.raises(BadText, match="surrogate"):
+        parse_frame('{"message": "\ud800"}')
+
+
+@given(st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode()))
+def test_whatever_comes_is_a_prompt_or_a_problem(body: bytes) -> None:
+    try:
+        assert prompt(parse_chat(body), LIMIT).messages
+    except (BadJson, BadText, InvalidRequest):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * LIMIT, "好" * (LIMIT // 3), "👍" * (LIMIT // 4)]
+)
+def test_the_limit_counts_bytes_of_utf8(text: str) -> None:
+    assert prompt(ChatRequest(message=text), LIMIT).messages[0].content == text
+    with pytest.raises(TooLarge, match="1000 bytes"):
+        prompt(ChatRequest(message=text + "你"), LIMIT)
+
+
+@pytest.mark.parametrize("key", ["a", "!~", "x" * 128])
+def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
+    assert check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", "x" * 129, "a b", "a\n", "é", "\x7f", "\0"])
+def test_another_idempotency_key_is_refused(key: str) -> None:
+    with pytest.raises(InvalidRequest, match="128 visible ASCII"):
+        check_key(key)
+
+
+def test_a_frame_reads_and_stops() -> None:
+    frame = parse_frame('{"read": "abc", "after": 7}')
+    assert (frame.read, frame.after, frame.stop, frame.key) == ("abc", 7, None, "")
+    assert parse_frame('{"stop": "abc"}').stop == "abc"
+    assert parse_frame('{"message": "a", "key": "k"}').key == "k"
+    with pytest.raises(InvalidRequest, match="after"):
+        parse_frame('{"read": "abc", "after": "7"}')
+
+
+turns = st.lists(
+    st.builds(Message, st.sampled_from(ROLES), st.text(max_size=5)), max_size=4
+).map(tuple)
+
+
+@given(turns, turns)
+def test_a_digest_tells_requests_apart(
+    one: tuple[Message, ...], other: tuple[Message, ...]
+) -> None:
+    assert (digest(Prompt(one)) == digest(Prompt(other))) == (one == other)
