@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -48,7 +49,7 @@ def size(text: str) -> int:
     for suffix, times in (("KiB", 1024), ("MiB", 1024**2)):
         if number.endswith(suffix):
             number, factor = number.removesuffix(suffix).strip(), times
-    if not number.isascii() or not number.isdigit() or int(number) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,14}", number, re.ASCII):
         raise ValueError(f"takes a number of bytes, as 262144 or 256KiB, not {text!r}")
     return int(number) * factor
 
@@ -64,25 +65,32 @@ def choice(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _place(text: str) -> str | None:
+    """The origin of an HTTP URL; None for what is none."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+
+
 def origin(text: str) -> str:
     """A web origin: scheme, host and perhaps port."""
-    parts = urlsplit(text)
     if text == "*":
         return text
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc
-        or parts.path
-        or parts.query
-    ):
+    place = _place(text)
+    if place is None or text.lower() != place:
         raise ValueError(f"takes an origin, as https://chat.example, not {text!r}")
     return text.lower()
 
 
 def url(text: str) -> str:
     """Where a server is."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if _place(text) is None:
         raise ValueError(f"takes a URL, as http://127.0.0.1:8080/v1, not {text!r}")
     return text
 

@@ -1,0 +1,148 @@
+"""Settings from flags and the environment (PROTOCOL.md section 8)."""
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from chatsvc.settings import (
+    BadSetting,
+    Settings,
+    add_flags,
+    flag,
+    from_environment,
+    read_settings,
+    variable,
+)
+
+NAMES = [setting.name for setting in fields(Settings)]
+
+GOOD = [
+    ("host", "::1", "::1"),
+    ("port", "0", 0),
+    ("port", "65535", 65535),
+    ("backend", "echo", "echo"),
+    ("backend", "my.module:answer", "my.module:answer"),
+    ("pace", "0", 0.0),
+    ("pace", ".05", 0.05),
+    ("openai_url", "https://models.example/v1", "https://models.example/v1"),
+    ("openai_timeout", "0.5", 0.5),
+    ("openai_extra", '{"top_p": 0.9}', '{"top_p": 0.9}'),
+    ("model", "/models/small.gguf", "/models/small.gguf"),
+    ("temperature", "0.7", 0.7),
+    ("max_tokens", "512", 512),
+    ("store", "memory", "memory"),
+    ("grace", "0", 0.0),
+    ("keep", "3600", 3600.0),
+    ("max_reply", "1", 1),
+    ("max_reply", "64KiB", 64 * 1024),
+    ("max_message", "2 MiB", 2 * 1024**2),
+    ("max_replies", "1", 1),
+    ("max_per_client", "0", 0),
+    ("allow_origin", "https://Chat.Example:8443", ("https://chat.example:8443",)),
+    ("allow_origin", "http://[::1]:80", ("http://[::1]:80",)),
+    ("allow_origin", "*", ("*",)),
+    ("drain", "2.5", 2.5),
+    ("log_format", "json", "json"),
+]
+
+BAD = [
+    ("port", ["", "x", "-1", "65536", "80.5", "٣x"], "a port from 0 to 65535"),
+    ("backend", ["", "nothing", ":f", "m:", "m:f()", "a b:c", "a:b:c"], "echo"),
+    ("pace", ["", "-0.1", "nan", "inf", "1s", "1e400"], "a number of seconds"),
+    ("openai_url", ["", "x", "ftp://x", "http://", "http://[::1", "http://x:y"], "URL"),
+    ("openai_timeout", ["0", "-1", "x"], "a number of seconds above 0"),
+    ("openai_extra", ["", "[]", "x", "[" * 100_000], "a JSON object"),
+    ("temperature", ["-1", "warm"], "a number, 0 or more"),
+    ("max_tokens", ["0", "1.5"], "a whole number, 1 or more"),
+    ("store", ["", "disk", "ftp://x"], "memory"),
+    ("grace", ["-1", "soon"], "a number of seconds"),
+    ("keep", ["-1", "nan"], "a number of seconds"),
+    ("max_reply", ["", "0", "-1", "1kB", "1.5MiB", "KiB", "²", "9" * 5000], "bytes"),
+    ("max_message", ["0", "x"], "bytes"),
+    ("max_replies", ["0", "1.5", "many"], "a whole number, 1 or more"),
+    ("max_per_client", ["-1", ""], "a whole number, 0 or more"),
+    (
+        "allow_origin",
+        ["chat.example", "ftp://x", "https://", "https://x/", "https://x?y"]
+        + ["https://x#y", "https://[::1", "https://a@b", "https://x:99999", "null"],
+        "an origin, as https://chat.example",
+    ),
+    ("drain", ["-1", "x"], "a number of seconds"),
+    ("log_format", ["", "xml", "JSON"], "text, json"),
+]
+
+
+def parse(*words: str) -> dict[str, object]:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_flags(parser)
+    return vars(parser.parse_args(words))
+
+
+def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
+    settings = read_settings(parse(), {})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.backend) == (
+        "127.0.0.1",
+        3000,
+        "echo",
+    )
+    assert (settings.grace, settings.keep, settings.drain) == (30, 300, 10)
+    assert (settings.max_reply, settings.max_message) == (256 * 1024, 32 * 1024)
+    assert (settings.max_replies, settings.max_per_client) == (10_000, 0)
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_a_flag_and_a_variable_say_the_same(
+    name: str, text: str, value: object
+) -> None:
+    by_flag = read_settings(parse(f"{flag(name)}={text}"), {})
+    by_variable = read_settings(parse(), {variable(name): text})
+    assert getattr(by_flag, name) == value
+    assert by_flag == by_variable
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "takes"),
+    [(n, text, takes) for n, all, takes in BAD for text in all],
+)
+def test_a_bad_value_is_one_line_that_names_its_source_and_what_it_takes(
+    name: str, text: str, takes: str
+) -> None:
+    with pytest.raises(BadSetting) as by_flag:
+        read_settings(parse(f"{flag(name)}={text}"), {})
+    line = str(by_flag.value)
+    assert line.startswith(f"{flag(name)} takes ")
+    assert takes in line
+    assert "\n" not in line
+    with pytest.raises(BadSetting) as by_variable:
+        read_settings(parse(), {variable(name): text})
+    assert str(by_variable.value) == line.replace(flag(name), variable(name), 1)
+
+
+def test_a_flag_wins_over_a_variable() -> None:
+    environment = {"CHATSVC_PORT": "no number", "CHATSVC_KEEP": "7"}
+    settings = read_settings(parse("--port=80"), environment)
+    assert (settings.port, settings.keep) == (80, 7)
+
+
+def test_an_origin_may_be_given_more_than_once() -> None:
+    both = ("https://a.example", "http://b.example:81")
+    by_flag = parse("--allow-origin", both[0], "--allow-origin", both[1])
+    assert read_settings(by_flag, {}).allow_origin == both
+    by_variable = {"CHATSVC_ALLOW_ORIGIN": ", ".join(both)}
+    assert read_settings(parse(), by_variable).allow_origin == both
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_names_the_flag_and_the_variable(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    assert flag(name) in parser.format_help()
+    assert variable(name) in parser.format_help()
+
+
+def test_only_the_variables_that_are_set_become_flags_of_a_command() -> None:
+    environment = {"CHATSVC_URL": "http://x/?a=b", "CHATSVC_TOKEN": "t"}
+    given = from_environment("url", "transport", environment=environment)
+    assert given == ["--url=http://x/?a=b"]
