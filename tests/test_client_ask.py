@@ -5,13 +5,15 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from chatsvc.app import create_app
 from chatsvc.client.ask import add_ask_arguments, ask, service_url
 from chatsvc.client.reading import Backoff
 from chatsvc.client.wire import Patience, retry_after
+from chatsvc.settings import Settings
 from tests.scripted_service import CuttingProxy, Service, running
 
 TEXT = "你好 👨‍👩‍👧‍👦\n\n  a b\n🇩🇪e\u0301 [DONE]"
@@ -64,6 +66,26 @@ async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
                 proxy.cuts[:] = [cut, cut]
                 assert await answer_of(through, transport) == (0, text), cut
                 assert len(service.started) == 1, cut
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_real_service_cut_after_every_byte(transport: str) -> None:
+    text = "你🇩🇪\n a"
+
+    async def answer(messages: list[dict[str, str]]) -> AsyncIterator[str]:
+        for character in text:
+            yield character
+
+    app = create_app(Settings(), backend=answer)
+    async with running(app) as url:
+        proxy = CuttingProxy(url, [])
+        async with proxy.running() as through:
+            assert await answer_of(through, transport) == (0, text)
+            length = max(proxy.lengths)
+            head = 400 if transport != "websocket" else 120
+            for cut in [*range(0, head, 50), *range(head, length + 1)]:
+                proxy.cuts[:] = [cut, cut]
+                assert await answer_of(through, transport) == (0, text), cut
 
 
 @pytest.mark.parametrize("transport", ANY)

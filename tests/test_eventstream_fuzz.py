@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
+from tests.conftest import require_module
 
 FUZZ = """
 import sys
@@ -28,8 +29,8 @@ SEEDS = [
 ]
 
 
-def test_fuzzed(tmp_path: object) -> None:
-    pytest.importorskip("atheris", reason="atheris is not installed")
+def test_fuzzed(tmp_path: Path) -> None:
+    require_module("atheris")
     corpus = str(tmp_path)
     for number, seed in enumerate(SEEDS):
         with open(f"{corpus}/{number}", "wb") as file:

