@@ -28,10 +28,12 @@ from .web.keys import (
 )
 from .web.logs import EventLog
 from .web.metrics import METRICS, Metrics
+from .web.openai import add_openai
 from .web.pages import setup_pages
 from .web.problems import PROBLEM, SECURITY_HEADERS, problems
 from .web.routes import add_routes
 from .web.sockets import add_websocket, close_sockets
+from .web.ui import add_ui
 
 OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics", "/static/")
 
@@ -68,6 +70,8 @@ def create_app(
     app.on_shutdown.append(close_sockets)
     add_routes(app)
     add_websocket(app)
+    add_openai(app)
+    add_ui(app)
     add_health(app)
     setup_pages(app, max_message=settings.max_message)
     return app

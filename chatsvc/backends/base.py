@@ -67,3 +67,8 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Give back what it holds; called once, after the last reply has ended."""
+
+
+def model_name(backend: Backend) -> str:
+    """What OpenAI's clients know a backend by: its `model`, where it has one, else its name."""
+    return getattr(backend, "model", "") or backend.name

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ..replies import Reply
+from ..stores.log import End
 from .sse import HEADERS
 
 LONGEST_WAIT = 30
@@ -64,17 +65,22 @@ async def poll(reply: Reply, after: int, wait: float) -> web.Response:
         return answer(reply, snapshot(reply, after))
 
 
-async def whole(reply: Reply) -> web.Response:
-    """The reply when it has ended. A failed one is a 502 that holds the partial text as well."""
+async def until_end(reply: Reply) -> End:
+    """Wait for the end of a reply, as one of its readers."""
     with reply.reading():
         async with aclosing(reply.characters()) as characters:
             async for _ in characters:
                 pass
-        body = msgspec.to_builtins(snapshot(reply, 0))
-        end = reply.end
-        if end is None or end.state != "failed":
-            return answer(reply, body)
-        problem = end.problem or {}
-        response = answer(reply, {**problem, **body}, int(problem.get("status", 502)))
-        response.content_type = "application/problem+json"
-        return response
+    return reply.end or End("done", "stop")
+
+
+async def whole(reply: Reply) -> web.Response:
+    """The reply when it has ended. A failed one is a 502 that holds the partial text as well."""
+    end = await until_end(reply)
+    body = msgspec.to_builtins(snapshot(reply, 0))
+    if end.state != "failed":
+        return answer(reply, body)
+    problem = end.problem or {}
+    response = answer(reply, {**problem, **body}, int(problem.get("status", 502)))
+    response.content_type = "application/problem+json"
+    return response

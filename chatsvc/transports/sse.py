@@ -42,7 +42,7 @@ class _Data(Encodings):
 
 
 _data = _Data()
-_DONE = b"data: [DONE]\n\n"
+DONE = b"data: [DONE]\n\n"
 
 
 def chunk(data: bytes) -> bytes:
@@ -121,7 +121,7 @@ class Events:
                 end.state.encode(),
                 msgspec.json.encode(problem),
             )
-        return self.framed(data + name + _DONE)
+        return self.framed(data + name + DONE)
 
 
 def told_stop(end: End) -> dict[str, object]:

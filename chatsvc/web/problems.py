@@ -17,6 +17,8 @@ from ..problems import (
     Problem,
     TooLarge,
 )
+from ..transports.openai import error_object
+from .keys import inner_path
 
 CLIENT_GONE = 499
 """The status that logs show for a client that left; nothing is sent."""
@@ -56,6 +58,13 @@ def answer(request: web.Request, problem: Problem) -> web.Response:
         headers[hdrs.ALLOW] = problem.allowed
     if problem.status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if is_openai(request):
+        return web.Response(
+            body=msgspec.json.encode(error_object(problem.as_dict())),
+            status=problem.status,
+            content_type="application/json",
+            headers=headers,
+        )
     if wants_page(request):
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -72,6 +81,11 @@ def answer(request: web.Request, problem: Problem) -> web.Response:
         content_type="application/problem+json",
         headers=headers,
     )
+
+
+def is_openai(request: web.Request) -> bool:
+    """Whether the answer is read by a client of OpenAI's."""
+    return inner_path(request).startswith("/v1/")
 
 
 def wants_page(request: web.Request) -> bool:

@@ -129,11 +129,15 @@ def cursor(request: web.Request, reply_id: str | None = None) -> tuple[str, int 
 
 async def start(request: web.Request) -> Reply:
     """Begin the reply that a POST asks for."""
-    app = service(request)
-    limit = app[SETTINGS].max_message
+    limit = service(request)[SETTINGS].max_message
     asked = prompt(parse_chat(await read_body(request, limit * BODY_FACTOR)), limit)
+    return await begin(request, asked)
+
+
+async def begin(request: web.Request, asked: Prompt) -> Reply:
+    """Begin a reply, or find the one that was begun under the request's `Idempotency-Key`."""
     key = request.headers.get("Idempotency-Key")
-    return await app[REPLIES].start(
+    return await service(request)[REPLIES].start(
         asked,
         user=user(request),
         key="" if key is None else check_key(key),

@@ -1,0 +1,89 @@
+"""`POST /v1/chat/completions` and `GET /v1/models`, for OpenAI's clients (PROTOCOL.md section 5)."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from aiohttp import web
+
+from ..backends.base import model_name
+from ..problems import NotFound
+from ..requests import BODY_FACTOR
+from ..transports import sse
+from ..transports.openai import (
+    Chunks,
+    completion,
+    error_object,
+    parse_completion,
+)
+from ..transports.snapshot import answer, until_end
+from .keys import REPLIES, SETTINGS, TICKER, service
+from .metrics import METRICS
+from .routes import read_body, user
+
+STARTED = int(time.time())
+"""When a model is said to have been made: there is nothing better to tell (Unix seconds)."""
+
+
+async def post_completion(request: web.Request) -> web.StreamResponse:
+    """`POST /v1/chat/completions`: here a reply lives no longer than the connection that asked for it."""
+    app = service(request)
+    replies = app[REPLIES]
+    limit = app[SETTINGS].max_message
+    asked = parse_completion(await read_body(request, limit * BODY_FACTOR), limit)
+    reply = await replies.start(
+        asked.prompt, user=user(request), client=request.remote or ""
+    )
+    model = model_name(replies.backend)
+    try:
+        with app[METRICS].reading("openai", 0):
+            if asked.stream:
+                chunks = Chunks(
+                    reply, model, usage=asked.usage, chunked=sse.is_chunked(request)
+                )
+                return await sse.send(
+                    request, reply, 0, app[TICKER], chunks, first=chunks.first()
+                )
+            end = await until_end(reply)
+            if end.state == "failed":
+                problem = end.problem or {}
+                status = int(problem.get("status", 502))
+                return answer(reply, error_object(problem), status)
+            return answer(reply, completion(reply, model))
+    finally:
+        if reply.end is None:
+            await replies.stop(reply)
+
+
+def _model(request: web.Request) -> dict[str, object]:
+    return {
+        "id": model_name(service(request)[REPLIES].backend),
+        "object": "model",
+        "created": STARTED,
+        "owned_by": "chatsvc",
+    }
+
+
+async def get_models(request: web.Request) -> web.Response:
+    """`GET /v1/models`: the one that answers."""
+    return _json({"object": "list", "data": [_model(request)]})
+
+
+async def get_model(request: web.Request) -> web.Response:
+    """`GET /v1/models/{model}`."""
+    model = _model(request)
+    if request.match_info["model"] != model["id"]:
+        raise NotFound("There is no such model; /v1/models lists the one there is.")
+    return _json(model)
+
+
+def _json(body: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def add_openai(app: web.Application) -> None:
+    """The endpoints of OpenAI's clients."""
+    app.router.add_post("/v1/chat/completions", post_completion)
+    app.router.add_get("/v1/models", get_models)
+    app.router.add_get("/v1/models/{model:.+}", get_model)

@@ -1,0 +1,76 @@
+"""`POST /api/ui` and `GET /api/ui/{chat}/stream`: a backend for the AI SDK's `useChat` (PROTOCOL.md section 2)."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+
+from aiohttp import web
+
+from ..problems import ReplyExpired, ReplyNotFound
+from ..replies import Reply
+from ..requests import BODY_FACTOR
+from ..transports import sse
+from ..transports.ui import UI_HEADERS, UIChunks, parse_turn
+from .keys import REPLIES, SETTINGS, TICKER, service
+from .metrics import METRICS
+from .routes import begin, read_body, user
+
+
+async def post_turn(request: web.Request) -> web.StreamResponse:
+    """`POST /api/ui`: the chat's next reply; one of the same chat that still runs is stopped, nobody waits for it."""
+    app = service(request)
+    limit = app[SETTINGS].max_message
+    turn = parse_turn(await read_body(request, limit * BODY_FACTOR), limit)
+    reply = await begin(request, turn.prompt)
+    before = await _last(request, turn.chat)
+    if before is None or before.id != reply.id:
+        name = _name(user(request), turn.chat)
+        await app[REPLIES].store.remember(name, reply.id)
+        if before is not None and before.end is None:
+            await app[REPLIES].stop(before)
+    return await _stream(request, reply)
+
+
+async def get_turn(request: web.Request) -> web.StreamResponse:
+    """`GET /api/ui/{chat}/stream`: the chat's last reply from its start, as long as it is kept; 204 without one.
+
+    One that has ended is given too: whoever was cut off shortly before the end has not seen it.
+    """
+    reply = await _last(request, request.match_info["chat"])
+    return web.Response(status=204) if reply is None else await _stream(request, reply)
+
+
+async def _last(request: web.Request, chat: str) -> Reply | None:
+    replies = service(request)[REPLIES]
+    reply_id = await replies.store.recall(_name(user(request), chat))
+    if reply_id is not None:
+        with suppress(ReplyNotFound, ReplyExpired):
+            return await replies.open(reply_id, user=user(request))
+    return None
+
+
+async def _stream(request: web.Request, reply: Reply) -> web.StreamResponse:
+    app = service(request)
+    chunks = UIChunks(reply.id, chunked=sse.is_chunked(request))
+    with app[METRICS].reading("ui", 0):
+        return await sse.send(
+            request,
+            reply,
+            0,
+            app[TICKER],
+            chunks,
+            first=chunks.first(),
+            headers=UI_HEADERS,
+        )
+
+
+def _name(user: str, chat: str) -> str:
+    """What the store knows a user's chat by: knowing a chat's id is the right to read it, so the id isn't kept."""
+    return hashlib.sha256(f"{len(user)}:{user}{chat}".encode()).hexdigest()
+
+
+def add_ui(app: web.Application) -> None:
+    """The endpoints of the AI SDK."""
+    app.router.add_post("/api/ui", post_turn)
+    app.router.add_get("/api/ui/{chat}/stream", get_turn, allow_head=False)
