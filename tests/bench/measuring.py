@@ -83,7 +83,8 @@ def _kernel_us(d: dict[str, Any], steady: float | None) -> float | None:
     return float(steady - d["steady_user_us_per_event"])
 
 
-def _read(server: Server, load: Load, round_: int, d: dict[str, Any]) -> Run:
+def as_run(server: Server, load: Load, round_: int, d: dict[str, Any]) -> Run:
+    """What the load generator reported, as a run."""
     steady = d["steady_cpu_us_per_event"] if load.pace_ms else None
     core, rate = d["steady_core_us_per_event"], d["steady_events_per_s"]
     expected = d["completed"] * load.length
@@ -177,7 +178,7 @@ def measure(server: Server, load: Load, round_: int, cores: Cores) -> Run:
         with started(server, load.pace_ms, cores, limit_s) as (port, pids):
             warm_up(server, load, port, cores)
             report = run_load(server, load, port, pids, cores)
-        run = _read(server, load, round_, report)
+        run = as_run(server, load, round_, report)
         if run.cpu_us == 0:
             raise Failed("used no CPU at all: it must stay in the foreground")
         return run

@@ -47,6 +47,7 @@ def compared(
     if command is None:
         program = str(Path(sys.executable).with_name("chatsvc"))
         words = [program, "--port", "{port}", "--pace", "{seconds}"]
+        words += ["--drain", "0"]  # ends at once when a run has seen enough
     else:
         words = shlex.split(command)
     options = () if lenient else ("--strict",)

@@ -16,7 +16,7 @@
 /* ---------------------------------------------------------------- options (main.c) */
 struct options {
     const char *host, *path, *charset, *subprotocol;
-    int port, streams, length, ramp_ms, timeout_s, sources, cpu, poll_us, readers, churn_s;
+    int port, streams, length, ramp_ms, timeout_s, sources, cpu, poll_us, readers, churn_s, window;
     bool ws, strict, first_only;
     char extra[4096];
     int pids[64], npids;

@@ -32,6 +32,7 @@ static const char usage_text[] =
 "  --readers R         of R streams the first starts a reply, and the others read it     (1)\n"
 "  --first-only        leave when every stream has its first character: what does setting up cost?\n"
 "  --churn S           for S seconds replace every stream that ended; cut, resume, leave and stop some\n"
+"  --window W          open a stream only while fewer than W are open    (0: no limit)\n"
 "  --ramp MS           open the streams evenly over MS ms        (0)\n"
 "  --timeout S         give up after S seconds                   (60)\n"
 "  --sources K         spread over K source addresses 127.0.0.2+ (8)\n"
@@ -80,6 +81,7 @@ static bool number(const char *o, const char *v) {
         {"--timeout", &opt.timeout_s, 1, 7200}, {"--sources", &opt.sources, 1, 250},
         {"--poll", &opt.poll_us, 0, 100000},    {"--cpu", &opt.cpu, 0, 4095},
         {"--readers", &opt.readers, 1, 100000}, {"--churn", &opt.churn_s, 1, 7000},
+        {"--window", &opt.window, 1, 100000},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(o, numbers[i].name)) {
@@ -126,8 +128,10 @@ static void open_due(int64_t since_start) {
     int due = opt.streams;
     if (opt.ramp_ms && since_start < opt.ramp_ms * 1000000ll)
         due = (int)(since_start * opt.streams / (opt.ramp_ms * 1000000ll)) + 1;
-    for (int burst = 0; opened < due && burst < 64 && can_open(opened); burst++, opened++)
+    for (int burst = 0; opened < due && burst < 64 && can_open(opened); burst++, opened++) {
+        if (opt.window && live >= opt.window) break;
         open_stream(opened, opt.churn_s ? churn_opened++ : opened);
+    }
 }
 static bool run(struct totals *t, int64_t deadline) { /* false: timed out */
     int64_t now, next_rss = t->a.t, churn_until = t->a.t + opt.churn_s * 1000000000ll;

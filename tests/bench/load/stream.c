@@ -42,6 +42,7 @@ void close_stream(stream *s) {
     if (s->phase == CLOSED) return;
     close(s->fd);
     s->phase = CLOSED;
+    s->resuming = false;
     live--;
     free(s->part.p);
     free(s->data.p);

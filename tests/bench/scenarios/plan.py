@@ -23,8 +23,22 @@ class Plan:
         """A scenario's own argument: `plan.streams`."""
         return getattr(self.args, name)
 
-    def peers(self, mode: str = "sse") -> tuple[list[Server], list[str]]:
-        """The peers that were asked for and can run, and why others can't."""
+    def servers(self, mode: str = "sse") -> tuple[list[Server], list[str]]:
+        """The server measured, first; then what it is compared with that can run; why others can't."""
+        peers, missing = self._peers(mode)
+        return [*self.own(), *peers], missing
+
+    def own(self) -> list[Server]:
+        """The server measured; and with `--store` the same again, on that store."""
+        own, store = self.server, self.args.store
+        if subprotocol := getattr(self.args, "subprotocol", None):
+            own = own.with_options("--subprotocol", subprotocol)
+        if store is None:
+            return [own]
+        name = f"{own.name}+{store.partition(':')[0]}"
+        return [own, own.named(name, "--store", store)]
+
+    def _peers(self, mode: str) -> tuple[list[Server], list[str]]:
         known = PEERS[mode]
         asked = self.args.peers
         names = list(known) if asked is None else [p for p in asked.split(",") if p]
@@ -41,6 +55,24 @@ class Plan:
                 except kit.NotBuilt as e:
                     missing.append(f"without {name}: {e}")
         return ready, missing
+
+
+def peer_arguments(parser: argparse.ArgumentParser, peers: str | None = None) -> None:
+    """With whom to compare; `peers` unless others are asked for, all by default."""
+    said = peers or "all that can run"
+    parser.add_argument(
+        "--peers", metavar="A,B", default=peers, help=f"default: {said}"
+    )
+    store_argument(parser)
+
+
+def store_argument(parser: argparse.ArgumentParser) -> None:
+    """Another store of our own server to compare with."""
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="compare with the same server on this store too, as redis://127.0.0.1:6379",
+    )
 
 
 def numbers(text: str) -> list[int]:

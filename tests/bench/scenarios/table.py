@@ -18,7 +18,7 @@ from ..report import (
     spread,
     with_range,
 )
-from .plan import Plan, numbers
+from .plan import Plan, numbers, peer_arguments
 
 PACE_MS = 100
 
@@ -27,7 +27,7 @@ def mode_arguments(parser: argparse.ArgumentParser) -> None:
     """How the text travels, for the scenarios that let one choose."""
     parser.add_argument("--ws", action="store_true", help="over WebSockets")
     parser.add_argument("--subprotocol", metavar="NAME", help="ours; peers use none")
-    parser.add_argument("--peers", metavar="A,B", help="default: all that can run")
+    peer_arguments(parser)
     parser.add_argument(
         "--charset", default="ascii", choices=("ascii", "utf8", "emoji", "all")
     )
@@ -49,11 +49,7 @@ def p99_gap(run: Run) -> float | None:
 
 def run(plan: Plan) -> Outcome:
     mode = "ws" if plan.ws else "sse"
-    peers, missing = plan.peers(mode)
-    own = plan.server
-    if plan.subprotocol:
-        own = own.with_options("--subprotocol", plan.subprotocol)
-    servers = [own, *peers]
+    servers, missing = plan.servers(mode)
     loads = [
         Load(n, plan.length, PACE_MS, mode=mode, charset=plan.charset)
         for n in plan.streams

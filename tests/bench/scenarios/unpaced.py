@@ -33,11 +33,8 @@ def rate(run: Run) -> float | None:
 
 def run(plan: Plan) -> Outcome:
     mode = "ws" if plan.ws else "sse"
-    peers, missing = plan.peers(mode)
-    own = plan.server
-    if plan.subprotocol:
-        own = own.with_options("--subprotocol", plan.subprotocol)
-    servers = [own, *peers]
+    servers, missing = plan.servers(mode)
+    own = servers[0]
     load = Load(plan.streams, plan.length, 0, mode=mode, charset=plan.charset)
     runs = interleaved(servers, [load], plan.rounds, plan.cores)
     names = [server.name for server in servers]
