@@ -27,6 +27,9 @@ from ..ticker import Ticker, Waiter
 MERGE_BELOW = 2048
 """Code points up to which neighbouring segments that are out become one."""
 
+MERGE_AT_ONCE = 16
+"""Segments that are out before they are merged: a reader has to find its place again each time."""
+
 
 class End(msgspec.Struct, frozen=True):
     """How a reply ended (PROTOCOL.md section 1): `state` is done, stopped or failed.
@@ -56,6 +59,21 @@ class Segment:
         self.count = len(text) if self.ends is None else len(self.ends)
         self.first = first
         self.step = step
+
+    @classmethod
+    def merged(cls, segments: Sequence[Segment]) -> Segment:
+        """One segment without a schedule in the place of several; its characters are theirs."""
+        merged = cls(segments[0].start, "")
+        merged.text = "".join(segment.text for segment in segments)
+        merged.count = sum(segment.count for segment in segments)
+        if merged.count < len(merged.text):
+            ends, base = array("I"), 0
+            for segment in segments:
+                own = segment.ends or range(1, segment.count + 1)
+                ends.extend(array("I", (base + end for end in own)) if base else own)
+                base += len(segment.text)
+            merged.ends = ends
+        return merged
 
     @property
     def last(self) -> int:
@@ -97,6 +115,7 @@ class Log:
     """
 
     __slots__ = (
+        "_merged",
         "_starts",
         "created",
         "end",
@@ -120,6 +139,7 @@ class Log:
         self.created = created
         self.segments: list[Segment] = []
         self._starts: list[int] = []
+        self._merged = 0  # the segment up to which all are merged
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
         self.version = 0  # changes when a segment does that a reader may be in
@@ -134,12 +154,13 @@ class Log:
         if not text:
             return
         last = self.segments[-1] if self.segments else None
+        segment = Segment(self.position, text)
         if last is not None and not self.pace and len(last.text) < MERGE_BELOW:
-            self._replace(1, last.text + text)
+            self.segments[-1] = Segment.merged((last, segment))
+            self.version += 1
         else:
-            segment = Segment(self.position, text)
             self._schedule(segment, last, at)
-            self._forget_schedules(at)
+            self._merge(at)
             self.segments.append(segment)
             self._starts.append(segment.start)
         self.position += len(text)
@@ -161,20 +182,26 @@ class Log:
                 segment.step = min(self.pace, room // segment.count)
                 segment.first = max(at, begin + segment.step)
 
-    def _forget_schedules(self, now: int) -> None:
-        """Merge the last two segments when both are out."""
-        if len(self.segments) < 2:
+    def _merge(self, now: int) -> None:
+        """Merge those that are out by now, from where the last time ended."""
+        segments, begin = self.segments, self._merged
+        enough = begin + MERGE_AT_ONCE
+        if len(segments) <= enough or segments[enough].last > now:
             return
-        a, b = self.segments[-2:]
-        if len(a.text) + len(b.text) <= MERGE_BELOW and b.last <= now:
-            self._replace(2, a.text + b.text)
-
-    def _replace(self, count: int, text: str) -> None:
-        """Put one segment without a schedule in the place of the last `count`."""
-        start = self.segments[-count].start
-        del self.segments[-count:], self._starts[-count:]
-        self.segments.append(Segment(start, text))
-        self._starts.append(start)
+        merged: list[Segment] = []
+        group: list[Segment] = []
+        end, size = begin, 0
+        while end < len(segments) and segments[end].last <= now:
+            size += len(segments[end].text)
+            if group and size > MERGE_BELOW:
+                merged.append(Segment.merged(group))
+                group, size = [], len(segments[end].text)
+            group.append(segments[end])
+            end += 1
+        merged.append(Segment.merged(group))
+        segments[begin:end] = merged
+        self._starts[begin:end] = [segment.start for segment in merged]
+        self._merged = begin + len(merged) - 1
         self.version += 1
 
     def complete(self, finish_reason: str) -> None:
@@ -191,6 +218,7 @@ class Log:
         self.size = len(text.encode())
         self.segments = [Segment(0, text)] if text else []
         self._starts = [0] if text else []
+        self._merged = 0
         self.version += 1
         self._wake(idle_only=False)
         self.waiters = set(self.waiters)  # as small as it can be: an ended log is kept
