@@ -4,7 +4,12 @@ import importlib.util
 import os
 import shutil
 
+import hypothesis
 import pytest
+
+# A deadline would be a test of the machine's mood: speed is measured elsewhere.
+hypothesis.settings.register_profile("chatsvc", deadline=None)
+hypothesis.settings.load_profile("chatsvc")
 
 
 def require(*programs: str) -> None:

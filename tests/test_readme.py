@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from chatsvc.settings import Settings, flag
 from .conftest import require
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(), re.M | re.S)
+BLOCKS = re.findall(
+    r"^```(\w+)\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+)
 BIN = Path(sys.executable).parent
 
 
@@ -37,6 +40,13 @@ def port() -> Iterator[str]:
             yield line.strip().rpartition(":")[2]
         finally:
             service.terminate()
+
+
+def written(folder: Path, example: str) -> str:
+    """An example as a file."""
+    file = folder / "readme_answers.py"
+    file.write_text(example)
+    return str(file)
 
 
 def run(script: str, port: str) -> str:
@@ -90,14 +100,12 @@ def test_the_websocket_example_prints_the_reply(port: str) -> None:
     assert done.stdout.decode().strip() == "你好"
 
 
-async def test_the_mounted_application_answers() -> None:
+async def test_the_mounted_application_answers(tmp_path: Path) -> None:
     from aiohttp.test_utils import TestClient, TestServer
 
     [example] = blocks("python", "add_subapp")
-    names: dict[str, object] = {"__name__": "readme"}
-    exec(example, names)
-    app = names["app"]
-    async with TestClient(TestServer(app)) as client:  # type: ignore[arg-type]
+    app = runpy.run_path(written(tmp_path, example))["app"]
+    async with TestClient(TestServer(app)) as client:
         response = await client.post(
             "/chat/api/chat", json={"message": "hi"}, headers={"Accept": "text/plain"}
         )
@@ -108,7 +116,7 @@ def test_the_function_example_is_a_backend(tmp_path: Path) -> None:
     from chatsvc.backends.function import load_function
 
     [example] = blocks("python", "# answers.py")
-    (tmp_path / "readme_answers.py").write_text(example)
+    written(tmp_path, example)
     sys.path.insert(0, str(tmp_path))
     try:
         assert load_function("readme_answers:answer").name == "readme_answers:answer"

@@ -24,8 +24,16 @@ PREFLIGHT = {
 
 
 def is_own(request: web.Request, origin: str) -> bool:
-    """Whether an origin is the one that the request was sent to; the scheme may differ behind a TLS proxy."""
-    return bool(origin) and urlsplit(origin).netloc.lower() == request.host.lower()
+    """Whether an origin is the one that the request was sent to; the scheme may differ behind a TLS proxy.
+
+    A proxy that puts its own name into `Host` passes on what the browser says of the request, or the host in
+    `X-Forwarded-Host`. A foreign page can forge neither: the one is a forbidden header name, the other would need our
+    leave in a preflight.
+    """
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return True
+    hosts = {request.host.lower(), request.headers.get("X-Forwarded-Host", "").lower()}
+    return urlsplit(origin).netloc.lower() in hosts - {""}
 
 
 def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
