@@ -11,7 +11,7 @@ from types import ModuleType
 from . import kit
 from .machine import Cores, idle_look
 from .report import NOISE, show, write
-from .scenarios import growth, readers, setup, table, unpaced
+from .scenarios import growth, memory, readers, setup, table, unpaced
 from .scenarios.plan import Plan, numbers
 from .servers import compared
 
@@ -21,6 +21,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "unpaced": unpaced,
     "setup": setup,
     "readers": readers,
+    "memory": memory,
 }
 FILES = 20_000  # descriptors; one a stream
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,6 +64,15 @@ def _end(leader: subprocess.Popen[bytes]) -> None:
         while _family(leader.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
     leader.wait()  # reaped last: until here its id can't become another's
+
+
+def resident_kib(pids: Iterable[int]) -> int:
+    """The pages that processes have in memory now, in KiB; shared ones count for each."""
+    page, total = os.sysconf("SC_PAGE_SIZE") // 1024, 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+    return total
 
 
 def free_port() -> int:
