@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -12,7 +11,6 @@ from ..characters import Splitter
 from ..problems import BackendFailed, Problem
 from ..stores.base import Ended, Store
 from ..stores.log import End, Segment
-from ..ticker import monotonic
 from .reply import Reply
 
 logger = logging.getLogger("chatsvc.backend")
@@ -63,8 +61,7 @@ async def produce(
             await add(splitter.close())  # text held back is delivered first
             end = End("failed", "error", _told(error, backend).as_dict())
         await store.complete(log, end.finish_reason)
-        while (left := log.due() - monotonic() - store.clock.offset) > 0:
-            await asyncio.sleep(left / 1e6)
+        await reply.released()
         await store.finish(log, end)
     except Ended:
         return

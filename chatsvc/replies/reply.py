@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..problems import CursorPastEnd
 from ..stores.base import Clock, Record
 from ..stores.log import End, Log
-from ..ticker import IDLE, SLOT, Ticker
+from ..ticker import IDLE, SLOT, Ticker, Waiter
 
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
@@ -88,6 +88,13 @@ class Reply:
             self.readers -= 1
             if not self.readers:
                 self.on_readers(self)
+
+    async def released(self) -> None:
+        """Wait until all that has arrived is out."""
+        ticker, clock = self._ticker, self._clock
+        waiter = Waiter(ticker)
+        while ticker.refresh() < (due := self.log.due() - clock.offset):
+            await waiter.until(due)
 
     async def characters(
         self, after: int = 0
