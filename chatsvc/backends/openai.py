@@ -71,6 +71,7 @@ class OpenAIBackend:
         first_backoff: float = FIRST_BACKOFF,
     ) -> None:
         self.resumes = resumes
+        self.model = model
         self._url = url.rstrip("/") + "/chat/completions"
         self._key = key
         self._timeout = timeout

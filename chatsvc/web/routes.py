@@ -27,21 +27,23 @@ from ..requests import (
     parse_chat,
     prompt,
 )
-from ..transports import snapshot, sse, text
+from ..transports import html, snapshot, sse, text
 from .keys import REPLIES, SETTINGS, TICKER, USER, service
 from .metrics import METRICS
 
 EVENTS, TEXT, JSON = "text/event-stream", "text/plain", "application/json"
+HTML = "text/html"
 
 READ_BODY = 30.0
 """Seconds in which a body must arrive."""
 
 
-def representation(request: web.Request) -> str:
+def representation(request: web.Request, *more: str) -> str:
     """The representation that `Accept` asks for (RFC 9110 section 12.5.1); events if it doesn't care.
 
-    Raises `NotAcceptable`.
+    There is `more` on some addresses. Raises `NotAcceptable`.
     """
+    kinds = (EVENTS, TEXT, JSON, *more)
     accept = request.headers.get(hdrs.ACCEPT)
     if not accept:
         return EVENTS
@@ -58,10 +60,10 @@ def representation(request: web.Request) -> str:
         kind = {"*/*": EVENTS, "text/*": EVENTS, "application/*": JSON}.get(
             kind.lower(), kind.lower()
         )
-        if kind in (EVENTS, TEXT, JSON) and quality > best_quality:
+        if kind in kinds and quality > best_quality:
             best, best_quality = kind, quality
     if not best:
-        raise NotAcceptable(f"There is {EVENTS}, {TEXT} and {JSON}.")
+        raise NotAcceptable(f"There is {', '.join(kinds)}.")
     return best
 
 
@@ -185,10 +187,15 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
 
 
 async def get_reply(request: web.Request) -> web.StreamResponse:
-    """`GET /api/chat/{reply}`: read it again, from the start, from a cursor, or as a snapshot."""
+    """`GET /api/chat/{reply}`: read it again, from the start, from a cursor, as a snapshot, or rendered."""
     reply_id = request.match_info["reply"]
     if not is_reply_id(reply_id):
         raise ReplyNotFound("A reply id has 22 URL-safe characters.")
+    if representation(request, HTML) == HTML:
+        app = service(request)
+        reply = await app[REPLIES].open(reply_id, user=user(request))
+        with app[METRICS].reading("html", 0), reply.reading():
+            return await html.html(reply)
     return await resume(request, reply_id)
 
 
