@@ -80,12 +80,29 @@ class Driven:
         self._coroutine = coroutine
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def fail(self, error: BaseException) -> None:
+        """The coroutine has raised: that is its end."""
+        self._closed = True
+        if isinstance(error, asyncio.CancelledError):
+            self.done.cancel()
+        elif not self.done.done():
+            self.done.set_exception(error)
+
+    def refuse(self) -> None:
+        """End it, for it awaits what the ticker can't step."""
+        self.fail(RuntimeError("a driven coroutine may await waiters only"))
+        with contextlib.suppress(Exception):
+            self._unwind()
+
     def close(self) -> None:
         """End it where it stands, running its `finally` clauses; nothing happens if it has ended."""
         if self._closed or (self.done.done() and not self.done.cancelled()):
             return
         self._closed = True
         self.done.cancel()
+        self._unwind()
+
+    def _unwind(self) -> None:
         # Not `close()`: it does not reach into an async generator that is being awaited (CPython 3.11).
         with contextlib.suppress(StopIteration, asyncio.CancelledError):
             self._coroutine.throw(asyncio.CancelledError())
@@ -180,16 +197,19 @@ class Ticker:
                 if driven is not None and not driven.done.done():
                     driven.done.set_result(None)
                 continue
-            except Exception as error:  # noqa: BLE001  (one mistake must not stop the others' turn)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                # One mistake must not stop the others' turn.
                 if driven is None:
                     self._loop.call_exception_handler(
                         {"message": "a waiter's callback failed", "exception": error}
                     )
-                elif not driven.done.done():
-                    driven.done.set_exception(error)
+                else:
+                    driven.fail(error)
                 continue
             if following is not waiter:
-                if following is None:
+                if type(following) is not Waiter:
+                    if driven is not None:
+                        driven.refuse()
                     continue
                 if following.send is None:
                     following.send = waiter.send
