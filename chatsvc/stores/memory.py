@@ -58,6 +58,7 @@ class MemoryStore:
         """Stop that; what is kept goes with the store."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
 
     async def create(self, record: Record) -> str:
         """See `Store.create`."""
