@@ -31,6 +31,7 @@ class Service:
         self.seen: list[str] = []
         self.stopped = asyncio.Event()
         self.running = asyncio.Event()
+        self.upgraded = asyncio.Event()
         self.sse_type = "text/event-stream"
         self.stamps: list[int] = [1790000000000]
         self.retry: int | None = None
@@ -105,8 +106,9 @@ class Service:
                 assert request.transport is not None
                 request.transport.abort()
             return response
-        for stamp in self.stamps:
-            await response.write(f": t={stamp}\n\n".encode())
+        # All in one, as a proxy that buffers gives what was written apart.
+        stamps = "".join(f": t={stamp}\n\n" for stamp in self.stamps)
+        await response.write(stamps.encode())
         if self.retry is not None:
             await response.write(f"retry: {self.retry}\n\n".encode())
         position = 0
@@ -141,6 +143,7 @@ class Service:
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         self.seen.append("WS")
+        self.upgraded.set()
         socket = web.WebSocketResponse(protocols=("chatsvc.v1",), compress=False)
         await socket.prepare(request)
         message = await socket.receive()

@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import pytest
 
 from chatsvc.app import create_app
 from chatsvc.client.ask import add_ask_arguments, ask, service_url
-from chatsvc.client.reading import Backoff
-from chatsvc.client.wire import Patience, retry_after
+from chatsvc.client.reader import stop
+from chatsvc.client.reading import Backoff, Reading
+from chatsvc.client.wire import Patience, Question, retry_after
 from chatsvc.settings import Settings
 from tests.scripted_service import CuttingProxy, Service, running
 
@@ -69,7 +71,7 @@ async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_the_real_service_cut_after_every_byte(transport: str) -> None:
+async def test_the_real_service_cut_anywhere(transport: str) -> None:
     text = "你🇩🇪\n a"
 
     async def answer(messages: list[dict[str, str]]) -> AsyncIterator[str]:
@@ -83,7 +85,7 @@ async def test_the_real_service_cut_after_every_byte(transport: str) -> None:
             assert await answer_of(through, transport) == (0, text)
             length = max(proxy.lengths)
             head = 400 if transport != "websocket" else 120
-            for cut in [*range(0, head, 50), *range(head, length + 1)]:
+            for cut in [*range(0, head, 50), *range(head, length + 1, 2)]:
                 proxy.cuts[:] = [cut, cut]
                 assert await answer_of(through, transport) == (0, text), cut
 
@@ -153,13 +155,15 @@ async def test_auto_goes_on_by_websocket_when_something_spoils_the_stream(
 ) -> None:
     service = Service(TEXT)
     spoil(service)
-    # The whole answer comes in one read, as a proxy that buffers gives it.
+    service.hold.clear()  # the end does not come before the WebSocket does
     async with running(service.app()) as url:
-        status, text = await answer_of(url, "auto", HASTY)
-    assert (status, text) == (0, TEXT)
+        task = asyncio.create_task(answer_of(url, "auto", HASTY))
+        await asyncio.wait_for(service.upgraded.wait(), 30)
+        service.hold.set()
+        assert await task == (0, TEXT)
     said = capsys.readouterr().err
-    if "WS" in service.seen:
-        assert why in said and "websocket in place of sse" in said
+    assert why in said and "websocket in place of sse" in said
+    assert service.seen[-1] == "WS" and len(service.started) == 1
 
 
 async def test_auto_ends_at_polls_when_streams_and_websockets_fall_silent(
@@ -208,6 +212,26 @@ async def test_ctrl_c_stops_the_reply_on_the_server(transport: str) -> None:
         assert await asyncio.wait_for(process.wait(), 20) == 130
         assert text.decode() == TEXT
         assert service.started == [{"message": "你\n"}]
+
+
+async def test_stop_finds_out_what_to_stop_when_the_answer_was_lost() -> None:
+    service = Service(TEXT)
+    async with running(service.app()) as url, aiohttp.ClientSession() as session:
+        question = Question(service_url(str(url)), {"message": "hi"}, "key")
+        assert await stop(session, question, Reading(["sse"]))
+    assert service.stopped.is_set() and len(service.started) == 1
+
+
+async def test_retry_is_the_least_wait_before_the_next_connection() -> None:
+    service = Service(TEXT)
+    service.retry = 200
+    async with running(service.app()) as url:
+        proxy = CuttingProxy(url, [330])
+        async with proxy.running() as through:
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            assert await answer_of(through, "sse") == (0, TEXT)
+            assert clock() - begun >= 0.2
 
 
 def test_arguments() -> None:
