@@ -1,5 +1,8 @@
 """The page in Chromium and Firefox: everything that a person does, over every transport."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import pytest
 from playwright.async_api import Browser, Route
 
@@ -12,111 +15,140 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG = "一段很长的文字，逐字出现。" * 12
 
 
-@pytest.fixture(params=["chromium", "firefox"])
-def browser(request: pytest.FixtureRequest) -> Browser:
-    found: Browser = request.getfixturevalue(request.param)
-    return found
+Scenario = Callable[[Browser], Awaitable[None]]
+InBoth = Callable[[Scenario], Awaitable[None]]
+
+
+@pytest.fixture
+def in_both(chromium: Browser, firefox: Browser) -> InBoth:
+    """Runs a scenario in two browsers side by side: most of it is waiting."""
+
+    async def run(scenario: Scenario) -> None:
+        await asyncio.gather(scenario(chromium), scenario(firefox))
+
+    return run
 
 
 async def test_every_transport_shows_the_exact_text(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    watched = Watched(page)
-    for transport in ["auto", "sse", "eventsource", "websocket", "text", "poll"]:
-        await driving.use(page, transport)
-        await driving.send(page)
-        await driving.state(page, "done")
-        assert await driving.text(page) == TEXT, transport
-        assert "/s" in await page.inner_text("#using")
-    await page.reload()
-    await page.wait_for_selector("html[data-ready]")
-    assert await page.input_value("#transport") == "poll"
-    assert await page.locator("article").count() == 12
-    assert watched.messages == []
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        watched = Watched(page)
+        for transport in ["auto", "sse", "eventsource", "websocket", "text", "poll"]:
+            await driving.use(page, transport)
+            await driving.send(page)
+            await driving.state(page, "done")
+            assert await driving.text(page) == TEXT, transport
+            assert "/s" in await page.inner_text("#using")
+        await page.reload()
+        await page.wait_for_selector("html[data-ready]")
+        assert await page.input_value("#transport") == "poll"
+        assert await page.locator("article").count() == 12
+        assert watched.messages == []
+
+    await in_both(scenario)
 
 
 async def test_stop_and_try_again(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    for how in ["button", "key"]:
-        await driving.send(page, LONG)
-        await driving.grown(page, 3)
-        if how == "button":
-            await page.click("#stop")
-        else:
-            await page.keyboard.press("Escape")
-        await driving.state(page, "stopped")
-        stopped = await driving.text(page)
-        assert LONG.startswith(stopped) and len(stopped) < len(LONG)
-        assert await page.evaluate("document.activeElement.id") == "message"
-    await page.click(f"{LAST} .retry")
-    await driving.state(page, "done")
-    assert await driving.text(page) == LONG
-    assert await page.inner_text("#said") == "The reply is complete."
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        for how in ["button", "key"]:
+            await driving.send(page, LONG)
+            await driving.grown(page, 3)
+            if how == "button":
+                await page.click("#stop")
+            else:
+                await page.keyboard.press("Escape")
+            await driving.state(page, "stopped")
+            stopped = await driving.text(page)
+            assert LONG.startswith(stopped) and len(stopped) < len(LONG)
+            assert await page.evaluate("document.activeElement.id") == "message"
+        await page.click(f"{LAST} .retry")
+        await driving.state(page, "done")
+        assert await driving.text(page) == LONG
+        assert await page.inner_text("#said") == "The reply is complete."
+
+    await in_both(scenario)
 
 
 async def test_a_reload_in_mid_reply_goes_on(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    await driving.send(page, LONG)
-    await driving.grown(page, 10)
-    await page.reload()
-    await driving.state(page, "done")
-    assert await driving.text(page) == LONG
-    assert await page.locator("article").count() == 2
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        await driving.send(page, LONG)
+        await driving.grown(page, 10)
+        await page.reload()
+        await driving.state(page, "done")
+        assert await driving.text(page) == LONG
+        assert await page.locator("article").count() == 2
+
+    await in_both(scenario)
 
 
 async def test_a_second_tab_and_a_stranger_follow_a_link(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    await driving.send(page, LONG)
-    link = await page.get_attribute(f"{LAST} .link[href]", "href")
-    assert link
-    tab = await page.context.new_page()
-    await tab.goto(link)
-    stranger = await open_page(browser, link)
-    for reader in [page, tab, stranger]:
-        await driving.state(reader, "done")
-        assert await driving.text(reader) == LONG
-    assert await tab.locator("article").count() == 2
-    assert await stranger.locator("article").count() == 1
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        await driving.send(page, LONG)
+        link = await page.get_attribute(f"{LAST} .link[href]", "href")
+        assert link
+        tab = await page.context.new_page()
+        await tab.goto(link)
+        stranger = await open_page(browser, link)
+        for reader in [page, tab, stranger]:
+            await driving.state(reader, "done")
+            assert await driving.text(reader) == LONG
+        assert await tab.locator("article").count() == 2
+        assert await stranger.locator("article").count() == 1
+
+    await in_both(scenario)
 
 
 async def test_clear_is_seen_by_the_other_tab(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    tab = await page.context.new_page()
-    await tab.goto(page.url)
-    await driving.send(page, "a")
-    await driving.state(page, "done")
-    await tab.bring_to_front()
-    await driving.state(tab, "done")
-    await page.click("#clear")
-    await tab.wait_for_selector("body.empty")
-    assert await page.locator("article").count() == 0
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        tab = await page.context.new_page()
+        await tab.goto(page.url)
+        await driving.send(page, "a")
+        await driving.state(page, "done")
+        await tab.bring_to_front()
+        await driving.state(tab, "done")
+        await page.click("#clear")
+        await tab.wait_for_selector("body.empty")
+        assert await page.locator("article").count() == 0
+
+    await in_both(scenario)
 
 
 async def test_enter_that_ends_a_composition_never_sends(
-    browser: Browser, service: int, open_page: OpenPage
+    in_both: InBoth, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(browser, f"http://127.0.0.1:{service}/")
-    await page.fill("#message", "nihao")
-    for init in ["isComposing: true, keyCode: 13", "isComposing: false, keyCode: 229"]:
-        await page.evaluate(
-            "document.querySelector('#message').dispatchEvent(new KeyboardEvent("
-            f"'keydown', {{key: 'Enter', bubbles: true, cancelable: true, {init}}}))"
-        )
-    await page.press("#message", "Shift+Enter")
-    assert await page.input_value("#message") == "nihao\n"
-    assert await page.locator("article").count() == 0
-    await page.press("#message", "Enter")
-    await driving.state(page, "done")
-    assert await driving.text(page) == "nihao\n"
+    async def scenario(browser: Browser) -> None:
+        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+        await page.fill("#message", "nihao")
+        for init in [
+            "isComposing: true, keyCode: 13",
+            "isComposing: false, keyCode: 229",
+        ]:
+            await page.evaluate(
+                "document.querySelector('#message').dispatchEvent(new KeyboardEvent("
+                f"'keydown', {{key: 'Enter', bubbles: true, cancelable: true, {init}}}))"
+            )
+        await page.press("#message", "Shift+Enter")
+        assert await page.input_value("#message") == "nihao\n"
+        assert await page.locator("article").count() == 0
+        await page.press("#message", "Enter")
+        await driving.state(page, "done")
+        assert await driving.text(page) == "nihao\n"
+
+    await in_both(scenario)
 
 
 async def test_nothing_is_open_while_nothing_streams(

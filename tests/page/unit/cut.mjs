@@ -1,0 +1,34 @@
+/** Follows a short reply over one transport for each line on stdin, and says whether its text was exact, and in how many readings. */
+import { createInterface } from 'node:readline';
+import { follow } from '../../../static/follow.js';
+import { transports } from '../../../static/transports/index.js';
+
+const [, , base, transport] = process.argv;
+const TEXT = '你👩‍👧 \n🇨🇳';
+
+const world = {
+  transports,
+  now: () => performance.now(),
+  after(run, ms) {
+    // Back-off is not what is tested here.
+    const timer = setTimeout(run, ms > 1000 ? ms : 1);
+    return () => clearTimeout(timer);
+  },
+  random: () => 0,
+  online: () => true,
+  onWake: () => () => {},
+};
+
+for await (const _ of createInterface({ input: process.stdin })) {
+  let text = '';
+  let readings = 0;
+  let end = 'nothing';
+  const start = { key: crypto.randomUUID(), body: JSON.stringify({ message: TEXT }) };
+  const target = { base: new URL(base), reply: null, after: 0, start };
+  await follow({ target, transport, auto: false }, world, (progress) => {
+    if (progress.type === 'using') readings++;
+    if (progress.type === 'text') text += progress.text;
+    if (progress.type === 'end') end = progress.state;
+  }, new AbortController().signal);
+  console.log(text === TEXT && end === 'done' ? 'exact' : `wrong: ${end} ${JSON.stringify(text)}`, readings);
+}
