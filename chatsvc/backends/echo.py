@@ -19,7 +19,9 @@ class EchoBackend:
         """The last message of the user, or nothing if there is none."""
         for message in reversed(prompt.messages):
             if message.role == "user":
-                yield message.content[len(prompt.written) :]
+                # Positions count line ends as they are in a reply (PROTOCOL.md section 1).
+                text = message.content.replace("\r\n", "\n").replace("\r", "\n")
+                yield text[len(prompt.written) :]
                 return
 
     async def open(self) -> None:

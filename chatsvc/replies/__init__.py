@@ -1,6 +1,6 @@
 """Replies: what chatsvc exists for. Knows no transport and no HTTP."""
 
 from .replies import Observer, Replies
-from .reply import Reply
+from .reply import Moved, Reply
 
-__all__ = ["Observer", "Replies", "Reply"]
+__all__ = ["Moved", "Observer", "Replies", "Reply"]

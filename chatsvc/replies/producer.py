@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
+import msgspec
+
 from ..backends.base import Backend, Finish
 from ..characters import Splitter
 from ..problems import BackendFailed, Problem
@@ -25,27 +27,34 @@ async def produce(
 ) -> None:
     """Fill the reply's log from the backend and end it; ends quietly once somebody else has ended it.
 
-    `first` is told when the first character has arrived.
+    `first` is told when the first character has arrived. A reply that has text is carried on behind it.
 
     Cancelled, it closes the backend's generator and leaves the end to whoever cancelled it.
     """
     log = reply.log
     splitter = Splitter()
+    size = log.size  # counted here: what a store takes may show in the log later
     end = End("done", "stop")
 
     async def add(text: str) -> bool:
         """Append what fits; whether all of it did."""
-        room = max_bytes - log.size
-        fitting = _fitting(text, room)
+        nonlocal size
+        fitting = _fitting(text, max_bytes - size)
         if fitting:
-            if not log.position:
+            if not size:
                 first(reply)
+            size += len(fitting.encode())
             await store.append(log, fitting)
         return len(fitting) == len(text)
 
     try:
         try:
-            async with aclosing(backend.stream(reply.record.prompt)) as pieces:
+            prompt = (
+                msgspec.structs.replace(reply.record.prompt, written=log.text(0))
+                if size
+                else reply.record.prompt
+            )
+            async with aclosing(backend.stream(prompt)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Finish):
                         end = End("done", piece.reason, usage=piece.usage)
@@ -61,12 +70,19 @@ async def produce(
             await add(splitter.close())  # text held back is delivered first
             end = End("failed", "error", _told(error, backend).as_dict())
         await store.complete(log, end.finish_reason)
-        await reply.released()
-        await store.finish(log, end)
+        await finish(reply, store, end)
     except Ended:
         return
     except Problem as problem:  # the store is away: say so to those who read here
+        reply.finishing = True
         await store.finish(log, End("failed", "error", problem.as_dict()))
+
+
+async def finish(reply: Reply, store: Store, end: End) -> None:
+    """Set the end once all text is out. Raises `Ended`."""
+    await reply.released()
+    reply.finishing = True
+    await store.finish(reply.log, end)
 
 
 def _told(error: Exception, backend: Backend) -> Problem:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Protocol
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from ..backends.base import Backend, Prompt
 from ..cursor import new_reply_id
@@ -14,14 +17,14 @@ from ..problems import (
     InternalError,
     InvalidRequest,
     Overloaded,
-    Problem,
     ReplyNotFound,
+    StoreUnavailable,
     TooManyRequests,
 )
-from ..stores.base import KeyReused, Record, Store
+from ..stores.base import Ended, KeyReused, Record, Store
 from ..stores.log import End
-from ..ticker import Ticker
-from .producer import produce
+from ..ticker import Ticker, monotonic
+from .producer import finish, produce
 from .reply import Reply
 
 logger = logging.getLogger("chatsvc.replies")
@@ -73,10 +76,13 @@ class Replies:
         self._max_running = max_running
         self._max_per_client = max_per_client
         self._observers = observers
-        self._replies: dict[str, Reply] = {}
-        self._producers: set[asyncio.Task[None]] = set()
+        # Whoever needs a reply holds it: a reader, a producer, a handler. So this forgets by itself.
+        self._replies: WeakValueDictionary[str, Reply] = WeakValueDictionary()
+        self._producers: dict[asyncio.Task[None], Reply] = {}
         self._per_client: Counter[str] = Counter()
         self._enders: set[asyncio.Task[None]] = set()
+        self._leaving = False
+        store.watch(self._adopt)
 
     @property
     def running(self) -> int:
@@ -128,6 +134,20 @@ class Replies:
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
         """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
+        reply = await self._open(reply_id)
+        if reply.record.user != user:
+            raise ReplyNotFound("No reply has this id.")
+        return reply
+
+    async def check(self, reply: Reply, after: int) -> None:
+        """Raise `CursorPastEnd` for a position that the reply has not reached on any node."""
+        if after > reply.log.position and reply.end is None:
+            await self.store.refresh(
+                reply.log
+            )  # the reader may come from a node that knew more
+        reply.check(after)
+
+    async def _open(self, reply_id: str) -> Reply:
         reply = self._replies.get(reply_id)
         if reply is None:
             record, log = await self.store.find(reply_id)
@@ -136,10 +156,9 @@ class Replies:
                 reply = Reply(
                     record, log, self.store.clock, self.ticker, self._on_readers
                 )
+                reply.leaving = self._leaving
                 if log.end is None:
                     self._replies[reply_id] = reply
-        if reply.record.user != user:
-            raise ReplyNotFound("No reply has this id.")
         return reply
 
     async def stop(self, reply: Reply) -> None:
@@ -155,18 +174,37 @@ class Replies:
         return producer.done()
 
     async def drain(self, seconds: float) -> None:
-        """Take no new replies; give the running ones `seconds` to end, then end them as interrupted."""
+        """Take no new replies; give the running ones `seconds` to end; then hand them on and send the readers away.
+
+        What can't be handed on ends as interrupted.
+        """
         self.draining = True
         if self._producers:
             await asyncio.wait(self._producers, timeout=seconds)
+        await asyncio.gather(*map(self._let_go, list(self._producers.values())))
+        if self.store.shared:
+            self._leaving = True
+            for reply in list(self._replies.values()):
+                reply.leave()
+
+    async def _let_go(self, reply: Reply) -> None:
+        """Hand a reply on, or end it."""
+        if reply.log.finish_reason is not None or self.backend.resumes:
+            try:
+                released = await self.store.release(reply.log)
+            except StoreUnavailable:
+                released = False  # whoever finds it later takes it over
+            if self.store.shared and (released or not self.store.owns(reply.log)):
+                if reply.producer is not None:
+                    reply.producer.cancel()
+                return
         problem = Draining("The service went down before the reply was complete.")
-        for reply in [r for r in self._replies.values() if r.producer is not None]:
-            await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+        await self._end(reply, End("failed", "interrupted", problem.as_dict()))
 
     async def close(self) -> None:
         """End what still runs; nothing is left afterwards."""
         await self.drain(0)
-        tasks = self._producers | self._enders
+        tasks = set(self._producers) | self._enders
         for task in tasks:
             task.cancel()
         if tasks:
@@ -192,17 +230,52 @@ class Replies:
             )
 
     def _produce(self, reply: Reply, client: str) -> None:
-        reply.client = client
-        self._per_client[client] += 1
-        task = asyncio.create_task(
-            produce(reply, self.backend, self.store, self._max_reply, self._first)
+        self._run(
+            reply,
+            produce(reply, self.backend, self.store, self._max_reply, self._first),
+            client,
         )
-        reply.producer = task
-        self._producers.add(task)
-        task.add_done_callback(lambda task: self._produced(reply, task))
-        self._on_readers(reply)
         for observer in self._observers:
             observer.started(reply)
+
+    def _run(
+        self, reply: Reply, producing: Coroutine[Any, Any, None], client: str
+    ) -> None:
+        reply.client = client
+        self._per_client[client] += 1
+        task = asyncio.create_task(producing)
+        reply.producer = task
+        reply.log.on_end = lambda: self._ended(reply)
+        self._producers[task] = reply
+        task.add_done_callback(lambda task: self._produced(reply, task))
+        self._on_readers(reply)
+
+    def _ended(self, reply: Reply) -> None:
+        """The end has come to the log: if from elsewhere, the producer has nothing to do any more."""
+        if reply.producer is not None and not reply.finishing:
+            reply.producer.cancel()
+
+    async def _adopt(self, reply_id: str) -> None:
+        """Take over a reply whose owner is gone, and carry it on or end it."""
+        if self.draining or len(self._producers) >= self._max_running:
+            return
+        reply = await self._open(reply_id)
+        if reply.producer is not None or not await self.store.take(reply.log):
+            return
+        reason = reply.log.finish_reason
+        if reason is not None and reason != "error":
+            ending = finish(reply, self.store, End("done", reason))
+            self._run(reply, _quietly(ending), "")
+        elif self.backend.resumes and reason is None:
+            self._run(
+                reply,
+                produce(reply, self.backend, self.store, self._max_reply, self._first),
+                "",
+            )
+        else:
+            problem = InternalError("What wrote the reply went down.")
+            end = End("failed", "interrupted", problem.as_dict())
+            self._run(reply, _quietly(finish(reply, self.store, end)), "")
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:
@@ -210,14 +283,16 @@ class Replies:
 
     def _produced(self, reply: Reply, task: asyncio.Task[None]) -> None:
         reply.producer = None
-        self._producers.discard(task)
+        reply.log.on_end = None
+        self._producers.pop(task, None)
         self._per_client[reply.client] -= 1
         if not self._per_client[reply.client]:
             del self._per_client[reply.client]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a producer broke", exc_info=error)
-        if reply.end is None:  # whatever happened: every reply ends
-            problem: Problem = InternalError()
+        if reply.end is None and self.store.owns(reply.log):
+            # Whatever happened: every reply ends.
+            problem = InternalError()
             self._later(
                 self._end(reply, End("failed", "interrupted", problem.as_dict()))
             )
@@ -230,23 +305,44 @@ class Replies:
         if reply.grace is not None:
             reply.grace.cancel()
             reply.grace = None
-        if reply.readers:
-            return
-        if reply.producer is not None:
-            loop = asyncio.get_running_loop()
-            reply.grace = loop.call_later(self._grace, self._abandon, reply)
-        else:
-            self._replies.pop(reply.id, None)
+        if reply.producer is None:
+            if reply.end is None:
+                self.store.reading(reply.log, reply.readers > 0)
+        elif not reply.readers:
+            self._wait_for_readers(reply, self._grace)
 
-    def _abandon(self, reply: Reply) -> None:
-        self._later(self._end(reply, End("stopped", "abandoned")))
+    def _wait_for_readers(self, reply: Reply, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        reply.grace = loop.call_later(
+            seconds, lambda: self._later(self._abandon(reply))
+        )
+
+    async def _abandon(self, reply: Reply) -> None:
+        """Nobody has read the reply here for the seconds of grace: end it, unless another node has readers."""
+        try:
+            last = await self.store.last_read(reply.log)
+        except StoreUnavailable:
+            last = monotonic() + self.store.clock.offset
+        if reply.readers or reply.producer is None:
+            return
+        left = self._grace - (monotonic() + self.store.clock.offset - last) / 1e6
+        if last and left > 0:
+            self._wait_for_readers(reply, min(left, self._grace))
+        else:
+            await self._end(reply, End("stopped", "abandoned"))
 
     async def _end(self, reply: Reply, end: End) -> None:
         await self.store.finish(reply.log, end)
         if reply.producer is not None and reply.end is not None:
             reply.producer.cancel()
 
-    def _later(self, coroutine: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._enders.add(task)
         task.add_done_callback(self._enders.discard)
+
+
+async def _quietly(ending: Coroutine[Any, Any, None]) -> None:
+    """An end that somebody else may set first."""
+    with suppress(Ended):
+        await ending

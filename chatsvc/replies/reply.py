@@ -15,14 +15,25 @@ RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
 
 
+LIMIT_SLOTS = 4
+"""Slots of the ticker after which a reader that the clock's limit holds up looks again."""
+
+
+class Moved(Exception):
+    """This node sends its readers away; the reply goes on, and any other node gives the rest."""
+
+
 class Reply:
     """An append-only text with one end (PROTOCOL.md section 1), read by any number of readers."""
 
     __slots__ = (
+        "__weakref__",
         "_clock",
         "_ticker",
         "client",
+        "finishing",
         "grace",
+        "leaving",
         "log",
         "on_readers",
         "producer",
@@ -46,6 +57,8 @@ class Reply:
         self.client = ""
         self.started = ticker.refresh()  # when this node took it in hand
         self.producer: asyncio.Task[None] | None = None  # on the node that owns it
+        self.finishing = False  # the producer is about to set the end itself
+        self.leaving = False  # readers are sent away: this node goes
         self.grace: asyncio.TimerHandle | None = None
         self._clock = clock
         self._ticker = ticker
@@ -67,10 +80,15 @@ class Reply:
 
     def out(self) -> int:
         """The position (code points) that is out now."""
-        return self.log.out(self._ticker.refresh() + self._clock.offset)
+        return self.log.out(self._clock.at(self._ticker.refresh()))
+
+    def leave(self) -> None:
+        """Send all readers away: they get `Moved` where they stand."""
+        self.leaving = True
+        self.log.interrupt()
 
     def check(self, after: int) -> None:
-        """Raise `CursorPastEnd` for a position that the reply has not reached."""
+        """Raise `CursorPastEnd` for a position that the reply has not reached, as far as this node knows."""
         if after > self.log.position:
             raise CursorPastEnd(
                 f"The reply has reached position {self.log.position}, not {after}."
@@ -93,8 +111,8 @@ class Reply:
         """Wait until all that has arrived is out."""
         ticker, clock = self._ticker, self._clock
         waiter = Waiter(ticker)
-        while ticker.refresh() < (due := self.log.due() - clock.offset):
-            await waiter.until(due)
+        while (left := self.log.due() - clock.at(ticker.refresh())) > 0:
+            await waiter.until(ticker.now + max(left, SLOT))
 
     async def characters(
         self, after: int = 0
@@ -103,7 +121,7 @@ class Reply:
 
         Gives the position (code points) before a run of characters, and the run: whole characters (after a position
         inside one, what is left of it first), at most `RUN` of them. Then `end` tells how it ended. Works in a task
-        and driven by the ticker.
+        and driven by the ticker. Raises `Moved` when this node sends its readers away.
         """
         log, ticker, clock = self.log, self._ticker, self._clock
         waiter = log.notify(ticker)
@@ -115,9 +133,13 @@ class Reply:
                 if segment is None:
                     if log.end is not None:
                         return
+                    if self.leaving:
+                        raise Moved
                     waiter.slot = IDLE
                     await waiter
                     continue
+                if self.leaving:
+                    raise Moved
                 version = log.version
                 start, first, step = segment.start, segment.first, segment.step
                 count, simple = segment.count, segment.ends is None
@@ -125,9 +147,13 @@ class Reply:
                 index = segment.index(position - start)
                 while index < count:
                     now = ticker.now + clock.offset
+                    if now > clock.limit:  # noqa: PLR1730  (a call an event costs)
+                        now = clock.limit
                     due = first + index * step
                     if now < due:
                         waiter.slot = (due - clock.offset + SLOT - 1) // SLOT
+                        if waiter.slot * SLOT <= ticker.now:  # held up by the limit
+                            waiter.slot = ticker.now // SLOT + LIMIT_SLOTS
                         await waiter
                         if log.version != version:
                             break

@@ -12,8 +12,21 @@ from .memory import MemoryStore
 if TYPE_CHECKING:
     from ..settings import Settings
 
+
+def _redis(settings: Settings) -> Store:
+    try:
+        from .redis import RedisStore
+    except ModuleNotFoundError as error:
+        raise ValueError(f"needs chatsvc[redis]: {error}") from None
+    return RedisStore(settings.store, keep=settings.keep)
+
+
 STORES: dict[str, Callable[[Settings], Store]] = {
     "memory": lambda settings: MemoryStore(keep=settings.keep),
+    "redis": _redis,
+    "rediss": _redis,
+    "redis+sentinel": _redis,
+    "redis+cluster": _redis,
 }
 """By name, or by the scheme of an address."""
 

@@ -6,6 +6,7 @@ gives a live `Log` for any reply: what is appended anywhere arrives in it. Every
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -27,12 +28,21 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Clock:
-    """The store's clock: the monotonic clock plus `offset` microseconds, never ahead of the store's own time."""
+    """The store's clock: the monotonic clock plus `offset` microseconds, never ahead of the store's own time.
 
-    __slots__ = ("offset",)
+    Nothing that is due behind `limit` (microseconds of this clock) is out yet, whatever the time: beyond it, this node
+    may not have heard of a stop.
+    """
 
-    def __init__(self, offset: int = 0) -> None:
+    __slots__ = ("limit", "offset")
+
+    def __init__(self, offset: int = 0, limit: int = 1 << 62) -> None:
         self.offset = offset
+        self.limit = limit
+
+    def at(self, monotonic: int) -> int:
+        """The time up to which characters are out, by the monotonic clock (microseconds)."""
+        return min(monotonic + self.offset, self.limit)
 
 
 class KeyReused(Exception):
@@ -44,9 +54,16 @@ class Ended(Exception):
 
 
 class Store(Protocol):
-    """Keeps replies."""
+    """Keeps replies.
+
+    `shared` tells whether several nodes may keep theirs in it. Then each reply has one owner, and only that one can
+    write to it; anybody may stop it.
+    """
 
     clock: Clock
+
+    @property
+    def shared(self) -> bool: ...
 
     async def open(self) -> None:
         """Connect; called once. Raises `StoreUnavailable`."""
@@ -83,4 +100,31 @@ class Store(Protocol):
 
     def ready(self) -> bool:
         """Whether it can be reached now."""
+        ...
+
+    async def refresh(self, log: Log) -> None:
+        """Return when all that any node had been given before the call has arrived. Raises `StoreUnavailable`."""
+
+    # What only a shared store has to do:
+
+    def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """Call `adopt` with the id of each reply whose owner is gone."""
+
+    async def take(self, log: Log) -> bool:
+        """Become the owner of a reply that has none any more; False if somebody else is, or it has its end."""
+        ...
+
+    async def release(self, log: Log) -> bool:
+        """Let another node become the owner of a reply; False if it can't be handed on."""
+        ...
+
+    def owns(self, log: Log) -> bool:
+        """Whether this node is the owner, as far as it knows."""
+        ...
+
+    def reading(self, log: Log, present: bool) -> None:
+        """Tell the owner that this node has readers, or has none any more."""
+
+    async def last_read(self, log: Log) -> int:
+        """Until when another node has had readers (microseconds of the clock; 0: never). Raises `StoreUnavailable`."""
         ...

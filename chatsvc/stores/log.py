@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -115,12 +115,14 @@ class Log:
     """
 
     __slots__ = (
+        "__weakref__",
         "_merged",
         "_starts",
         "created",
         "end",
         "finish_reason",
         "lag",
+        "on_end",
         "pace",
         "position",
         "reply_id",
@@ -145,6 +147,7 @@ class Log:
         self.version = 0  # changes when a segment does that a reader may be in
         self.finish_reason: str | None = None  # set when the text is complete
         self.end: End | None = None
+        self.on_end: Callable[[], None] | None = None  # for whoever produces it
         self.waiters: set[Waiter] = set()
 
     # ------------------------------------------------------------------ writing
@@ -221,7 +224,14 @@ class Log:
         self._merged = 0
         self.version += 1
         self._wake(idle_only=False)
+        if self.on_end is not None:
+            self.on_end()
         self.waiters = set(self.waiters)  # as small as it can be: an ended log is kept
+
+    def interrupt(self) -> None:
+        """Let every reader look at where it stands, wherever it waits."""
+        self.version += 1
+        self._wake(idle_only=False)
 
     def _wake(self, *, idle_only: bool) -> None:
         for waiter in self.waiters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..problems import ReplyExpired, ReplyNotFound
@@ -37,6 +37,8 @@ class MemoryStore:
 
     Nothing here walks all replies: what expires stands in a queue, in the order in which it does.
     """
+
+    shared = False
 
     def __init__(self, *, keep: float, now: Callable[[], int] = monotonic) -> None:
         self.clock = Clock()
@@ -118,6 +120,31 @@ class MemoryStore:
     def ready(self) -> bool:
         """Always."""
         return True
+
+    async def refresh(self, log: Log) -> None:
+        """A log is always what it is."""
+
+    def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """Nobody else owns anything here."""
+
+    async def take(self, log: Log) -> bool:
+        """There is nothing to take."""
+        return False
+
+    async def release(self, log: Log) -> bool:
+        """There is nobody to take it."""
+        return False
+
+    def owns(self, log: Log) -> bool:
+        """Always."""
+        return True
+
+    def reading(self, log: Log, present: bool) -> None:
+        """Nobody else has to know."""
+
+    async def last_read(self, log: Log) -> int:
+        """Nobody reads elsewhere."""
+        return 0
 
     def expire(self) -> None:
         """Let go of the texts, and later the ids, whose time has come."""

@@ -8,7 +8,8 @@ from contextlib import aclosing, suppress
 import msgspec
 from aiohttp import web
 
-from ..replies import Reply
+from ..problems import Draining
+from ..replies import Moved, Reply
 from ..stores.log import End
 from .sse import HEADERS
 
@@ -55,7 +56,7 @@ async def poll(reply: Reply, after: int, wait: float) -> web.Response:
     """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds."""
     with reply.reading():
         if wait and reply.out() <= after and reply.end is None:
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, Moved):
                 async with (
                     asyncio.timeout(wait),
                     aclosing(reply.characters(after)) as characters,
@@ -66,11 +67,14 @@ async def poll(reply: Reply, after: int, wait: float) -> web.Response:
 
 
 async def until_end(reply: Reply) -> End:
-    """Wait for the end of a reply, as one of its readers."""
+    """Wait for the end of a reply, as one of its readers. Raises `Draining` when this node goes before."""
     with reply.reading():
-        async with aclosing(reply.characters()) as characters:
-            async for _ in characters:
-                pass
+        try:
+            async with aclosing(reply.characters()) as characters:
+                async for _ in characters:
+                    pass
+        except Moved:
+            raise Draining(retry_after=1) from None
     return reply.end or End("done", "stop")
 
 

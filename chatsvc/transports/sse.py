@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from ..cursor import END
-from ..replies import Reply
+from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker, Waiter
 from .outlet import ClientGone, Encodings, Outlet, digits
@@ -26,6 +27,9 @@ HEADERS = {
 
 PROBES = (500_000, 1_000_000)
 """Microseconds after the start at which comments show whether a proxy buffers."""
+
+RETRY = (100, 1500)
+"""Milliseconds after which readers that are sent away come back, at random: not all at once."""
 
 SILENCE = 15_000_000
 """Microseconds of silence after which a comment shows that the stream lives."""
@@ -134,6 +138,11 @@ def told_stop(end: End) -> dict[str, object]:
         if end.finish_reason == "stopped"
         else "Nobody was reading it any more.",
     }
+
+
+def retry() -> bytes:
+    """Sends a reader away, to come back after a moment that differs from the others' [WHATWG: milliseconds]."""
+    return b"retry: %d\n\n" % random.randint(*RETRY)
 
 
 def stamp() -> bytes:
@@ -245,6 +254,9 @@ async def send(
             await ticker.drive(pump(reply, after, outlet, events))
             if reply.end is not None:
                 outlet.write(events.end(reply.end))
+        except Moved:  # no `[DONE]`: whoever reads on resumes, elsewhere
+            if probes is not None:
+                outlet.write(events.framed(retry()))
         finally:
             if heartbeat is not None:
                 heartbeat.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from ..replies import Reply
+from ..replies import Moved, Reply
 from ..ticker import Ticker
 from .outlet import Outlet
 from .sse import HEADERS, chunk
@@ -35,7 +35,8 @@ async def stream(
         await response.prepare(request)
         await response.write(b"")  # the head goes out before any text
         outlet = Outlet(request, ticker)
-        await ticker.drive(_pump(reply, after, outlet, chunked))
+        with suppress(Moved):
+            await ticker.drive(_pump(reply, after, outlet, chunked))
         if reply.end is None or reply.end.state == "failed":
             outlet.abort()
             return response

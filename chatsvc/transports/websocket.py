@@ -17,12 +17,13 @@ from aiohttp import WSMessage, WSMsgType, web
 from ..cursor import END
 from ..problems import (
     BackendFailed,
+    Draining,
     Overloaded,
     Problem,
     UnsupportedMediaType,
     every_problem,
 )
-from ..replies import Reply
+from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker
 from .outlet import Encodings, Outlet, digits
@@ -161,8 +162,12 @@ class Connection:
         encode: Encode,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        with reply.reading():
-            await self._ticker.drive(_pump(reply, after, self._outlet, encode))
+        try:
+            with reply.reading():
+                await self._ticker.drive(_pump(reply, after, self._outlet, encode))
+        except Moved:
+            await self.close(Draining())
+            return
         await finish(reply)
 
     def _streamed(self, task: asyncio.Task[None]) -> None:

@@ -208,7 +208,7 @@ async def resume(
     reply = await service(request)[REPLIES].open(named, user=user(request))
     if after is None:  # nothing is left: an EventSource stops reconnecting
         return web.Response(status=204, headers={"X-Reply-Id": reply.id})
-    reply.check(after)
+    await service(request)[REPLIES].check(reply, after)
     if kind == JSON:
         with service(request)[METRICS].reading("poll", 0):
             return await snapshot.poll(reply, after, wait or 0)

@@ -100,7 +100,7 @@ async def _read(request: web.Request, frame: Frame, reply_id: str) -> Asked:
     if frame.after < 0:
         raise InvalidRequest("after must be a position: a number of code points.")
     reply = await app[REPLIES].open(reply_id, user=user(request))
-    reply.check(frame.after)
+    await app[REPLIES].check(reply, frame.after)
     if frame.after:
         app[METRICS].resumes.labels(SUBPROTOCOL).inc()
     return Asked(reply, frame.after, frame.key)

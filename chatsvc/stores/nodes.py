@@ -1,0 +1,121 @@
+"""Which nodes live, and what the dead have left.
+
+A node has one lease for all that it owns: its score in a sorted set, renewed several times before it runs out. What it
+owns is a set of reply ids. Whoever looks at the leases by due time finds the dead, and in their sets what to take
+over; nothing walks all replies. Nobody (`-`) is a node that is always dead: a reply is handed on by giving it to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
+from ..ticker import monotonic
+from .base import Clock
+from .writer import Writer
+
+logger = logging.getLogger("chatsvc.redis")
+
+LEASE = 4.0
+"""Seconds after which a node that is not heard of is dead."""
+
+NOBODY = "-"
+
+AT_ONCE = 64
+"""Replies that are taken over in one go: what one node can't carry, another takes."""
+
+
+class Nodes:
+    """Renews this node's lease, compares the clock, and calls `adopt` with each reply id whose owner is dead."""
+
+    def __init__(
+        self, writer: Writer, clock: Clock, node: str, prefixes: list[str], lease: float
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._node = node
+        self._prefixes = prefixes
+        self._lease = lease
+        self._renewed = 0
+        self._task: asyncio.Task[None] | None = None
+        self.adopt: Callable[[str], Awaitable[None]] | None = None
+        self.each: Callable[[], Awaitable[None]] | None = None
+
+    async def open(self) -> None:
+        """Take a lease and keep it. Raises `StoreUnavailable`."""
+        for _ in range(3):
+            await self.compare()
+        await self.renew()
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Let it go."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def compare(self) -> None:
+        """Compare the clock with Redis': what stays is a lower bound, so this node is never ahead."""
+        sent = monotonic()
+        seconds, micros = await self._writer.ask("TIME")
+        received = monotonic()
+        time = int(seconds) * 1_000_000 + int(micros)
+        clock = self._clock
+        if time - received > clock.offset or time - sent < clock.offset:
+            clock.offset = time - received
+
+    async def renew(self) -> None:
+        """Renew the lease."""
+        now = monotonic()
+        until = (now + self._clock.offset) // 1000 + round(self._lease * 1000)
+        await asyncio.gather(
+            *(
+                self._writer.ask("ZADD", f"{prefix}nodes", until, self._node)
+                for prefix in self._prefixes
+            )
+        )
+        self._renewed = now
+
+    async def _run(self) -> None:
+        steady = monotonic()  # since when there has been no gap
+        while True:
+            await asyncio.sleep(self._lease / 5)
+            try:
+                before = self._renewed
+                await self.compare()
+                await self.renew()
+                now = monotonic()
+                # After a gap the others need a moment to renew theirs as well: nobody died.
+                if now - before > self._lease * 0.75e6:
+                    steady = now
+                if now - steady > self._lease * 0.5e6 and self.adopt is not None:
+                    await self._look()
+                if self.each is not None:
+                    await self.each()
+            except StoreUnavailable:
+                continue
+            except Exception:
+                logger.exception("keeping the lease failed")
+
+    async def _look(self) -> None:
+        for prefix in self._prefixes:
+            now = (monotonic() + self._clock.offset) // 1000
+            dead = await self._writer.ask("ZRANGEBYSCORE", f"{prefix}nodes", 0, now)
+            for node in dead:
+                owned = f"{prefix}owned:{node}"
+                ids = await self._writer.ask("SRANDMEMBER", owned, AT_ONCE)
+                if not ids and node != self._node:
+                    await self._writer.ask("ZREM", f"{prefix}nodes", node)
+                await asyncio.gather(*(self._adopt(id, owned) for id in ids))
+
+    async def _adopt(self, reply_id: str, owned: str) -> None:
+        if self.adopt is None:
+            return
+        try:
+            await self.adopt(reply_id)
+        except (ReplyNotFound, ReplyExpired):
+            await self._writer.ask("SREM", owned, reply_id)
+        except Exception:
+            logger.exception("taking over a reply failed")

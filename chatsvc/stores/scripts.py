@@ -1,0 +1,99 @@
+"""What Redis does in one step: every write to a reply, with its checks.
+
+A reply is a hash and a stream. The hash holds `r` the record, `o` the owner, `e` its epoch, `p` the position up to
+which text is in the stream, `x` once it has its end. The stream's entries are `p` and `t` (text that begins after
+position `p`), `c` (the text is complete, and why), `e` (the end); their ids are the times of arrival, by Redis' clock.
+
+Every script may be sent twice, when an answer was lost on the way: the second time changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+CREATE = """
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 'known' end
+redis.call('HSET', KEYS[1], 'r', ARGV[1], 'o', ARGV[2], 'e', '1', 'p', '0', 'at', ARGV[4])
+redis.call('SADD', KEYS[3], ARGV[3])
+return 'ok'
+"""
+"""KEYS hash, mark of an expired id, the owner's set. ARGV record, owner, reply id, now."""
+
+APPEND = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x')
+if not h[1] then return 'gone' end
+if h[4] then return 'ended' end
+if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 'lost' end
+if h[3] == ARGV[3] then
+  redis.call('XADD', KEYS[2], '*', 'p', ARGV[3], 't', ARGV[5])
+  redis.call('HSET', KEYS[1], 'p', ARGV[4])
+elseif h[3] ~= ARGV[4] then return 'torn' end
+return 'ok'
+"""
+"""KEYS hash, stream. ARGV owner, epoch, the position before the text, the one behind it, the text."""
+
+COMPLETE = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'x', 'c')
+if not h[1] then return 'gone' end
+if h[3] then return 'ended' end
+if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 'lost' end
+if not h[4] then
+  redis.call('HSET', KEYS[1], 'c', ARGV[3])
+  redis.call('XADD', KEYS[2], '*', 'c', ARGV[3])
+end
+return 'ok'
+"""
+"""KEYS hash, stream. ARGV owner, epoch, the reason."""
+
+FINISH = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'x')
+if not h[1] then return 'gone' end
+if h[3] then return 'ended' end
+if ARGV[2] ~= '' and (h[1] ~= ARGV[1] or h[2] ~= ARGV[2]) then return 'lost' end
+redis.call('HSET', KEYS[1], 'x', '1')
+redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+redis.call('SET', KEYS[3], '1', 'PX', ARGV[5])
+redis.call('DEL', KEYS[4])
+redis.call('SREM', ARGV[6] .. h[1], ARGV[7])
+return 'ok'
+"""
+"""KEYS hash, stream, mark of an expired id, readers. ARGV owner, epoch (empty: whoever owns it), the end, milliseconds
+for which the text and the id are kept, what an owner's set begins with, reply id."""
+
+TAKE = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x')
+if not h[1] or h[4] then return false end
+if h[1] == ARGV[1] then return {h[2], h[3]} end
+local t = redis.call('TIME')
+local lease = redis.call('ZSCORE', KEYS[2], h[1])
+if lease and tonumber(lease) > t[1] * 1000 + math.floor(t[2] / 1000) then return false end
+local epoch = tostring(math.floor(h[2]) + 1)
+redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', epoch)
+redis.call('SREM', KEYS[3] .. h[1], ARGV[2])
+redis.call('SADD', KEYS[3] .. ARGV[1], ARGV[2])
+return {epoch, h[3]}
+"""
+"""KEYS hash, leases of the nodes, what an owner's set begins with. ARGV new owner, reply id."""
+
+RELEASE = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'x')
+if not h[1] or h[3] or h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 'lost' end
+redis.call('HSET', KEYS[1], 'o', ARGV[4], 'e', tostring(math.floor(h[2]) + 1))
+redis.call('SREM', KEYS[3] .. ARGV[1], ARGV[3])
+redis.call('SADD', KEYS[3] .. ARGV[4], ARGV[3])
+redis.call('ZADD', KEYS[2], 0, ARGV[4])
+return 'ok'
+"""
+"""KEYS hash, leases of the nodes, what an owner's set begins with. ARGV owner, epoch, reply id, nobody."""
+
+ALL = (CREATE, APPEND, COMPLETE, FINISH, TAKE, RELEASE)
+
+
+def name(script: str) -> str:
+    """What Redis calls a script once it has been loaded."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+NAMES = {script: name(script) for script in ALL}

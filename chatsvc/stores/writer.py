@@ -1,0 +1,139 @@
+"""The one connection that asks Redis and writes to it: whatever is wanted within a few milliseconds goes together.
+
+What fails because Redis is away is sent again, in the same order, until its patience is over. So every command that
+comes here must be one that may be sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from ..problems import StoreUnavailable
+from ..ticker import monotonic
+from .connect import PASSING, Client
+from .scripts import ALL, NAMES
+
+BATCH = 0.002
+"""Seconds for which commands are collected."""
+
+MOST = 512
+"""Commands that are sent together at most."""
+
+AGAIN = 0.1
+"""Seconds between two tries."""
+
+
+class _Command:
+    __slots__ = ("answer", "deadline", "words")
+
+    def __init__(self, words: tuple[Any, ...], deadline: int) -> None:
+        self.words = words
+        self.deadline = deadline
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class Writer:
+    """Sends commands in batches. `operations` counts what has been asked."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._queue: list[_Command] = []
+        self._some = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.away_since: int | None = None  # microseconds of the monotonic clock
+        self.operations = 0
+
+    def open(self) -> None:
+        """Begin to send."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._fail(self._queue)
+
+    async def ask(self, *words: Any, patience: float = 5.0) -> Any:
+        """Send one command and give the answer. Raises `StoreUnavailable` after `patience` seconds."""
+        command = _Command(words, monotonic() + round(patience * 1e6))
+        self._queue.append(command)
+        self._some.set()
+        return await command.answer
+
+    async def run(
+        self, script: str, keys: list[str], *arguments: Any, patience: float = 5.0
+    ) -> Any:
+        """Run a script of `scripts`, as `ask` does."""
+        return await self.ask(
+            "EVALSHA", NAMES[script], len(keys), *keys, *arguments, patience=patience
+        )
+
+    async def _run(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(BATCH if self.away_since is None else AGAIN)
+            batch, self._queue = self._queue[:MOST], self._queue[MOST:]
+            try:
+                left = await self._send(batch)
+            except BaseException:
+                self._fail(batch)
+                raise
+            self._queue[:0] = left
+            if not self._queue:
+                self._some.clear()
+
+    async def _send(self, batch: list[_Command]) -> list[_Command]:
+        """Send a batch; gives what is to be sent again."""
+        batch = [command for command in batch if not command.answer.done()]
+        if not batch:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for command in batch:
+            pipeline.execute_command(*command.words)
+        self.operations += len(batch)
+        try:
+            answers = await pipeline.execute(raise_on_error=False)
+        except PASSING as error:
+            answers = [error] * len(batch)
+        left, loaded = [], False
+        away = False
+        for command, answer in zip(batch, answers, strict=True):
+            if command.answer.done():
+                continue
+            if isinstance(answer, NoScriptError):
+                loaded = loaded or await self._load()
+                left.append(command)
+            elif isinstance(answer, PASSING):
+                away = True
+                if monotonic() < command.deadline:
+                    left.append(command)
+                else:
+                    self._fail([command])
+            elif isinstance(answer, Exception):
+                command.answer.set_exception(answer)
+            else:
+                command.answer.set_result(answer)
+        if not away:
+            self.away_since = None
+        elif self.away_since is None:
+            self.away_since = monotonic()
+        return left
+
+    async def _load(self) -> bool:
+        try:
+            for script in ALL:
+                await self._client.script_load(script)
+        except PASSING:
+            return False  # then the command fails again, and so it is loaded again
+        return True
+
+    def _fail(self, commands: list[_Command]) -> None:
+        for command in commands:
+            if not command.answer.done():
+                command.answer.set_exception(
+                    StoreUnavailable("Redis can't be reached.", retry_after=1)
+                )

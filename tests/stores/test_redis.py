@@ -1,0 +1,189 @@
+"""The store in Redis: what it adds to the contract of every store. The Redis is real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from chatsvc.backends.base import Message, Prompt
+from chatsvc.cursor import new_reply_id
+from chatsvc.problems import ReplyExpired, ReplyNotFound
+from chatsvc.stores.base import Ended, KeyReused, Record
+from chatsvc.stores.follower import LEEWAY
+from chatsvc.stores.log import End, Log
+from chatsvc.stores.redis import RedisStore
+from chatsvc.ticker import monotonic
+from tests.redis_server import RedisServer
+
+Node = Callable[..., Awaitable[RedisStore]]
+
+
+@pytest.fixture
+async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
+    """Starts nodes on the same Redis."""
+    async with AsyncExitStack() as stack:
+
+        async def start(keep: float = 60.0, lease: float = 4.0) -> RedisStore:
+            store = RedisStore(redis_server.url, keep=keep, lease=lease)
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield start
+
+
+def record(key: str = "", digest: str = "", pace: int = 0) -> Record:
+    prompt = Prompt((Message("user", "你好"),))
+    return Record(new_reply_id(), prompt, key=key, digest=digest, pace=pace)
+
+
+async def begun(store: RedisStore, pace: int = 0) -> Log:
+    reply_id = await store.create(record(pace=pace))
+    return (await store.find(reply_id))[1]
+
+
+async def test_what_one_node_writes_another_reads(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begun(a)
+    _, elsewhere = await b.find(log.reply_id)
+    await a.append(log, "héllo 👩‍👩‍👧 ")
+    await a.append(log, "wörld")
+    await a.complete(log, "stop")
+    await a.finish(log, End("done", "stop", usage={"total_tokens": 3}))
+    await b.refresh(elsewhere)
+    assert log.end == elsewhere.end == End("done", "stop", usage={"total_tokens": 3})
+    assert log.text(0) == elsewhere.text(0) == "héllo 👩‍👩‍👧 wörld"
+    found, late = await b.find(log.reply_id)
+    assert late.text(0) == log.text(0)
+    assert found.prompt.messages[0].content == "你好"
+
+
+async def test_every_node_computes_the_same_times(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begun(a, pace=50_000)
+    _, elsewhere = await b.find(log.reply_id)
+    for piece in ("abc", "defg", "h"):
+        await a.append(log, piece)
+        await a.refresh(log)
+    await b.refresh(elsewhere)
+    _, late = await (await node()).find(log.reply_id)
+    for other in (elsewhere, late):
+        assert [(s.start, s.first, s.step) for s in other.segments] == [
+            (s.start, s.first, s.step) for s in log.segments
+        ]
+
+
+async def test_there_is_one_end_and_nothing_behind_it(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begun(a)
+    _, elsewhere = await b.find(log.reply_id)
+    await a.append(log, "x")
+    await a.refresh(log)
+    await asyncio.gather(
+        b.finish(elsewhere, End("stopped", "stopped")),
+        a.finish(log, End("done", "stop")),
+    )
+    await a.refresh(log)
+    assert log.end == elsewhere.end
+    with pytest.raises(Ended):
+        await a.append(log, "y")
+        await a.complete(log, "stop")
+
+
+async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begun(a, pace=3_000)
+    _, elsewhere = await b.find(log.reply_id)
+    await a.append(log, "x" * 10_000)
+    out = 0
+    stopping = asyncio.create_task(_stop_soon(b, elsewhere))
+    while log.end is None:
+        out = max(out, log.out(a.clock.at(monotonic())))
+        await asyncio.sleep(0)
+    await stopping
+    assert 0 < out <= log.position < 10_000
+    assert elsewhere.position == log.position
+
+
+async def _stop_soon(store: RedisStore, log: Log) -> None:
+    await asyncio.sleep(0.1)
+    await store.finish(log, End("stopped", "stopped"))
+
+
+async def test_without_a_look_at_redis_nothing_more_is_out(node: Node) -> None:
+    a = await node()
+    log = await begun(a)
+    seen = a.clock.limit
+    assert a.clock.at(monotonic() + 60_000_000) <= max(seen, a.clock.limit)
+    assert a.clock.limit <= monotonic() + a.clock.offset + LEEWAY
+    assert log.end is None
+
+
+async def test_only_the_owner_writes_and_only_in_its_epoch(node: Node) -> None:
+    a, b = await node(lease=0.5), await node()
+    log = await begun(a)
+    await a.append(log, "ab")
+    await a.refresh(log)
+    _, elsewhere = await b.find(log.reply_id)
+    with pytest.raises(Ended):
+        await b.append(elsewhere, "no")
+    assert not await b.take(elsewhere)  # the owner lives
+    assert await a.release(log)
+    assert await b.take(elsewhere)
+    await b.append(elsewhere, "cd")
+    with pytest.raises(Ended):
+        await a.append(log, "no")
+    await b.finish(elsewhere, End("done", "stop"))
+    assert elsewhere.text(0) == "abcd"
+
+
+async def test_a_key_stands_for_one_reply(node: Node) -> None:
+    a, b = await node(), await node()
+    key = new_reply_id()
+    ids = await asyncio.gather(
+        *(store.create(record(key, "d")) for store in (a, b, a, b))
+    )
+    assert len(set(ids)) == 1
+    with pytest.raises(KeyReused):
+        await b.create(record(key, "other"))
+
+
+async def test_a_text_expires_and_its_id_is_known(node: Node) -> None:
+    a = await node(keep=0.05)
+    log = await begun(a)
+    await a.append(log, "x")
+    await a.finish(log, End("done", "stop"))
+    while True:
+        try:
+            await a.find(log.reply_id)
+        except ReplyExpired:
+            break
+    with pytest.raises(ReplyNotFound):
+        await a.find(new_reply_id())
+
+
+async def test_the_last_reader_is_known_on_all_nodes(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begun(a)
+    _, elsewhere = await b.find(log.reply_id)
+    assert await a.last_read(log) == 0
+    b.reading(elsewhere, True)
+    await b.refresh(elsewhere)  # goes behind it on the same connection
+    assert await a.last_read(log) > monotonic() + a.clock.offset
+    b.reading(elsewhere, False)
+    await b.refresh(elsewhere)
+    assert await a.last_read(log) <= monotonic() + a.clock.offset + 5000
+
+
+async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
+    a = await node()
+    log = await begun(a)
+    kept = await begun(a)
+    reply_id = log.reply_id
+    del log
+    await a.refresh(kept)
+    followed = [log.reply_id for follower in a._followers for log in follower.logs()]
+    assert reply_id not in followed and kept.reply_id in followed
