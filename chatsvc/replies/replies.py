@@ -308,6 +308,8 @@ class Replies:
         if reply.producer is None:
             if reply.end is None:
                 self.store.reading(reply.log, reply.readers > 0)
+            elif not reply.readers:
+                self._replies.pop(reply.id, None)
         elif not reply.readers:
             self._wait_for_readers(reply, self._grace)
 

@@ -27,6 +27,7 @@ PASSING: tuple[type[Exception], ...] = (
 
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
+    "protocol": 2,  # redis-py shapes some answers by it; one shape is enough
     "socket_connect_timeout": 1.0,
     "socket_timeout": 3.0,
 }
