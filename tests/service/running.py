@@ -182,7 +182,9 @@ class Chat:
         """Send one request as bytes; what comes back is the caller's."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         lines = [f"{line} {version}", f"Host: {self.host}:{self.port}", *headers]
-        if line.startswith("POST"):
+        if not line.startswith("POST"):
+            body = b""
+        else:
             lines += [f"Content-Length: {len(body)}"]
             if not any(header.startswith("Content-Type") for header in headers):
                 lines += ["Content-Type: application/json"]
