@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable
 from contextlib import suppress
+from typing import TypeVar
 
 from aiohttp import web
 
-from ..problems import Draining, InvalidRequest, Problem
+from ..problems import Draining, InternalError, InvalidRequest, Problem
 from ..requests import (
     BODY_FACTOR,
     Frame,
@@ -27,6 +30,10 @@ from ..transports.websocket import (
 from .keys import REPLIES, SETTINGS, TICKER, service
 from .metrics import METRICS
 from .routes import user
+
+logger = logging.getLogger("chatsvc.web")
+
+_Asked = TypeVar("_Asked")
 
 SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
 
@@ -53,9 +60,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         with app[METRICS].reading(name, 0), suppress(ConnectionError):
             try:
                 if ws.ws_protocol == SUBPROTOCOL:
-                    await serve_events(connection, lambda f: _events(request, f))
+                    await serve_events(connection, lambda f: _told(_events(request, f)))
                 else:
-                    await serve_bare(connection, lambda f: _bare(request, f))
+                    await serve_bare(connection, lambda f: _told(_bare(request, f)))
             except Problem as problem:
                 await connection.close(problem)
     finally:
@@ -63,6 +70,17 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         app[SOCKETS].discard(connection)
         await connection.end()
     return ws
+
+
+async def _told(asking: Awaitable[_Asked]) -> _Asked:
+    """A mistake of ours as a problem: behind the upgrade no HTTP answer can tell of it."""
+    try:
+        return await asking
+    except (Problem, ConnectionError):
+        raise
+    except Exception as error:
+        logger.error("a frame failed", exc_info=error)
+        raise InternalError from None
 
 
 async def _bare(request: web.Request, text: str) -> Asked:
