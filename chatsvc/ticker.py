@@ -55,7 +55,7 @@ class Waiter:
 
     def __await__(self) -> Generator[Any, None, None]:
         ticker = self.ticker
-        if ticker.stepping is not None:
+        if ticker.stepping:
             yield self
             return
         future = asyncio.get_running_loop().create_future()
@@ -114,7 +114,7 @@ class Ticker:
 
     def __init__(self) -> None:
         self.now = monotonic()
-        self.stepping: Driven | None = None
+        self.stepping = False  # whether a driven coroutine is being stepped
         self._loop = asyncio.get_running_loop()
         self._slots: dict[int, list[Waiter]] = {}
         self._order: list[int] = []  # a heap of the slots that are in use
@@ -183,22 +183,22 @@ class Ticker:
 
     def _turn(self, waiters: list[Waiter], slot: int) -> None:
         """Step every waiter that is still in this slot. The hot loop: one pass an event."""
-        into = (
-            -1
-        )  # the slot that `enter` is bound to: those who move together find it once
+        into = -1  # the slot that `enter` is of: those who move together find it once
         enter: Callable[[Waiter], None] = self.enter
+        self.stepping = True
         for waiter in waiters:
             if waiter.slot != slot:
                 continue
-            driven = self.stepping = waiter.driven
             try:
                 following = waiter.send(None)  # type: ignore[misc]
             except StopIteration:
+                driven = waiter.driven
                 if driven is not None and not driven.done.done():
                     driven.done.set_result(None)
                 continue
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                 # One mistake must not stop the others' turn.
+                driven = waiter.driven
                 if driven is None:
                     self._loop.call_exception_handler(
                         {"message": "a waiter's callback failed", "exception": error}
@@ -208,12 +208,12 @@ class Ticker:
                 continue
             if following is not waiter:
                 if type(following) is not Waiter:
-                    if driven is not None:
-                        driven.refuse()
+                    if waiter.driven is not None:
+                        waiter.driven.refuse()
                     continue
                 if following.send is None:
                     following.send = waiter.send
-                    following.driven = driven
+                    following.driven = waiter.driven
                 waiter = following
             wanted = waiter.slot
             if wanted != into:
@@ -222,7 +222,7 @@ class Ticker:
                 bucket = self._slots.get(wanted)
                 into, enter = wanted, (bucket or self._open(wanted)).append
             enter(waiter)
-        self.stepping = None
+        self.stepping = False
 
     # ------------------------------------------------------------------ the hand
 

@@ -70,34 +70,41 @@ class Encoder(Protocol):
         ...
 
 
+class _Tails(Encodings):
+    """What follows a position in a chunk: the data, and the chunk's end."""
+
+    def encode(self, character: str) -> bytes:
+        return b"\n%b\r\n" % _data[character]
+
+
+_tails = _Tails()
+
+# A chunk's size line, by the size with the "\r\n" at the chunk's end. Shared by all streams: what a stream has of its
+# own is fetched from memory anew for each of its events, so it should have little.
+_SIZES = [b"%x\r\n" % max(0, size - 2) for size in range(1024)]
+
+
 class Events:
     """Encodes a reply's characters as events: with `ids` or without, in chunks or bare (HTTP/1.0)."""
 
-    __slots__ = ("_chunked", "_heads", "_ids", "_prefix")
+    __slots__ = ("_chunked", "_ids", "_prefix", "_usual")
 
     def __init__(self, reply_id: str, *, ids: bool = True, chunked: bool = True):
         self._ids = ids
         self._chunked = chunked
         self._prefix = f"id: {reply_id}:".encode() if ids else b""
-        self._heads: dict[
-            int, bytes
-        ] = {}  # chunk header and prefix by the chunk's size
+        self._usual = ids and chunked
 
     def encode(self, position: int, run: Sequence[str]) -> bytes:
         """The events of a run of characters that begins after `position`."""
-        if len(run) == 1:
+        if len(run) == 1 and self._usual:
             character = run[0]
-            data = _data[character]
-            if not self._ids:
-                return chunk(data) if self._chunked else data
             number = digits(position + len(character))
-            size = len(number) + len(data)
-            head = self._heads.get(size)
-            if head is None:
-                head = self._heads[size] = self._head(size)
-            if self._chunked:
-                return b"%b%b\n%b\r\n" % (head, number, data)
-            return b"%b%b\n%b" % (head, number, data)
+            tail = _tails[character]
+            prefix = self._prefix
+            size = len(prefix) + len(number) + len(tail)
+            if size < 1024:
+                return b"".join((_SIZES[size], prefix, number, tail))
         parts: list[bytes] = []
         for character in run:
             position += len(character)
@@ -105,11 +112,6 @@ class Events:
                 parts += (self._prefix, digits(position), b"\n")
             parts.append(_data[character])
         return self.framed(b"".join(parts))
-
-    def _head(self, size: int) -> bytes:
-        if not self._chunked:
-            return self._prefix
-        return b"%x\r\n%b" % (len(self._prefix) + size + 1, self._prefix)
 
     def framed(self, data: bytes) -> bytes:
         """`data` as it goes to the connection."""

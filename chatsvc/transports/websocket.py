@@ -59,6 +59,7 @@ class _JsonTails(Encodings):
 
 
 _bare = _BareFrames()
+_HEADERS = [b"\x81%c" % size for size in range(126)]
 _tails = _JsonTails()
 
 
@@ -82,14 +83,11 @@ class JsonFrames:
         """The frames of a run of characters that begins after `position`."""
         if len(run) == 1 and not self._key:
             character = run[0]
-            payload = b"%b%b%b" % (
-                self._prefix,
-                digits(position + len(character)),
-                _tails[character],
-            )
-            if len(payload) < 126:
-                return b"\x81%c%b" % (len(payload), payload)
-            return frame(payload)
+            prefix, tail = self._prefix, _tails[character]
+            number = digits(position + len(character))
+            size = len(prefix) + len(number) + len(tail)
+            if size < 126:
+                return b"".join((_HEADERS[size], prefix, number, tail))
         parts = []
         for character in run:
             position += len(character)
