@@ -240,7 +240,7 @@ async def test_one_that_goes_wrong_harms_nobody(
     with pytest.raises(told):
         await bad.done
     # Whoever waits in a task from now on is not taken for a driven one.
-    assert ticker.stepping is None
+    assert not ticker.stepping
     again = asyncio.create_task(wait(4))
     await turns()
     await reach(ticker, hand, when + 2 * SLOT)
