@@ -16,6 +16,7 @@ KIT = HERE / ".kit"
 LOAD = KIT / "bin/load"
 PYTHON = KIT / "venv/bin/python"
 NODE_MODULES = KIT / "node/node_modules"
+SPY = KIT / "venv/bin/py-spy"
 PEERS = HERE / "peers"
 
 
@@ -72,6 +73,10 @@ def _plot() -> None:
     _pip(HERE / "requirements-plot.txt")
 
 
+def _spy() -> None:
+    _pip(HERE / "requirements-spy.txt")
+
+
 def _node() -> None:
     NODE_MODULES.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(PEERS / "package.json", NODE_MODULES.parent)
@@ -106,6 +111,7 @@ _PARTS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "python": (_python, ("peers/requirements.txt",)),
     "node": (_node, ("peers/package.json",)),
     "go": (_go, ("peers/go_sse.go", "peers/requirements-go.txt")),
+    "spy": (_spy, ("requirements-spy.txt",)),
     "plot": (_plot, ("requirements-plot.txt",)),
 }
 
