@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from tests.conftest import require
 
 from . import kit
+from .processes import free_port
 
 DONE = "[DONE]"
 # What a server may do to the characters of a reply before it sends them.
@@ -201,3 +204,96 @@ def test_a_server_that_does_not_start_is_told(
     rest = ["--peers", "", *QUIETLY, "--out", str(tmp_path)]
     assert main(["--server", command, *rest]) == 1
     assert "did not listen: no port " in capsys.readouterr().out
+
+
+CHATSVC = Path(sys.executable).with_name("chatsvc")
+
+
+@pytest.fixture
+async def real() -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
+    """Runs the load generator, strictly, against our own server; gives its report."""
+    require("gcc")
+    await asyncio.to_thread(kit.ensure, "load")
+    port = free_port()
+    flags = ("--port", str(port), "--pace", "0.01", "--drain", "0")
+    server = await asyncio.create_subprocess_exec(
+        CHATSVC,
+        *flags,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+    async def ask(*options: str) -> dict[str, Any]:
+        common = (
+            "--port",
+            str(port),
+            "--strict",
+            "--charset",
+            "all",
+            "--timeout",
+            "20",
+        )
+        process = await asyncio.create_subprocess_exec(
+            kit.LOAD, *common, *options, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        report: dict[str, Any] = json.loads(out)
+        return report
+
+    try:
+        assert server.stdout is not None
+        assert b"is running on" in await server.stdout.readline()
+        yield ask
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+async def test_many_read_one_reply(real: Ask) -> None:
+    report = await real("--streams", "20", "--readers", "10", "--length", "30")
+    assert report["reasons"] == {}
+    assert (report["completed"], report["events"]) == (20, 20 * 30)
+
+
+@pytest.mark.parametrize(
+    "mode", [(), ("--mode", "ws"), ("--mode", "ws", "--subprotocol", "chatsvc.v1")]
+)
+async def test_streams_are_cut_and_stopped(real: Ask, mode: tuple[str, ...]) -> None:
+    report = await real("--streams", "20", "--length", "9", "--churn", "1", *mode)
+    assert report["reasons"] == {}
+    assert report["opened"] == report["completed"] > 20
+    fates = {fate for fate, count in report["ended"].items() if count}
+    assert fates >= ({"whole", "left"} if mode else {"whole", "resumed", "stopped"})
+
+
+async def test_a_window_bounds_what_is_open(real: Ask) -> None:
+    report = await real("--streams", "40", "--window", "5", "--length", "3")
+    assert report["reasons"] == {}
+    # Five at a time, and each takes two paces.
+    assert report["wall_s"] > 8 * 2 * 0.01
+
+
+SMALL = {
+    "setup": ["--peers", "", "--streams", "20", "--crowd", "20", "--seconds", "1"],
+    "memory": ["--streams", "20", "--readers", "10", "--kept", "20"] + ["--steps", "1"],
+    "readers": ["--streams", "20", "--readers", "10", "--lengths", "300"]
+    + ["--total", "3000", "--length", "6"],
+    "soak": ["--minutes", "0.03", "--streams", "20", "--length", "9", "--keep", "1"],
+    "layers": ["--streams", "20", "--seconds", "1"],
+}
+
+
+LONG = {"setup", "memory", "layers"}  # many seconds, however small
+
+
+@pytest.mark.parametrize("scenario", SMALL)
+def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    if scenario in LONG and os.environ.get("CHATSVC_REQUIRE_ALL") != "1":
+        pytest.skip("takes long; runs with CHATSVC_REQUIRE_ALL=1")
+    where = ["--rounds", "1", *QUIETLY, "--out", str(tmp_path)]
+    assert main([scenario, *SMALL[scenario], *where]) == 0
+    found = json.loads((tmp_path / f"{scenario}.json").read_text())
+    assert found["runs"] and not any(run["failed"] for run in found["runs"])

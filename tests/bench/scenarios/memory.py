@@ -27,7 +27,6 @@ from ..report import (
 from .plan import Plan, store_argument
 from .table import PACE_MS
 
-STEPS = 10
 TOGETHER = 100  # replies running at once while many are made
 
 
@@ -37,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--readers", type=int, default=100, help="of each reply")
     parser.add_argument("--kept", type=int, default=100_000, help="replies; 0: skip")
     parser.add_argument("--length", type=int, default=100, help="characters in each")
+    parser.add_argument("--steps", type=int, default=10, help="in which they get more")
 
 
 def rss_kib(run: Run) -> float | None:
@@ -91,15 +91,16 @@ def run(plan: Plan) -> Outcome:
 def _fill(plan: Plan, server: Server) -> Iterator[Run]:
     """Keeps more and more replies; after each step some streams come at their leisure."""
     server = server.named(server.name, "--keep", "86400")
-    size = plan.kept // STEPS
+    size = max(1, plan.kept // plan.steps)
     some = ("--window", str(TOGETHER))
     more = Load(size, plan.length, 0, options=some, x=0)
-    calm = Load(300, 1, 0, ramp=1500)
+    leisurely = min(300, size)
+    calm = Load(leisurely, 1, 0, ramp=5 * leisurely)
     done = 0
     try:
         with started(server, 0, plan.cores, 3600) as (port, pids):
             warm_up(server, more, port, plan.cores)
-            for step in range(STEPS + 1):
+            for step in range(plan.steps + 1):
                 run = Run(server.name, done, 0, streams=size)
                 if step:
                     done += size

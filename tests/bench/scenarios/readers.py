@@ -27,6 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--readers", type=numbers, default=[1, 10, 100, 1000], metavar="R,R,…"
     )
     parser.add_argument("--streams", type=int, default=1000, help="in all, paced")
+    parser.add_argument("--length", type=int, default=60, help="of a paced reply")
     parser.add_argument(
         "--lengths",
         type=numbers,
@@ -43,7 +44,7 @@ def run(plan: Plan) -> Outcome:
     servers = plan.own()
     # As many streams whatever the readers: cost falls when more events share a wake-up.
     shared = [
-        Load(plan.streams, 60, PACE_MS, options=("--readers", str(r)), x=r)
+        Load(plan.streams, plan.length, PACE_MS, options=("--readers", str(r)), x=r)
         for r in plan.readers
     ]
     # The message is what comes back, so it must be let in.
