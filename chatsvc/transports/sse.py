@@ -167,7 +167,8 @@ class Heartbeat(Waiter):
         super().__init__(ticker)
         self._outlet = outlet
         self._events = events
-        self._probes = [ticker.now + probe for probe in reversed(probes)]
+        now = ticker.refresh()  # behind the first stamp: the others promise a distance
+        self._probes = [now + probe for probe in reversed(probes)]
         self.send = self._beat
         self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
         ticker.enter(self)
