@@ -129,29 +129,32 @@ async def test_v1_echoes_the_key_on_the_end_of_an_empty_reply(chat: Inside) -> N
 
 
 async def test_v1_runs_several_at_once() -> None:
-    async with inside(Settings(pace=0.002)) as chat:
+    go = asyncio.Event()
+    async with inside(backend=Scripted("a\n", go, HARD)) as chat:
         ws = await v1(chat)
-        texts = {f"k{n}": f"{n}{HARD}" for n in range(8)}
-        for key, asked in texts.items():
-            await ws.send_json({"message": asked, "key": key})
-        keys: dict[str, str] = {}
-        got = dict.fromkeys(texts, "")
-        order = []
-        running = set(texts)
+        keys = [f"k{n}" for n in range(8)]
+        for key in keys:
+            await ws.send_json({"message": "hi", "key": key})
+        begun = [await frame(ws) for _ in range(16)]
+        got = {_reply(one): "a\n" for one in begun}
+        assert {one.get("key", "k0") for one in begun} == set(keys)
+        assert len(got) == 8
+        go.set()
+        running = set(got)
         while running:
             one = await frame(ws)
-            reply = one["id"].partition(":")[0]
-            if "key" in one:
-                keys[reply] = one["key"]
-            order.append(keys[reply])
             if one["data"] == "[DONE]":
-                running.discard(keys[reply])
+                running.discard(_reply(one))
             else:
-                got[keys[reply]] += one["data"]
-        assert got == texts
-        assert len(set(order[:8])) == 8
+                got[_reply(one)] += one["data"]
+        assert set(got.values()) == {"a\n" + HARD}
         await ws.close()
         await chat.nothing_left()
+
+
+def _reply(frame: dict[str, Any]) -> str:
+    reply: str = frame["id"].partition(":")[0]
+    return reply
 
 
 async def test_v1_reads_from_anywhere_and_a_key_attaches(chat: Inside) -> None:

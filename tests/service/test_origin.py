@@ -1,0 +1,78 @@
+"""Browsers: who may ask, and who may read the answer (PROTOCOL.md section 2, WHATWG Fetch)."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from chatsvc.settings import Settings
+
+from .running import Inside, inside
+
+FRIEND = "https://friend.example"
+ALLOWING = Settings(pace=0, allow_origin=(FRIEND,))
+BODY = b'{"message": "a"}'
+
+
+async def socket(chat: Inside, origin: str) -> int:
+    """The status of an upgrade that a page of this origin asks for."""
+    headers = {"Origin": origin}
+    try:
+        ws = await chat.session.ws_connect(chat.url + "/ws/chat", headers=headers)
+    except aiohttp.WSServerHandshakeError as refused:
+        return refused.status
+    await ws.close()
+    return 101
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("own", 200),
+        (FRIEND, 200),
+        ("HTTPS://FRIEND.example", 200),
+        ("https://friend.example.evil.example", 403),
+        ("http://friend.example", 403),
+        ("http://localhost", 403),
+        ("null", 403),
+    ],
+)
+async def test_an_origin_on_post_and_websocket_alike(origin: str, status: int) -> None:
+    async with inside(ALLOWING) as chat:
+        origin = chat.url if origin == "own" else origin
+        answer = await chat.raw("POST /api/chat", f"Origin: {origin}", body=BODY)
+        assert answer.status == status
+        assert await socket(chat, origin) == (101 if status == 200 else status)
+        if status == 403:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_no_origin_is_no_browser(chat: Inside) -> None:
+    assert (await chat.raw("POST /api/chat", body=BODY)).status == 200
+
+
+async def test_an_allowed_origin_may_read() -> None:
+    async with inside(ALLOWING) as chat:
+        for path in ("/api/chat", "/api/chat?ids=0"):
+            answer = await chat.raw(f"POST {path}", f"Origin: {FRIEND}", body=BODY)
+            assert answer.headers["Access-Control-Allow-Origin"] == FRIEND
+            assert "X-Reply-Id" in answer.headers["Access-Control-Expose-Headers"]
+            assert "Origin" in answer.headers["Vary"]
+        broken = await chat.raw("POST /api/chat", f"Origin: {FRIEND}", body=b"{")
+        assert broken.status == 400
+        assert broken.headers["Access-Control-Allow-Origin"] == FRIEND
+
+
+async def test_a_preflight() -> None:
+    asks = ("Access-Control-Request-Method: POST",)
+    async with inside(ALLOWING) as chat:
+        for path in ("/api/chat", "/api/chat/x/stop"):
+            answer = await chat.raw(f"OPTIONS {path}", f"Origin: {FRIEND}", *asks)
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Origin"] == FRIEND
+            assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+            allowed = answer.headers["Access-Control-Allow-Headers"].lower()
+            for header in ("content-type", "last-event-id", "idempotency-key"):
+                assert header in allowed
+        foreign = await chat.raw("OPTIONS /api/chat", "Origin: https://e.example")
+        assert foreign.status == 403

@@ -1,0 +1,234 @@
+"""Health, metrics, logs; the command's start and its end (PROTOCOL.md sections 6 to 8)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from .running import (
+    Child,
+    Inside,
+    Scripted,
+    child,
+    eventually,
+    inside,
+    launch,
+    without_comments,
+)
+
+SECRET = "秘密words"
+BODY = json.dumps({"message": SECRET}).encode()
+
+
+async def test_metrics() -> None:
+    go = asyncio.Event()
+    async with inside(backend=Scripted("ab", go, "c\n")) as chat:
+        reading = asyncio.create_task(chat.raw("POST /api/chat", body=BODY))
+        await eventually(lambda: chat.replies.running)
+        ws = await chat.session.ws_connect(chat.url + "/ws/chat")
+        during = await chat.metrics()
+        assert during["chatsvc_replies_running"] == 1
+        assert during['chatsvc_readers{transport="sse"}'] == 1
+        assert during['chatsvc_readers{transport="websocket"}'] == 1
+        await ws.close()
+        go.set()
+        reply = (await reading).reply
+        await chat.read(reply, "?after=2")
+        await chat.raw("POST /api/chat", body=b"{")
+        after = await chat.metrics()
+        assert after["chatsvc_replies_running"] == 0
+        assert after["chatsvc_replies_started_total"] == 1
+        assert after["chatsvc_characters_total"] == 4
+        assert after["chatsvc_first_character_seconds_count"] == 1
+        assert after['chatsvc_resumes_total{transport="sse"}'] == 1
+        assert after['chatsvc_refusals_total{code="bad-json"}'] == 1
+        ended = 'chatsvc_replies_ended_total{finish_reason="stop",state="done"}'
+        assert after[ended] == 1
+
+
+async def test_every_answer_has_the_security_headers(chat: Inside) -> None:
+    for line in ("GET /", "GET /healthz", "GET /nowhere", "POST /api/chat"):
+        answer = await chat.raw(line, body=BODY)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Referrer-Policy" in answer.headers
+        assert answer.headers.getall("X-Content-Type-Options") == ["nosniff"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
+    async with child("--log-format", form, "--pace", "0") as chat:
+        reply = (await chat.raw("POST /api/chat", body=BODY)).reply
+        await chat.raw(f"GET /api/chat?message={SECRET.encode().hex()}")
+        await chat.raw(f"GET /api/chat/{reply}")
+        await chat.raw("POST /api/chat", body=b'{"message": "%s"' % SECRET.encode())
+        await chat.terminate()
+        status, errors = await chat.ended()
+    assert status == 0
+    for word in (SECRET, "words", SECRET.encode().hex(), reply):
+        assert word not in errors
+    assert "bad-json" in errors
+    assert reply[:6] in errors
+    assert "Traceback" not in errors
+    lines = errors.splitlines()
+    if form == "json":
+        told = [json.loads(line) for line in lines]
+        assert {"reply started", "reply ended", "request"} <= {
+            line["message"] for line in told
+        }
+        requests = [line for line in told if line["message"] == "request"]
+        assert [line["status"] for line in requests] == [200, 200, 200, 400]
+    else:
+        assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "status", "word"),
+    [
+        (("--pace", "x"), {}, 2, "--pace"),
+        (("--port", "99999"), {}, 2, "--port"),
+        ((), {"CHATSVC_GRACE": "-1"}, 2, "CHATSVC_GRACE"),
+        (("--backend", "nope"), {}, 2, "--backend"),
+        (("--backend", "no_such_module:f"), {}, 2, "no_such_module"),
+        (("--backend", "json:nope"), {}, 2, "nope"),
+        (("--store", "disk"), {}, 2, "--store"),
+        (("--host", "203.0.113.1"), {}, 1, "203.0.113.1"),
+    ],
+)
+async def test_what_cannot_start_says_why_in_one_line(
+    flags: tuple[str, ...], environment: dict[str, str], status: int, word: str
+) -> None:
+    process = await launch("--port", "0", *flags, **environment)
+    out, errors = await asyncio.wait_for(process.communicate(), 20)
+    (line,) = errors.decode().splitlines()
+    assert word in line
+    assert (process.returncode, out) == (status, b"")
+
+
+async def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await launch("--port", str(port))
+        out, errors = await asyncio.wait_for(process.communicate(), 20)
+    (line,) = errors.decode().splitlines()
+    assert f"127.0.0.1:{port}" in line
+    assert (process.returncode, out) == (1, b"")
+
+
+async def test_an_unknown_flag_is_refused() -> None:
+    process = await launch("--no-such-flag")
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"--no-such-flag" in errors
+    assert b"Traceback" not in errors
+
+
+async def test_a_backend_of_ones_own_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "async def answer(messages):\n"
+        "    for word in messages[-1]['content'].split():\n"
+        "        yield word[::-1]\n"
+    )
+    async with child("--backend", "mine:answer", PYTHONPATH=str(tmp_path)) as chat:
+        got = await chat.json("POST", "/api/chat", "ab cd")
+        assert got["text"] == "badc"
+
+
+# ---------------------------------------------------------------------- the end
+
+
+async def _begin(chat: Child, kind: str) -> tuple[asyncio.Task[bytes], asyncio.Event]:
+    """A client of some kind that reads to the end of what it is given, and an event for its first byte."""
+    began = asyncio.Event()
+
+    async def read() -> bytes:
+        message = {"message": "x" * 10_000}
+        data = b""
+        if kind == "websocket":
+            async with chat.session.ws_connect(chat.url + "/ws/chat") as ws:
+                await ws.send_json(message)
+                async for frame in ws:
+                    began.set()
+                    data += frame.data.encode()
+                return data + b" %d" % (ws.close_code or 0)
+        headers = {"Accept": kind}
+        async with chat.session.post(
+            chat.url + "/api/chat", json=message, headers=headers
+        ) as response:
+            reply = response.headers["X-Reply-Id"].encode()
+            try:
+                async for piece in response.content.iter_any():
+                    began.set()
+                    data += piece
+            except Exception as error:  # noqa: BLE001
+                return data + b" " + type(error).__name__.encode()
+            return data + b" complete " + reply
+
+    return asyncio.create_task(read()), began
+
+
+async def test_sigterm_in_the_middle_of_200_replies() -> None:
+    kinds = ["text/event-stream", "text/plain", "websocket", "text/event-stream"]
+    async with child("--pace", "0.02", "--drain", "0.3") as chat:
+        readers = [await _begin(chat, kinds[n % 4]) for n in range(200)]
+        idle = await chat.session.ws_connect(chat.url + "/ws/chat")
+        await asyncio.gather(*(began.wait() for _, began in readers))
+        await chat.terminate()
+        assert (await idle.receive(timeout=10)).data == 1012
+        ends = await asyncio.wait_for(
+            asyncio.gather(*(reading for reading, _ in readers)), 10
+        )
+        status, errors = await chat.ended()
+    assert status == 0
+    assert "Traceback" not in errors
+    for n, end in enumerate(ends):
+        kind = kinds[n % 4]
+        if kind == "websocket":
+            assert re.fullmatch(rb"x+ 1012", end)
+        elif kind == "text/plain":
+            assert re.fullmatch(rb"x+ ClientPayloadError", end)
+        else:
+            stream, _, reply = end.partition(b" complete ")
+            stream = without_comments(stream)
+            told = re.search(rb"event: failed\ndata: (\{.*\})\n\n", stream)
+            assert told is not None
+            assert json.loads(told[1])["type"] == "/problems/draining"
+            assert stream.endswith(b"id: %b:end\ndata: [DONE]\n\n" % reply)
+            count = stream.count(b"data: x\n")
+            assert b"id: %b:%d\ndata: x\n\nevent: failed" % (reply, count) in stream
+
+
+async def test_what_can_end_within_the_drain_does() -> None:
+    async with child("--pace", "0.02", "--drain", "20") as chat:
+        body = json.dumps({"message": "x" * 30}).encode()
+        reader, writer = await chat.connect("POST /api/chat", body=body)
+        await reader.readuntil(b"data: x")
+        await chat.terminate()
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        assert rest.count(b"data: x") == 29
+        assert b"data: [DONE]" in rest
+        writer.close()
+        status, _ = await chat.ended()
+        assert status == 0
+
+
+async def test_a_node_that_drains_says_so() -> None:
+    async with child("--pace", "0.02", "--drain", "20") as chat:
+        body = json.dumps({"message": "x" * 10_000}).encode()
+        reader, writer = await chat.connect("POST /api/chat", body=body)
+        await reader.readuntil(b"data: x")
+        await chat.terminate()
+        while (await chat.raw("GET /readyz")).status != 503:
+            pass
+        refused = await chat.raw("POST /api/chat", body=body)
+        assert refused.status == 503
+        assert json.loads(refused.body)["type"] == "/problems/draining"
+        await chat.terminate()  # told twice: somebody is in a hurry
+        status, errors = await chat.ended()
+        assert status != 0
+        assert "Traceback" not in errors
+        writer.close()
