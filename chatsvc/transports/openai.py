@@ -14,7 +14,7 @@ from ..replies import Reply
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, chunk
+from .sse import DONE, chunk, json_event, json_line
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """Told where the backend counted nothing: clients that asked wait for the object, and a guess would be charged."""
@@ -157,7 +157,7 @@ def _finish_reason(end: End) -> str:
 
 class _Strings(Encodings):
     def encode(self, character: str) -> bytes:
-        return msgspec.json.encode(character)
+        return json_line(character)
 
 
 _strings = _Strings()
@@ -189,7 +189,7 @@ class Chunks:
         members: dict[str, Any] = {**self._identity, "choices": [choice]}
         if self._usage:
             members["usage"] = None
-        return _event(members)
+        return json_event(members)
 
     def first(self) -> bytes:
         """What stands before the first character: who speaks."""
@@ -210,13 +210,9 @@ class Chunks:
         """Why it ended, or what went wrong; what it used if that was asked; `[DONE]`."""
         if end.state == "failed":
             problem = end.problem or BackendFailed().as_dict()
-            return self.framed(_event(error_object(problem)) + DONE)
+            return self.framed(json_event(error_object(problem)) + DONE)
         data = self._chunk({}, _finish_reason(end))
         if self._usage:
             usage = end.usage or NO_USAGE
-            data += _event({**self._identity, "choices": [], "usage": usage})
+            data += json_event({**self._identity, "choices": [], "usage": usage})
         return self.framed(data + DONE)
-
-
-def _event(members: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(members)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -52,6 +52,23 @@ DONE = b"data: [DONE]\n\n"
 def chunk(data: bytes) -> bytes:
     """A chunk of a chunked body (RFC 9112 section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def json_line(value: object) -> bytes:
+    """JSON without the characters at which some clients cut lines though no event stream does."""
+    line = msgspec.json.encode(value)
+    if not line.isascii():
+        for character, escaped in _LINE_ENDS:
+            line = line.replace(character, escaped)
+    return line
+
+
+_LINE_ENDS = [(c.encode(), b"\\u%04x" % ord(c)) for c in "\x85\u2028\u2029"]
+
+
+def json_event(members: dict[str, Any]) -> bytes:
+    """An event whose data is an object in one line of JSON."""
+    return b"data: %b\n\n" % json_line(members)
 
 
 class Encoder(Protocol):

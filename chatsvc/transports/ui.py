@@ -12,7 +12,7 @@ from ..problems import BackendFailed, InvalidRequest
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, HEADERS, chunk, told_stop
+from .sse import DONE, HEADERS, chunk, json_event, told_stop
 
 UI_HEADERS = {**HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """Of every UI message stream."""
@@ -73,7 +73,7 @@ def parse_turn(body: bytes, max_message: int) -> Turn:
 
 class _Deltas(Encodings):
     def encode(self, character: str) -> bytes:
-        return _event({"type": "text-delta", "id": PART, "delta": character})
+        return json_event({"type": "text-delta", "id": PART, "delta": character})
 
 
 _deltas = _Deltas()
@@ -92,9 +92,9 @@ class UIChunks:
         """What stands before the first character."""
         return b"".join(
             (
-                _event({"type": "start", "messageId": self._reply_id}),
-                _event({"type": "start-step"}),
-                _event({"type": "text-start", "id": PART}),
+                json_event({"type": "start", "messageId": self._reply_id}),
+                json_event({"type": "start-step"}),
+                json_event({"type": "text-start", "id": PART}),
             )
         )
 
@@ -120,8 +120,4 @@ class UIChunks:
         else:
             problem = end.problem or BackendFailed().as_dict()
             events.append({"type": "error", "errorText": problem["detail"]})
-        return self.framed(b"".join(map(_event, events)) + DONE)
-
-
-def _event(members: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(members)
+        return self.framed(b"".join(map(json_event, events)) + DONE)

@@ -1,0 +1,106 @@
+"""The clients that people use from JavaScript: OpenAI's, the AI SDK's, and the chat behind `useChat`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.backends import Finish
+from chatsvc.problems import BackendFailed
+from chatsvc.settings import Settings
+
+from .node import installed, run
+from .running import HARD, Inside, characters, inside
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+@pytest.fixture(scope="session")
+def npm() -> Path:
+    """Where the clients are."""
+    return installed()
+
+
+@pytest.fixture
+async def moody() -> AsyncIterator[Inside]:
+    """A service whose answer goes by the last message: it fails, hangs, waits to be let on, or echoes."""
+    gate = asyncio.Event()
+
+    async def answer(messages: list[dict[str, str]]) -> AsyncIterator[str | Finish]:
+        message = messages[-1]["content"]
+        if message in ("fail", "hang", "gate"):
+            yield "cut "
+        if message == "fail":
+            raise BackendFailed("The model has had enough.")
+        if message == "hang":
+            await asyncio.Event().wait()
+        if message == "open":
+            gate.set()
+        if message == "gate":
+            await gate.wait()
+            yield "off"
+        else:
+            yield message
+        yield Finish("length" if message == HARD else "stop", USAGE)
+
+    async with inside(Settings(pace=0, grace=60), backend=answer) as chat:
+        yield chat
+        await chat.nothing_left()
+
+
+async def test_openai(moody: Inside, npm: Path) -> None:
+    seen = await run(npm, "openai.mjs", moody.url, HARD)
+    assert seen["models"] == ["answer"]
+    assert seen["whole"] == [HARD, "length", USAGE]
+    assert seen["chunks"] == [
+        ["assistant", "", None],
+        *([None, character, None] for character in characters(HARD)),
+        [None, None, "length"],
+        USAGE,
+    ]
+    assert seen["cut"] == "cut "
+    failure = seen["streamFailure"]
+    assert failure["message"] == "The model has had enough."
+    assert failure["code"] == "backend-failed"
+    assert seen["wholeFailure"]["status"] == 502
+    assert seen["refused"]["kind"] == "UnprocessableEntityError"
+    assert seen["missing"]["kind"] == "NotFoundError"
+
+
+async def test_provider_of_the_ai_sdk(moody: Inside, npm: Path) -> None:
+    seen = await run(npm, "provider.mjs", moody.url, HARD)
+    assert seen["deltas"] == characters(HARD)
+    assert seen["finish"] == "length"
+    assert seen["tokens"] == 7
+    assert seen["whole"] == [HARD, "length"]
+    assert seen["cut"] == "cut "
+    assert seen["streamFailure"] == ["The model has had enough."]
+    assert seen["wholeFailure"] == [502, "The model has had enough."]
+    assert seen["aborted"]
+
+
+async def test_use_chat(moody: Inside, npm: Path) -> None:
+    seen = await run(npm, "chat.mjs", moody.url, HARD)
+    turns = [["user", HARD], ["assistant", HARD], ["user", "again"]]
+    assert seen["plain"] == [[*turns, ["assistant", "again"]], "ready", "stop"]
+    assert seen["regenerated"] == [*turns, ["assistant", "again"]]
+    failed = [["user", "fail"], ["assistant", "cut "]]
+    assert seen["failing"] == [failed, "error", "The model has had enough."]
+    assert seen["refused"] == "/problems/invalid-request"
+    texts, status, disconnected = seen["cut"]
+    assert (texts[0], status, disconnected) == (["user", "gate"], "error", True)
+    resumed = [["user", "gate"], ["assistant", "cut off"]]
+    assert seen["resumed"] == [resumed, "ready"]
+    assert seen["loaded"] == resumed
+    assert seen["unknown"] == [[], "ready"]
+    # The space was not known to be a whole character yet.
+    assert seen["stopped"] == [[["assistant", "cut"]], "ready"]
+    assert seen["left"] == [
+        ["user", "hang"],
+        ["assistant", "cut"],
+        ["user", "on"],
+        ["assistant", "on"],
+    ]
