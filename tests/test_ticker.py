@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import chatsvc.ticker
 from chatsvc.ticker import SLOT, Driven, Ticker, Waiter, monotonic
 
-
-class Hand:
-    """A clock that stands still until the test moves it, and an event loop's turns."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
+from .hand import Hand, hand_of_time, reach, turns
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    hand = Hand()
-    monkeypatch.setattr(chatsvc.ticker, "monotonic", hand)
-    return hand
-
-
-async def turns(count: int = 3) -> None:
-    """Let the event loop run what is ready."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+def hand() -> Iterator[Hand]:
+    with hand_of_time() as hand:
+        yield hand
 
 
 Modes = Callable[[Ticker, Any], "asyncio.Future[None]"]
@@ -49,15 +33,6 @@ def task(ticker: Ticker, coroutine: Any) -> asyncio.Future[None]:
 
 
 both = pytest.mark.parametrize("run", [driven, task])
-
-
-async def reach(ticker: Ticker, hand: Hand, when: int) -> None:
-    """Move the clock and have the hand look at it, as its timer would."""
-    hand.now = when
-    while ticker._order and ticker._order[0] * SLOT <= when:
-        ticker._run()
-        await turns()
-    await turns()
 
 
 @both
@@ -417,21 +392,8 @@ def test_a_task_and_a_driven_coroutine_see_the_same(
             end.cancel()
         return sorted(seen, key=lambda one: (one[2], one[0], one[1]))
 
-    with replaced_clock() as hand:
+    with hand_of_time() as hand:
         one = asyncio.run(history(driven, hand))
-    with replaced_clock() as hand:
+    with hand_of_time() as hand:
         other = asyncio.run(history(task, hand))
     assert one == other
-
-
-class replaced_clock:
-    """The fixture `hand` for a property, which may not use one."""
-
-    def __enter__(self) -> Hand:
-        self._patch = pytest.MonkeyPatch()
-        hand = Hand()
-        self._patch.setattr(chatsvc.ticker, "monotonic", hand)
-        return hand
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.undo()

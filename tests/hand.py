@@ -1,0 +1,46 @@
+"""A clock that stands still until a test moves it, for the ticker and all that waits in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import chatsvc.ticker
+from chatsvc.ticker import SLOT, Ticker
+
+
+class Hand:
+    """Microseconds, as `chatsvc.ticker.monotonic`."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@contextmanager
+def hand_of_time() -> Iterator[Hand]:
+    """Replace the monotonic clock for as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        hand = Hand()
+        patch.setattr(chatsvc.ticker, "monotonic", hand)
+        yield hand
+
+
+async def turns(count: int = 3) -> None:
+    """Let the event loop run what is ready."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def reach(ticker: Ticker, hand: Hand, when: int) -> None:
+    """Move the clock and have the ticker look at it, as its timer would."""
+    hand.now = when
+    while ticker._order and ticker._order[0] * SLOT <= when:
+        ticker._run()
+        await turns()
+    await turns()

@@ -1,0 +1,351 @@
+"""`Reply.characters`, the generator that feeds every transport: the text exactly once, never early, to the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chatsvc.backends import Prompt
+from chatsvc.characters import Splitter
+from chatsvc.problems import CursorPastEnd
+from chatsvc.replies.reply import RUN, Reply
+from chatsvc.stores import Clock, End, Log, Record
+from chatsvc.stores.log import Segment
+from chatsvc.ticker import SLOT, Ticker, Waiter
+
+from .hand import Hand, hand_of_time, reach, turns
+
+DONE = End("done", "stop")
+STOPPED = End("stopped", "stopped")
+FAILED = End("failed", "error")
+FAMILY = "👨‍👩‍👧"
+
+
+@pytest.fixture
+def hand() -> Iterator[Hand]:
+    with hand_of_time() as hand:
+        yield hand
+
+
+def make(
+    ticker: Ticker, *, pace: int = 0, lag: int | None = None, offset: int = 0
+) -> Reply:
+    """A reply with an empty log; `offset` is how far its store's clock is from this node's."""
+    record = Record("r" * 22, Prompt(()))
+    log = Log(record.reply_id, pace=pace, lag=lag)
+    return Reply(record, log, Clock(offset), ticker, lambda reply: None)
+
+
+@dataclass
+class Reader:
+    """Reads from a position on, in a task or driven, and checks each run as it comes."""
+
+    reply: Reply
+    after: int
+    rest: int = 0  # microseconds between two runs
+    text: str = ""
+    characters: list[str] = field(default_factory=list)
+    ended: End | None = None
+    end: asyncio.Future[None] | None = None
+
+    async def read(self, ticker: Ticker) -> None:
+        waiter = Waiter(ticker)
+        async with aclosing(self.reply.characters(self.after)) as runs:
+            async for before, run in runs:
+                assert before == self.after + len(self.text)
+                assert 0 < len(run) <= RUN
+                self.characters += run
+                self.text += "".join(run)
+                assert before + len("".join(run)) <= self.reply.out()
+                if self.rest:
+                    await waiter.until(ticker.now + self.rest)
+        self.ended = self.reply.end
+
+
+def characters(text: str) -> Sequence[str]:
+    segment = Segment(0, text)
+    return segment.characters(0, segment.count)
+
+
+def start(reader: Reader, ticker: Ticker, driven: bool) -> None:
+    if driven:
+        reader.end = ticker.start(reader.read(ticker)).done
+    else:
+        reader.end = asyncio.create_task(reader.read(ticker))
+
+
+pieces = st.lists(
+    st.sampled_from(["a", " ", "\n", "\r\n", "\r", "好", FAMILY, "🇩🇪", "🇩", "e\u0301"])
+    | st.sampled_from(["\u200d", "\U0001f3fd", "\ud83d", "\udc4d"])
+    | st.characters(codec="utf-8"),
+    max_size=10,
+).map("".join)
+actions = st.lists(
+    st.tuples(st.just("piece"), pieces)
+    | st.tuples(st.just("forward"), st.integers(0, 400_000))
+    | st.tuples(
+        st.just("join"), st.integers(0, 60), st.integers(0, 60_000), st.booleans()
+    )
+    | st.tuples(st.just("leave"), st.integers(0, 5)),
+    max_size=14,
+)
+
+
+async def play(
+    script: list[tuple[Any, ...]],
+    end: End,
+    pace: int,
+    lag: int | None,
+    offset: int,
+    hand: Hand,
+) -> None:
+    ticker = Ticker()
+    reply = make(ticker, pace=pace, lag=lag, offset=offset)
+    log, splitter = reply.log, Splitter()
+    readers: list[Reader] = []
+    gone: list[Reader] = []
+
+    def join(after: int, rest: int, driven: bool) -> None:
+        reader = Reader(reply, after, rest)
+        readers.append(reader)
+        start(reader, ticker, driven)
+
+    join(0, 0, True)
+    join(0, 0, False)
+    for name, *values in script:
+        if name == "piece":
+            log.append(splitter.feed(values[0]), hand.now + offset)
+            await turns()
+        elif name == "forward":
+            await reach(ticker, hand, hand.now + values[0])
+        elif name == "join":
+            # Any position that is out: also one inside a character.
+            after, rest, driven = values
+            join(min(after, reply.out()), rest, driven)
+            await turns()
+        elif len(readers) > 2:
+            reader = readers.pop(2 + values[0] % (len(readers) - 2))
+            assert reader.end is not None
+            gone.append(reader)
+            if isinstance(reader.end, asyncio.Task):
+                reader.end.cancel()
+                await asyncio.wait([reader.end])
+        for reader in readers[:2]:  # these two never rest
+            seen = (hand.now // SLOT) * SLOT + offset
+            assert len(reader.text) >= log.out(seen)
+    if end is not STOPPED:
+        log.append(splitter.close(), hand.now + offset)
+        log.complete("stop")
+        await reach(ticker, hand, max(hand.now, log.due() - offset + SLOT))
+    log.finish(end, hand.now + offset)
+    text = log.text(0)
+    for after in (0, len(text) // 2, len(text)):
+        join(after, 0, True)
+        join(after, 0, False)
+    # Each one that rests needs its time for all it has to read.
+    for _ in range(400):
+        if all(r.end is not None and r.end.done() for r in readers):
+            break
+        await reach(ticker, hand, hand.now + 100_000)
+    whole = characters(text)
+    for reader in readers:
+        assert reader.end is not None
+        reader.end.result()
+        assert reader.text == text[reader.after :]
+        assert reader.ended is end
+        if reader.text:
+            # What is left of a character comes first; all others are whole.
+            assert [*reader.characters[1:]] == list(
+                whole[len(whole) - len(reader.characters) + 1 :]
+            )
+    for reader in gone:
+        assert text[reader.after :].startswith(reader.text)
+
+
+@given(
+    actions,
+    st.sampled_from([DONE, STOPPED, FAILED]),
+    st.sampled_from([0, 1, 700, 30_000, 100_000]),
+    st.none() | st.integers(0, 500_000),
+    st.sampled_from([0, -7_777, 10**9 + 1]),
+)
+@example([("piece", FAMILY + "ab"), ("join", 2, 0, True)], DONE, 0, None, 0)
+def test_every_reader_gets_the_text_exactly_once(
+    script: list[tuple[Any, ...]], end: End, pace: int, lag: int | None, offset: int
+) -> None:
+    """Any text, cut anywhere, at any pace, with any readers at any positions, ended at any time."""
+    with hand_of_time() as hand:
+        asyncio.run(play(script, end, pace, lag, offset, hand))
+
+
+Modes = Callable[[Ticker, Reader], Awaitable[None]]
+
+
+async def driven(ticker: Ticker, reader: Reader) -> None:
+    await ticker.drive(reader.read(ticker))
+
+
+async def task(ticker: Ticker, reader: Reader) -> None:
+    await reader.read(ticker)
+
+
+both = pytest.mark.parametrize("run", [driven, task])
+
+
+@both
+async def test_a_position_inside_a_character_gets_what_is_left_of_it(
+    run: Modes,
+) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    text = "a" + FAMILY + "é🇩🇪b"
+    reply.log.append(text, ticker.refresh())
+    reply.log.finish(DONE, ticker.refresh())
+    for after in range(len(text) + 1):
+        reader = Reader(reply, after)
+        await run(ticker, reader)
+        assert reader.text == text[after:]
+    reader = Reader(reply, 3)
+    await run(ticker, reader)
+    assert reader.characters == [FAMILY[2:], *"é", "🇩🇪", "b"]
+
+
+@both
+async def test_catching_up_is_cut_into_runs(run: Modes) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    for text in ("x" * (3 * RUN + 5), FAMILY * (RUN + 1)):
+        reply.log.append(text, ticker.refresh())
+    reply.log.finish(DONE, ticker.refresh())
+    reader = Reader(reply, 7)
+    await run(ticker, reader)
+    assert reader.text == ("x" * (3 * RUN + 5) + FAMILY * (RUN + 1))[7:]
+
+
+@both
+async def test_a_late_reader_catches_up_at_once_and_then_follows(
+    run: Modes, hand: Hand
+) -> None:
+    ticker = Ticker()
+    reply = make(ticker, pace=100_000)
+    begin = hand.now
+    reply.log.append("abcdefghij", begin)
+    await reach(ticker, hand, begin + 450_000)
+    late = Reader(reply, 1)
+    reading = asyncio.ensure_future(run(ticker, late))
+    await turns()
+    assert late.text == "bcde"
+    for count, when in ((5, 499_000), (6, 500_000), (6, 599_000), (7, 600_000)):
+        await reach(ticker, hand, begin + when)
+        assert late.text == "abcdefghij"[1:count]
+    reply.log.finish(STOPPED, hand.now)
+    await asyncio.wait_for(reading, 10)
+    assert late.text == "bcdefg"
+    assert late.ended is STOPPED
+
+
+@both
+async def test_nothing_that_waits_is_left_when_a_reader_goes(run: Modes) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    reply.log.append("a", ticker.refresh())
+    readers = [asyncio.ensure_future(run(ticker, Reader(reply, 0))) for _ in range(5)]
+    await turns()
+    assert len(reply.log.waiters) == 5
+    for reading in readers:
+        reading.cancel()
+    await asyncio.wait(readers)
+    assert not reply.log.waiters
+
+
+@both
+async def test_an_empty_reply_ends(run: Modes) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    reader = Reader(reply, 0)
+    reading = asyncio.ensure_future(run(ticker, reader))
+    await turns()
+    assert not reading.done()
+    reply.log.finish(DONE, ticker.refresh())
+    await asyncio.wait_for(reading, 10)
+    assert (reader.text, reader.ended) == ("", DONE)
+
+
+async def test_a_stop_does_not_wait_for_the_clock(hand: Hand) -> None:
+    ticker = Ticker()
+    reply = make(ticker, pace=3_600_000_000)
+    reply.log.append("ab", hand.now)
+    readers = [Reader(reply, 0), Reader(reply, 0), Reader(reply, 2)]
+    for reader, driven in zip(readers, (True, False, True), strict=True):
+        start(reader, ticker, driven)
+    await turns()
+    reply.log.finish(STOPPED, hand.now)
+    await turns()
+    assert [reader.text for reader in readers] == ["a", "a", ""]
+    for reader in readers:
+        assert reader.end is not None
+        reader.end.result()
+        assert reader.ended is STOPPED
+
+
+async def test_released_waits_until_all_is_out(hand: Hand) -> None:
+    ticker = Ticker()
+    reply = make(ticker, pace=100_000)
+    await reply.released()
+    reply.log.append("abc", hand.now)
+    begin = hand.now
+    waiting = asyncio.create_task(reply.released())
+    await reach(ticker, hand, begin + 199_000)
+    assert not waiting.done()
+    await reach(ticker, hand, begin + 205_000)
+    assert waiting.done()
+
+
+def test_readers_are_counted_and_told(hand: Hand) -> None:
+    async def count() -> None:
+        told: list[int] = []
+        record = Record("r" * 22, Prompt(()))
+        log = Log(record.reply_id)
+        reply = Reply(record, log, Clock(), Ticker(), lambda r: told.append(r.readers))
+        with reply.reading():
+            with pytest.raises(ZeroDivisionError), reply.reading():
+                assert reply.readers == 2
+                raise ZeroDivisionError
+            assert reply.readers == 1
+        assert told == [1, 0]
+
+    asyncio.run(count())
+
+
+async def test_a_position_that_was_not_reached_is_refused() -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    reply.log.append(FAMILY, ticker.refresh())
+    for after in range(len(FAMILY) + 1):
+        reply.check(after)
+    with pytest.raises(CursorPastEnd, match="reached position 5, not 6"):
+        reply.check(6)
+
+
+async def test_a_reply_says_where_it_stands(hand: Hand) -> None:
+    ticker = Ticker()
+    reply = make(ticker, pace=100_000)
+    assert (reply.id, reply.state, reply.end, reply.out()) == (
+        "r" * 22,
+        "running",
+        None,
+        0,
+    )
+    reply.log.append("abc", hand.now)
+    assert reply.out() == 1
+    hand.now += 100_000
+    assert reply.out() == 2
+    reply.log.finish(FAILED, hand.now)
+    assert (reply.state, reply.end, reply.out()) == ("failed", FAILED, 3)
