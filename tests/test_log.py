@@ -190,6 +190,16 @@ def test_a_log_stays_short_however_small_its_pieces(pace: int, lag: int | None) 
     assert len(out) <= 2 * (6_000 // MERGE_BELOW + 1) + MERGE_AT_ONCE + 1
 
 
+def test_what_is_partly_out_keeps_its_times_when_others_are_merged() -> None:
+    log = Log("r" * 22, pace=1_000)
+    for _ in range(40):
+        log.append("abcdefghij", 0)
+    log.append("k", 204_500)
+    assert len(log.segments) == 22  # twenty are one, the next is half out
+    for now in range(204_500, 401_000, 500):
+        assert log.out(now) == min(now // 1_000 + 1, 401)
+
+
 def test_a_backlog_is_merged_once_it_is_out() -> None:
     log = Log("r" * 22, pace=1_000)
     for _ in range(2_000):
