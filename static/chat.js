@@ -123,6 +123,11 @@ export class Chat {
     else if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
   }
 
+  /** Keeps what the service rendered of a reply, which it won't do for ever. @param {string} entry @param {string} html */
+  keepHTML(entry, html) {
+    this.#do({ type: 'rendered', entry, html });
+  }
+
   clear() {
     this.stop();
     for (const following of this.#following.values()) following.abort();

@@ -19,6 +19,7 @@
  * @property {string} text
  * @property {number} position code points
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
+ * @property {string | null} html the text rendered by the service, once it has ended
  * @property {boolean} stopping
  * @property {ProblemDetails | null} problem
  * @property {{from: TransportName, to: TransportName, reason: Reason}[]} switches
@@ -35,6 +36,7 @@
  *   | {type: 'switched', entry: string, from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'stopping', entry: string}
  *   | {type: 'ended', entry: string, state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
+ *   | {type: 'rendered', entry: string, html: string}
  *   | {type: 'lost', entry: string}
  *   | {type: 'synced', conversation: Conversation}
  *   | {type: 'cleared', id: string}} Action
@@ -87,6 +89,8 @@ export function reduce(conversation, action) {
       const { state, problem } = action;
       return change(conversation, action.entry, (reply) => ({ ...reply, state, problem, body: null, stopping: false }));
     }
+    case 'rendered':
+      return change(conversation, action.entry, (reply) => ({ ...reply, html: action.html }), true);
     case 'lost':
       return change(conversation, action.entry, (reply) => ({ ...reply, state: 'lost', stopping: false }));
     case 'synced':
@@ -157,7 +161,7 @@ export function requestBody(entries, maxBytes) {
  */
 function blank(id, key, body) {
   return {
-    role: 'assistant', id, reply: null, key, body, text: '', position: 0,
+    role: 'assistant', id, reply: null, key, body, text: '', html: null, position: 0,
     state: 'running', stopping: false, problem: null, switches: [],
   };
 }

@@ -85,5 +85,7 @@ export class GrowingText {
       }
       start = end;
     }
+    // What comes next must be seen.
+    if (this.#block?.hidden) this.#block = null;
   }
 }

@@ -82,7 +82,8 @@ view = new View(words, {
   use: (chosen) => chat.use(chosen),
   draft: (text) => (keep.draft = text),
   raw: (raw) => (own.raw = raw),
-  render: async (reply) => (page.renders ? rendered(base, reply) : 'never'),
+  render: (reply) => rendered(base, reply),
+  keepHTML: (entry, html) => chat.keepHTML(entry, html),
   link: (reply) => new URL(`#${reply}`, base).href,
 }, { draft: keep.draft, raw: own.raw });
 

@@ -36,6 +36,10 @@ export class ReplyView {
   #askedAt = -Infinity;
   #askedTo = -1;
   #final = false;
+  /** Whether it was seen to run: of a reply out of storage the service may know nothing any more. */
+  #live = false;
+  #renderedTo = 0;
+  #covered = 0;
   #key = '';
 
   /**
@@ -100,8 +104,9 @@ export class ReplyView {
     this.#key = key;
     this.#growing.clear();
     this.#rendered.replaceChildren();
-    this.#final = false;
+    this.#final = this.#live = false;
     this.#askedTo = -1;
+    this.#renderedTo = this.#covered = 0;
   }
 
   /** @param {Reply} reply */
@@ -125,51 +130,55 @@ export class ReplyView {
 
   /** @param {Reply} reply @param {boolean} raw */
   #drawMarkdown(reply, raw) {
-    const shown = !raw && this.#rendered.childElementCount > 0;
-    this.#rendered.hidden = !shown;
-    this.#text.hidden = shown && this.#final;
-    this.#raw.hidden = this.#rendered.childElementCount === 0;
+    // What an earlier page load had rendered; the service may have forgotten the reply since.
+    if (reply.html && !this.#final && reply.state !== 'running') this.#show(reply.html, true);
+    const any = this.#rendered.childElementCount > 0;
+    this.#rendered.hidden = raw || !any;
+    this.#text.hidden = !raw && this.#final;
+    this.#raw.hidden = !any;
     this.#raw.setAttribute('aria-pressed', String(raw));
-    if (raw && !this.#final) this.#growing.cover(0);
-    if (raw || !renders || !reply.reply || this.#asking || this.#final || reply.text === '') return;
+    const covered = raw || this.#final ? 0 : this.#renderedTo;
+    if (covered !== this.#covered) this.#growing.cover(covered);
+    this.#covered = covered;
+    this.#live ||= reply.state === 'running';
+    if (raw || !renders || !this.#live || !reply.reply || this.#asking || this.#final || reply.text === '') return;
     const ended = reply.state === 'done' || reply.state === 'stopped';
     const now = performance.now();
     if (!ended && (reply.state !== 'running' || now - this.#askedAt < EVERY_MS)) return;
-    const to = ended ? reply.text.length : finished(reply.text);
-    if (to <= this.#askedTo || (to === 0 && !ended)) return;
+    const to = ended ? reply.text.length + 1 : finished(reply.text);
+    if (to <= this.#askedTo || to === 0) return;
     this.#askedTo = to;
     this.#askedAt = now;
-    this.#ask(reply.reply, ended);
+    this.#ask(reply, ended);
   }
 
-  /** @param {string} id @param {boolean} ended */
-  async #ask(id, ended) {
+  /** @param {Reply} reply @param {boolean} ended */
+  async #ask(reply, ended) {
     this.#asking = true;
-    const key = this.#key;
-    const answer = await this.#deeds.render(id);
+    const answer = await this.#deeds.render(reply.reply ?? '');
     this.#asking = false;
-    if (answer === 'never') renders = renders && !ended && this.#reply?.state === 'running';
-    if (typeof answer === 'object' && key === this.#key) this.#show(answer.html, ended);
-    const reply = this.#reply;
-    if (reply) this.#drawMarkdown(reply, this.#raw.getAttribute('aria-pressed') === 'true');
+    if (reply.key !== this.#key || !this.#reply) return;
+    if (answer === 'never') renders = false;
+    if (typeof answer === 'object') {
+      this.#show(answer.html, ended);
+      if (ended) this.#deeds.keepHTML(reply.id, answer.html);
+    }
+    this.#drawMarkdown(this.#reply, this.#raw.getAttribute('aria-pressed') === 'true');
   }
 
   /**
-   * Shows what the service rendered. Each block says by `data-end` to which position of the text it goes; the last of an
-   * unfinished reply may yet become another thing, so its text is left as it is. Without these marks only the whole is shown.
+   * Shows what the service rendered. Each block says by `data-end` to which position of the text it goes. The last of an
+   * unfinished reply may yet become another thing, and the service may be further than this page: such text is left as it is.
    *
    * @param {string} html
    * @param {boolean} ended
    */
   #show(html, ended) {
-    const blocks = [...new DOMParser().parseFromString(html, 'text/html').body.children];
+    let blocks = [...new DOMParser().parseFromString(html, 'text/html').body.children];
     if (!ended) {
-      blocks.pop();
-      const end = Number(blocks.at(-1)?.getAttribute('data-end'));
-      if (!end || !this.#reply) return;
-      const index = indexOf(this.#reply.text, end);
-      if (index > this.#growing.length) return;
-      this.#growing.cover(index);
+      const { text = '', position = 0 } = this.#reply ?? {};
+      blocks = blocks.slice(0, -1).filter((block) => Number(block.getAttribute('data-end') ?? Infinity) <= position);
+      this.#renderedTo = indexOf(text, Number(blocks.at(-1)?.getAttribute('data-end') ?? 0));
     }
     this.#final = ended;
     this.#rendered.replaceChildren(...blocks.map((block) => document.adoptNode(block)));

@@ -16,6 +16,7 @@
  * @property {(text: string) => void} draft
  * @property {(raw: boolean) => void} raw
  * @property {(reply: string) => Promise<{html: string} | 'never' | 'later'>} render
+ * @property {(entry: string, html: string) => void} keepHTML
  * @property {(reply: string) => string} link
  */
 import { running } from './conversation.js';

@@ -21,7 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-__all__ = ["LANGUAGE_COOKIE", "RENDERS_MARKDOWN", "setup_pages"]
+__all__ = ["LANGUAGE_COOKIE", "setup_pages"]
 
 LANGUAGE_COOKIE = "chatsvc_language"
 """The cookie in which the page's selector leaves the reader's choice of language."""
@@ -55,8 +55,6 @@ FILES = web.AppKey("FILES", dict[str, StaticFile])
 DIGEST = web.AppKey("DIGEST", str)
 TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
 MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
-RENDERS_MARKDOWN = web.AppKey("RENDERS_MARKDOWN", bool)
-"""Set by whoever adds `text/html` to ``GET /api/chat/{reply}``; else nobody asks for it."""
 
 
 def setup_pages(app: web.Application, *, max_message: int = MESSAGE_BYTES) -> None:
@@ -100,7 +98,6 @@ async def _page(request: web.Request) -> web.Response:
             # A little room for what the request carries beside the messages.
             "body": app[MESSAGE_LIMIT] * BODY_FACTOR - 1024,
         },
-        "renders": app.get(RENDERS_MARKDOWN, False),
         "modules": sorted(
             name for name in app[FILES] if name.endswith(".js") and name != "main.js"
         ),

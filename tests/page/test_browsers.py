@@ -273,3 +273,31 @@ async def test_a_limit_counts_down(
             )
     assert (await again.value).headers["idempotency-key"] == refused[0]
     await driving.state(page, "done")
+
+
+async def test_markdown_is_shown_block_by_block_and_the_text_stays_exact(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    watched = Watched(page)
+    message = (
+        "# 标题\n\n<script>alert(1)</script>\n\n```py\nx = 1\n\ny = 2\n```\n\n"
+        + "and a [bad link](javascript:alert(1)) in **words** that go on\n" * 4
+    )
+    await driving.send(page, message)
+    await page.wait_for_selector(f"{LAST}[data-state=running] .rendered h1")
+    shown = await page.evaluate("last => document.querySelector(last).innerText", LAST)
+    assert "# 标题" not in shown  # what is rendered is not shown twice
+    await page.wait_for_selector(f"{LAST}[data-state=done] .rendered strong")
+    assert await driving.text(page) == message
+    assert not await page.is_visible(f"{LAST} .text")
+    assert await page.locator(f"{LAST} .rendered script").count() == 0
+    assert await page.locator(f"{LAST} a[href^=javascript]").count() == 0
+    assert await page.locator(f"{LAST} .code button").count() == 1
+    await page.reload()
+    await page.wait_for_selector(f"{LAST} .rendered strong")
+    await page.click(f"{LAST} .raw")
+    assert await page.is_visible(f"{LAST} .text")
+    assert not await page.is_visible(f"{LAST} .rendered")
+    assert await driving.text(page) == message
+    assert watched.messages == []
