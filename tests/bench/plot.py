@@ -52,7 +52,11 @@ def lines(axes: Any, panel: dict[str, Any]) -> None:
         if s["low"]:
             axes.fill_between(s["x"], s["low"], s["high"], color=colour(i), alpha=0.12)
     axes.set(xlabel=panel["x_label"], ylabel=panel["y_label"])
-    axes.set_ylim(bottom=0)
+    everything = [s for s in panel["series"] if s["x"]]
+    axes.set_ylim(0, 1.1 * max(max(s["high"] or s["y"]) for s in everything))
+    places = [x for s in everything for x in s["x"]]
+    if min(places) > 0 and max(places) >= 100 * min(places):
+        axes.set_xscale("log")
     axes.grid(alpha=0.25)
     if len(panel["series"]) > 1:
         axes.legend(frameon=False)
@@ -61,7 +65,7 @@ def lines(axes: Any, panel: dict[str, Any]) -> None:
 def main(source: str, target: str) -> None:
     data = json.loads(Path(source).read_text())
     panels = data["panels"]
-    size = (4.6 * len(panels) + 0.6, 3.8)
+    size = (max(7.5, 4.6 * len(panels) + 0.6), 3.8)
     figure, row = pyplot.subplots(
         1, len(panels), figsize=size, squeeze=False, layout="constrained"
     )

@@ -4,6 +4,7 @@ import argparse
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -180,9 +181,16 @@ def _spy_shares(found: Path) -> Shares:
         if match := re.match(r"(.*) \(([^:()]*)(?::\d+)?\)$", frame):
             function, place = match.groups()
             package = place.partition("/")[0].removesuffix(".py")
-            name = "event loop" if package in ("uvloop", "asyncio") else package
-            shares[name, f"{function} ({place})"] += int(count)
+            shares[_owner(package), f"{function} ({place})"] += int(count)
     return shares
+
+
+def _owner(package: str) -> str:
+    if package in ("uvloop", "asyncio"):
+        return "event loop"
+    if package.startswith("<frozen") or package in sys.stdlib_module_names:
+        return "standard library"
+    return package
 
 
 # ----------------------------------------------------------------------------- tables
