@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import hdrs, web
@@ -26,6 +27,7 @@ from .web.keys import (
     inner_path,
     service,
 )
+from .web.leaving import CLIENTS, Clients
 from .web.logs import EventLog
 from .web.metrics import METRICS, Metrics
 from .web.openai import add_openai
@@ -51,7 +53,8 @@ def create_app(
     `authorize(request)` gives the name of the user a request is from, or None to refuse it with 401; a user's replies
     are then found by that user only. Raises `ValueError` for settings that can't be.
 
-    Run it with `AppRunner(app, handler_cancellation=True)`, so that a client that leaves is noticed at once.
+    Run it with `AppRunner(app, handler_cancellation=True)`, so that a client that leaves is noticed at once and not
+    within a second.
     """
     settings = settings or Settings()
     if backend is None:
@@ -60,10 +63,11 @@ def create_app(
         answering = FunctionBackend(backend)
     else:
         answering = backend
-    app = web.Application(middlewares=[_counted, problems, _checked])
+    app = web.Application(middlewares=[_counted, problems, _checked, _watched])
     app[SETTINGS] = settings
     app[AUTHORIZE] = authorize
     app[METRICS] = Metrics()
+    app[CLIENTS] = Clients()
     keeping = store if store is not None else make_store(settings)
     app.cleanup_ctx.append(lambda app: _running(app, answering, keeping))
     app.on_response_prepare.append(_headers)
@@ -96,7 +100,9 @@ async def _running(
         max_per_client=settings.max_per_client,
         observers=(app[METRICS], EventLog()),
     )
+    looking = asyncio.create_task(app[CLIENTS].look())
     yield
+    looking.cancel()
     await replies.close()
     await backend.close()
     await store.close()
@@ -135,3 +141,9 @@ async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse
             raise Unauthorized("This service wants to know who asks.")
         request[USER] = name
     return await handler(request)
+
+
+@web.middleware
+async def _watched(request: web.Request, handler: Handler) -> web.StreamResponse:
+    with service(request)[CLIENTS].watched(request):
+        return await handler(request)

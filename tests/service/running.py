@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -155,6 +155,12 @@ class Chat:
         self.port = port
         self.url = f"http://{host}:{port}"
         self.session = session
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def close(self) -> None:
+        """Close what `connect` opened, so that a test that fails leaves nothing either."""
+        for writer in self._writers:
+            writer.close()
 
     async def raw(
         self,
@@ -181,6 +187,7 @@ class Chat:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send one request as bytes; what comes back is the caller's."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
+        self._writers.append(writer)
         lines = [f"{line} {version}", f"Host: {self.host}:{self.port}", *headers]
         if not line.startswith("POST"):
             body = b""
@@ -274,7 +281,9 @@ async def inside(
     connector = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            yield Inside(inner, runner.addresses[0][1], session)
+            chat = Inside(inner, runner.addresses[0][1], session)
+            with closing(chat):
+                yield chat
     finally:
         await runner.cleanup()
 
@@ -323,7 +332,9 @@ async def child(*flags: str, **environment: str) -> AsyncIterator[Child]:
         assert line.startswith("chatsvc is running on http://127.0.0.1:"), line
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            yield Child(process, int(line.rpartition(":")[2]), session)
+            chat = Child(process, int(line.rpartition(":")[2]), session)
+            with closing(chat):
+                yield chat
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,0 +1,47 @@
+"""Notices clients that leave, also in an application that runs without `handler_cancellation`.
+
+There aiohttp tells a handler only when it writes. A silent reply writes nothing, so its reader would never leave, and
+the reply would never be abandoned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at all connections."""
+
+
+class Clients:
+    """The handlers that run, each with the request it is for; `look` cancels those whose client has left."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[asyncio.Task[Any] | None, web.Request] = {}
+
+    @contextmanager
+    def watched(self, request: web.Request) -> Iterator[None]:
+        """Watch the client of the handler that runs in this task, for as long as the block lasts."""
+        task = asyncio.current_task()
+        self._handlers[task] = request
+        try:
+            yield
+        finally:
+            self._handlers.pop(task, None)
+
+    async def look(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for task, request in list(self._handlers.items()):
+                transport = request.transport
+                if task is not None and (transport is None or transport.is_closing()):
+                    del self._handlers[task]  # once: it may take its time to end
+                    task.cancel()
+
+
+CLIENTS = web.AppKey("clients", Clients)

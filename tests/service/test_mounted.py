@@ -1,0 +1,124 @@
+"""chatsvc in somebody else's application, under a prefix, without `handler_cancellation`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import urljoin
+
+import pytest
+from aiohttp import web
+
+from chatsvc.settings import Settings
+
+from .running import (
+    HARD,
+    Inside,
+    Scripted,
+    characters,
+    done,
+    events,
+    eventually,
+    inside,
+    without_comments,
+)
+
+
+def theirs() -> web.Application:
+    """The foreign application, which has a page of its own."""
+
+    async def index(request: web.Request) -> web.Response:
+        return web.Response(text="theirs")
+
+    app = web.Application()
+    app.router.add_get("/", index)
+    return app
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Inside]:
+    async with inside(Settings(pace=0), app=theirs()) as service:
+        yield service
+
+
+async def test_all_endpoints(chat: Inside) -> None:
+    async with chat.session.get(chat.url + "/") as response:
+        assert await response.text() == "theirs"
+    body = json.dumps({"message": HARD}).encode()
+    answer = await chat.raw("POST /chat/api/chat", body=body)
+    reply = answer.reply
+    whole = events(reply, HARD) + done(reply)
+    assert without_comments(answer.body) == whole
+    again = await chat.raw(f"GET /chat/api/chat/{reply}")
+    assert without_comments(again.body) == whole
+    stopped = await chat.raw(f"POST /chat/api/chat/{reply}/stop")
+    assert json.loads(stopped.body)["state"] == "done"
+    ws = await chat.session.ws_connect(chat.url + "/chat/ws/chat")
+    await ws.send_json({"message": HARD})
+    got = [await ws.receive_str(timeout=5) for _ in [*characters(HARD), "[DONE]"]]
+    assert got == [*characters(HARD), "[DONE]"]
+    await ws.close()
+    for path in ("healthz", "readyz", "metrics"):
+        assert (await chat.raw(f"GET /chat/{path}")).status == 200
+
+
+async def test_the_page_and_its_files(chat: Inside) -> None:
+    async with chat.session.get(chat.url + "/chat/") as response:
+        page = await response.text()
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/html")
+    files = set(re.findall(r'(?:src|href)="([^"#]+\.(?:js|css|svg))"', page))
+    assert len(files) > 2
+    for file in files:
+        url = urljoin(chat.url + "/chat/", file)
+        async with chat.session.get(url) as response:
+            assert response.status == 200, url
+            assert await response.read()
+
+
+async def test_problems_origins_and_authorize_work_under_the_prefix() -> None:
+    async def nobody(request: web.Request) -> str | None:
+        return None
+
+    async with inside(app=theirs(), authorize=nobody) as chat:
+        answer = await chat.raw("POST /chat/api/chat", body=b"{}")
+        assert json.loads(answer.body)["type"] == "/problems/unauthorized"
+        foreign = await chat.raw(
+            "POST /chat/api/chat", "Origin: https://e.example", body=b"{}"
+        )
+        assert json.loads(foreign.body)["type"] == "/problems/forbidden-origin"
+        missing = await chat.raw("GET /chat/static/nothing")
+        assert json.loads(missing.body)["type"] == "/problems/not-found"
+
+
+async def test_a_client_that_leaves_is_noticed_all_the_same() -> None:
+    settings = Settings(grace=0, pace=0.005)
+    async with inside(settings, app=theirs()) as chat:
+        for kind in ("text/event-stream", "text/plain"):
+            body = json.dumps({"message": "x" * 10_000}).encode()
+            reader, writer = await chat.connect(
+                "POST /chat/api/chat", f"Accept: {kind}", body=body
+            )
+            await reader.readuntil(b"x")
+            writer.close()
+            await eventually(lambda: not chat.replies.known)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/json"]
+)
+async def test_a_silent_reply_that_is_left_is_noticed_soon(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("chatsvc.web.leaving.LOOK_EVERY", 0.02)
+    backend = Scripted(asyncio.Event())
+    async with inside(Settings(grace=0), app=theirs(), backend=backend) as chat:
+        _, writer = await chat.connect(
+            "POST /chat/api/chat", f"Accept: {kind}", body=b'{"message": ""}'
+        )
+        await eventually(lambda: backend.open)
+        writer.close()
+        await eventually(lambda: not chat.replies.known)
+        assert not backend.open
