@@ -172,7 +172,9 @@ async def test_stopping_before_the_first_character() -> None:
 
 async def test_stopping_in_the_middle_ends_every_reader_at_the_same_place() -> None:
     async with inside(Settings(pace=0.005)) as chat:
-        reader, writer = await chat.connect("POST /api/chat", TEXT, body=body("x" * 99))
+        reader, writer = await chat.connect(
+            "POST /api/chat", TEXT, body=body("x" * 9999)
+        )
         head = await reader.readuntil(b"\r\n\r\n")
         reply = head.partition(b"X-Reply-Id: ")[2][:22].decode()
         begun = await reader.readuntil(b"x\r\n1\r\nx\r\n")
@@ -182,7 +184,7 @@ async def test_stopping_in_the_middle_ends_every_reader_at_the_same_place() -> N
         assert (status, told["state"]) == (200, "stopped")
         rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
         stopped = await events
-        assert (begun + rest).count(b"x") == told["next"] < 99
+        assert (begun + rest).count(b"x") == told["next"] < 9999
         assert stopped.body.count(b"data: x") == told["next"]
         assert b'event: stopped\ndata: {"type":"/problems/stopped"' in stopped.body
         assert stopped.body.endswith(b"data: [DONE]\n\n")
