@@ -114,8 +114,11 @@ export class ReplyView {
     if (state === 'stopped') return this.#words('said.stopped');
     if (state === 'lost') return this.#words('problem.lost');
     if (state !== 'failed') return '';
-    const sentence = this.#words(problemKey(codeOf(problem)));
-    return problem?.detail ? `${sentence} ${problem.detail}` : sentence;
+    const key = problemKey(codeOf(problem));
+    const sentence = this.#words(key);
+    // A model's refusal reaches the reader in its own words; the service's own are said better by the sentence.
+    const told = key === 'problem.backend-failed' || key === 'problem.other';
+    return told && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
   }
 
   /** @param {Reply} reply */

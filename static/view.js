@@ -254,6 +254,8 @@ export class View {
   #submit() {
     const outcome = this.#deeds.send(this.#input.value);
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
+    // The notice counts down at times, so it isn't read aloud; this is.
+    if (this.#error) this.#said.textContent = this.#words(this.#error);
     if (outcome === 'sent') {
       this.#input.value = '';
       this.#deeds.draft('');
