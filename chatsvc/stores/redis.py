@@ -272,6 +272,8 @@ class RedisStore:
             raise Ended
         if owned.ended is not None:
             raise owned.ended
+        if not text:
+            return
         owned.pending.append(text)
         owned.waiting += len(text)
         if owned.flushing is None:
@@ -352,7 +354,7 @@ class RedisStore:
     async def _finish(
         self, log: Log, end: End, owned: _Owned | None, patience: float
     ) -> None:
-        if owned is not None and owned.flushing is not None and end.state != "stopped":
+        if owned is not None and owned.flushing is not None:
             await asyncio.shield(owned.flushing)
         prefix = self._prefix(log.reply_id)
         key = prefix + log.reply_id

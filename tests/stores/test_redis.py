@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from redis.asyncio import Redis
 
 from chatsvc.backends.base import Message, Prompt
 from chatsvc.cursor import new_reply_id
@@ -17,6 +18,8 @@ from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
+
+from .contract import StoreContract
 
 Node = Callable[..., Awaitable[RedisStore]]
 
@@ -33,6 +36,47 @@ async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
             return store
 
         yield start
+
+
+class RedisPlace:
+    """A store in a Redis of its own, where time passes by shortening what is left to each key."""
+
+    keep = 60.0
+
+    def __init__(self, url: str) -> None:
+        self.store = RedisStore(url, keep=self.keep)
+        self.client: Redis = Redis.from_url(url)
+
+    async def forward(self, seconds: float) -> None:
+        """Let what expires do so."""
+        for key in await self.client.keys("*:*:??????????????????????*"):
+            left = await self.client.pttl(key)
+            if left > 0:
+                await self.client.pexpire(key, max(1, left - round(seconds * 1000)))
+        while await self.client.keys("*:log") and await self._expiring():
+            await asyncio.sleep(0.001)
+
+    async def _expiring(self) -> bool:
+        keys = await self.client.keys("*:log")
+        return any([0 <= await self.client.pttl(key) <= 1 for key in keys])
+
+    async def settle(self, log: Log, position: int, *, ended: bool = False) -> None:
+        """What has been written is given to this node."""
+        while log.position < position or (ended and log.end is None):
+            await self.store.refresh(log)
+
+
+class TestRedisStore(StoreContract):
+    """The contract."""
+
+    @pytest.fixture
+    async def place(self, redis_server: RedisServer) -> AsyncIterator[RedisPlace]:
+        place = RedisPlace(redis_server.url.replace("/0", "/1"))
+        await place.client.flushdb()
+        await place.store.open()
+        yield place
+        await place.store.close()
+        await place.client.aclose()
 
 
 def record(key: str = "", digest: str = "", pace: int = 0) -> Record:
