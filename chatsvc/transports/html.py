@@ -161,7 +161,7 @@ _cleaner = nh3.Cleaner(
 
 @lru_cache(maxsize=8)
 def render(text: str) -> str:
-    """A reply's Markdown as safe HTML, block by block."""
+    """A reply's Markdown as safe HTML, block by block; `text` has clean line ends, as every log has."""
     tokens = _markdown.parse(text)
     _mark_ends(tokens, text)
     for token in tokens:
