@@ -171,7 +171,7 @@ async def test_stopping_before_the_first_character() -> None:
 
 
 async def test_stopping_in_the_middle_ends_every_reader_at_the_same_place() -> None:
-    async with inside(Settings(pace=0.005)) as chat:
+    async with inside(Settings(pace=0.1)) as chat:
         reader, writer = await chat.connect(
             "POST /api/chat", TEXT, body=body("x" * 9999)
         )
