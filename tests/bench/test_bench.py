@@ -297,3 +297,17 @@ def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     assert main([scenario, *SMALL[scenario], *where]) == 0
     found = json.loads((tmp_path / f"{scenario}.json").read_text())
     assert found["runs"] and not any(run["failed"] for run in found["runs"])
+
+
+def test_another_store_is_compared_in_the_same_rounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    small = ["--streams", "20", "--length", "6", "--rounds", "1", *QUIETLY]
+    where = ["--peers", "", "--store", "memory", "--out", str(tmp_path)]
+    assert main(["table", *small, *where]) == 0
+    runs = json.loads((tmp_path / "table.json").read_text())["runs"]
+    assert [run["server"] for run in runs] == ["chatsvc", "chatsvc+memory"]
+    assert "chatsvc+memory ÷ chatsvc at 20: " in capsys.readouterr().out

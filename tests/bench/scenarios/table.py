@@ -63,13 +63,23 @@ def run(plan: Plan) -> Outcome:
         f"{over}: {counts} streams of {plan.length} characters, "
         f"one each {PACE_MS} ms; rounds: {plan.rounds}",
         [_table(runs, names, places)],
-        missing + notes(runs),
+        missing + _stores(plan, runs, places) + notes(runs),
         [
             Panel("server CPU, µs per event", series(runs, names, places, cpu_us), "N"),
             Panel("p99 gap, ms", series(runs, names, places, p99_gap), "N"),
         ],
         runs,
     )
+
+
+def _stores(plan: Plan, runs: list[Run], places: list[float]) -> list[str]:
+    """What another store costs, said the way its target is."""
+    own, *others = (server.name for server in plan.own())
+    return [
+        f"{name} ÷ {own} at {at:g}: {number(ratio(runs, name, own, at, cpu_us), 2)}"
+        for name in others
+        for at in places
+    ]
 
 
 def _table(runs: list[Run], names: list[str], places: list[float]) -> Table:
