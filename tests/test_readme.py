@@ -100,6 +100,17 @@ def test_the_websocket_example_prints_the_reply(port: str) -> None:
     assert done.stdout.decode().strip() == "你好"
 
 
+def test_the_openai_example_prints_the_reply(port: str) -> None:
+    [example] = blocks("python", "import openai")
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace(":3000", f":{port}")],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.decode().strip() == "你好"
+
+
 async def test_the_mounted_application_answers(tmp_path: Path) -> None:
     from aiohttp.test_utils import TestClient, TestServer
 

@@ -12,7 +12,13 @@ from aiohttp import hdrs, web
 
 from ..problems import ForbiddenOrigin
 
-ALLOWED_HEADERS = "Content-Type, Idempotency-Key, Last-Event-ID, Authorization"
+ALLOWED_HEADERS = (
+    "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "
+    # OpenAI's client in a browser, and the AI SDK's provider, tell of themselves.
+    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, "
+    "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
+    "X-Stainless-Timeout"
+)
 EXPOSED_HEADERS = "X-Reply-Id, Retry-After"
 
 PREFLIGHT = {
