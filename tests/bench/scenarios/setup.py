@@ -93,6 +93,8 @@ def _joining(plan: Plan, server: Server, load: Load, round_: int) -> Run:
     # The crowd's events are in these.
     run.setup_us = run.cpu_us = None
     run.pace_ms = 0  # no figure here is of gaps
+    # The crowd's load is on that core as well.
+    run.client_busy, run.client_other = run.client_busy + run.client_other, 0
     if run.failed:
         run.error = reasons_text(run.reasons)
     return run
@@ -119,6 +121,7 @@ def run(plan: Plan) -> Outcome:
     for name in names:
         for at in places:
             mine = pick(runs, name, at)
+            busy = median(mine, lambda r: r.client_busy)
             cpu, first = (
                 DASH if name == own else number(ratio(runs, own, name, at, figure), 2)
                 for figure in (setup_us, p99_first)
@@ -131,7 +134,7 @@ def run(plan: Plan) -> Outcome:
                     cpu,
                     quantiles(mine, "first_ms", "p50", "p99", "max"),
                     first,
-                    number(median(mine, lambda r: r.client_busy), 2),
+                    DASH if busy is None else f"{busy:.0%}",
                 ]
             )
     head = ["server", "others", "CPU µs/stream", f"{own} ÷ this"]
