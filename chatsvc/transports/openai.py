@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..backends.base import Message, Prompt
-from ..problems import BackendFailed, InvalidRequest
+from ..problems import BackendFailed, Draining, InvalidRequest
 from ..replies import Reply
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
@@ -216,3 +216,7 @@ class Chunks:
             usage = end.usage or NO_USAGE
             data += json_event({**self._identity, "choices": [], "usage": usage})
         return self.framed(data + DONE)
+
+    def moved(self) -> bytes:
+        """[OpenAI] knows no resuming, and its clients take a body without an end for a whole one: this is an error."""
+        return self.framed(json_event(error_object(Draining().as_dict())) + DONE)

@@ -86,6 +86,10 @@ class Encoder(Protocol):
         """What stands behind the last character."""
         ...
 
+    def moved(self) -> bytes | None:
+        """What a reader is told who is sent away before the end; None: nothing, and the connection is broken."""
+        ...
+
 
 class _Tails(Encodings):
     """What follows a position in a chunk: the data, and the chunk's end."""
@@ -145,6 +149,10 @@ class Events:
                 msgspec.json.encode(problem),
             )
         return self.framed(data + name + DONE)
+
+    def moved(self) -> bytes:
+        """No `[DONE]`: whoever reads on resumes, elsewhere."""
+        return self.framed(retry()) if self._ids else b""
 
 
 def told_stop(end: End) -> dict[str, object]:
@@ -274,9 +282,12 @@ async def send(
             await ticker.drive(pump(reply, after, outlet, events))
             if reply.end is not None:
                 outlet.write(events.end(reply.end))
-        except Moved:  # no `[DONE]`: whoever reads on resumes, elsewhere
-            if probes is not None:
-                outlet.write(events.framed(retry()))
+        except Moved:
+            told = events.moved()
+            if told is None:
+                outlet.abort()
+                return response
+            outlet.write(told)
         finally:
             if heartbeat is not None:
                 heartbeat.close()

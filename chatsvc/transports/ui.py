@@ -121,3 +121,6 @@ class UIChunks:
             problem = end.problem or BackendFailed().as_dict()
             events.append({"type": "error", "errorText": problem["detail"]})
         return self.framed(b"".join(map(json_event, events)) + DONE)
+
+    def moved(self) -> None:
+        """`useChat` resumes what broke off, and takes a body without an end for a whole one: break it."""
