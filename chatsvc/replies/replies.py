@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ..backends.base import Backend, Prompt
@@ -28,6 +28,8 @@ from .producer import finish, produce
 from .reply import Reply
 
 logger = logging.getLogger("chatsvc.replies")
+
+Result = TypeVar("Result")
 
 STOP_WAIT = 2.0
 """Seconds that a stop waits for the producer to end (PROTOCOL.md section 7)."""
@@ -80,7 +82,10 @@ class Replies:
         self._replies: WeakValueDictionary[str, Reply] = WeakValueDictionary()
         self._producers: dict[asyncio.Task[None], Reply] = {}
         self._per_client: Counter[str] = Counter()
-        self._enders: set[asyncio.Task[None]] = set()
+        self._starting: Counter[str] = (
+            Counter()
+        )  # by client: the store is creating them
+        self._others: set[asyncio.Task[Any]] = set()
         self._leaving = False
         store.watch(self._adopt)
 
@@ -110,7 +115,6 @@ class Replies:
         `digest` identifies the request that the key came with. Raises `Draining`, `Overloaded`, `TooManyRequests`,
         `InvalidRequest` for a key that came with another request, `StoreUnavailable`.
         """
-        self._admit(client)
         lag = self.backend.lag
         record = Record(
             new_reply_id(),
@@ -122,12 +126,25 @@ class Replies:
             lag=None if lag is None else round(lag * 1e6),
         )
         try:
-            reply_id = await self.store.create(record)
+            known = await self.store.known(record) if key else None
+            if known is not None:
+                return await self.open(known, user=user)
+            self._admit(client)
+            # Whoever asked may leave at any time: what the store has begun must not stay without a producer.
+            return await asyncio.shield(self._later(self._begin(record, client)))
         except KeyReused:
             raise InvalidRequest(
                 "This Idempotency-Key was used with another request; use a new one."
             ) from None
-        reply = await self.open(reply_id, user=user)
+
+    async def _begin(self, record: Record, client: str) -> Reply:
+        self._starting[client] += 1
+        try:
+            reply_id = await self.store.create(record)
+            reply = await self.open(reply_id, user=record.user)
+        finally:
+            self._starting[client] -= 1
+            self._starting += Counter()  # drops what is 0
         if reply_id == record.reply_id:
             self._produce(reply, client)
         return reply
@@ -204,7 +221,7 @@ class Replies:
     async def close(self) -> None:
         """End what still runs; nothing is left afterwards."""
         await self.drain(0)
-        tasks = set(self._producers) | self._enders
+        tasks = set(self._producers) | self._others
         for task in tasks:
             task.cancel()
         if tasks:
@@ -217,12 +234,13 @@ class Replies:
             raise Draining(
                 "This node takes no new replies; another one does.", retry_after=1
             )
-        if len(self._producers) >= self._max_running:
+        if len(self._producers) + self._starting.total() >= self._max_running:
             raise Overloaded(
                 f"{self._max_running} replies are running, which is the limit; try again in a moment.",
                 retry_after=1,
             )
-        if self._max_per_client and self._per_client[client] >= self._max_per_client:
+        own = self._per_client[client] + self._starting[client]
+        if self._max_per_client and own >= self._max_per_client:
             raise TooManyRequests(
                 f"{self._max_per_client} of your replies are running, which is the limit; "
                 "wait for one to end or stop it.",
@@ -338,10 +356,11 @@ class Replies:
         if reply.producer is not None and reply.end is not None:
             reply.producer.cancel()
 
-    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _later(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(coroutine)
-        self._enders.add(task)
-        task.add_done_callback(self._enders.discard)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+        return task
 
 
 async def _quietly(ending: Coroutine[Any, Any, None]) -> None:

@@ -78,6 +78,10 @@ class Store(Protocol):
         """
         ...
 
+    async def known(self, record: Record) -> str | None:
+        """The id of the reply that stands for `record.key`, if there is one. Raises `KeyReused`."""
+        ...
+
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """A reply with all that has arrived. Raises `ReplyNotFound` or `ReplyExpired`."""
         ...

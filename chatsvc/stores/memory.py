@@ -64,20 +64,26 @@ class MemoryStore:
 
     async def create(self, record: Record) -> str:
         """See `Store.create`."""
+        known = await self.known(record)
+        if known is not None:
+            return known
         if record.key:
-            place = record.user, record.key
-            known = self._keys.get(place)
-            if known is not None:
-                reply_id, digest = known
-                if digest != record.digest:
-                    raise KeyReused
-                return reply_id
-            self._keys[place] = record.reply_id, record.digest
+            self._keys[record.user, record.key] = record.reply_id, record.digest
         log = Log(
             record.reply_id, pace=record.pace, lag=record.lag, created=self._now()
         )
         self._kept[record.reply_id] = record, log
         return record.reply_id
+
+    async def known(self, record: Record) -> str | None:
+        """See `Store.known`."""
+        known = self._keys.get((record.user, record.key)) if record.key else None
+        if known is None:
+            return None
+        reply_id, digest = known
+        if digest != record.digest:
+            raise KeyReused
+        return reply_id
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """See `Store.find`."""

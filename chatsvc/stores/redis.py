@@ -171,19 +171,30 @@ class RedisStore:
             self._owned[reply_id] = _Owned("1", 0)
         return reply_id
 
-    async def _claim(self, record: Record) -> str:
-        """The reply id that stands for an idempotency key."""
-        name = hashlib.sha256(f"{record.user}\0{record.key}".encode()).hexdigest()
-        place = f"{self._prefix(name)}key:{name}"
-        mine = f"{record.reply_id} {record.digest}"
-        # Redis 6.2 can't do both in one command; the key is not let go of for a day, so there is no race between.
-        if await self._writer.ask("SET", place, mine, "NX", "EX", REMEMBERED):
-            return record.reply_id
-        known = await self._writer.ask("GET", place)
+    async def known(self, record: Record) -> str | None:
+        """See `Store.known`."""
+        known = await self._writer.ask("GET", self._key(record))
+        if known is None:
+            return None
         reply_id, _, digest = str(known).partition(" ")
         if digest != record.digest:
             raise KeyReused
         return reply_id
+
+    async def _claim(self, record: Record) -> str:
+        """The reply id that stands for an idempotency key, the record's own if none did."""
+        mine = f"{record.reply_id} {record.digest}"
+        # Redis 6.2 can't do both in one command; the key is not let go of for a day, so there is no race between.
+        if await self._writer.ask(
+            "SET", self._key(record), mine, "NX", "EX", REMEMBERED
+        ):
+            return record.reply_id
+        return await self.known(record) or record.reply_id
+
+    def _key(self, record: Record) -> str:
+        """Where the reply of an idempotency key stands."""
+        name = hashlib.sha256(f"{record.user}\0{record.key}".encode()).hexdigest()
+        return f"{self._prefix(name)}key:{name}"
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """See `Store.find`."""

@@ -178,9 +178,11 @@ class StoreContract:
 
     async def test_a_key_stands_for_the_reply_it_began(self, place: Place) -> None:
         first = record(key="k", digest="d")
+        assert await place.store.known(first) is None
         assert await place.store.create(first) == first.reply_id
         for _ in range(2):
             again = record(key="k", digest="d")
+            assert await place.store.known(again) == first.reply_id
             assert await place.store.create(again) == first.reply_id
             with pytest.raises(ReplyNotFound):
                 await place.store.find(again.reply_id)
@@ -194,6 +196,8 @@ class StoreContract:
         await place.store.create(record(key="k", digest="d"))
         with pytest.raises(KeyReused):
             await place.store.create(record(key="k", digest="other"))
+        with pytest.raises(KeyReused):
+            await place.store.known(record(key="k", digest="other"))
 
     async def test_a_key_is_its_users_own(self, place: Place) -> None:
         one = record(key="k", digest="d", user="one")
