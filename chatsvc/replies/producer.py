@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -16,6 +17,9 @@ from ..stores.log import End, Segment
 from .reply import Reply
 
 logger = logging.getLogger("chatsvc.backend")
+
+TURN = 64
+"""Pieces after which the event loop gets a turn, for a backend may give all of them without ever waiting."""
 
 
 async def produce(
@@ -35,6 +39,7 @@ async def produce(
     splitter = Splitter()
     size = log.size  # counted here: what a store takes may show in the log later
     end = End("done", "stop")
+    count = 0
 
     async def add(text: str) -> bool:
         """Append what fits; whether all of it did."""
@@ -56,6 +61,9 @@ async def produce(
             )
             async with aclosing(backend.stream(prompt)) as pieces:
                 async for piece in pieces:
+                    count += 1
+                    if not count % TURN:
+                        await asyncio.sleep(0)
                     if isinstance(piece, Finish):
                         end = End("done", piece.reason, usage=piece.usage)
                     elif not await add(splitter.feed(piece)):
@@ -67,8 +75,10 @@ async def produce(
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001  (a stranger's code may raise anything)
-            await add(splitter.close())  # text held back is delivered first
-            end = End("failed", "error", _told(error, backend).as_dict())
+            problem = _told(error, backend)
+            if end.finish_reason != "length":  # else it failed in closing
+                await add(splitter.close())  # text held back is delivered first
+                end = End("failed", "error", problem.as_dict())
         await store.complete(log, end.finish_reason)
         await finish(reply, store, end)
     except Ended:

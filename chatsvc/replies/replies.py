@@ -130,15 +130,18 @@ class Replies:
             if known is not None:
                 return await self.open(known, user=user)
             self._admit(client)
+            self._starting[client] += 1
+            begun = self._begin(record, client)
+            if not self.store.shared:
+                return await begun  # in one go
             # Whoever asked may leave at any time: what the store has begun must not stay without a producer.
-            return await asyncio.shield(self._later(self._begin(record, client)))
+            return await asyncio.shield(self._later(begun))
         except KeyReused:
             raise InvalidRequest(
                 "This Idempotency-Key was used with another request; use a new one."
             ) from None
 
     async def _begin(self, record: Record, client: str) -> Reply:
-        self._starting[client] += 1
         try:
             reply_id = await self.store.create(record)
             reply = await self.open(reply_id, user=record.user)
@@ -216,7 +219,10 @@ class Replies:
                     reply.producer.cancel()
                 return
         problem = Draining("The service went down before the reply was complete.")
-        await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+        try:
+            await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+        except StoreUnavailable:
+            logger.warning("a reply could not be ended: the store is away")
 
     async def close(self) -> None:
         """End what still runs; nothing is left afterwards."""
@@ -309,14 +315,23 @@ class Replies:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a producer broke", exc_info=error)
         if reply.end is None and self.store.owns(reply.log):
-            # Whatever happened: every reply ends.
-            problem = InternalError()
-            self._later(
-                self._end(reply, End("failed", "interrupted", problem.as_dict()))
-            )
+            self._later(self._interrupt(reply))
+        else:
+            self._tell_ended(reply)
+        self._on_readers(reply)
+
+    async def _interrupt(self, reply: Reply) -> None:
+        """Whatever happened: every reply ends."""
+        problem = InternalError()
+        try:
+            await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+        except StoreUnavailable:
+            logger.warning("a reply broke off while the store was away")
+        self._tell_ended(reply)
+
+    def _tell_ended(self, reply: Reply) -> None:
         for observer in self._observers:
             observer.ended(reply)
-        self._on_readers(reply)
 
     def _on_readers(self, reply: Reply) -> None:
         """Readers came or went, or the producer did: set the clock of grace, or let go."""
