@@ -89,7 +89,11 @@ class StoreContract:
     @settings(
         max_examples=25,
         deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        # One place serves all examples, as it serves many replies; and one method is run for every store.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
     )
     @given(st.lists(texts, max_size=6), st.sampled_from([0, 1_000, 50_000]))
     async def test_any_text_arrives(
