@@ -73,12 +73,13 @@ class Waiter:
 class Driven:
     """A coroutine that the ticker steps. `done` has its end: a result, or the exception it raised."""
 
-    __slots__ = ("_closed", "_coroutine", "done")
+    __slots__ = ("_closed", "_coroutine", "done", "send")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._closed = False
         self._coroutine = coroutine
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.send = coroutine.send
 
     def fail(self, error: BaseException) -> None:
         """The coroutine has raised: that is its end."""
@@ -162,7 +163,7 @@ class Ticker:
         driven = Driven(coroutine)
         self.refresh()
         waiter = Waiter(self)
-        waiter.send = coroutine.send
+        waiter.send = driven.send
         waiter.driven = driven
         waiter.slot = _READY
         outer = self.stepping
@@ -211,9 +212,10 @@ class Ticker:
                     if waiter.driven is not None:
                         waiter.driven.refuse()
                     continue
-                if following.send is None:
-                    following.send = waiter.send
-                    following.driven = waiter.driven
+                driven = waiter.driven
+                if following.send is None and driven is not None:
+                    following.send = driven.send  # the waiter may be closed by now
+                    following.driven = driven
                 waiter = following
             wanted = waiter.slot
             if wanted != into:

@@ -145,6 +145,25 @@ async def test_who_is_woken_sees_the_time_of_the_turn(run: Modes, hand: Hand) ->
     await end
 
 
+@both
+async def test_another_waiter_may_follow_a_closed_one(run: Modes, hand: Hand) -> None:
+    ticker, woken = Ticker(), list[int]()
+    start = hand.now
+
+    async def wait() -> None:
+        for number in range(3):
+            waiter = Waiter(ticker)
+            await waiter.until(start + (number + 1) * 10_000)
+            waiter.close()
+            woken.append(number)
+
+    end = run(ticker, wait())
+    for when in range(0, 50_000, 5_000):
+        await reach(ticker, hand, start + when)
+    await end
+    assert woken == [0, 1, 2]
+
+
 async def test_a_closed_waiter_is_never_woken(hand: Hand) -> None:
     ticker = Ticker()
     waiter = Waiter(ticker)
