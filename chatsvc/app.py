@@ -32,7 +32,7 @@ from .web.logs import EventLog
 from .web.metrics import METRICS, Metrics
 from .web.openai import add_openai
 from .web.pages import setup_pages
-from .web.problems import PROBLEM, SECURITY_HEADERS, problems
+from .web.problems import BEGUN, PROBLEM, SECURITY_HEADERS, problems
 from .web.routes import add_routes
 from .web.sockets import add_websocket, close_sockets
 from .web.ui import add_ui
@@ -113,6 +113,7 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
     allowed = service(request)[SETTINGS].allow_origin
     response.headers.update(origin.cors_headers(request, allowed))
+    request[BEGUN] = True
 
 
 @web.middleware

@@ -110,8 +110,15 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         logger.error("a request failed", exc_info=error)
         problem = InternalError()
     request[PROBLEM] = problem.code
+    if BEGUN in request:  # the answer would stand inside the stream: break that off
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=CLIENT_GONE)
     return answer(request, problem)
 
 
 PROBLEM = web.RequestKey("problem", str)
 """The key of a request that has the code of its problem, for metrics and logs."""
+
+BEGUN = web.RequestKey("begun", bool)
+"""The key of a request whose answer has begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -245,6 +245,24 @@ async def test_a_mistake_of_ours_is_told_to_nobody(
         told = await ws.receive_json(timeout=5)
         assert told["data"]["type"] == "/problems/internal-error"
         await ws.close()
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def broken(_: Any, coroutine: Coroutine[Any, Any, None]) -> None:
+        coroutine.close()
+        raise ZeroDivisionError
+
+    async with inside() as chat:
+        monkeypatch.setattr("chatsvc.ticker.Ticker.drive", broken)
+        answer = await chat.raw(CHAT, f"Accept: {kind}", body=b'{"message": ""}')
+        assert answer.status == 200
+        assert not answer.complete
+        assert b"HTTP" not in answer.body
+        await chat.replies.drain(0)
+        await chat.nothing_left()
 
 
 async def test_a_browser_gets_a_page(small: Inside) -> None:
