@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -232,10 +233,21 @@ class Inside(Chat):
     """A service whose application is in this process."""
 
     def __init__(
-        self, app: web.Application, port: int, session: aiohttp.ClientSession
+        self,
+        app: web.Application,
+        runner: web.AppRunner,
+        session: aiohttp.ClientSession,
     ) -> None:
-        super().__init__("127.0.0.1", port, session)
+        super().__init__("127.0.0.1", runner.addresses[0][1], session)
         self.app = app
+        self._runner = runner
+
+    @property
+    def buffers(self) -> list[int]:
+        """The bytes that wait to be sent on each connection."""
+        assert self._runner.server is not None
+        transports = (handler.transport for handler in self._runner.server.connections)
+        return [t.get_write_buffer_size() for t in transports if t is not None]
 
     @property
     def replies(self) -> Replies:
@@ -265,9 +277,10 @@ class Inside(Chat):
 async def inside(
     settings: Settings | None = None,
     app: web.Application | None = None,
+    send_buffer: int = 0,
     **arguments: Any,
 ) -> AsyncIterator[Inside]:
-    """Run the application as `chatsvc serve` does."""
+    """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes."""
     outer = inner = create_app(settings, **arguments)
     if app is not None:
         app.add_subapp("/chat/", inner)
@@ -276,12 +289,14 @@ async def inside(
         outer, handler_cancellation=app is None, access_log=None, shutdown_timeout=1.0
     )
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
-    await site.start()
+    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    if send_buffer:  # of what is accepted, too
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    await web.SockSite(runner, listening, backlog=4096).start()
     connector = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            chat = Inside(inner, runner.addresses[0][1], session)
+            chat = Inside(inner, runner, session)
             with closing(chat):
                 yield chat
     finally:
