@@ -62,11 +62,13 @@ def load_function(path: str) -> FunctionBackend:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             raise ValueError(f"there is no module {module_name!r} to import") from None
         raise ValueError(f"importing {module_name!r} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"importing {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error
     function = getattr(module, name, None)
     if function is None:
         raise ValueError(f"module {module_name!r} has no function {name!r}")
+    if not callable(function):
+        raise ValueError(f"{name!r} in module {module_name!r} is not a function")
     return FunctionBackend(function, path)

@@ -1,0 +1,182 @@
+"""The backends `echo` and `package.module:function`, and how one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatsvc.backends import Finish, Message, Prompt, make_backend
+from chatsvc.backends.echo import EchoBackend
+from chatsvc.backends.function import FunctionBackend, load_function
+from chatsvc.characters import Splitter
+from chatsvc.problems import BackendFailed
+from chatsvc.settings import Settings
+
+messages = st.builds(
+    Message, st.sampled_from(["system", "user", "assistant"]), st.text(max_size=8)
+)
+contents = st.lists(
+    st.sampled_from(["\r\n", "\r", "\n", "a", "好", "👨‍👩‍👧", " "]), max_size=10
+).map("".join)
+
+
+async def text_of(stream: AsyncGenerator[str | Finish, None]) -> str:
+    async with aclosing(stream) as pieces:
+        return "".join([piece async for piece in pieces if isinstance(piece, str)])
+
+
+def logged(text: str) -> str:
+    """What a reply's log has of a backend's text."""
+    splitter = Splitter()
+    return splitter.feed(text) + splitter.close()
+
+
+# ------------------------------------------------------------------ echo
+
+
+@given(st.lists(messages, max_size=5))
+async def test_echo_gives_the_last_message_of_the_user(turns: list[Message]) -> None:
+    said = [m.content for m in turns if m.role == "user"]
+    text = await text_of(EchoBackend().stream(Prompt(tuple(turns))))
+    assert logged(text) == (logged(said[-1]) if said else "")
+
+
+@given(contents, st.integers(0, 40))
+async def test_echo_carries_on_behind_what_is_written(content: str, at: int) -> None:
+    whole = logged(content)
+    written = whole[:at]
+    prompt = Prompt((Message("user", content),), written=written)
+    assert written + logged(await text_of(EchoBackend().stream(prompt))) == whole
+
+
+# ------------------------------------------------------------------ functions
+
+
+async def answer(turns: list[dict[str, str]]) -> AsyncIterator[str]:
+    for turn in turns:
+        yield f"{turn['role']}: {turn['content']}\n"
+
+
+class Answers:
+    """A function may be any callable, and what it gives any async iterator."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = list(pieces)
+
+    async def __call__(self, turns: list[dict[str, str]]) -> AsyncIterator[str]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        if not self.pieces:
+            raise StopAsyncIteration
+        return self.pieces.pop(0)
+
+
+async def test_a_function_is_given_the_conversation() -> None:
+    prompt = Prompt((Message("system", "s"), Message("user", "你好")))
+    text = await text_of(FunctionBackend(answer).stream(prompt))
+    assert text == "system: s\nuser: 你好\n"
+
+
+async def test_any_callable_that_gives_an_async_iterator_will_do() -> None:
+    backend = FunctionBackend(Answers("a", "b"))
+    assert await text_of(backend.stream(Prompt(()))) == "ab"
+    assert backend.name == "function"
+    assert FunctionBackend(answer).name == "answer"
+
+
+async def test_what_a_function_holds_open_is_closed_with_the_stream() -> None:
+    closed: list[bool] = []
+
+    async def endless(turns: Any) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "a"
+        finally:
+            closed.append(True)
+
+    stream = FunctionBackend(endless).stream(Prompt(()))
+    assert await anext(stream) == "a"
+    assert not closed
+    await stream.aclose()
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("gives", "why"),
+    [
+        (lambda turns: "text", "async iterator"),
+        (lambda turns: iter("ab"), "async iterator"),
+        (lambda turns: None, "async iterator"),
+        (lambda turns: Answers(5), "yield str, not int"),  # type: ignore[arg-type]
+    ],
+)
+async def test_a_function_that_gives_no_text_says_what_it_must_give(
+    gives: Any, why: str
+) -> None:
+    with pytest.raises(BackendFailed, match=why) as failed:
+        await text_of(FunctionBackend(gives, "my:function").stream(Prompt(())))
+    assert "my:function" in str(failed.value)
+
+
+# ------------------------------------------------------------------ loading
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a test may put a module of its user."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "users_package").mkdir()
+    (tmp_path / "users_package" / "__init__.py").write_text("")
+    (tmp_path / "users_package" / "good.py").write_text(
+        "async def answer(messages):\n    yield 'hello'\n\nnumber = 5\n"
+    )
+    (tmp_path / "users_package" / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "users_package" / "unclear.py").write_text("def (\n")
+    (tmp_path / "users_package" / "needy.py").write_text("import not_there_at_all\n")
+    (tmp_path / "users_package" / "leaving.py").write_text("raise SystemExit(3)\n")
+    return tmp_path
+
+
+async def test_a_function_is_loaded_by_its_path(module: Path) -> None:
+    settings = Settings(backend="users_package.good:answer")
+    backend = make_backend(settings)
+    assert backend.name == "users_package.good:answer"
+    assert (backend.pace, backend.resumes) == (0.0, False)
+    assert await text_of(backend.stream(Prompt(()))) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("not_there_at_all:answer", "there is no module 'not_there_at_all'"),
+        ("users_package.missing:answer", "there is no module 'users_package.missing'"),
+        ("users_package.good.x:answer", "there is no module 'users_package.good.x'"),
+        ("users_package.good:other", "has no function 'other'"),
+        ("users_package.good:number", "'number' is not a function"),
+        ("users_package.broken:answer", "failed: ZeroDivisionError: division by zero"),
+        ("users_package.unclear:answer", "failed: SyntaxError"),
+        ("users_package.needy:answer", "failed: No module named 'not_there_at_all'"),
+        ("users_package.leaving:answer", "failed: SystemExit: 3"),
+    ],
+)
+def test_a_function_that_cannot_be_loaded_is_told_in_one_line(
+    module: Path, path: str, why: str
+) -> None:
+    with pytest.raises(ValueError) as failed:
+        load_function(path)
+    assert why in str(failed.value)
+    assert "\n" not in str(failed.value)
+
+
+def test_the_name_of_a_backend_chooses_it() -> None:
+    assert isinstance(make_backend(Settings()), EchoBackend)
