@@ -35,7 +35,11 @@ def installed() -> Path:
         if not (folder / "complete").exists():
             (folder / "package.json").write_bytes(wanted)
             npm = subprocess.run(
-                ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"],
+                [
+                    *("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"),
+                    # Without a registry there is no use in waiting for it.
+                    *("--fetch-retries=1", "--fetch-retry-mintimeout=1000"),
+                ],
                 cwd=folder,
                 capture_output=True,
                 text=True,

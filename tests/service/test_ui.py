@@ -103,6 +103,9 @@ async def test_a_chat_is_found_by_its_user_only() -> None:
         mine = await chat.raw("GET /api/ui/c/stream", "X-User: ann")
         assert mine.status == 200
         assert (await chat.raw("GET /api/ui/c/stream", "X-User: bob")).status == 204
+        await chat.raw("POST /api/ui", "X-User: bob", body=turn("y"))
+        again = await chat.raw("GET /api/ui/c/stream", "X-User: ann")
+        assert again.body == mine.body
 
 
 async def test_whoever_is_sent_away_sees_that_it_broke_off() -> None:
