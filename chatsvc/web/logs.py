@@ -53,9 +53,6 @@ class JsonFormatter(logging.Formatter):
 
 def set_up_logs(log_format: str) -> None:
     """Send all logs to stderr."""
-    # No line tells of these, and asking for them costs a third of a line.
-    logging.logThreads = logging.logProcesses = False
-    logging.logMultiprocessing = logging.logAsyncioTasks = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
