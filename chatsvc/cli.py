@@ -40,15 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from .problems import StoreUnavailable
     from .serve import CannotListen, serve
+    from .workers import serve_workers
 
     try:
         settings = read_settings(vars(args))
+        if settings.workers > 1 and settings.store == "memory":
+            raise BadSetting(
+                "--workers needs a store that all share, --store redis://…: "
+                "with memory, each process would know its own replies only"
+            )
+        if settings.workers > 1:
+            return serve_workers(settings)
         serve(settings)
     except BadSetting as error:
         return _refuse(str(error), 2)
     except ValueError as error:
         return _refuse(f"--backend {args.backend or ''}: {error}", 2)
+    except StoreUnavailable as error:
+        return _refuse(f"--store: {error}", 1)
     except CannotListen as error:
         return _refuse(str(error), 1)
     return 0

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -25,16 +27,29 @@ class CannotListen(OSError):
     """The address can't be listened on."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to end. Raises `CannotListen`, and `ValueError` for a backend that can't be had."""
+class Worker(NamedTuple):
+    """A process among others that share a port: it tells its parent when it listens, and ends with it.
+
+    `tell` is the descriptor that takes a byte then, `life` the one that ends with the parent.
+    """
+
+    tell: int
+    life: int
+
+
+def serve(settings: Settings, worker: Worker | None = None) -> None:
+    """Serve until told to end.
+
+    Raises `CannotListen`, `StoreUnavailable`, and `ValueError` for a backend or a store that can't be had.
+    """
     set_up_logs(settings.log_format)
     app = create_app(settings)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(app, settings))
+        asyncio.run(_serve(app, settings, worker))
     else:
-        uvloop.run(_serve(app, settings))
+        uvloop.run(_serve(app, settings, worker))
 
 
 def calm_garbage_collector() -> None:
@@ -49,7 +64,9 @@ def calm_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(app: web.Application, settings: Settings) -> None:
+async def _serve(
+    app: web.Application, settings: Settings, worker: Worker | None
+) -> None:
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
@@ -58,7 +75,13 @@ async def _serve(app: web.Application, settings: Settings) -> None:
         shutdown_timeout=2.0,
     )
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+    site = web.TCPSite(
+        runner,
+        settings.host,
+        settings.port,
+        backlog=BACKLOG,
+        reuse_port=worker is not None or None,
+    )
     try:
         await site.start()
     except OSError as error:
@@ -67,17 +90,26 @@ async def _serve(app: web.Application, settings: Settings) -> None:
             f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
         ) from None
     calm_garbage_collector()
-    host, port = runner.addresses[0][:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"chatsvc is running on http://{shown}:{port}", flush=True)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if worker is None:
+        host, port = runner.addresses[0][:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"chatsvc is running on http://{shown}:{port}", flush=True)
+    else:
+        os.write(worker.tell, b".")
+        loop.add_reader(worker.life, _orphaned, loop, worker.life, told)
     for sign in signal.SIGTERM, signal.SIGINT:
         loop.add_signal_handler(sign, _told_to_end, told, settings)
     await told.wait()
     await app[REPLIES].drain(settings.drain)
     with contextlib.suppress(asyncio.CancelledError):
         await runner.cleanup()
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, life: int, told: asyncio.Event) -> None:
+    loop.remove_reader(life)
+    told.set()
 
 
 def _told_to_end(told: asyncio.Event, settings: Settings) -> None:

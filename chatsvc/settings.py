@@ -174,6 +174,9 @@ class Settings:
         None, count, "tokens that a model's answer may have"
     )
     store: str = _setting("memory", store, "where replies are kept")
+    workers: int = _setting(
+        1, count, "processes that share the port; more than one needs a store in Redis"
+    )
     grace: float = _setting(
         30.0, seconds, "seconds that a reply goes on when nobody reads it"
     )

@@ -23,6 +23,8 @@ from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 from chatsvc.web.keys import REPLIES
 
+from .shared_store import store
+
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
 
@@ -281,7 +283,9 @@ async def inside(
     **arguments: Any,
 ) -> AsyncIterator[Inside]:
     """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes."""
-    outer = inner = create_app(settings, **arguments)
+    outer = inner = create_app(
+        settings, **{**store(settings or Settings()), **arguments}
+    )
     if app is not None:
         app.add_subapp("/chat/", inner)
         outer = app
