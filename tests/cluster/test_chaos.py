@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,8 @@ async def pair(
     first = asyncio.create_task(
         read(nodes, message, chance, key=key, cuts=2.0, started=started)
     )
-    await asyncio.wait([first, started], return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {first, started}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     second = Random(f"{seed} {number} second")
     others = []
     if started.done():
