@@ -162,7 +162,7 @@ async def test_a_function_is_loaded_by_its_path(module: Path) -> None:
         ("users_package.missing:answer", "there is no module 'users_package.missing'"),
         ("users_package.good.x:answer", "there is no module 'users_package.good.x'"),
         ("users_package.good:other", "has no function 'other'"),
-        ("users_package.good:number", "'number' is not a function"),
+        ("users_package.good:number", "has no function 'number'"),
         ("users_package.broken:answer", "failed: ZeroDivisionError: division by zero"),
         ("users_package.unclear:answer", "failed: SyntaxError"),
         ("users_package.needy:answer", "failed: No module named 'not_there_at_all'"),

@@ -504,9 +504,11 @@ async def test_a_reader_that_comes_back_in_time_saves_the_reply() -> None:
     async with serving(backend, grace=3600) as replies:
         reply = await replies.start(asking())
         for _ in range(3):
+            timer = reply.grace
+            assert timer is not None
             with reply.reading():
+                assert timer.cancelled()
                 assert reply.grace is None
-            assert reply.grace is not None
         assert reply.end is None
         await replies.stop(reply)
         assert await replies.stopped(reply)

@@ -67,8 +67,6 @@ def load_function(path: str) -> FunctionBackend:
             f"importing {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error
     function = getattr(module, name, None)
-    if function is None:
+    if function is None or not callable(function):
         raise ValueError(f"module {module_name!r} has no function {name!r}")
-    if not callable(function):
-        raise ValueError(f"{name!r} in module {module_name!r} is not a function")
     return FunctionBackend(function, path)
