@@ -112,7 +112,6 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
         await chat.nothing_left()
         for reader, writer in (never[0], never[2]):
             data = await reader.read()
-            writer.close()
             head, _, data = data.partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.0 200 ")
             got = without_comments(data[: data.rindex(b"\n\n") + 2])
@@ -121,6 +120,8 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
             assert 0 < last < len(text)
             rest = await chat.read(reply, f"?after={last}")
             assert got + without_comments(rest.body) == whole + done(reply)
+        for _, writer in never:
+            writer.transport.abort()
 
 
 async def _never_reads(
