@@ -264,6 +264,33 @@ async def test_a_stop_after_the_end_changes_nothing() -> None:
         assert await read_all(await replies.open(reply.id)) == ("abc", "done", "stop")
 
 
+async def test_a_stop_does_not_wait_for_a_backend_that_closes_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT", 0.01)
+    let_go, hangs = asyncio.Event(), asyncio.Event()
+
+    async def answer(messages: Any) -> AsyncIterator[str]:
+        try:
+            yield "a\n"
+            hangs.set()
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+
+    async with serving(answer) as replies:
+        reply = await replies.start(asking())
+        await hangs.wait()
+        await replies.stop(reply)
+        assert await read_all(reply) == ("a\n", "stopped", "stopped")
+        assert not await replies.stopped(reply)
+        assert replies.running == 1
+        let_go.set()
+        monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT", WAIT)
+        assert await replies.stopped(reply)
+        assert replies.running == 0
+
+
 # ------------------------------------------------------------------ backends that go wrong
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chatsvc.backends import Prompt
 from chatsvc.characters import Splitter
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.reply import RUN, Reply
+from chatsvc.replies.reply import LIMIT_SLOTS, RUN, Moved, Reply
 from chatsvc.stores import Clock, End, Log, Record
 from chatsvc.stores.log import Segment
 from chatsvc.ticker import SLOT, Ticker, Waiter
@@ -293,6 +293,78 @@ async def test_a_stop_does_not_wait_for_the_clock(hand: Hand) -> None:
         assert reader.end is not None
         reader.end.result()
         assert reader.ended is STOPPED
+
+
+@both
+async def test_what_is_due_behind_the_clocks_limit_is_not_out(
+    run: Modes, hand: Hand
+) -> None:
+    ticker, begin = Ticker(), hand.now
+    record = Record("r" * 22, Prompt(()))
+    log = Log(record.reply_id, pace=100_000)
+    clock = Clock(limit=begin + 250_000)
+    reply = Reply(record, log, clock, ticker, lambda reply: None)
+    log.append("abcdefgh", begin)
+    reader = Reader(reply, 0)
+    reading = asyncio.ensure_future(run(ticker, reader))
+    for when in (0, 150_000, 250_000, 400_000, 3_000_000):
+        await reach(ticker, hand, begin + when)
+        assert reader.text == "abcdefgh"[: min(when // 100_000 + 1, 3)]
+        assert reply.out() == len(reader.text)
+    log.finish(STOPPED, clock.at(hand.now))
+    await asyncio.wait_for(reading, 10)
+    assert (reader.text, reader.ended) == ("abc", STOPPED)
+
+
+@both
+async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None:
+    ticker, begin = Ticker(), hand.now
+    record = Record("r" * 22, Prompt(()))
+    log = Log(record.reply_id, pace=100_000)
+    clock = Clock(limit=begin)
+    reply = Reply(record, log, clock, ticker, lambda reply: None)
+    log.append("abcdefgh", begin)
+    reader = Reader(reply, 0)
+    reading = asyncio.ensure_future(run(ticker, reader))
+    await reach(ticker, hand, begin + 1_000_000)
+    assert reader.text == "a"
+    clock.limit = begin + 10_000_000
+    await reach(ticker, hand, hand.now + LIMIT_SLOTS * SLOT)
+    assert reader.text == "abcdefgh"
+    log.finish(DONE, hand.now)
+    await asyncio.wait_for(reading, 10)
+
+
+@both
+async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) -> None:
+    ticker = Ticker()
+    idle, paced = make(ticker), make(ticker, pace=3_600_000_000)
+    paced.log.append("ab", hand.now)
+    readers = [Reader(idle, 0), Reader(paced, 0), Reader(paced, 1)]
+    going = [asyncio.ensure_future(run(ticker, reader)) for reader in readers]
+    await turns()
+    idle.leave()
+    paced.leave()
+    for reading in going:
+        with pytest.raises(Moved):
+            await asyncio.wait_for(reading, 10)
+    assert [reader.text for reader in readers] == ["", "a", ""]
+    assert not idle.log.waiters
+    assert not paced.log.waiters
+    with pytest.raises(Moved):  # and who comes later
+        await run(ticker, Reader(idle, 0))
+
+
+@both
+async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    reply.log.append("ab", ticker.refresh())
+    reply.log.finish(DONE, ticker.refresh())
+    reply.leave()
+    reader = Reader(reply, 2)
+    await run(ticker, reader)
+    assert reader.ended is DONE
 
 
 async def test_released_waits_until_all_is_out(hand: Hand) -> None:
