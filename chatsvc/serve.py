@@ -92,6 +92,9 @@ async def _serve(
     calm_garbage_collector()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # First: whoever reads that it runs may tell it to end at once.
+    for sign in signal.SIGTERM, signal.SIGINT:
+        loop.add_signal_handler(sign, _told_to_end, told, settings)
     if worker is None:
         host, port = runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
@@ -99,8 +102,6 @@ async def _serve(
     else:
         os.write(worker.tell, b".")
         loop.add_reader(worker.life, _orphaned, loop, worker.life, told)
-    for sign in signal.SIGTERM, signal.SIGINT:
-        loop.add_signal_handler(sign, _told_to_end, told, settings)
     await told.wait()
     await app[REPLIES].drain(settings.drain)
     with contextlib.suppress(asyncio.CancelledError):
