@@ -231,3 +231,24 @@ async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
     await a.refresh(kept)
     followed = [log.reply_id for follower in a._followers for log in follower.logs()]
     assert reply_id not in followed and kept.reply_id in followed
+
+
+async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> None:
+    """It does not know that another has taken its reply: only the check in Redis keeps it out."""
+    a, b = await node(lease=0.2), await node()
+    log = await begun(a)
+    await a.append(log, "ab")
+    await a.refresh(log)
+    _, elsewhere = await b.find(log.reply_id)
+    await a._nodes.close()  # from here on, A renews nothing
+    async with asyncio.timeout(10):
+        while not await b.take(elsewhere):
+            await asyncio.sleep(0.02)
+    assert a.owns(log)
+    await a.append(log, "from the past")
+    await a.finish(log, End("failed", "interrupted"))
+    assert not a.owns(log)
+    await b.append(elsewhere, "cd")
+    await b.complete(elsewhere, "stop")
+    await b.finish(elsewhere, End("done", "stop"))
+    assert (elsewhere.text(0), elsewhere.end) == ("abcd", End("done", "stop"))
