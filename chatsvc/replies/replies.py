@@ -341,8 +341,10 @@ class Replies:
         if reply.producer is None:
             if reply.end is None:
                 self.store.reading(reply.log, reply.readers > 0)
-            elif not reply.readers:
+            if not reply.readers:
                 self._replies.pop(reply.id, None)
+            elif reply.end is None:
+                self._replies[reply.id] = reply
         elif not reply.readers:
             self._wait_for_readers(reply, self._grace)
 
@@ -367,9 +369,7 @@ class Replies:
             await self._end(reply, End("stopped", "abandoned"))
 
     async def _end(self, reply: Reply, end: End) -> None:
-        await self.store.finish(reply.log, end)
-        if reply.producer is not None and reply.end is not None:
-            reply.producer.cancel()
+        await self.store.finish(reply.log, end)  # which ends the producer: see `_ended`
 
     def _later(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(coroutine)

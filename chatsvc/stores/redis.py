@@ -240,10 +240,12 @@ class RedisStore:
 
     def reading(self, log: Log, present: bool) -> None:
         """See `Store.reading`."""
+        if not present and log.reply_id not in self._read:
+            return  # it was this node that produced it
         if present:
             self._read[log.reply_id] = monotonic()
         else:
-            self._read.pop(log.reply_id, None)
+            del self._read[log.reply_id]
         self._later(self._mark(log.reply_id, present))
 
     async def last_read(self, log: Log) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
+
+from redis import Redis
 
 from chatsvc.settings import Settings
 from chatsvc.stores import make_store
@@ -14,6 +17,7 @@ def store(settings: Settings) -> dict[str, Any]:
     address = os.environ.get("CHATSVC_TEST_REDIS")
     if not address or settings.store != "memory":
         return {}
-    from dataclasses import replace
-
+    redis = Redis.from_url(address)
+    redis.flushdb()
+    redis.close()
     return {"store": make_store(replace(settings, store=address))}
