@@ -172,6 +172,7 @@ class Connection:
         del self._streams[task]
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ConnectionError):
+            self._outlet.abort()  # or the client would wait for ever
             raise error
 
     def send(self, data: bytes) -> None:

@@ -261,6 +261,14 @@ async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
         assert answer.status == 200
         assert not answer.complete
         assert b"HTTP" not in answer.body
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, told: None)
+        for protocols in ((), V1):
+            ws = await chat.session.ws_connect(
+                chat.url + "/ws/chat", protocols=protocols
+            )
+            await ws.send_json({"message": "a"})
+            assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSED
         await chat.replies.drain(0)
         await chat.nothing_left()
 
