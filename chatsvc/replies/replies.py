@@ -183,7 +183,8 @@ class Replies:
 
     async def stop(self, reply: Reply) -> None:
         """Stop a reply: from here on it has its end. Stopping twice is no error."""
-        await self._end(reply, End("stopped", "stopped"))
+        # Whoever asks may be gone before the store has answered.
+        await asyncio.shield(self._later(self._end(reply, End("stopped", "stopped"))))
 
     async def stopped(self, reply: Reply) -> bool:
         """Whether a stopped reply's producer has ended, waiting for it `STOP_WAIT` seconds at most."""
