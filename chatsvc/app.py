@@ -112,7 +112,10 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     allowed = service(request)[SETTINGS].allow_origin
+    varies = response.headers.get(hdrs.VARY)
     response.headers.update(origin.cors_headers(request, allowed))
+    if varies is not None and response.headers[hdrs.VARY] != varies:
+        response.headers[hdrs.VARY] += f", {varies}"
     request[BEGUN] = True
 
 

@@ -58,6 +58,11 @@ async def test_an_allowed_origin_may_read() -> None:
             assert answer.headers["Access-Control-Allow-Origin"] == FRIEND
             assert "X-Reply-Id" in answer.headers["Access-Control-Expose-Headers"]
             assert "Origin" in answer.headers["Vary"]
+        page = (await chat.raw("GET /")).body.decode()
+        file = page.partition('src="')[2].partition('"')[0]
+        answer = await chat.raw(f"GET /{file}", f"Origin: {FRIEND}")
+        assert answer.status == 200
+        assert {"Origin", "Accept-Encoding"} <= set(answer.headers["Vary"].split(", "))
         broken = await chat.raw("POST /api/chat", f"Origin: {FRIEND}", body=b"{")
         assert broken.status == 400
         assert broken.headers["Access-Control-Allow-Origin"] == FRIEND
