@@ -89,9 +89,10 @@ class Follower:
 
     async def close(self) -> None:
         """End."""
-        if self._task is not None:
+        # A timeout inside the client that fires at the same moment swallows a cancellation: ask until it is heard.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=0.1)
 
     @property
     def away(self) -> int:

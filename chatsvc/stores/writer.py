@@ -52,9 +52,10 @@ class Writer:
 
     async def close(self) -> None:
         """Send nothing more."""
-        if self._task is not None:
+        # A timeout inside the client that fires at the same moment swallows a cancellation: ask until it is heard.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=0.1)
         self._fail(self._queue)
 
     async def ask(self, *words: Any, patience: float = 5.0) -> Any:
