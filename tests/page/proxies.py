@@ -26,6 +26,7 @@ async def swallow(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) 
     """Give nothing on, ever."""
     while await upstream.read(65536):
         pass
+    await asyncio.Event().wait()  # nor an end, before the proxy's own
 
 
 async def refuse(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
@@ -34,6 +35,10 @@ async def refuse(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
     await client.drain()
+
+
+async def drop(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Close without a word."""
 
 
 def head_only() -> Pipe:

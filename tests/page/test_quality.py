@@ -129,3 +129,65 @@ async def test_one_update_a_frame_however_fast_it_comes(
     assert await driving.text(page) == message
     updates, frames = await page.evaluate("[updates, frames_]")
     assert 5 < updates <= frames
+
+
+PREPARE = """async () => {
+  const main = document.querySelector('script[src]').getAttribute('src');
+  const {GrowingText} = await import('/' + main.replace('main.js', 'growing-text.js'));
+  document.body.classList.remove('empty');
+  const reply = document.querySelector('#reply-template').content.cloneNode(true);
+  document.querySelector('#log').replaceChildren(reply);
+  const element = document.querySelector('article .text');
+  const growing = new GrowingText(element);
+  const line = 'quick brown 狐狸跳过 👩‍👩‍👧‍👦 '.repeat(4000).slice(0, 100000);
+  let at = 0;
+  window.grow = async (to, step) => {
+    const times = [];
+    while (at < to) {
+      await new Promise(requestAnimationFrame);
+      const start = performance.now();
+      growing.append(line.slice(at, at + step));
+      document.body.offsetHeight;
+      times.push(performance.now() - start);
+      at += step;
+    }
+    return Math.max(...times);
+  };
+  window.looks = () => {
+    const plain = element.cloneNode();
+    plain.textContent = line.slice(0, at);
+    element.after(plain);
+    const heights = [element.offsetHeight, plain.offsetHeight];
+    plain.remove();
+    return [element.textContent === line.slice(0, at), ...heights];
+  };
+}"""
+
+
+async def test_a_line_without_end_grows_as_fast(
+    chromium: Browser, fast_service: int, open_page: OpenPage
+) -> None:
+    """After nearly 100,000 characters of it, and it looks as if it were one piece."""
+    page = await open_page(chromium, f"http://127.0.0.1:{fast_service}/")
+    watched = Watched(page)
+    await page.evaluate(PREPARE)
+    await page.evaluate("grow(96000, 3000)")
+    session = await page.context.new_cdp_session(page)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    longest = []
+    for to in range(97_000, 101_000, 1000):
+        longest.append(await page.evaluate(f"grow({to}, 50)"))
+        if longest[-1] < LONGEST_FRAME:
+            break
+    assert min(longest) < LONGEST_FRAME, longest
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    assert await page.locator(".text > div").count() > 20
+    exact, height, plain = await page.evaluate("looks()")
+    assert exact and height == plain
+    await page.set_viewport_size({"width": 500, "height": 700})
+    await page.wait_for_function(
+        "() => document.querySelectorAll('.text > div').length == 1"
+    )
+    exact, height, plain = await page.evaluate("looks()")
+    assert exact and height == plain
+    assert watched.messages == []
