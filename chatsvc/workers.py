@@ -50,7 +50,8 @@ class _Parent:
                 waiting = -1
                 _announce(self._settings)
             for status, lived in self._ended():
-                if waiting > 0:  # it can't start, and would not the next time
+                # Before all have started, one that ends by itself can't, and could not the next time.
+                if waiting > 0 and status > 0:
                     return self._drain(status or 1)
                 print(f"chatsvc: a worker ended ({status})", file=sys.stderr)
                 now = time.monotonic()

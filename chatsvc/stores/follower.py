@@ -81,6 +81,7 @@ class Follower:
         self._waiting: list[asyncio.Future[None]] = []
         self._last_bell = "0-0"
         self._since = monotonic()
+        self.rung = False  # the bell is about to be
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:

@@ -230,8 +230,13 @@ class RedisStore:
         follower = self._follower(log.reply_id)
         round = follower.round()
         prefix = self._prefix(log.reply_id)
-        bell = f"{prefix}bell:{self.node}"
-        await self._writer.ask("XADD", bell, "MAXLEN", 1, "*", "r", "")
+        if not follower.rung:  # one ring is enough for all who ask meanwhile
+            follower.rung = True
+            try:
+                bell = f"{prefix}bell:{self.node}"
+                await self._writer.ask("XADD", bell, "MAXLEN", 1, "*", "r", "")
+            finally:
+                follower.rung = False
         try:
             async with asyncio.timeout(5.0):
                 await round
@@ -483,6 +488,9 @@ class RedisStore:
         self._looked = now
         for follower in self._followers:
             ids = [log.reply_id for log in follower.logs()]
+            keys = [self._prefix(id) + id for id in ids]
+            if not keys or await self._writer.ask("EXISTS", *keys) == len(keys):
+                continue
             kept = await asyncio.gather(
                 *(self._writer.ask("EXISTS", self._prefix(id) + id) for id in ids)
             )
