@@ -1,15 +1,53 @@
 """A reader who was away: the service lost from sight, a tab in the background, a page out of the cache."""
 
+import asyncio
 import shutil
 
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from . import driving
+from . import driving, proxies
 from .conftest import CHROMIUM_FLAGS, OpenPage, Watched
 from .driving import LAST, TEXT
+from .proxies import Pipe, Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_reply_that_was_given_up_is_continued(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    pipes: list[Pipe] = [proxies.cut(400), proxies.drop]
+    message = TEXT * 4
+
+    def choose(head: bytes) -> Pipe:
+        if b"/api" not in head and b"\r\nupgrade:" not in head.lower():
+            return proxies.pass_on
+        return pipes.pop(0) if len(pipes) > 1 else pipes[0]
+
+    async with Proxy(service, choose) as proxy:
+        page = await open_page(chromium, proxy.url)
+        await page.clock.install()
+        await page.reload()
+        await page.wait_for_selector("html[data-ready]")
+        await driving.send(page, message)
+        await driving.grown(page, 1)
+        lost = page.locator(f"{LAST}[data-state=lost]")
+        async with asyncio.timeout(30):
+            while not await lost.count():
+                await page.clock.fast_forward(9_000)
+                await asyncio.sleep(0.02)
+        assert "can't be reached" in await page.inner_text(f"{LAST} .problem")
+        assert "lost" in await page.inner_text("#said")
+        assert await page.is_visible("#send")
+        there = await driving.text(page)
+        assert there and message.startswith(there) and there != message
+        pipes[:] = [proxies.pass_on]
+        await page.click(f"{LAST} .resume")
+        await driving.state(page, "done")
+        assert await driving.text(page) == message
+        assert not await page.is_visible(f"{LAST} .resume")
+        assert await page.inner_text(f"{LAST} .problem") == ""
 
 
 AWAY = """() => {
