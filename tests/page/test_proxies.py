@@ -199,7 +199,7 @@ async def test_auto_behind_a_real_proxy(
 ) -> None:
     name, url = real_proxy
     # The one that holds back must do so for longer than Auto waits.
-    message = TEXT * 18 if name == "nginx-ignoring" else TEXT
+    message = TEXT * 13 if name == "nginx-ignoring" else TEXT
     page = await open_page(chromium, url)
     await driving.send(page, message)
     await driving.state(page, "done", timeout=20_000)
@@ -238,7 +238,7 @@ async def test_cut_at_every_byte_of_a_short_reply(fast_service: int) -> None:
             )
             assert process.stdin and process.stdout
             most = 0
-            for most in range(0, 1000, 1 if THOROUGH else 6):
+            for most in range(0, 1000, 1 if THOROUGH else 13):
                 left = most
                 process.stdin.write(b"next\n")
                 answer = (await process.stdout.readline()).decode()
