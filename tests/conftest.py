@@ -11,6 +11,19 @@ import pytest
 hypothesis.settings.register_profile("chatsvc", deadline=None)
 hypothesis.settings.load_profile("chatsvc")
 
+THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
+"""Whether everything must be there, and everything is to be tried, however long it takes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes long, so that the default run stays short."""
+    if THOROUGH:
+        return
+    reason = "takes long; CHATSVC_REQUIRE_ALL=1 runs it"
+    for item in items:
+        if item.get_closest_marker("thorough") is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
 
 def require(*programs: str) -> None:
     """Skip the test when a program is missing; fail instead where all must be there."""
@@ -18,7 +31,7 @@ def require(*programs: str) -> None:
     if not missing:
         return
     reason = f"not on this machine: {', '.join(missing)}"
-    if os.environ.get("CHATSVC_REQUIRE_ALL") == "1":
+    if THOROUGH:
         pytest.fail(reason)
     pytest.skip(reason)
 
@@ -28,6 +41,6 @@ def require_module(name: str) -> None:
     if importlib.util.find_spec(name) is not None:
         return
     reason = f"not installed: {name}"
-    if os.environ.get("CHATSVC_REQUIRE_ALL") == "1":
+    if THOROUGH:
         pytest.fail(reason)
     pytest.skip(reason)

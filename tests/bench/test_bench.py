@@ -179,6 +179,7 @@ async def test_peers_may_send_code_points(load: Ask) -> None:
     assert "torn code point" in torn["reasons"]
 
 
+@pytest.mark.thorough
 def test_one_command_measures_and_reports(tmp_path: Path) -> None:
     require("gcc", "taskset")
     from .__main__ import main
@@ -286,6 +287,7 @@ SMALL = {
 LONG = {"setup", "memory", "layers"}  # many seconds, however small
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", SMALL)
 def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     require("gcc", "taskset")
@@ -299,6 +301,7 @@ def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     assert found["runs"] and not any(run["failed"] for run in found["runs"])
 
 
+@pytest.mark.thorough
 def test_another_store_is_compared_in_the_same_rounds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,8 @@ from tests.redis_server import RedisServer
 from .conftest import Cluster
 from .nodes import Node, Told, read
 
+pytestmark = pytest.mark.thorough
+
 CHARACTERS = ["a", "ß", "好", "👩‍👩‍👧", "🇩🇪", "e\u0301", "\n", " ", "0", "é"]
 
 

@@ -20,6 +20,8 @@ from tests.redis_server import RedisServer
 from .conftest import Cluster
 from .nodes import Node, read
 
+pytestmark = pytest.mark.thorough
+
 SLOW = ("--backend", "tests.cluster.nodes:counting")
 
 

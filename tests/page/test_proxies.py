@@ -16,7 +16,7 @@ from .conftest import THOROUGH, OpenPage, free_port
 from .driving import TEXT
 from .proxies import Pipe, Proxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
 Choose = Callable[[bytes], Pipe]
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from playwright.async_api import Browser
 from . import driving
 from .conftest import CHROMIUM_FLAGS, THOROUGH, OpenPage, Watched
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
 LONGEST_FRAME = 50
 """Milliseconds of the page's own work in one frame."""

@@ -11,7 +11,7 @@ from .conftest import CHROMIUM_FLAGS, OpenPage, Watched
 from .driving import LAST, TEXT
 from .proxies import Pipe, Proxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
 
 async def test_a_reply_that_was_given_up_is_continued(

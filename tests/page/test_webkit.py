@@ -16,6 +16,8 @@ from tests.conftest import require
 
 from .driving import LAST, TEXT
 
+pytestmark = pytest.mark.thorough
+
 LONG = "一段很长的文字，逐字出现。" * 12
 
 
