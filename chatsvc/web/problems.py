@@ -44,8 +44,7 @@ def of_http_error(error: web.HTTPError) -> Problem:
     if isinstance(error, web.HTTPNotFound):
         return NotFound("There is nothing at this address.")
     if error.status < 500:
-        problem = BadRequest(f"{error.reason}.")
-        return problem
+        return BadRequest(f"{error.reason}.")
     return InternalError()
 
 
