@@ -1,0 +1,255 @@
+"""What this node writes to Redis as the owner of replies: it writes in one epoch only, and a script checks that.
+
+Rules
+- Text goes to Redis in one flight at a time for each reply; what comes meanwhile goes with the next.
+- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from ..problems import StoreUnavailable
+from . import scripts
+from .base import Ended
+from .log import End, Log
+from .memory import REMEMBERED
+from .nodes import NOBODY
+from .places import Places
+from .writer import Writer
+
+PATIENCE = 10.0
+"""Seconds for which a producer waits for Redis to come back."""
+
+MOST_PENDING = 32 * 1024
+"""Code points that wait to be written; with more, the producer waits."""
+
+LATER = 24 * 3600
+"""Seconds for which the end of a reply is kept for a Redis that is away."""
+
+
+class _Owned:
+    """What this node knows of a reply that it writes: `position` is up to where Redis has it."""
+
+    __slots__ = ("ended", "epoch", "flushing", "pending", "position", "waiting")
+
+    def __init__(self, epoch: str, position: int) -> None:
+        self.epoch = epoch
+        self.position = position
+        self.pending: list[str] = []
+        self.waiting = 0
+        self.flushing: asyncio.Task[None] | None = None
+        self.ended: Exception | None = None
+
+
+class Owner:
+    """The writing half of the store; `keep` is in milliseconds.
+
+    `refresh` brings a log up to date, `lost` is told of a reply that Redis has not any more, `later` runs a coroutine
+    that nobody waits for.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        places: Places,
+        node: str,
+        keep: int,
+        *,
+        refresh: Callable[[Log], Awaitable[None]],
+        lost: Callable[[str], None],
+        later: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._writer = writer
+        self._places = places
+        self._node = node
+        self._keep = keep
+        self._refresh = refresh
+        self._lost = lost
+        self._later = later
+        self._owned: dict[str, _Owned] = {}
+
+    def begin(self, reply_id: str, epoch: str = "1", position: int = 0) -> None:
+        """From here on this node is the owner."""
+        self._owned[reply_id] = _Owned(epoch, position)
+
+    def forget(self, reply_id: str) -> None:
+        """From here on it is not."""
+        self._owned.pop(reply_id, None)
+
+    def owns(self, reply_id: str) -> bool:
+        """Whether it is, as far as it knows."""
+        return reply_id in self._owned
+
+    # ------------------------------------------------------------------ text
+
+    async def append(self, log: Log, text: str) -> None:
+        """See `Store.append`."""
+        owned = self._owned.get(log.reply_id)
+        if owned is None:
+            raise Ended
+        if owned.ended is not None:
+            raise owned.ended
+        if not text:
+            return
+        owned.pending.append(text)
+        owned.waiting += len(text)
+        if owned.flushing is None:
+            owned.flushing = asyncio.create_task(self._flush(log, owned))
+        if owned.waiting > MOST_PENDING:
+            await asyncio.shield(owned.flushing)
+
+    async def _flush(self, log: Log, owned: _Owned) -> None:
+        key = self._places.reply(log.reply_id)
+        try:
+            while owned.pending:
+                text = "".join(owned.pending)
+                owned.pending.clear()
+                owned.waiting = 0
+                behind = owned.position + len(text)
+                said = await self._writer.run(
+                    scripts.APPEND,
+                    [key, f"{key}:log"],
+                    self._node,
+                    owned.epoch,
+                    owned.position,
+                    behind,
+                    text,
+                    patience=PATIENCE,
+                )
+                if said != "ok":
+                    owned.ended = Ended()
+                    self._refused(log, said)
+                    return
+                owned.position = behind
+        except Exception as error:  # noqa: BLE001  (told to the producer by its next call)
+            owned.ended = error
+        finally:
+            owned.flushing = None
+
+    async def _flushed(self, log: Log) -> _Owned:
+        owned = self._owned.get(log.reply_id)
+        if owned is None:
+            raise Ended
+        if owned.flushing is not None:
+            await asyncio.shield(owned.flushing)
+        if owned.ended is not None:
+            raise owned.ended
+        return owned
+
+    # ------------------------------------------------------------------ the end
+
+    async def complete(self, log: Log, finish_reason: str) -> None:
+        """See `Store.complete`."""
+        owned = await self._flushed(log)
+        key = self._places.reply(log.reply_id)
+        said = await self._writer.run(
+            scripts.COMPLETE,
+            [key, f"{key}:log"],
+            self._node,
+            owned.epoch,
+            finish_reason,
+            patience=PATIENCE,
+        )
+        if said != "ok":
+            self._refused(log, said)
+            raise Ended
+        while log.finish_reason is None and log.end is None:
+            await self._refresh(log)
+
+    async def finish(self, log: Log, end: End) -> None:
+        """See `Store.finish`. Anybody may stop a reply; any other end is its owner's."""
+        owned = self._owned.get(log.reply_id)
+        if log.end is not None or (owned is None and end.finish_reason != "stopped"):
+            return
+        try:
+            await self._finish(log, end, owned, PATIENCE)
+        except StoreUnavailable as problem:
+            if owned is None:
+                raise
+            # Those who read here are told now; Redis, when it is back.
+            log.finish(End("failed", "error", problem.as_dict()), 0)
+            self._later(self._finish(log, end, owned, LATER))
+
+    async def _finish(
+        self, log: Log, end: End, owned: _Owned | None, patience: float
+    ) -> None:
+        if owned is not None and owned.flushing is not None:
+            await asyncio.shield(owned.flushing)
+        key = self._places.reply(log.reply_id)
+        said = await self._writer.run(
+            scripts.FINISH,
+            [key, f"{key}:log", f"{key}:gone", f"{key}:readers"],
+            self._node,
+            "" if owned is None or end.finish_reason == "stopped" else owned.epoch,
+            msgspec.json.encode(end),
+            self._keep,
+            self._keep + REMEMBERED * 1000,
+            f"{self._places.prefix(log.reply_id)}owned:",
+            log.reply_id,
+            patience=patience,
+        )
+        if said in ("lost", "gone"):
+            self._refused(log, said)
+            return
+        while log.end is None:
+            await self._refresh(log)
+        self.forget(log.reply_id)
+
+    def _refused(self, log: Log, said: str) -> None:
+        """A script would not write: another owns the reply now, or Redis has not what it had."""
+        self.forget(log.reply_id)
+        if said in ("gone", "torn"):
+            self._lost(log.reply_id)
+        if said == "torn":
+            self._later(self._delete(log.reply_id))
+
+    async def _delete(self, reply_id: str) -> None:
+        key = self._places.reply(reply_id)
+        await self._writer.ask("DEL", key, f"{key}:log")
+
+    # ------------------------------------------------------------------ from hand to hand
+
+    async def take(self, log: Log) -> bool:
+        """See `Store.take`."""
+        reply_id = log.reply_id
+        prefix = self._places.prefix(reply_id)
+        taken = await self._writer.run(
+            scripts.TAKE,
+            [prefix + reply_id, f"{prefix}nodes", f"{prefix}owned:"],
+            self._node,
+            reply_id,
+        )
+        if not taken:
+            return False
+        epoch, position = str(taken[0]), int(taken[1])
+        await self._refresh(log)
+        if log.end is not None:
+            return False
+        if log.position != position:
+            self._refused(log, "torn")
+            return False
+        self.begin(reply_id, epoch, position)
+        return True
+
+    async def release(self, log: Log) -> bool:
+        """See `Store.release`."""
+        try:
+            owned = await self._flushed(log)
+        except (Ended, StoreUnavailable):
+            return False
+        prefix = self._places.prefix(log.reply_id)
+        said = await self._writer.run(
+            scripts.RELEASE,
+            [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"],
+            self._node,
+            owned.epoch,
+            log.reply_id,
+            NOBODY,
+        )
+        self.forget(log.reply_id)
+        return bool(said == "ok")
