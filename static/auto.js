@@ -10,8 +10,8 @@
  *
  * @typedef {object} Watch one reading over one transport
  * @property {TransportName} transport
- * @property {'opening' | 'open' | 'flowing'} phase
  * @property {number} deadline when it becomes a fault that nothing happened; Infinity if never
+ * @property {'headers' | 'first-byte' | 'silent'} fault which one it then is
  * @property {{stamp: number, at: number} | null} stamp the last server time seen, and when
  *
  * @typedef {{transport: TransportName, reason: Reason, until: number}} Verdict what was learnt about this origin
@@ -38,8 +38,9 @@ export const VERDICT_MS = 3600_000;
  */
 export function watch(transport, now) {
   // A long poll may rightly keep its headers until there is text, at most as long as it was told to wait.
-  const deadline = now + (transport === 'poll' ? SILENCE_MS : HEADERS_MS);
-  return { transport, phase: 'opening', deadline, stamp: null };
+  return transport === 'poll'
+    ? { transport, deadline: now + SILENCE_MS, fault: 'silent', stamp: null }
+    : { transport, deadline: now + HEADERS_MS, fault: 'headers', stamp: null };
 }
 
 /**
@@ -49,14 +50,13 @@ export function watch(transport, now) {
  * @returns {{watch: Watch, reason: Reason | null}}
  */
 export function observe(before, sight, now) {
-  const silence = now + SILENCE_MS;
+  /** @type {Watch} */
+  const lives = { ...before, deadline: now + SILENCE_MS, fault: 'silent' };
   switch (sight.type) {
-    case 'headers': {
-      if (before.phase !== 'opening') return { watch: before, reason: null };
+    case 'headers':
       // Only an event stream promises bytes at once; a socket is silent until there is text.
-      const deadline = before.transport === 'sse' ? now + FIRST_BYTE_MS : silence;
-      return { watch: { ...before, phase: 'open', deadline }, reason: null };
-    }
+      if (before.transport !== 'sse') return { watch: lives, reason: null };
+      return { watch: { ...before, deadline: now + FIRST_BYTE_MS, fault: 'first-byte' }, reason: null };
     case 'alive': {
       let stamp = before.stamp;
       let bunched = false;
@@ -64,20 +64,17 @@ export function observe(before, sight, now) {
         bunched ||= stamp !== null && time - stamp.stamp >= STAMP_MS && now - stamp.at < ONE_READ_MS;
         stamp = { stamp: time, at: now };
       }
-      return { watch: { ...before, phase: 'flowing', deadline: silence, stamp }, reason: bunched ? 'buffered' : null };
+      return { watch: { ...lives, stamp }, reason: bunched ? 'buffered' : null };
     }
     case 'text':
     case 'retry':
-      return { watch: { ...before, phase: 'flowing', deadline: silence }, reason: null };
+      return { watch: lives, reason: null };
     case 'end':
       return { watch: { ...before, deadline: Infinity }, reason: null };
-    case 'time': {
+    case 'time':
       if (now < before.deadline) return { watch: before, reason: null };
-      const reason = { opening: 'headers', open: 'first-byte', flowing: 'silent' }[before.phase];
-      // A socket or a long poll that opened and then said nothing has passed the silence limit, no other.
-      const silent = before.phase === 'open' && before.transport !== 'sse';
-      return { watch: before, reason: /** @type {Reason} */ (silent ? 'silent' : reason) };
-    }
+      // Whoever stays in spite of a fault is still told when the connection is dead.
+      return { watch: lives, reason: before.fault };
   }
 }
 

@@ -122,6 +122,7 @@ async function readOnce(target, transport, auto, world, tell, signal) {
   let retry = 0;
   let state = watch(transport.name, world.now());
   let heard = world.now();
+  let due = Infinity;
   let disarm = () => {};
   /** @param {Outcome} why */
   const leave = (why) => {
@@ -131,16 +132,19 @@ async function readOnce(target, transport, auto, world, tell, signal) {
   /** @param {Sight | {type: 'time'}} sight */
   const judge = (sight) => {
     const seen = observe(state, sight, world.now());
-    const rearm = seen.watch.deadline !== state.deadline || sight.type === 'time';
     state = seen.watch;
     // Who chose a transport by hand has it, slow or buffered; only a dead connection is left.
     if (seen.reason && (auto || seen.reason === 'silent')) leave({ type: 'fault', reason: seen.reason, retry });
-    else if (rearm) arm();
+    else if (state.deadline < due) arm();
   };
   const arm = () => {
     disarm();
-    const ms = state.deadline - world.now();
-    if (ms > 0 && ms < Infinity) disarm = world.after(() => judge({ type: 'time' }), ms);
+    due = state.deadline;
+    // A timer may be early, and most deadlines are put off meanwhile: then it is set anew.
+    disarm = world.after(() => {
+      due = Infinity;
+      judge({ type: 'time' });
+    }, Math.max(0, Math.ceil(due - world.now())));
   };
   arm();
   const unwake = world.onWake((why) => {

@@ -31,6 +31,7 @@ test('a socket or a long poll owes no byte before there is text', () => {
     assert.equal(run(transport, [100, headers], [1100, time]), 100 + SILENCE_MS);
     assert.deepEqual(run(transport, [0, headers], [SILENCE_MS, time]), ['silent', SILENCE_MS]);
   }
+  assert.deepEqual(run('poll', [SILENCE_MS, time]), ['silent', SILENCE_MS]);
 });
 
 test('two stamps half a second apart in one read', () => {

@@ -78,6 +78,28 @@ test('who chose a buffered transport by hand keeps it', async () => {
   assert.deepEqual(left(told), []);
 });
 
+test('who chose a transport by hand does not wait for ever on a dead connection', async () => {
+  for (const transport of ['sse', 'eventsource', 'websocket', 'text', 'poll']) {
+    const world = new World();
+    world.enqueue(transport, ['hang'], [headers(), alive(), text(ALL, 0), end()]);
+    const told = await run(world, { auto: false, transport });
+    assert.equal(textOf(told), ALL, transport);
+    assert.deepEqual(left(told), []);
+    assert.ok(world.clock.time < 60_000);
+  }
+});
+
+test('a timer that is early, on a clock that goes on while it is read, misses no deadline', async () => {
+  for (const step of [0.1, 0.3, 0.5, 0.7]) {
+    const world = new World();
+    world.now = () => (world.clock.time += step);
+    world.after = (run, ms) => world.clock.after(run, Math.trunc(ms - step));
+    world.enqueue('sse', [headers(), 'hang']);
+    world.enqueue('websocket', [headers(), alive(), text(ALL, 0), end()]);
+    assert.deepEqual(left(await run(world)), ['sse websocket first-byte']);
+  }
+});
+
 test('a gap is never shown: reading begins anew from what is here', async () => {
   const world = new World();
   world.enqueue('sse', [headers(), alive(0), text(ALL, 0, 1), text(ALL, 2, 3), text(ALL, 3)], [headers(), alive(0), text(ALL, 1), end()]);
