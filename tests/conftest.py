@@ -3,9 +3,12 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+from .redis_server import RedisServer
 
 # A deadline would be a test of the machine's mood: speed is measured elsewhere.
 hypothesis.settings.register_profile("chatsvc", deadline=None)
@@ -44,3 +47,13 @@ def require_module(name: str) -> None:
     if THOROUGH:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One for all tests that don't harm it; each kind of test has a database of its own."""
+    require("redis-server")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()

@@ -92,7 +92,7 @@ async def test_an_owner_that_is_killed_is_noticed(
     cluster: Cluster, session: aiohttp.ClientSession, redis_server: RedisServer
 ) -> None:
     """A backend that can carry on does; another's reply ends."""
-    elsewhere = redis_server.url.replace("/0", "/1")
+    elsewhere = redis_server.database(1)
     (a, b), (c, d) = await asyncio.gather(
         cluster(2, "--pace", "0.02"), cluster(2, *SLOW, store=elsewhere)
     )

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -22,8 +23,6 @@ from chatsvc.backends import Finish
 from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 from chatsvc.web.keys import REPLIES
-
-from .shared_store import store
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
@@ -282,9 +281,13 @@ async def inside(
     send_buffer: int = 0,
     **arguments: Any,
 ) -> AsyncIterator[Inside]:
-    """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes."""
+    """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes.
+
+    Its store is the one that the environment names, as a command's is.
+    """
+    address = os.environ.get("CHATSVC_STORE", "memory")
     outer = inner = create_app(
-        settings, **{**store(settings or Settings()), **arguments}
+        replace(settings or Settings(), store=address), **arguments
     )
     if app is not None:
         app.add_subapp("/chat/", inner)

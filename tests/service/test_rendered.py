@@ -36,6 +36,7 @@ async def test_a_reply_is_rendered_as_far_as_it_is_out() -> None:
 
 async def test_only_where_a_reply_is_read_there_is_html(chat: Inside) -> None:
     reply = await chat.start(HARD)
+    await chat.read(reply)
     browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
     page = await chat.raw(f"GET /api/chat/{reply}", browser)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"

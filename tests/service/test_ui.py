@@ -64,11 +64,12 @@ async def test_ui_messages_tell_how_they_ended() -> None:
 
 
 async def running(chat: Inside) -> str:
-    """The id of the chat's reply that runs."""
-    reply_id = ""
-    async with chat.session.get(f"{chat.url}/api/ui/c/stream") as response:
-        reply_id = response.headers["X-Reply-Id"]
-    return reply_id
+    """The id of the chat's reply that runs, once there is one."""
+    async with asyncio.timeout(10):
+        while True:
+            async with chat.session.get(f"{chat.url}/api/ui/c/stream") as response:
+                if response.status == 200:
+                    return str(response.headers["X-Reply-Id"])
 
 
 async def test_what_no_text_can_hold_is_refused(chat: Inside) -> None:

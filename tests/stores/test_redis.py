@@ -71,7 +71,7 @@ class TestRedisStore(StoreContract):
 
     @pytest.fixture
     async def place(self, redis_server: RedisServer) -> AsyncIterator[RedisPlace]:
-        place = RedisPlace(redis_server.url.replace("/0", "/1"))
+        place = RedisPlace(redis_server.database(1))
         await place.client.flushdb()
         await place.store.open()
         yield place
