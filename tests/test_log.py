@@ -150,7 +150,7 @@ def test_any_other_end_keeps_all_that_has_arrived(
     appends: list[tuple[int, str]], pace: int, lag: int | None, end: End
 ) -> None:
     run = Run(appends, pace, lag)
-    run.log.complete(end.finish_reason)
+    run.log.complete(end)
     run.log.finish(end, run.now)
     assert run.log.text(0) == run.text
     assert run.log.out(run.now) == len(run.text)

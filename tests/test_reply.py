@@ -142,7 +142,7 @@ async def play(
             assert len(reader.text) >= log.out(seen)
     if end is not STOPPED:
         log.append(splitter.close(), hand.now + offset)
-        log.complete("stop")
+        log.complete(End("done", "stop"))
         await reach(ticker, hand, max(hand.now, log.due() - offset + SLOT))
     log.finish(end, hand.now + offset)
     text = log.text(0)

@@ -79,7 +79,7 @@ async def produce(
             if end.finish_reason != "length":  # else it failed in closing
                 await add(splitter.close())  # text held back is delivered first
                 end = End("failed", "error", problem.as_dict())
-        await store.complete(log, end.finish_reason)
+        await store.complete(log, end)
         await finish(reply, store, end)
     except Ended:
         return

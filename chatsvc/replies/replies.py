@@ -210,7 +210,7 @@ class Replies:
 
     async def _let_go(self, reply: Reply) -> None:
         """Hand a reply on, or end it."""
-        if reply.log.finish_reason is not None or self.backend.resumes:
+        if reply.log.ending is not None or self.backend.resumes:
             try:
                 released = await self.store.release(reply.log)
             except StoreUnavailable:
@@ -287,20 +287,18 @@ class Replies:
         reply = await self._open(reply_id)
         if reply.producer is not None or not await self.store.take(reply.log):
             return
-        reason = reply.log.finish_reason
-        if reason is not None and reason != "error":
-            ending = finish(reply, self.store, End("done", reason))
-            self._run(reply, _quietly(ending), "")
-        elif self.backend.resumes and reason is None:
+        ending = reply.log.ending
+        if ending is None and self.backend.resumes:
             self._run(
                 reply,
                 produce(reply, self.backend, self.store, self._max_reply, self._first),
                 "",
             )
-        else:
+            return
+        if ending is None:
             problem = InternalError("What wrote the reply went down.")
-            end = End("failed", "interrupted", problem.as_dict())
-            self._run(reply, _quietly(finish(reply, self.store, end)), "")
+            ending = End("failed", "interrupted", problem.as_dict())
+        self._run(reply, _quietly(finish(reply, self.store, ending)), "")
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:

@@ -89,8 +89,8 @@ class Store(Protocol):
     async def append(self, log: Log, text: str) -> None:
         """Add whole characters. Raises `Ended`."""
 
-    async def complete(self, log: Log, finish_reason: str) -> None:
-        """Note that all of the text has arrived, and why it ended. Raises `Ended`."""
+    async def complete(self, log: Log, ending: End) -> None:
+        """Note that all of the text has arrived, and how it is to end once all is out. Raises `Ended`."""
 
     async def finish(self, log: Log, end: End) -> None:
         """Set the end; if it has one already, that one stands."""

@@ -54,12 +54,11 @@ class _Followed:
 def apply(log: Log, entry: str, fields: dict[str, str]) -> None:
     """Bring one entry of the stream into the log. Its id is the time of arrival, in milliseconds."""
     at = int(entry.partition("-")[0]) * 1000
-    if "t" in fields:
-        if int(fields["p"]) == log.position and log.end is None:
-            log.append(fields["t"], at)
-    elif "c" in fields:
-        log.complete(fields["c"])
-    elif "e" in fields:
+    if "t" in fields and int(fields["p"]) == log.position and log.end is None:
+        log.append(fields["t"], at)
+    if "c" in fields:
+        log.complete(msgspec.json.decode(fields["c"], type=End))
+    if "e" in fields:
         end = msgspec.json.decode(fields["e"], type=End)
         log.finish(end, at + LEEWAY if end.state == "stopped" else at)
 

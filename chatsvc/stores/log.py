@@ -120,7 +120,7 @@ class Log:
         "_starts",
         "created",
         "end",
-        "finish_reason",
+        "ending",
         "lag",
         "on_end",
         "pace",
@@ -145,7 +145,9 @@ class Log:
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
         self.version = 0  # changes when a segment does that a reader may be in
-        self.finish_reason: str | None = None  # set when the text is complete
+        self.ending: End | None = (
+            None  # what the end will be, once the text is complete
+        )
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None  # for whoever produces it
         self.waiters: set[Waiter] = set()
@@ -207,9 +209,9 @@ class Log:
         self._merged = begin + len(merged) - 1
         self.version += 1
 
-    def complete(self, finish_reason: str) -> None:
-        """No more text will come; the end follows when all is out."""
-        self.finish_reason = finish_reason
+    def complete(self, ending: End) -> None:
+        """No more text will come; this end follows when all is out."""
+        self.ending = ending
 
     def finish(self, end: End, at: int) -> None:
         """Set the end. One that stops the reply cuts it where it is out at `at`; a second end changes nothing."""

@@ -100,11 +100,11 @@ class MemoryStore:
             raise Ended
         log.append(text, self._now())
 
-    async def complete(self, log: Log, finish_reason: str) -> None:
+    async def complete(self, log: Log, ending: End) -> None:
         """See `Store.complete`."""
         if log.end is not None:
             raise Ended
-        log.complete(finish_reason)
+        log.complete(ending)
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`."""

@@ -35,13 +35,22 @@ LATER = 24 * 3600
 class _Owned:
     """What this node knows of a reply that it writes: `position` is up to where Redis has it."""
 
-    __slots__ = ("ended", "epoch", "flushing", "pending", "position", "waiting")
+    __slots__ = (
+        "ended",
+        "ending",
+        "epoch",
+        "flushing",
+        "pending",
+        "position",
+        "waiting",
+    )
 
     def __init__(self, epoch: str, position: int) -> None:
         self.epoch = epoch
         self.position = position
         self.pending: list[str] = []
         self.waiting = 0
+        self.ending: End | None = None  # to be written with the last text
         self.flushing: asyncio.Task[None] | None = None
         self.ended: Exception | None = None
 
@@ -106,19 +115,21 @@ class Owner:
     async def _flush(self, log: Log, owned: _Owned) -> None:
         key = self._places.reply(log.reply_id)
         try:
-            while owned.pending:
-                text = "".join(owned.pending)
+            while owned.pending or owned.ending is not None:
+                text, ending = "".join(owned.pending), owned.ending
                 owned.pending.clear()
                 owned.waiting = 0
+                owned.ending = None
                 behind = owned.position + len(text)
                 said = await self._writer.run(
-                    scripts.APPEND,
+                    scripts.WRITE,
                     [key, f"{key}:log"],
                     self._node,
                     owned.epoch,
                     owned.position,
                     behind,
                     text,
+                    b"" if ending is None else msgspec.json.encode(ending),
                     patience=PATIENCE,
                 )
                 if said != "ok":
@@ -143,22 +154,16 @@ class Owner:
 
     # ------------------------------------------------------------------ the end
 
-    async def complete(self, log: Log, finish_reason: str) -> None:
-        """See `Store.complete`."""
-        owned = await self._flushed(log)
-        key = self._places.reply(log.reply_id)
-        said = await self._writer.run(
-            scripts.COMPLETE,
-            [key, f"{key}:log"],
-            self._node,
-            owned.epoch,
-            finish_reason,
-            patience=PATIENCE,
-        )
-        if said != "ok":
-            self._refused(log, said)
+    async def complete(self, log: Log, ending: End) -> None:
+        """See `Store.complete`. It goes to Redis with the last text: whoever has that has the end as well."""
+        owned = self._owned.get(log.reply_id)
+        if owned is None:
             raise Ended
-        while log.finish_reason is None and log.end is None:
+        owned.ending = ending
+        if owned.flushing is None and owned.ended is None:
+            owned.flushing = asyncio.create_task(self._flush(log, owned))
+        await self._flushed(log)
+        while log.ending is None and log.end is None:
             await self._refresh(log)
 
     async def finish(self, log: Log, end: End) -> None:

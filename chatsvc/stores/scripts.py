@@ -1,8 +1,9 @@
 """What Redis does in one step: every write to a reply, with its checks.
 
 A reply is a hash and a stream. The hash holds `r` the record, `o` the owner, `e` its epoch, `p` the position up to
-which text is in the stream, `x` once it has its end. The stream's entries are `p` and `t` (text that begins after
-position `p`), `c` (the text is complete, and why), `e` (the end); their ids are the times of arrival, by Redis' clock.
+which text is in the stream, `c` once that is all of it, `x` once it has its end. The stream's entries hold `p` and `t` (text
+that begins after position `p`), `c` (the text is complete: the end that will follow), `e` (the end). Their ids are the
+times of arrival, by Redis' clock.
 
 Every script may be sent twice, when an answer was lost on the way: the second time changes nothing.
 """
@@ -19,31 +20,26 @@ return 'ok'
 """
 """KEYS hash, mark of an expired id, the owner's set. ARGV record, owner, reply id, now."""
 
-APPEND = """
-local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x')
+WRITE = """
+local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x', 'c')
 if not h[1] then return 'gone' end
 if h[4] then return 'ended' end
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 'lost' end
-if h[3] == ARGV[3] then
-  redis.call('XADD', KEYS[2], '*', 'p', ARGV[3], 't', ARGV[5])
+local entry = {}
+if ARGV[5] ~= '' then entry = {'p', ARGV[3], 't', ARGV[5]} end
+if ARGV[6] ~= '' and not h[5] then
+  entry[#entry + 1] = 'c'
+  entry[#entry + 1] = ARGV[6]
+end
+if h[3] == ARGV[3] and #entry > 0 then
+  redis.call('XADD', KEYS[2], '*', unpack(entry))
   redis.call('HSET', KEYS[1], 'p', ARGV[4])
+  if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'c', '1') end
 elseif h[3] ~= ARGV[4] then return 'torn' end
 return 'ok'
 """
-"""KEYS hash, stream. ARGV owner, epoch, the position before the text, the one behind it, the text."""
-
-COMPLETE = """
-local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'x', 'c')
-if not h[1] then return 'gone' end
-if h[3] then return 'ended' end
-if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 'lost' end
-if not h[4] then
-  redis.call('HSET', KEYS[1], 'c', ARGV[3])
-  redis.call('XADD', KEYS[2], '*', 'c', ARGV[3])
-end
-return 'ok'
-"""
-"""KEYS hash, stream. ARGV owner, epoch, the reason."""
+"""KEYS hash, stream. ARGV owner, epoch, the position before the text, the one behind it, the text, and what the end
+will be (empty while more text will come)."""
 
 FINISH = """
 local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'x')
@@ -88,7 +84,7 @@ return 'ok'
 """
 """KEYS hash, leases of the nodes, what an owner's set begins with. ARGV owner, epoch, reply id, nobody."""
 
-ALL = (CREATE, APPEND, COMPLETE, FINISH, TAKE, RELEASE)
+ALL = (CREATE, WRITE, FINISH, TAKE, RELEASE)
 
 
 def name(script: str) -> str:

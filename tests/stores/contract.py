@@ -68,7 +68,7 @@ class StoreContract:
         assert found == asked
         assert log.reply_id == asked.reply_id
         assert (log.pace, log.lag) == (100_000, 500_000)
-        assert (log.position, log.end, log.finish_reason) == (0, None, None)
+        assert (log.position, log.end, log.ending) == (0, None, None)
 
     async def test_an_id_that_was_never_given_is_not_found(self, place: Place) -> None:
         await begin(place.store)
@@ -112,7 +112,7 @@ class StoreContract:
         await place.settle(log, len(text))
         assert log.text(0) == text
         assert log.size == len(text.encode())
-        await place.store.complete(log, "stop")
+        await place.store.complete(log, DONE)
         await place.store.finish(log, DONE)
         await place.settle(log, len(text), ended=True)
         _, later = await place.store.find(log.reply_id)
@@ -128,7 +128,7 @@ class StoreContract:
         ):
             log = await begin(place.store)
             await place.store.append(log, "a")
-            await place.store.complete(log, end.finish_reason)
+            await place.store.complete(log, end)
             await place.store.finish(log, end)
             await place.settle(log, 1, ended=True)
             assert log.end == end
@@ -158,7 +158,7 @@ class StoreContract:
         with pytest.raises(Ended):
             await place.store.append(log, "b")
         with pytest.raises(Ended):
-            await place.store.complete(log, "stop")
+            await place.store.complete(log, DONE)
         await place.settle(log, 1, ended=True)
         assert (log.text(0), log.end) == ("a", STOPPED)
 

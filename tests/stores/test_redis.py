@@ -95,7 +95,7 @@ async def test_what_one_node_writes_another_reads(node: Node) -> None:
     _, elsewhere = await b.find(log.reply_id)
     await a.append(log, "héllo 👩‍👩‍👧 ")
     await a.append(log, "wörld")
-    await a.complete(log, "stop")
+    await a.complete(log, End("done", "stop", usage={"total_tokens": 3}))
     await a.finish(log, End("done", "stop", usage={"total_tokens": 3}))
     await b.refresh(elsewhere)
     assert log.end == elsewhere.end == End("done", "stop", usage={"total_tokens": 3})
@@ -134,7 +134,7 @@ async def test_there_is_one_end_and_nothing_behind_it(node: Node) -> None:
     assert log.end == elsewhere.end
     with pytest.raises(Ended):
         await a.append(log, "y")
-        await a.complete(log, "stop")
+        await a.complete(log, End("done", "stop"))
 
 
 async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> None:
@@ -249,6 +249,6 @@ async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> N
     await a.finish(log, End("failed", "interrupted"))
     assert not a.owns(log)
     await b.append(elsewhere, "cd")
-    await b.complete(elsewhere, "stop")
+    await b.complete(elsewhere, End("done", "stop"))
     await b.finish(elsewhere, End("done", "stop"))
     assert (elsewhere.text(0), elsewhere.end) == ("abcd", End("done", "stop"))
