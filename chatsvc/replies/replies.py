@@ -187,10 +187,10 @@ class Replies:
         await asyncio.shield(self._later(self._end(reply, End("stopped", "stopped"))))
 
     async def stopped(self, reply: Reply) -> bool:
-        """Whether a stopped reply's producer has ended, waiting for it `STOP_WAIT` seconds at most."""
+        """Whether a stopped reply's producer has ended, on whatever node, waiting for it `STOP_WAIT` seconds at most."""
         producer = reply.producer
         if producer is None:
-            return True
+            return await self.store.quiet(reply.log, STOP_WAIT)
         await asyncio.wait([producer], timeout=STOP_WAIT)
         return producer.done()
 
@@ -313,6 +313,7 @@ class Replies:
             del self._per_client[reply.client]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a producer broke", exc_info=error)
+        self.store.produced(reply.log)
         if reply.end is None and self.store.owns(reply.log):
             self._later(self._interrupt(reply))
         else:

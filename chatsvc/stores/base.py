@@ -122,6 +122,16 @@ class Store(Protocol):
         """Let another node become the owner of a reply; False if it can't be handed on."""
         ...
 
+    def produced(self, log: Log) -> None:
+        """Tell that nothing works any more on a reply that this node produced."""
+
+    async def quiet(self, log: Log, seconds: float) -> bool:
+        """Whether no other node works any more on a reply that has its end, waiting for it so long at most.
+
+        Raises `StoreUnavailable`.
+        """
+        ...
+
     def owns(self, log: Log) -> bool:
         """Whether this node is the owner, as far as it knows."""
         ...

@@ -141,6 +141,13 @@ class MemoryStore:
         """There is nobody to take it."""
         return False
 
+    def produced(self, log: Log) -> None:
+        """Nobody else waits for it."""
+
+    async def quiet(self, log: Log, seconds: float) -> bool:
+        """Nobody else works on it."""
+        return True
+
     def owns(self, log: Log) -> bool:
         """Always."""
         return True

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..problems import StoreUnavailable
+from ..ticker import monotonic
 from . import scripts
 from .base import Ended
 from .log import End, Log
@@ -99,7 +100,7 @@ class Owner:
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         owned = self._owned.get(log.reply_id)
-        if owned is None:
+        if owned is None or log.end is not None:
             raise Ended
         if owned.ended is not None:
             raise owned.ended
@@ -157,7 +158,7 @@ class Owner:
     async def complete(self, log: Log, ending: End) -> None:
         """See `Store.complete`. It goes to Redis with the last text: whoever has that has the end as well."""
         owned = self._owned.get(log.reply_id)
-        if owned is None:
+        if owned is None or log.end is not None:
             raise Ended
         owned.ending = ending
         if owned.flushing is None and owned.ended is None:
@@ -196,6 +197,7 @@ class Owner:
             self._keep + REMEMBERED * 1000,
             f"{self._places.prefix(log.reply_id)}owned:",
             log.reply_id,
+            "1" if end.state == "stopped" else "",
             patience=patience,
         )
         if said in ("lost", "gone"):
@@ -203,7 +205,30 @@ class Owner:
             return
         while log.end is None:
             await self._refresh(log)
-        self.forget(log.reply_id)
+        if end.state != "stopped":
+            self.forget(log.reply_id)
+
+    def produced(self, log: Log) -> None:
+        """See `Store.produced`."""
+        if log.end is not None and self._owned.pop(log.reply_id, None) is not None:
+            self._later(self._let_go(log.reply_id))
+
+    async def _let_go(self, reply_id: str) -> None:
+        owned = f"{self._places.prefix(reply_id)}owned:{self._node}"
+        await self._writer.ask("SREM", owned, reply_id, patience=LATER)
+
+    async def quiet(self, log: Log, seconds: float) -> bool:
+        """See `Store.quiet`. It is asked for again and again: a stop is rare, and mostly quiet at once."""
+        prefix = self._places.prefix(log.reply_id)
+        keys = [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"]
+        pause = 0.02
+        until = monotonic() + round(seconds * 1e6)
+        while not await self._writer.run(scripts.QUIET, keys, log.reply_id):
+            if monotonic() > until:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.2)
+        return True
 
     def _refused(self, log: Log, said: str) -> None:
         """A script would not write: another owns the reply now, or Redis has not what it had."""

@@ -84,6 +84,8 @@ class RedisStore:
         self.append = self._owner.append
         self.complete = self._owner.complete
         self.finish = self._owner.finish
+        self.produced = self._owner.produced
+        self.quiet = self._owner.quiet
         self.take = self._owner.take
         self.release = self._owner.release
 

@@ -52,15 +52,31 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('SET', KEYS[3], '1', 'PX', ARGV[5])
 redis.call('DEL', KEYS[4])
-redis.call('SREM', ARGV[6] .. h[1], ARGV[7])
+if ARGV[8] == '' then redis.call('SREM', ARGV[6] .. h[1], ARGV[7]) end
 return 'ok'
 """
 """KEYS hash, stream, mark of an expired id, readers. ARGV owner, epoch (empty: whoever owns it), the end, milliseconds
-for which the text and the id are kept, what an owner's set begins with, reply id."""
+for which the text and the id are kept, what an owner's set begins with, reply id, whether the owner is to say itself
+that it has let go (else empty)."""
+
+QUIET = """
+local o = redis.call('HGET', KEYS[1], 'o')
+if not o or redis.call('SISMEMBER', KEYS[3] .. o, ARGV[1]) == 0 then return 1 end
+local t = redis.call('TIME')
+local lease = redis.call('ZSCORE', KEYS[2], o)
+if lease and tonumber(lease) > t[1] * 1000 + math.floor(t[2] / 1000) then return 0 end
+return 1
+"""
+"""Whether nobody produces an ended reply any more. KEYS hash, leases of the nodes, what an owner's set begins with. ARGV
+reply id."""
 
 TAKE = """
 local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x')
-if not h[1] or h[4] then return false end
+if not h[1] then return false end
+if h[4] then
+  redis.call('SREM', KEYS[3] .. h[1], ARGV[2])
+  return false
+end
 if h[1] == ARGV[1] then return {h[2], h[3]} end
 local t = redis.call('TIME')
 local lease = redis.call('ZSCORE', KEYS[2], h[1])
@@ -84,7 +100,7 @@ return 'ok'
 """
 """KEYS hash, leases of the nodes, what an owner's set begins with. ARGV owner, epoch, reply id, nobody."""
 
-ALL = (CREATE, WRITE, FINISH, TAKE, RELEASE)
+ALL = (CREATE, WRITE, FINISH, QUIET, TAKE, RELEASE)
 
 
 def name(script: str) -> str:

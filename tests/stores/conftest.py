@@ -1,0 +1,32 @@
+"""Whole services for the tests of stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from chatsvc.backends.base import Backend
+from chatsvc.replies import Replies
+from chatsvc.stores.redis import RedisStore
+from chatsvc.ticker import Ticker
+from tests.redis_server import RedisServer
+
+from .services import Service
+
+
+@pytest.fixture
+async def service(redis_server: RedisServer) -> AsyncIterator[Service]:
+    """Starts services on the same Redis, whose leases are short."""
+    async with AsyncExitStack() as stack:
+
+        async def start(backend: Backend) -> Replies:
+            store = RedisStore(redis_server.url, keep=60, lease=0.4)
+            await store.open()
+            stack.push_async_callback(store.close)
+            replies = Replies(store, backend, Ticker())
+            stack.push_async_callback(replies.close)
+            return replies
+
+        yield start
