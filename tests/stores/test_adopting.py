@@ -27,7 +27,7 @@ FAILURE = BackendFailed("The model's server fell silent.")
 async def test_once_the_text_is_complete_it_ends_as_its_owner_would_have_ended_it(
     service: Service, finish: Finish | Exception, end: End
 ) -> None:
-    text = "a text that has arrived, but is not out. " * 2
+    text = "a text that has arrived, but is not out."
     owner, other = await service(Scripted(text, finish)), await service(Scripted())
     reply = await owner.start(PROMPT)
     elsewhere = await other.open(reply.id)
