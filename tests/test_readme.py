@@ -14,19 +14,9 @@ import pytest
 from chatsvc.settings import Settings, flag
 
 from .conftest import require
+from .readme import README, blocks
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(
-    r"^```(\w+)\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
-)
 BIN = Path(sys.executable).parent
-
-
-def blocks(language: str, holding: str) -> list[str]:
-    """The README's examples in a language that hold a word."""
-    found = [text for kind, text in BLOCKS if kind == language and holding in text]
-    assert found, f"the README has no {language} example with {holding}"
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+import aiohttp
 import pytest
 
 from tests.conftest import require
@@ -39,3 +40,10 @@ async def cluster(redis_server: RedisServer) -> AsyncIterator[Cluster]:
 
     yield start
     await asyncio.gather(*(node.kill() for node in nodes))
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client."""
+    async with aiohttp.ClientSession() as session:
+        yield session

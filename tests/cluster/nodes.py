@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,16 +101,18 @@ class Told:
 
 
 async def read(
-    nodes: list[Node],
+    places: Sequence[URL],
     message: str,
     chance: Random,
     *,
+    transports: Sequence[str] = tuple(TRANSPORTS),
     reply: str | None = None,
     key: str = "",
     cuts: float = 0.0,
     started: asyncio.Future[str] | None = None,
 ) -> Told:
-    """Ask, or read a known reply, with the project's own client: each attempt on a node and a transport by chance.
+    """Ask, or read a known reply, with the project's own client: each attempt at one of some places, each a node or what
+    stands before several, and by a transport by chance.
 
     `cuts` is how many seconds a connection lives before it is cut, about; 0: none is.
     """
@@ -119,14 +121,14 @@ async def read(
     # At first contact, a client takes a dead address for a wrong one; here it is a balancer's that has lost a node.
     reading._met = True
     patience = Patience(headers=8.0, first_byte=1000.0, silence=6.0, poll=2.0)
-    question = Question(nodes[0].url, {"message": message}, key, patience)
+    question = Question(places[0], {"message": message}, key, patience)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=6.0)
     text = ""
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while (step := reading.next()) is not None:
             await asyncio.sleep(step.delay)
-            here = replace(question, base=chance.choice(nodes).url)
-            transport = TRANSPORTS[chance.choice(list(TRANSPORTS))]
+            here = replace(question, base=chance.choice(places))
+            transport = TRANSPORTS[chance.choice(transports)]
             limit = chance.uniform(0.2, 2) * cuts if cuts else None
             try:
                 async with (

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from tests.redis_server import RedisServer
 
@@ -63,7 +64,7 @@ async def harm(
 
 
 async def pair(
-    nodes: list[Node], seed: int, number: int, seconds: float
+    places: list[URL], seed: int, number: int, seconds: float
 ) -> tuple[str, list[Told]]:
     """A reply that two read: one who asked, and one who comes later."""
     chance = Random(f"{seed} {number}")
@@ -72,7 +73,7 @@ async def pair(
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     key = f"{os.getpid()}-{seed}-{number}"
     first = asyncio.create_task(
-        read(nodes, message, chance, key=key, cuts=2.0, started=started)
+        read(places, message, chance, key=key, cuts=2.0, started=started)
     )
     either: set[asyncio.Future[Any]] = {first, started}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -80,7 +81,7 @@ async def pair(
     others = []
     if started.done():
         others.append(
-            await read(nodes, message, second, reply=started.result(), cuts=3.0)
+            await read(places, message, second, reply=started.result(), cuts=3.0)
         )
     return message, [await first, *others]
 
@@ -94,7 +95,8 @@ async def test_every_reader_has_the_exact_text_once(
     nodes = await cluster(3, "--pace", "0.05", "--drain", "0.2", "--grace", "60")
     chance = Random(seed)
     harming = asyncio.create_task(harm(nodes, redis_server, chance, seconds))
-    pairs = [pair(nodes, seed, number, seconds) for number in range(readers // 2)]
+    places = [node.url for node in nodes]
+    pairs = [pair(places, seed, number, seconds) for number in range(readers // 2)]
     async with asyncio.timeout(seconds + 90):
         results = await asyncio.gather(*pairs)
     await harming

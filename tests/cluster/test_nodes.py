@@ -25,12 +25,6 @@ pytestmark = pytest.mark.thorough
 SLOW = ("--backend", "tests.cluster.nodes:counting")
 
 
-@pytest.fixture
-async def session() -> Any:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 async def start(session: aiohttp.ClientSession, node: Node, message: str) -> str:
     """Begin a reply, without reading it."""
     url = node.url / "api/chat"
@@ -175,11 +169,11 @@ async def test_a_node_that_drains_sends_readers_on(
 async def test_while_redis_is_away_streams_pause_and_go_on(
     cluster: Cluster, redis_server: RedisServer
 ) -> None:
-    nodes = await cluster(2, "--pace", "0.03")
+    places = [node.url for node in await cluster(2, "--pace", "0.03")]
     message = "0123456789" * 10
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     reading = asyncio.create_task(
-        read(nodes, message, Random(1), key=os.urandom(8).hex(), started=started)
+        read(places, message, Random(1), key=os.urandom(8).hex(), started=started)
     )
     await started
     redis_server.send(signal.SIGSTOP)

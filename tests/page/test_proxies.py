@@ -1,7 +1,6 @@
 """Behind proxies, Auto ends with the exact text, and says what it did."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.conftest import require
+from tests.nginx_server import NginxServer
 
 from . import driving, proxies
 from .conftest import THOROUGH, OpenPage, free_port
@@ -121,15 +121,10 @@ async def test_a_stalled_stream_is_left(
 
 
 NGINX = """
-worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; daemon off;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
-  fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  {http}
-  server {{ listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://127.0.0.1:{service}; proxy_set_header Host $http_host; {location} }} }}
+{http}
+server {{
+  listen 127.0.0.1:{port};
+  location / {{ proxy_pass http://127.0.0.1:{service}; proxy_set_header Host $http_host; {location} }}
 }}
 """
 
@@ -165,33 +160,34 @@ async def real_proxy(
 ) -> AsyncIterator[tuple[str, str]]:
     """A real proxy before the service: its name and its address."""
     name, port = request.param, free_port()
-    config = tmp_path / "config"
     if name == "haproxy":
         require("haproxy")
+        config = tmp_path / "config"
         config.write_text(HAPROXY.format(port=port, service=service))
-        command = [shutil.which("haproxy") or "", "-f", str(config)]
-    else:
-        require("nginx")
-        ignoring = name == "nginx-ignoring"
-        config.write_text(
-            NGINX.format(
-                dir=tmp_path,
-                port=port,
-                service=service,
-                http="gzip on; gzip_min_length 1; gzip_types *;" if ignoring else "",
-                location="proxy_ignore_headers X-Accel-Buffering;" if ignoring else "",
-            )
+        process = await asyncio.create_subprocess_exec(
+            "haproxy", "-f", str(config), stderr=asyncio.subprocess.DEVNULL
         )
-        command = [shutil.which("nginx") or "", "-c", str(config), "-p", str(tmp_path)]
-    process = await asyncio.create_subprocess_exec(
-        *command, stderr=asyncio.subprocess.DEVNULL
+        try:
+            await _serving(port)
+            yield name, f"http://127.0.0.1:{port}/"
+        finally:
+            process.terminate()
+            await process.wait()
+        return
+    require("nginx")
+    ignoring = name == "nginx-ignoring"
+    http = NGINX.format(
+        port=port,
+        service=service,
+        http="gzip on; gzip_min_length 1; gzip_types *;" if ignoring else "",
+        location="proxy_ignore_headers X-Accel-Buffering;" if ignoring else "",
     )
+    server = NginxServer(tmp_path, port, http)
+    server.start()
     try:
-        await _serving(port)
-        yield name, f"http://127.0.0.1:{port}/"
+        yield name, server.url
     finally:
-        process.terminate()
-        await process.wait()
+        server.stop()
 
 
 async def test_auto_behind_a_real_proxy(

@@ -1,0 +1,151 @@
+"""The two nodes behind nginx that the README sets up."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from tests.conftest import require
+from tests.nginx_server import NginxServer
+from tests.readme import blocks
+from tests.redis_server import RedisServer, free_port
+
+from .conftest import Cluster
+from .nodes import Node, Told, read
+
+pytestmark = pytest.mark.thorough
+
+KEY = "Idempotency-Key"
+
+
+@pytest.fixture
+async def nodes(cluster: Cluster, redis_server: RedisServer) -> list[Node]:
+    """Two, by the README's command."""
+    [example] = blocks("sh", "--store")
+    command = example.strip().splitlines()[-1]
+    for shown, here in (
+        ("0.0.0.0", "127.0.0.1"),
+        ("redis://redis.internal/0", redis_server.url),
+    ):
+        assert shown in command
+        command = command.replace(shown, here)
+    return await cluster(2, *shlex.split(command)[1:], "--pace", "0.05")
+
+
+@pytest.fixture
+def balancer(nodes: list[Node], tmp_path: Path) -> Iterator[URL]:
+    """The README's nginx before them."""
+    require("nginx")
+    [http] = blocks("nginx", "upstream")
+    port = free_port()
+    for shown, here in (
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("10.0.0.1:3000", f"127.0.0.1:{nodes[0].port}"),
+        ("10.0.0.2:3000", f"127.0.0.1:{nodes[1].port}"),
+    ):
+        assert shown in http
+        http = http.replace(shown, here)
+    server = NginxServer(tmp_path, port, http)
+    server.start()
+    yield URL(server.url)
+    server.stop()
+
+
+async def busy(
+    session: aiohttp.ClientSession, nodes: list[Node], what: str
+) -> list[Node]:
+    """The nodes where a metric whose name begins so is not 0."""
+    found = []
+    for node in nodes:
+        async with session.get(node.url / "metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        if any(float(line.split()[-1]) for line in lines if line.startswith(what)):
+            found.append(node)
+    return found
+
+
+async def test_two_nodes_as_one(
+    nodes: list[Node], balancer: URL, session: aiohttp.ClientSession
+) -> None:
+    """Started on one, read on both, stopped from the other; carried on when its node is killed."""
+
+    async def start(message: str, key: str = "") -> str:
+        async with session.post(
+            balancer / "api/chat" % {"wait": "0"},
+            json={"message": message},
+            headers={"Accept": "application/json", **({KEY: key} if key else {})},
+        ) as answer:
+            assert answer.status == 200
+            return str((await answer.json())["reply"])
+
+    async def readers(reply: str) -> list[asyncio.Task[Told]]:
+        """Two by events, two by WebSocket, on both nodes."""
+        tasks = [
+            asyncio.create_task(
+                read([balancer], "", Random(n), reply=reply, transports=[transport])
+            )
+            for n in range(2)
+            for transport in ("sse", "websocket")
+        ]
+        async with asyncio.timeout(10):
+            while len(await busy(session, nodes, "chatsvc_readers{")) < 2:
+                pass
+        return tasks
+
+    endless = "x" * 10_000
+    reply = await start(endless)
+    [owner] = await busy(session, nodes, "chatsvc_replies_running ")
+    [other] = set(nodes) - {owner}
+    reading = await readers(reply)
+    async with session.post(other.url / "api/chat" / reply / "stop") as answer:
+        stopped = await answer.json()
+    for told in await asyncio.gather(*reading):
+        assert (told.state, told.text) == ("stopped", endless[: stopped["next"]])
+    assert not await busy(session, nodes, "chatsvc_replies_running ")
+
+    message = "0123456789 👩‍👩‍👧" * 12
+    reply = await start(message, "key")
+    [owner] = await busy(session, nodes, "chatsvc_replies_running ")
+    reading = await readers(reply)
+    await owner.kill()
+    # Whichever node is asked, and whether it is there or not: the key is known, and no second reply begins.
+    assert {await start(message, "key") for _ in range(4)} == {reply}
+    for told in await asyncio.gather(*reading):
+        assert (told.state, told.text) == ("done", message)
+
+
+async def test_while_a_node_drains(
+    nodes: list[Node], balancer: URL, session: aiohttp.ClientSession
+) -> None:
+    """nginx passes on what can be repeated; a POST is refused, and its client told when to come again."""
+    [draining, other] = nodes
+    url = draining.url / "api/chat"
+    text = {"Accept": "text/plain"}
+    async with session.post(url, json={"message": "x" * 10_000}) as running:
+        await running.content.readline()
+        draining.send(signal.SIGTERM)
+        await draining.ready(503)
+        refused = None
+        async with asyncio.timeout(10):
+            while refused is None:
+                async with session.post(
+                    balancer / "api/chat", json={"message": "a"}, headers=text
+                ) as answer:
+                    if answer.status == 503:
+                        told = await answer.json(content_type=None)
+                        refused = told["type"], answer.headers["Retry-After"]
+        assert refused == ("/problems/draining", "1")
+        for _ in range(4):
+            async with session.get(
+                balancer / "api/chat" % {"message": "a"}, headers=text
+            ) as answer:
+                assert (answer.status, await answer.text()) == (200, "a")
+    assert not await busy(session, [other], 'chatsvc_refusals_total{code="')
