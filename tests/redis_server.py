@@ -24,6 +24,7 @@ class RedisServer:
         self.folder = folder
         self.port = free_port()
         self.options = options
+        self.configuration: tuple[str, ...] = ()  # a file, and what goes with it
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -37,7 +38,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        words = [
+            "redis-server",
+            *self.configuration,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+        ]
         words += ["--dir", str(self.folder), "--save", "", *self.options]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10

@@ -8,49 +8,76 @@ from urllib.parse import unquote, urlsplit
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
 
-PASSING: tuple[type[Exception], ...] = (
+FAILURES: tuple[type[Exception], ...] = (
+    OSError,
+    exceptions.RedisError,
+    exceptions.RedisClusterException,
+)
+"""All that a call may raise that has to do with Redis."""
+
+_PASSING = (
     OSError,
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
     exceptions.ClusterError,
-    exceptions.ClusterDownError,
-    exceptions.MasterDownError,
     exceptions.TryAgainError,
+    exceptions.RedisClusterException,
 )
-"""Errors that say "not now": the same command is worth another try."""
 
-OPTIONS: dict[str, Any] = {
-    "decode_responses": True,
-    "protocol": 2,  # redis-py shapes some answers by it; one shape is enough
-    "socket_connect_timeout": 1.0,
-    "socket_timeout": 3.0,
-}
+_PASSING_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
+
+
+def passes(error: object) -> bool:
+    """Whether an error says "not now": then the same command is worth another try."""
+    return isinstance(error, _PASSING) or (
+        isinstance(error, exceptions.ResponseError)
+        and str(error).startswith(_PASSING_WORDS)
+    )
+
 
 Client = Any  # Redis and RedisCluster share no type that has their commands
 
 
-def connect(address: str) -> Client:
+def connect(address: str, patience: float) -> Client:
     """A client for an address; it connects when it is used. Raises `ValueError` for one that can't be.
 
     `redis://` and `rediss://` as redis-py takes them; `redis+sentinel://host:port,host:port/service/db`;
-    `redis+cluster://host:port`.
+    `redis+cluster://host:port`. `patience` is the seconds for which Redis may be away before replies end: within it,
+    a silent connection is given up more than once.
     """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "protocol": 2,  # redis-py shapes some answers by it; one shape is enough
+        "socket_connect_timeout": patience / 10,
+        "socket_timeout": patience * 0.3,
+    }
     scheme, _, rest = address.partition("://")
     if scheme == "redis+cluster":
-        return RedisCluster.from_url(f"redis://{rest}", **OPTIONS)
-    if scheme == "redis+sentinel":
-        return _sentinel(rest)
+        return RedisCluster.from_url(f"redis://{rest}", **options)
     # Trying again is the writer's and the follower's own business: they know what is worth it, and for how long.
-    return Redis.from_url(address, retry=Retry(NoBackoff(), 0), **OPTIONS)
+    options["retry"] = Retry(NoBackoff(), 0)
+    if scheme == "redis+sentinel":
+        return _sentinel(rest, options)
+    return Redis.from_url(address, **options)
 
 
-def _sentinel(rest: str) -> Client:
+async def disconnect(client: Client) -> None:
+    """Close all its connections; redis-py leaves those to the Sentinels themselves open."""
+    pool = getattr(client, "connection_pool", None)
+    await client.aclose()
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
+def _sentinel(rest: str, options: dict[str, Any]) -> Client:
     parts = urlsplit(f"//{rest}")
     places = parts.netloc.rpartition("@")[2].split(",")
     service, _, database = parts.path.strip("/").partition("/")
@@ -63,10 +90,9 @@ def _sentinel(rest: str) -> Client:
     credentials = parts.netloc.rpartition("@")[0]
     user, _, password = credentials.partition(":")
     sentinel: Any = Sentinel
-    return sentinel(hosts, **OPTIONS).master_for(
+    return sentinel(hosts, sentinel_kwargs=options, **options).master_for(
         service,
         db=int(database or 0),
         username=unquote(user) or None,
         password=unquote(password) or None,
-        retry=Retry(NoBackoff(), 0),
     )

@@ -20,7 +20,7 @@ import msgspec
 from ..problems import StoreUnavailable
 from ..ticker import monotonic
 from .base import Clock
-from .connect import PASSING, Client
+from .connect import FAILURES, Client
 from .log import End, Log
 
 logger = logging.getLogger("chatsvc.redis")
@@ -35,9 +35,6 @@ ROUND = 50
 """Milliseconds that a round waits for something new, at least; with many logs it is longer, for it costs more."""
 
 LONGEST_ROUND = 150
-
-PATIENCE = 10_000_000
-"""Microseconds without Redis after which the replies that are read here end as failed."""
 
 AGAIN = 0.1
 """Seconds between two tries when Redis is away."""
@@ -66,15 +63,21 @@ def apply(log: Log, entry: str, fields: dict[str, str]) -> None:
 class Follower:
     """Follows the streams of one hash tag. `bell` is a stream that only this node rings, to begin a new round.
 
-    `seen` is told, after each round, the time (microseconds of the store's clock) up to which all is known.
+    Without Redis for `patience` microseconds, what is read here ends as failed. `seen` is told, after each round, the time (microseconds of the store's clock) up to which all is known.
     """
 
     def __init__(
-        self, client: Client, bell: str, clock: Clock, seen: Callable[[int], None]
+        self,
+        client: Client,
+        bell: str,
+        clock: Clock,
+        patience: int,
+        seen: Callable[[int], None],
     ) -> None:
         self._client = client
         self._bell = bell
         self._clock = clock
+        self._patience = patience
         self._seen = seen
         self._followed: dict[str, _Followed] = {}
         self._waiting: list[asyncio.Future[None]] = []
@@ -119,7 +122,7 @@ class Follower:
             waiting, self._waiting = self._waiting, []
             try:
                 count = await self._round(hurry=bool(waiting))
-            except PASSING as error:
+            except FAILURES as error:
                 self._waiting = waiting + self._waiting
                 self._away(error)
                 await asyncio.sleep(AGAIN)
@@ -161,7 +164,7 @@ class Follower:
             followed.last = entry
 
     def _away(self, error: Exception) -> None:
-        if self.away > PATIENCE:
+        if self.away > self._patience:
             problem = StoreUnavailable("Redis can't be reached.", retry_after=1)
             for log in self.logs():
                 logger.warning("Redis is away: %s", error)

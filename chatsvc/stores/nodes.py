@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from ..ticker import monotonic
 from .base import Clock
+from .scripts import TIME
 from .writer import Writer
 
 logger = logging.getLogger("chatsvc.redis")
@@ -57,11 +58,13 @@ class Nodes:
             await asyncio.wait([self._task])
 
     async def compare(self) -> None:
-        """Compare the clock with Redis': what stays is a lower bound, so this node is never ahead."""
+        """Compare the clock with Redis': what stays is a lower bound, so this node is never ahead of any of a Cluster."""
         sent = monotonic()
-        seconds, micros = await self._writer.ask("TIME")
+        times = await asyncio.gather(
+            *(self._writer.run(TIME, [f"{prefix}nodes"]) for prefix in self._prefixes)
+        )
         received = monotonic()
-        time = int(seconds) * 1_000_000 + int(micros)
+        time = min(int(seconds) * 1_000_000 + int(micros) for seconds, micros in times)
         clock = self._clock
         if time - received > clock.offset or time - sent < clock.offset:
             clock.offset = time - received

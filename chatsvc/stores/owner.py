@@ -23,9 +23,6 @@ from .nodes import NOBODY
 from .places import Places
 from .writer import Writer
 
-PATIENCE = 10.0
-"""Seconds for which a producer waits for Redis to come back."""
-
 MOST_PENDING = 32 * 1024
 """Code points that wait to be written; with more, the producer waits."""
 
@@ -57,7 +54,7 @@ class _Owned:
 
 
 class Owner:
-    """The writing half of the store; `keep` is in milliseconds.
+    """The writing half of the store; `keep` is in milliseconds, `patience` how many seconds a producer waits for Redis.
 
     `refresh` brings a log up to date, `lost` is told of a reply that Redis has not any more, `later` runs a coroutine
     that nobody waits for.
@@ -69,6 +66,7 @@ class Owner:
         places: Places,
         node: str,
         keep: int,
+        patience: float,
         *,
         refresh: Callable[[Log], Awaitable[None]],
         lost: Callable[[str], None],
@@ -78,6 +76,7 @@ class Owner:
         self._places = places
         self._node = node
         self._keep = keep
+        self._patience = patience
         self._refresh = refresh
         self._lost = lost
         self._later = later
@@ -131,7 +130,7 @@ class Owner:
                     behind,
                     text,
                     b"" if ending is None else msgspec.json.encode(ending),
-                    patience=PATIENCE,
+                    patience=self._patience,
                 )
                 if said != "ok":
                     owned.ended = Ended()
@@ -173,7 +172,7 @@ class Owner:
         if log.end is not None or (owned is None and end.finish_reason != "stopped"):
             return
         try:
-            await self._finish(log, end, owned, PATIENCE)
+            await self._finish(log, end, owned, self._patience)
         except StoreUnavailable as problem:
             if owned is None:
                 raise

@@ -20,7 +20,7 @@ from ..problems import InternalError, ReplyExpired, ReplyNotFound, StoreUnavaila
 from ..ticker import monotonic
 from . import scripts
 from .base import Clock, Record
-from .connect import connect
+from .connect import connect, disconnect
 from .follower import LEEWAY, Follower, apply
 from .log import End, Log
 from .names import Names
@@ -32,31 +32,44 @@ from .writer import Writer
 
 logger = logging.getLogger("chatsvc.redis")
 
+PATIENCE = 10.0
+"""Seconds for which Redis may be away before replies end."""
+
 LOOK_AGAIN = 2_000_000
 """Microseconds between two looks whether Redis still has what is read here."""
 
 
 class RedisStore:
     """`address` is what `connect` takes, `keep` the seconds for which an ended reply is kept, `lease` those after which
-    a silent node is dead. Raises `ValueError` for an address that can't be."""
+    a silent node is dead, `patience` those for which Redis may be away before replies end: half of that for a question,
+    and a fifth until it is not `ready`. Raises `ValueError` for an address that can't be.
+    """
 
     shared = True
 
     def __init__(
-        self, address: str, *, keep: float, node: str = "", lease: float = LEASE
+        self,
+        address: str,
+        *,
+        keep: float,
+        node: str = "",
+        lease: float = LEASE,
+        patience: float = PATIENCE,
     ) -> None:
         self.clock = Clock()
         self.clock.limit = 0
         self.node = node or secrets.token_hex(6)
         self._places = places = Places(address)
-        self._client = connect(address)
-        self._writer = writer = Writer(self._client)
+        self._patience = patience
+        self._client = connect(address, patience)
+        self._writer = writer = Writer(self._client, patience / 2)
         self._seen = [0] * len(places.prefixes)
         self._followers = [
             Follower(
                 self._client,
                 f"{prefix}bell:{self.node}",
                 self.clock,
+                round(patience * 1e6),
                 lambda until, index=index: self._saw(index, until),  # type: ignore[misc]
             )
             for index, prefix in enumerate(places.prefixes)
@@ -70,6 +83,7 @@ class RedisStore:
             places,
             self.node,
             max(1, round(keep * 1000)),
+            patience,
             refresh=self.refresh,
             lost=self._lost,
             later=self._later,
@@ -98,7 +112,7 @@ class RedisStore:
             await self._nodes.open()
         except StoreUnavailable:
             await self._writer.close()
-            await self._client.aclose()
+            await disconnect(self._client)
             raise
         for follower in self._followers:
             follower.open()
@@ -111,11 +125,13 @@ class RedisStore:
         for follower in self._followers:
             await follower.close()
         await self._writer.close()
-        await self._client.aclose()
+        await disconnect(self._client)
 
     def ready(self) -> bool:
         """See `Store.ready`."""
-        return all(follower.away < 2_000_000 for follower in self._followers)
+        return all(
+            follower.away < self._patience * 0.2e6 for follower in self._followers
+        )
 
     def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """See `Store.watch`."""
@@ -188,7 +204,7 @@ class RedisStore:
             finally:
                 follower.rung = False
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(self._patience / 2):
                 await round
         except TimeoutError:
             raise StoreUnavailable("Redis can't be reached.", retry_after=1) from None

@@ -59,6 +59,9 @@ return 'ok'
 for which the text and the id are kept, what an owner's set begins with, reply id, whether the owner is to say itself
 that it has let go (else empty)."""
 
+TIME = "return redis.call('TIME')"
+"""KEYS any: in a Cluster, the time where that key is."""
+
 QUIET = """
 local o = redis.call('HGET', KEYS[1], 'o')
 if not o or redis.call('SISMEMBER', KEYS[3] .. o, ARGV[1]) == 0 then return 1 end
@@ -100,7 +103,7 @@ return 'ok'
 """
 """KEYS hash, leases of the nodes, what an owner's set begins with. ARGV owner, epoch, reply id, nobody."""
 
-ALL = (CREATE, WRITE, FINISH, QUIET, TAKE, RELEASE)
+ALL = (CREATE, WRITE, FINISH, TIME, QUIET, TAKE, RELEASE)
 
 
 def name(script: str) -> str:

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 
 from ..problems import StoreUnavailable
 from ..ticker import monotonic
-from .connect import PASSING, Client
+from .connect import FAILURES, Client, passes
 from .scripts import ALL, NAMES
 
 BATCH = 0.002
@@ -36,10 +36,14 @@ class _Command:
 
 
 class Writer:
-    """Sends commands in batches. `operations` counts what has been asked."""
+    """Sends commands in batches. `operations` counts what has been asked.
 
-    def __init__(self, client: Client) -> None:
+    `patience` is how many seconds a command that says nothing else is tried for.
+    """
+
+    def __init__(self, client: Client, patience: float) -> None:
         self._client = client
+        self._patience = patience
         self._queue: list[_Command] = []
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -58,15 +62,20 @@ class Writer:
             await asyncio.wait([self._task], timeout=0.1)
         self._fail(self._queue)
 
-    async def ask(self, *words: Any, patience: float = 5.0) -> Any:
+    async def ask(self, *words: Any, patience: float | None = None) -> Any:
         """Send one command and give the answer. Raises `StoreUnavailable` after `patience` seconds."""
-        command = _Command(words, monotonic() + round(patience * 1e6))
+        seconds = self._patience if patience is None else patience
+        command = _Command(words, monotonic() + round(seconds * 1e6))
         self._queue.append(command)
         self._some.set()
         return await command.answer
 
     async def run(
-        self, script: str, keys: list[str], *arguments: Any, patience: float = 5.0
+        self,
+        script: str,
+        keys: list[str],
+        *arguments: Any,
+        patience: float | None = None,
     ) -> Any:
         """Run a script of `scripts`, as `ask` does."""
         return await self.ask(
@@ -98,7 +107,7 @@ class Writer:
         self.operations += len(batch)
         try:
             answers = await pipeline.execute(raise_on_error=False)
-        except PASSING as error:
+        except FAILURES as error:
             answers = [error] * len(batch)
         left, loaded = [], False
         away = False
@@ -108,7 +117,7 @@ class Writer:
             if isinstance(answer, NoScriptError):
                 loaded = loaded or await self._load()
                 left.append(command)
-            elif isinstance(answer, PASSING):
+            elif passes(answer):
                 away = True
                 if monotonic() < command.deadline:
                     left.append(command)
@@ -128,7 +137,7 @@ class Writer:
         try:
             for script in ALL:
                 await self._client.script_load(script)
-        except PASSING:
+        except FAILURES:
             return False  # then the command fails again, and so it is loaded again
         return True
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
-from redis.asyncio import Redis
 
 from chatsvc.backends.base import Message, Prompt
 from chatsvc.cursor import new_reply_id
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import Ended, KeyReused, Record
+from chatsvc.stores.connect import connect, disconnect
 from chatsvc.stores.follower import LEEWAY
 from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
@@ -45,20 +45,23 @@ class RedisPlace:
 
     def __init__(self, url: str) -> None:
         self.store = RedisStore(url, keep=self.keep)
-        self.client: Redis = Redis.from_url(url)
+        self.client = connect(url, 10)
 
     async def forward(self, seconds: float) -> None:
         """Let what expires do so."""
-        for key in await self.client.keys("*:*:??????????????????????*"):
+        for key in await self._keys("*:*:??????????????????????*"):
             left = await self.client.pttl(key)
             if left > 0:
                 await self.client.pexpire(key, max(1, left - round(seconds * 1000)))
-        while await self.client.keys("*:log") and await self._expiring():
+        while await self._expiring():
             await asyncio.sleep(0.001)
 
     async def _expiring(self) -> bool:
-        keys = await self.client.keys("*:log")
+        keys = await self._keys("*:log")
         return any([0 <= await self.client.pttl(key) <= 1 for key in keys])
+
+    async def _keys(self, pattern: str) -> list[str]:
+        return [key async for key in self.client.scan_iter(pattern, count=1000)]
 
     async def settle(self, log: Log, position: int, *, ended: bool = False) -> None:
         """What has been written is given to this node."""
@@ -76,7 +79,7 @@ class TestRedisStore(StoreContract):
         await place.store.open()
         yield place
         await place.store.close()
-        await place.client.aclose()
+        await disconnect(place.client)
 
 
 def record(key: str = "", digest: str = "", pace: int = 0) -> Record:

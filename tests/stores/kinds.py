@@ -1,0 +1,186 @@
+"""The ways to reach a Redis, real ones on free ports of the loopback: TLS, Sentinel, Cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trustme
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.redis_server import RedisServer, free_port
+
+WAIT = 30.0  # seconds: for what must happen, however slow the machine
+
+
+def wait_until(there: Callable[[], bool], what: str) -> None:
+    """Wait for what other processes do."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            if there():
+                return
+        except (RedisError, OSError):
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+class TlsServer(RedisServer):
+    """One server that speaks TLS on a second port, with a certificate of `authority`."""
+
+    def __init__(self, folder: Path, authority: trustme.CA) -> None:
+        self.tls_port = free_port()
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(self.authority))
+        mine = authority.issue_cert("127.0.0.1")
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        mine.cert_chain_pems[0].write_to_path(str(certificate))
+        mine.private_key_pem.write_to_path(str(key))
+        words = ["--tls-port", str(self.tls_port), "--tls-auth-clients", "no"]
+        words += ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+        words += ["--tls-ca-cert-file", str(self.authority)]
+        super().__init__(folder, *words)
+
+    @property
+    def url(self) -> str:
+        """Its address, for those who know its authority."""
+        return f"rediss://127.0.0.1:{self.tls_port}/0?ssl_ca_certs={self.authority}"
+
+
+class Sentinels:
+    """A master, its replica, and a Sentinel that watches both."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("master", "replica", "sentinel"):
+            (folder / name).mkdir()
+        self.master = RedisServer(folder / "master", "--repl-diskless-sync-delay", "0")
+        of = ("--replicaof", f"127.0.0.1 {self.master.port}")
+        self.replica = RedisServer(folder / "replica", *of)
+        configuration = folder / "sentinel" / "sentinel.conf"
+        configuration.write_text(
+            f"sentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 1000\n"
+            "sentinel failover-timeout mymaster 5000\n"
+        )
+        self.sentinel = RedisServer(folder / "sentinel")
+        self.sentinel.configuration = (str(configuration), "--sentinel")
+
+    @property
+    def url(self) -> str:
+        """The address of what the Sentinel watches."""
+        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/mymaster/0"
+
+    def start(self) -> None:
+        """Start all, and wait until the replica could take over."""
+        for server in (self.master, self.replica, self.sentinel):
+            server.start()
+        with self._asking() as sentinel:
+            wait_until(
+                lambda: any(
+                    replica["master-link-status"] == "ok"
+                    for replica in sentinel.sentinel_slaves("mymaster")
+                ),
+                "the replica is not known",
+            )
+
+    def master_port(self) -> int:
+        """Where the Sentinel says that the master is."""
+        with self._asking() as sentinel:
+            return int(sentinel.sentinel_get_master_addr_by_name("mymaster")[1])
+
+    async def fail_over(self) -> None:
+        """Let the replica take over, and wait until the old master follows it."""
+        before = await asyncio.to_thread(self.master_port)
+
+        def failed_over() -> bool:
+            with Redis(port=before, decode_responses=True) as old:
+                return self.master_port() != before and old.role()[0] == "slave"
+
+        with self._asking() as sentinel:
+            wait_until(lambda: bool(sentinel.sentinel_failover("mymaster")), "refused")
+        await asyncio.to_thread(wait_until, failed_over, "no failover")
+
+    def _asking(self) -> Any:
+        return Redis(port=self.sentinel.port, decode_responses=True)
+
+    def stop(self) -> None:
+        """End all."""
+        for server in (self.sentinel, self.replica, self.master):
+            server.stop()
+
+
+class RedisCluster:
+    """Three masters; a replica of each where `replicas` is 1."""
+
+    def __init__(self, folder: Path, replicas: int = 0) -> None:
+        self.servers: list[RedisServer] = []
+        self.buses: list[int] = []  # the ports over which they speak with each other
+        for number in range(3 + 3 * replicas):
+            (folder / str(number)).mkdir()
+            self.buses.append(free_port())
+            words = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"]
+            words += ["--cluster-port", str(self.buses[-1])]
+            self.servers.append(RedisServer(folder / str(number), *words))
+
+    @property
+    def url(self) -> str:
+        """The address of one of them: it knows the others."""
+        return f"redis+cluster://127.0.0.1:{self.servers[0].port}"
+
+    def start(self) -> None:
+        """Start all, and make a cluster of them."""
+        for server in self.servers:
+            server.start()
+        clients: list[Any] = [
+            Redis(port=s.port, decode_responses=True) for s in self.servers
+        ]
+        for epoch, client in enumerate(clients, 1):
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", epoch)
+        for server, bus in zip(self.servers[1:], self.buses[1:], strict=True):
+            clients[0].cluster("MEET", "127.0.0.1", server.port, bus)
+        edges = [0, 5461, 10923, 16384]
+        for client, begin, end in zip(clients, edges, edges[1:], strict=False):
+            client.execute_command("CLUSTER ADDSLOTSRANGE", begin, end - 1)
+        for number, client in enumerate(clients[3:]):
+            master = clients[number].execute_command("CLUSTER MYID")
+            wait_until(
+                lambda client=client, master=master: bool(  # type: ignore[misc]
+                    client.execute_command("CLUSTER REPLICATE", master)
+                ),
+                "no replica",
+            )
+        for client in clients:
+            wait_until(
+                lambda client=client: client.cluster("INFO")["cluster_state"] == "ok",  # type: ignore[misc]
+                "the cluster is not well",
+            )
+            if client in clients[3:]:
+                wait_until(
+                    lambda client=client: client.role()[3] == "connected",  # type: ignore[misc]
+                    "a replica is not connected",
+                )
+        for client in clients:
+            client.close()
+
+    async def fail_over(self, number: int) -> None:
+        """Let the replica of a master take over from it."""
+        replica = self.servers[3 + number]
+
+        def failed_over() -> bool:
+            with Redis(port=replica.port, decode_responses=True) as client:
+                return bool(client.role()[0] == "master")
+
+        with Redis(port=replica.port, decode_responses=True) as client:
+            client.cluster("FAILOVER")
+        await asyncio.to_thread(wait_until, failed_over, "no failover")
+
+    def stop(self) -> None:
+        """End all."""
+        for server in self.servers:
+            server.stop()

@@ -1,0 +1,150 @@
+"""The store in Redis over TLS, behind Sentinel and in a Cluster, all real; and masters that are taken over from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.connect import disconnect
+from chatsvc.stores.log import End, Log
+from chatsvc.stores.redis import RedisStore
+from tests.conftest import require
+
+from .contract import StoreContract, begin
+from .kinds import RedisCluster, Sentinels, TlsServer
+from .test_redis import RedisPlace
+
+pytestmark = pytest.mark.thorough
+
+WAIT = 60.0  # seconds: for what must happen, however slow the machine
+
+Kind = TlsServer | Sentinels | RedisCluster
+
+
+def tls(folder: Path) -> TlsServer:
+    return TlsServer(folder, trustme.CA())
+
+
+@pytest.fixture(scope="module", params=[tls, Sentinels, RedisCluster])
+def kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kind]:
+    """One of each kind."""
+    require("redis-server")
+    kind: Kind = request.param(tmp_path_factory.mktemp("kind"))
+    try:
+        kind.start()
+        yield kind
+    finally:
+        kind.stop()
+
+
+class TestEveryKind(StoreContract):
+    """The contract."""
+
+    @pytest.fixture
+    async def place(self, kind: Kind) -> AsyncIterator[RedisPlace]:
+        place = RedisPlace(kind.url)
+        await place.client.flushall()
+        await place.store.open()
+        yield place
+        await place.store.close()
+        await disconnect(place.client)
+
+
+async def test_a_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
+    require("redis-server")
+    server = TlsServer(tmp_path, trustme.CA())
+    server.start()
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+    try:
+        address = server.url.replace(str(server.authority), str(stranger))
+        with pytest.raises(StoreUnavailable):
+            await RedisStore(address, keep=60, patience=0.5).open()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=[Sentinels, lambda folder: RedisCluster(folder, replicas=1)])
+def failing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """What can lose a master."""
+    require("redis-server")
+    kind = request.param(tmp_path)
+    try:
+        kind.start()
+        yield kind
+    finally:
+        kind.stop()
+
+
+async def test_a_master_that_is_taken_over_from_loses_and_doubles_nothing(
+    failing: Sentinels | RedisCluster,
+) -> None:
+    """Text goes on being written and read; what was acknowledged is there behind it, or the reply ends and says so."""
+    a, b = RedisStore(failing.url, keep=60), RedisStore(failing.url, keep=60)
+    await a.open()
+    await b.open()
+    try:
+        logs = [await begin(a) for _ in range(12)]
+        others = [(await b.find(log.reply_id))[1] for log in logs]
+        over = asyncio.Event()
+        writing = [asyncio.create_task(_write(a, log, over)) for log in logs]
+        async with asyncio.timeout(WAIT):
+            while min(log.position for log in others) < 200:
+                await asyncio.sleep(0.01)
+            if isinstance(failing, RedisCluster):
+                for number in range(3):
+                    await failing.fail_over(number)
+            else:
+                await failing.fail_over()
+            reached = [log.position for log in others]
+            while any(
+                log.position < position + 200 and log.end is None
+                for log, position in zip(others, reached, strict=True)
+            ):
+                await asyncio.sleep(0.01)
+            over.set()
+            written = await asyncio.gather(*writing)
+            done = 0
+            for log, other, text in zip(logs, others, written, strict=True):
+                while other.end is None:
+                    await b.refresh(other)
+                assert text.startswith(other.text(0))
+                assert log.end is not None
+                if other.end.state == "done":
+                    done += 1
+                    assert other.text(0) == log.text(0) == text
+                else:
+                    assert other.end.finish_reason in ("interrupted", "error")
+        assert done or isinstance(failing, Sentinels)
+    finally:
+        await b.close()
+        await a.close()
+
+
+async def _write(store: RedisStore, log: Log, over: asyncio.Event) -> str:
+    """Number after number, until it is over; gives all that was written."""
+    text, number = "", 0
+    while not over.is_set():
+        piece = f"{number} "
+        number += 1
+        try:
+            await store.append(log, piece)
+        except Exception:
+            if log.end is None:
+                raise
+            return text
+        text += piece
+        await asyncio.sleep(0.005)
+    end = End("done", "stop")
+    if log.end is None:
+        await store.complete(log, end)
+        await store.finish(log, end)
+    return text
