@@ -17,6 +17,7 @@ from ..problems import (
     InternalError,
     InvalidRequest,
     Overloaded,
+    ReplyExpired,
     ReplyNotFound,
     StoreUnavailable,
     TooManyRequests,
@@ -33,6 +34,9 @@ Result = TypeVar("Result")
 
 STOP_WAIT = 2.0
 """Seconds that a stop waits for the producer to end (PROTOCOL.md section 7)."""
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks for a reply that the store may have begun before it went away."""
 
 
 class Observer(Protocol):
@@ -87,7 +91,7 @@ class Replies:
         )  # by client: the store is creating them
         self._others: set[asyncio.Task[Any]] = set()
         self._leaving = False
-        store.watch(self._adopt)
+        store.watch(self._take_over)
 
     @property
     def running(self) -> int:
@@ -128,7 +132,9 @@ class Replies:
         try:
             known = await self.store.known(record) if key else None
             if known is not None:
-                return await self.open(known, user=user)
+                # A node may have died between giving the key to a reply and beginning it.
+                with suppress(ReplyNotFound):
+                    return await self.open(known, user=user)
             self._admit(client)
             self._starting[client] += 1
             begun = self._begin(record, client)
@@ -145,12 +151,31 @@ class Replies:
         try:
             reply_id = await self.store.create(record)
             reply = await self.open(reply_id, user=record.user)
+        except StoreUnavailable:
+            self._later(self._begin_late(record))
+            raise
         finally:
             self._starting[client] -= 1
             self._starting += Counter()  # drops what is 0
-        if reply_id == record.reply_id:
+        if self._is_orphan(reply):
             self._produce(reply, client)
         return reply
+
+    def _is_orphan(self, reply: Reply) -> bool:
+        """Whether it is for this node to produce a reply, and nothing does."""
+        return (
+            reply.producer is None and reply.end is None and self.store.owns(reply.log)
+        )
+
+    async def _begin_late(self, record: Record) -> None:
+        """The store went away while it began a reply. If it has begun it all the same, produce it."""
+        with suppress(ReplyNotFound, ReplyExpired, KeyReused):
+            while not self.draining:  # else another node takes it over
+                await asyncio.sleep(LOOK_AGAIN)
+                with suppress(StoreUnavailable):
+                    known = await self.store.known(record) if record.key else None
+                    if await self._adopt(known or record.reply_id, asked=True):
+                        return
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
         """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
@@ -280,25 +305,33 @@ class Replies:
         if reply.producer is not None and not reply.finishing:
             reply.producer.cancel()
 
-    async def _adopt(self, reply_id: str) -> None:
-        """Take over a reply whose owner is gone, and carry it on or end it."""
+    async def _take_over(self, reply_id: str) -> None:
+        await self._adopt(reply_id)
+
+    async def _adopt(self, reply_id: str, *, asked: bool = False) -> bool:
+        """Take over a reply whose owner is gone, and carry it on or end it; False if there is no room for it now.
+
+        If somebody has just `asked` for it, one without text is begun anew, whatever the backend.
+        """
         if self.draining or len(self._producers) >= self._max_running:
-            return
+            return False
         reply = await self._open(reply_id)
         if reply.producer is not None or not await self.store.take(reply.log):
-            return
+            return True
         ending = reply.log.ending
-        if ending is None and self.backend.resumes:
+        anew = asked and not reply.log.position
+        if ending is None and (self.backend.resumes or anew):
             self._run(
                 reply,
                 produce(reply, self.backend, self.store, self._max_reply, self._first),
                 "",
             )
-            return
+            return True
         if ending is None:
             problem = InternalError("What wrote the reply went down.")
             ending = End("failed", "interrupted", problem.as_dict())
         self._run(reply, _quietly(finish(reply, self.store, ending)), "")
+        return True
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:

@@ -239,6 +239,8 @@ class Owner:
 
     async def _delete(self, reply_id: str) -> None:
         key = self._places.reply(reply_id)
+        # Nobody may begin another reply under this id.
+        await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
         await self._writer.ask("DEL", key, f"{key}:log")
 
     # ------------------------------------------------------------------ from hand to hand

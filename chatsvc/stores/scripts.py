@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 
 CREATE = """
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 'known' end
+local h = redis.call('HMGET', KEYS[1], 'o', 'at')
+if h[1] == ARGV[2] and h[2] == ARGV[4] then return 'ok' end
+if h[1] or redis.call('EXISTS', KEYS[2]) > 0 then return 'known' end
 redis.call('HSET', KEYS[1], 'r', ARGV[1], 'o', ARGV[2], 'e', '1', 'p', '0', 'at', ARGV[4])
 redis.call('SADD', KEYS[3], ARGV[3])
 return 'ok'

@@ -1,0 +1,126 @@
+"""Whatever is asked of Redis may be asked twice: here each answer is lost on its way, and the connection with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+from redis.asyncio import Redis
+
+from chatsvc.backends.base import Message, Prompt
+from chatsvc.cursor import new_reply_id
+from chatsvc.stores.base import Record
+from chatsvc.stores.log import End
+from chatsvc.stores.redis import RedisStore
+from tests.redis_server import RedisServer
+
+
+class Line:
+    """A line to Redis that breaks instead of giving the answer to a script, if it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._breaks = False
+        self.broken = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> int:
+        """Begin; gives the port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def aclose(self) -> None:
+        """End."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def break_next(self) -> None:
+        """Lose the next answer."""
+        self._breaks = True
+
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        losing = False
+
+        async def answers() -> None:
+            while data := await up_reader.read(65536):
+                if losing:
+                    self.broken += 1
+                    break
+                writer.write(data)
+            writer.close()
+
+        answering = asyncio.create_task(answers())
+        try:
+            while data := await reader.read(65536):
+                if self._breaks and b"EVALSHA" in data:
+                    self._breaks, losing = False, True
+                up_writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            answering.cancel()
+            up_writer.close()
+            writer.close()
+
+
+@pytest.fixture
+async def line(redis_server: RedisServer) -> AsyncIterator[Line]:
+    async with aclosing(Line(redis_server.port)) as line:
+        yield line
+
+
+async def test_a_script_that_is_sent_twice_has_done_its_work_once(
+    line: Line, redis_server: RedisServer
+) -> None:
+    a = RedisStore(f"redis://127.0.0.1:{await line.open()}/1", keep=60)
+    b = RedisStore(redis_server.database(1), keep=60)
+    await a.open()
+    await b.open()
+    record = Record(new_reply_id(), Prompt((Message("user", ""),)))
+    try:
+        await a.create(record)  # loads the scripts, which the first use of one does
+        record = Record(new_reply_id(), Prompt((Message("user", ""),)))
+        line.break_next()
+        await a.create(record)
+        _, log = await a.find(record.reply_id)
+        text = ""
+        for piece in ("one ", "two "):
+            text += piece
+            line.break_next()
+            await a.append(log, piece)
+            while log.position < len(text):
+                await a.refresh(log)
+        line.break_next()
+        assert not await a.release(
+            log
+        )  # it can't tell; that it is not the owner any more, it can
+        assert not a.owns(log)
+        line.break_next()
+        assert await a.take(log)
+        line.break_next()
+        await a.complete(log, End("done", "stop"))
+        line.break_next()
+        await a.finish(log, End("done", "stop"))
+        assert line.broken == 7
+        _, elsewhere = await b.find(record.reply_id)
+        assert (elsewhere.text(0), elsewhere.end) == (text, End("done", "stop"))
+        async with Redis.from_url(redis_server.database(1)) as redis:
+            entries = await redis.xlen(f"chatsvc:{{0}}:{record.reply_id}:log")
+        assert entries == 4
+    finally:
+        await a.close()
+        await b.close()
