@@ -28,7 +28,7 @@ class Problem(Exception):
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something went wrong on the server"
-    status: ClassVar[int] = 500
+    status: int = 500
     close_code: ClassVar[int] = 1011
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
@@ -51,10 +51,17 @@ class InternalError(Problem):
 
 
 class BadRequest(Problem):
-    """What came is not even text of the right kind."""
+    """What came can't be read. `status` is another one that somebody else has refused it with."""
 
+    code = "bad-request"
+    title = "The request is malformed"
     status = 400
     close_code = 1007
+
+    def __init__(self, detail: str = "", *, status: int | None = None) -> None:
+        super().__init__(detail)
+        if status is not None:
+            self.status = status
 
 
 class BadJson(BadRequest):

@@ -44,7 +44,7 @@ def of_http_error(error: web.HTTPError) -> Problem:
     if isinstance(error, web.HTTPNotFound):
         return NotFound("There is nothing at this address.")
     if error.status < 500:
-        return BadRequest(f"{error.reason}.")
+        return BadRequest(f"{error.reason}.", status=error.status)
     return InternalError()
 
 
@@ -102,6 +102,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         problem = error
     except web.HTTPError as error:
         problem = of_http_error(error)
+    except web.HTTPException:  # a redirect: the answer of whoever raised it
+        raise
+    except web.RequestPayloadError:
+        problem = BadRequest("The body is not encoded as its headers say.")
     except ConnectionError:
         # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
         return web.Response(status=CLIENT_GONE)

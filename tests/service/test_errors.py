@@ -61,6 +61,7 @@ HTTP = [
     Row("bad-json", 400, CHAT, b""),
     Row("bad-json", 400, CHAT, b"{"),
     Row("bad-json", 400, CHAT, b'{"message": "a"} x'),
+    Row("bad-request", 400, CHAT, b"not gzip", ("Content-Encoding: gzip",)),
     Row("bad-text", 400, CHAT, b'{"message": "\xff"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\\ud800"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\xed\xa0\x80"}'),
@@ -143,6 +144,22 @@ async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     assert head.startswith(b"HTTP/1.1 413 ")
     writer.close()
+
+
+async def test_what_an_application_answers_for_us_keeps_its_status() -> None:
+    async def authorize(request: web.Request) -> str | None:
+        raise {
+            "402": web.HTTPPaymentRequired(),
+            "417": web.HTTPExpectationFailed(),
+            "302": web.HTTPFound("/login"),
+        }[request.query["as"]]
+
+    async with inside(authorize=authorize) as chat:
+        for status in (402, 417):
+            answer = await chat.raw(f"{CHAT}?as={status}", body=b"{}")
+            problem(answer, "bad-request", status)
+        answer = await chat.raw(f"{CHAT}?as=302", body=b"{}")
+        assert (answer.status, answer.headers["Location"]) == (302, "/login")
 
 
 async def test_the_field_that_is_wrong_is_named(small: Inside) -> None:
