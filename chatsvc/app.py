@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -87,25 +88,26 @@ async def _running(
     """Everything that has a beginning and an end, in that order and back."""
     settings = app[SETTINGS]
     ticker = app[TICKER] = Ticker()
-    await store.open()
-    await backend.open()
-    replies = app[REPLIES] = Replies(
-        store,
-        backend,
-        ticker,
-        pace=settings.pace,
-        grace=settings.grace,
-        max_reply=settings.max_reply,
-        max_running=settings.max_replies,
-        max_per_client=settings.max_per_client,
-        observers=(app[METRICS], EventLog()),
-    )
-    looking = asyncio.create_task(app[CLIENTS].look())
-    yield
-    looking.cancel()
-    await replies.close()
-    await backend.close()
-    await store.close()
+    async with AsyncExitStack() as stack:
+        await store.open()
+        stack.push_async_callback(store.close)
+        await backend.open()
+        stack.push_async_callback(backend.close)
+        replies = app[REPLIES] = Replies(
+            store,
+            backend,
+            ticker,
+            pace=settings.pace,
+            grace=settings.grace,
+            max_reply=settings.max_reply,
+            max_running=settings.max_replies,
+            max_per_client=settings.max_per_client,
+            observers=(app[METRICS], EventLog()),
+        )
+        stack.push_async_callback(replies.close)
+        looking = asyncio.create_task(app[CLIENTS].look())
+        stack.callback(looking.cancel)
+        yield
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from chatsvc.backends.echo import EchoBackend
+from chatsvc.stores.memory import MemoryStore
+
 from .running import (
     Child,
     Inside,
@@ -107,6 +110,31 @@ async def test_what_cannot_start_says_why_in_one_line(
     (line,) = errors.decode().splitlines()
     assert word in line
     assert (process.returncode, out) == (status, b"")
+
+
+class Closes(MemoryStore):
+    """Tells whether it was closed."""
+
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+        await super().close()
+
+
+class Refuses(EchoBackend):
+    """Can't begin."""
+
+    async def open(self) -> None:
+        raise ConnectionRefusedError
+
+
+async def test_what_was_opened_is_closed_when_the_next_cannot_start() -> None:
+    store = Closes(keep=1)
+    with pytest.raises(ConnectionRefusedError):
+        async with inside(backend=Refuses(), store=store):
+            pass
+    assert store.closed
 
 
 async def test_a_port_that_is_taken() -> None:
