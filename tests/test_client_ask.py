@@ -12,7 +12,7 @@ import pytest
 
 from chatsvc.app import create_app
 from chatsvc.client.ask import add_ask_arguments, ask, service_url
-from chatsvc.client.reader import stop
+from chatsvc.client.reader import pieces, stop
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import Patience, Question, retry_after
 from chatsvc.settings import Settings
@@ -27,16 +27,16 @@ ANY = ["auto", *TRANSPORTS]
 async def answer_of(
     url: object, transport: str, patience: Patience | None = None
 ) -> tuple[int, str]:
-    pieces: list[str] = []
+    text: list[str] = []
     status = await ask(
         service_url(str(url)),
         "hi",
         transport,
-        pieces.append,
+        text.append,
         patience=patience,
         backoff=QUICK,
     )
-    return status, "".join(pieces)
+    return status, "".join(text)
 
 
 @pytest.mark.parametrize("transport", ANY)
@@ -179,9 +179,12 @@ async def test_auto_ends_at_polls_when_streams_and_websockets_fall_silent(
     assert len(service.started) == 1
 
 
-async def test_a_stopped_reply_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_stopped_reply_is_said(
+    transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with running(Service(TEXT, "stopped").app()) as url:
-        assert await answer_of(url, "sse") == (1, TEXT)
+        assert await answer_of(url, transport) == (3, TEXT)
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -224,14 +227,20 @@ async def test_stop_finds_out_what_to_stop_when_the_answer_was_lost() -> None:
 
 async def test_retry_is_the_least_wait_before_the_next_connection() -> None:
     service = Service(TEXT)
-    service.retry = 200
-    async with running(service.app()) as url:
+    service.retry = 200  # milliseconds
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async with running(service.app()) as url, aiohttp.ClientSession() as session:
         proxy = CuttingProxy(url, [330])
         async with proxy.running() as through:
-            clock = asyncio.get_running_loop().time
-            begun = clock()
-            assert await answer_of(through, "sse") == (0, TEXT)
-            assert clock() - begun >= 0.2
+            question = Question(service_url(str(through)), {"message": "hi"}, "key")
+            reading = Reading(["sse"], backoff=QUICK)
+            told = pieces(session, question, reading, print, sleep)
+            assert "".join([piece async for piece in told]) == TEXT
+    assert waits == [0, 0.2]
 
 
 def test_arguments() -> None:

@@ -17,8 +17,8 @@ from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import Patience, Question
 
 DEFAULT_URL = "http://127.0.0.1:3000"
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""The exit statuses."""
+DONE, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+"""The exit statuses (PROTOCOL.md section 8)."""
 
 
 def service_url(value: str) -> URL:
@@ -57,9 +57,10 @@ def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
 def run_ask(args: argparse.Namespace) -> int:
     """Do what `args` say and give the exit status.
 
-    0: the whole reply is on stdout. 1: it failed, was stopped, or could not be had,
-    and stderr says why in one line. 2: the message can't be read. 130: Ctrl-C, which
-    has stopped the reply on the server.
+    0: the whole reply is on stdout. 1: it failed or could not be had, 3: it was stopped
+    by somebody else or for want of readers; stderr says why in one line, and stdout has
+    what there was. 2: the message can't be read. 130: Ctrl-C, which has stopped the
+    reply on the server.
     """
     message: str = args.message
     if message == "-":
@@ -136,7 +137,7 @@ async def ask(
     if outcome is None or outcome.state == "done":
         return DONE
     _say(outcome.why or f"the reply was {outcome.state}")
-    return FAILED
+    return STOPPED if outcome.state == "stopped" else FAILED
 
 
 async def _read(

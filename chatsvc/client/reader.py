@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import aiohttp
@@ -26,13 +26,15 @@ async def pieces(
     question: Question,
     reading: Reading,
     notice: Callable[[str], None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[str, None]:
     """Give the reply's text, in pieces as they come, until `reading` has an outcome.
 
-    `notice` is told, in words, when the transport is changed.
+    `notice` is told, in words, when the transport is changed; `sleep` waits that many
+    seconds before a connection.
     """
     while (step := reading.next()) is not None:
-        await asyncio.sleep(step.delay)
+        await sleep(step.delay)
         async with aclosing(
             TRANSPORTS[step.transport](session, question, step)
         ) as signals:
