@@ -87,7 +87,7 @@ async def _running(
 ) -> AsyncIterator[None]:
     """Everything that has a beginning and an end, in that order and back."""
     settings = app[SETTINGS]
-    ticker = app[TICKER] = Ticker()
+    ticker = app[TICKER] = Ticker(store.clock)
     async with AsyncExitStack() as stack:
         await store.open()
         stack.push_async_callback(store.close)

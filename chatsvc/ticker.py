@@ -2,7 +2,8 @@
 
 Rules
 - Time is in integer microseconds of the monotonic clock. `now` is when the present turn began, so all that
-  is woken in one turn sees the same time, and nobody sees a time that has not come.
+  is woken in one turn sees the same time, and nobody sees a time that has not come. `slot` is the slot that holds
+  it, and `horizon` is it by the store's clock: what is due by then is out.
 - A waiter stands in the slot named by its `slot`, or in none. An entry whose waiter has moved on is stale and
   skipped; that makes waking early, moving and leaving cost nothing.
 - A *driven* coroutine is stepped by the ticker itself: no task, no future and no handle for each wake-up.
@@ -34,17 +35,36 @@ def monotonic() -> int:
     return time.monotonic_ns() // 1000
 
 
+class Clock:
+    """A store's clock: the monotonic clock plus `offset` microseconds, never ahead of the store's own time.
+
+    Nothing that is due behind `limit` (microseconds of this clock) is out yet, whatever the time: beyond it, this node
+    may not have heard of a stop.
+    """
+
+    __slots__ = ("limit", "offset")
+
+    def __init__(self, offset: int = 0, limit: int = 1 << 62) -> None:
+        self.offset = offset
+        self.limit = limit
+
+    def at(self, monotonic: int) -> int:
+        """The time up to which characters are out, by the monotonic clock (microseconds)."""
+        return min(monotonic + self.offset, self.limit)
+
+
 class Waiter:
     """What a stream waits with: set `slot`, then await it. One is used again and again.
 
     It ends its wait when its slot comes or when it is woken, and may do so early: look again at what you wait for.
     """
 
-    __slots__ = ("driven", "send", "slot", "ticker")
+    __slots__ = ("driven", "moved", "send", "slot", "ticker")
 
     def __init__(self, ticker: Ticker) -> None:
         self.ticker = ticker
         self.slot = IDLE
+        self.moved = False  # set by who changes what is waited for: look for it anew
         self.send: Callable[[None], Any] | None = None
         self.driven: Driven | None = None
 
@@ -54,14 +74,16 @@ class Waiter:
         return self
 
     def __await__(self) -> Generator[Any, None, None]:
-        ticker = self.ticker
-        if ticker.stepping:
-            yield self
-            return
+        if self.ticker.stepping:
+            # To yield it would make a generator of this, which costs more than an iterator.
+            return iter((self,))  # type: ignore[return-value]
+        return self._in_task()
+
+    def _in_task(self) -> Generator[Any, None, None]:
         future = asyncio.get_running_loop().create_future()
         self.driven = None
         self.send = lambda _: None if future.done() else future.set_result(None)
-        ticker.enter(self)
+        self.ticker.enter(self)
         yield from future
 
     def close(self) -> None:
@@ -113,8 +135,9 @@ class Driven:
 class Ticker:
     """The hand and its slots. Belongs to the running event loop."""
 
-    def __init__(self) -> None:
-        self.now = monotonic()
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.refresh()
         self.stepping = False  # whether a driven coroutine is being stepped
         self._loop = asyncio.get_running_loop()
         self._slots: dict[int, list[Waiter]] = {}
@@ -126,6 +149,8 @@ class Ticker:
     def refresh(self) -> int:
         """The time now; for whoever comes from outside a turn."""
         self.now = monotonic()
+        self.slot = self.now // SLOT
+        self.horizon = self.clock.at(self.now)
         return self.now
 
     # ------------------------------------------------------------------ waiting

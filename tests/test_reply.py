@@ -16,9 +16,9 @@ from chatsvc.backends import Prompt
 from chatsvc.characters import Splitter
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.reply import LIMIT_SLOTS, RUN, Moved, Reply
-from chatsvc.stores import Clock, End, Log, Record
+from chatsvc.stores import End, Log, Record
 from chatsvc.stores.log import Segment
-from chatsvc.ticker import SLOT, Ticker, Waiter
+from chatsvc.ticker import SLOT, Clock, Ticker, Waiter
 
 from .hand import Hand, hand_of_time, reach, turns
 
@@ -34,13 +34,11 @@ def hand() -> Iterator[Hand]:
         yield hand
 
 
-def make(
-    ticker: Ticker, *, pace: int = 0, lag: int | None = None, offset: int = 0
-) -> Reply:
-    """A reply with an empty log; `offset` is how far its store's clock is from this node's."""
+def make(ticker: Ticker, *, pace: int = 0, lag: int | None = None) -> Reply:
+    """A reply with an empty log."""
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=pace, lag=lag)
-    return Reply(record, log, Clock(offset), ticker, lambda reply: None)
+    return Reply(record, log, ticker, lambda reply: None)
 
 
 @dataclass
@@ -106,8 +104,8 @@ async def play(
     offset: int,
     hand: Hand,
 ) -> None:
-    ticker = Ticker()
-    reply = make(ticker, pace=pace, lag=lag, offset=offset)
+    ticker = Ticker(Clock(offset))
+    reply = make(ticker, pace=pace, lag=lag)
     log, splitter = reply.log, Splitter()
     readers: list[Reader] = []
     gone: list[Reader] = []
@@ -299,11 +297,12 @@ async def test_a_stop_does_not_wait_for_the_clock(hand: Hand) -> None:
 async def test_what_is_due_behind_the_clocks_limit_is_not_out(
     run: Modes, hand: Hand
 ) -> None:
-    ticker, begin = Ticker(), hand.now
+    begin = hand.now
+    clock = Clock(limit=begin + 250_000)
+    ticker = Ticker(clock)
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=100_000)
-    clock = Clock(limit=begin + 250_000)
-    reply = Reply(record, log, clock, ticker, lambda reply: None)
+    reply = Reply(record, log, ticker, lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
     reading = asyncio.ensure_future(run(ticker, reader))
@@ -318,11 +317,12 @@ async def test_what_is_due_behind_the_clocks_limit_is_not_out(
 
 @both
 async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None:
-    ticker, begin = Ticker(), hand.now
+    begin = hand.now
+    clock = Clock(limit=begin)
+    ticker = Ticker(clock)
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=100_000)
-    clock = Clock(limit=begin)
-    reply = Reply(record, log, clock, ticker, lambda reply: None)
+    reply = Reply(record, log, ticker, lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
     reading = asyncio.ensure_future(run(ticker, reader))
@@ -385,7 +385,7 @@ def test_readers_are_counted_and_told(hand: Hand) -> None:
         told: list[int] = []
         record = Record("r" * 22, Prompt(()))
         log = Log(record.reply_id)
-        reply = Reply(record, log, Clock(), Ticker(), lambda r: told.append(r.readers))
+        reply = Reply(record, log, Ticker(), lambda r: told.append(r.readers))
         with reply.reading():
             with pytest.raises(ZeroDivisionError), reply.reading():
                 assert reply.readers == 2

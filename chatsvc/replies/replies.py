@@ -198,9 +198,7 @@ class Replies:
             record, log = await self.store.find(reply_id)
             reply = self._replies.get(reply_id)  # somebody may have been faster
             if reply is None:
-                reply = Reply(
-                    record, log, self.store.clock, self.ticker, self._on_readers
-                )
+                reply = Reply(record, log, self.ticker, self._on_readers)
                 reply.leaving = self._leaving
                 if log.end is None:
                     self._replies[reply_id] = reply

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..problems import CursorPastEnd
-from ..stores.base import Clock, Record
+from ..stores.base import Record
 from ..stores.log import End, Log
 from ..ticker import IDLE, SLOT, Ticker, Waiter
 
@@ -28,7 +28,6 @@ class Reply:
 
     __slots__ = (
         "__weakref__",
-        "_clock",
         "_ticker",
         "client",
         "finishing",
@@ -46,7 +45,6 @@ class Reply:
         self,
         record: Record,
         log: Log,
-        clock: Clock,
         ticker: Ticker,
         on_readers: Callable[[Reply], None],
     ) -> None:
@@ -60,7 +58,6 @@ class Reply:
         self.finishing = False  # the producer is about to set the end itself
         self.leaving = False  # readers are sent away: this node goes
         self.grace: asyncio.TimerHandle | None = None
-        self._clock = clock
         self._ticker = ticker
 
     @property
@@ -80,7 +77,8 @@ class Reply:
 
     def out(self) -> int:
         """The position (code points) that is out now."""
-        return self.log.out(self._clock.at(self._ticker.refresh()))
+        self._ticker.refresh()
+        return self.log.out(self._ticker.horizon)
 
     def leave(self) -> None:
         """Send all readers away: they get `Moved` where they stand."""
@@ -109,10 +107,12 @@ class Reply:
 
     async def released(self) -> None:
         """Wait until all that has arrived is out."""
-        ticker, clock = self._ticker, self._clock
+        ticker = self._ticker
         waiter = Waiter(ticker)
-        while (left := self.log.due() - clock.at(ticker.refresh())) > 0:
+        ticker.refresh()
+        while (left := self.log.due() - ticker.horizon) > 0:
             await waiter.until(ticker.now + max(left, SLOT))
+            ticker.refresh()
 
     async def characters(
         self, after: int = 0
@@ -123,7 +123,8 @@ class Reply:
         inside one, what is left of it first), at most `RUN` of them. Then `end` tells how it ended. Works in a task
         and driven by the ticker. Raises `Moved` when this node sends its readers away.
         """
-        log, ticker, clock = self.log, self._ticker, self._clock
+        log, ticker = self.log, self._ticker
+        clock = ticker.clock
         waiter = log.notify(ticker)
         ticker.refresh()
         position = after
@@ -140,40 +141,33 @@ class Reply:
                     continue
                 if self.leaving:
                     raise Moved
-                version = log.version
+                waiter.moved = False
                 start, first, step = segment.start, segment.first, segment.step
-                count, simple = segment.count, segment.ends is None
-                text = segment.text
+                text, count, simple = segment.text, segment.count, segment.ends is None
                 index = segment.index(position - start)
-                while index < count:
-                    now = ticker.now + clock.offset
-                    if now > clock.limit:  # noqa: PLR1730  (a call an event costs)
-                        now = clock.limit
-                    due = first + index * step
-                    if now < due:
-                        waiter.slot = (due - clock.offset + SLOT - 1) // SLOT
-                        if waiter.slot * SLOT <= ticker.now:  # held up by the limit
-                            waiter.slot = ticker.now // SLOT + LIMIT_SLOTS
+                due = first + index * step
+                while index < count and not waiter.moved:
+                    if ticker.horizon < due:
+                        slot = (due - clock.offset + SLOT - 1) // SLOT
+                        if slot <= ticker.slot:  # held up by the limit
+                            slot = ticker.slot + LIMIT_SLOTS
+                        waiter.slot = slot
                         await waiter
-                        if log.version != version:
-                            break
-                        continue
-                    out = (now - first) // step + 1 if step else count
-                    out = min(out, count)
-                    out = min(out, index + RUN)
-                    before = position
-                    if simple:
-                        run: Sequence[str] = text[index:out]
-                        position = start + out
+                    elif simple and ticker.horizon < due + step:  # one, as usual
+                        yield position, text[index]
+                        index += 1
+                        position += 1
+                        due += step
                     else:
+                        before = position
+                        out = (ticker.horizon - first) // step + 1 if step else count
+                        out = min(out, count, index + RUN)
                         run = segment.characters(index, out)
                         left = before - start - segment.offset(index)
                         if left:
                             run = [run[0][left:], *run[1:]]
                         position = start + segment.offset(out)
-                    index = out
-                    yield before, run
-                    if log.version != version:
-                        break
+                        index, due = out, first + out * step
+                        yield before, run
         finally:
             log.forget(waiter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .base import Clock, Ended, KeyReused, Record, Store
+from .base import Ended, KeyReused, Record, Store
 from .log import End, Log
 from .memory import MemoryStore
 
@@ -38,7 +38,6 @@ def make_store(settings: Settings) -> Store:
 
 __all__ = [
     "STORES",
-    "Clock",
     "End",
     "Ended",
     "KeyReused",

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from ..backends.base import Prompt
+from ..ticker import Clock
 from .log import End, Log
 
 
@@ -25,24 +26,6 @@ class Record(msgspec.Struct, frozen=True):
     digest: str = ""  # of the request that came with the key
     pace: int = 0
     lag: int | None = None
-
-
-class Clock:
-    """The store's clock: the monotonic clock plus `offset` microseconds, never ahead of the store's own time.
-
-    Nothing that is due behind `limit` (microseconds of this clock) is out yet, whatever the time: beyond it, this node
-    may not have heard of a stop.
-    """
-
-    __slots__ = ("limit", "offset")
-
-    def __init__(self, offset: int = 0, limit: int = 1 << 62) -> None:
-        self.offset = offset
-        self.limit = limit
-
-    def at(self, monotonic: int) -> int:
-        """The time up to which characters are out, by the monotonic clock (microseconds)."""
-        return min(monotonic + self.offset, self.limit)
 
 
 class KeyReused(Exception):

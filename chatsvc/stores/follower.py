@@ -18,8 +18,7 @@ from weakref import ReferenceType, ref
 import msgspec
 
 from ..problems import StoreUnavailable
-from ..ticker import monotonic
-from .base import Clock
+from ..ticker import Clock, monotonic
 from .connect import FAILURES, Client
 from .log import End, Log
 

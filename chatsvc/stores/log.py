@@ -128,7 +128,6 @@ class Log:
         "reply_id",
         "segments",
         "size",
-        "version",
         "waiters",
     )
 
@@ -144,7 +143,6 @@ class Log:
         self._merged = 0  # the segment up to which all are merged
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
-        self.version = 0  # changes when a segment does that a reader may be in
         self.ending: End | None = (
             None  # what the end will be, once the text is complete
         )
@@ -162,7 +160,7 @@ class Log:
         segment = Segment(self.position, text)
         if last is not None and not self.pace and len(last.text) < MERGE_BELOW:
             self.segments[-1] = Segment.merged((last, segment))
-            self.version += 1
+            self._move()
         else:
             self._schedule(segment, last, at)
             self._merge(at)
@@ -207,7 +205,7 @@ class Log:
         segments[begin:end] = merged
         self._starts[begin:end] = [segment.start for segment in merged]
         self._merged = begin + len(merged) - 1
-        self.version += 1
+        self._move()
 
     def complete(self, ending: End) -> None:
         """No more text will come; this end follows when all is out."""
@@ -224,7 +222,7 @@ class Log:
         self.segments = [Segment(0, text)] if text else []
         self._starts = [0] if text else []
         self._merged = 0
-        self.version += 1
+        self._move()
         self._wake(idle_only=False)
         if self.on_end is not None:
             self.on_end()
@@ -232,8 +230,13 @@ class Log:
 
     def interrupt(self) -> None:
         """Let every reader look at where it stands, wherever it waits."""
-        self.version += 1
+        self._move()
         self._wake(idle_only=False)
+
+    def _move(self) -> None:
+        """A segment that a reader may be in has changed."""
+        for waiter in self.waiters:
+            waiter.moved = True
 
     def _wake(self, *, idle_only: bool) -> None:
         for waiter in self.waiters:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..problems import ReplyExpired, ReplyNotFound
-from ..ticker import monotonic
-from .base import Clock, Ended, KeyReused, Record
+from ..ticker import Clock, monotonic
+from .base import Ended, KeyReused, Record
 from .log import End, Log
 
 REMEMBERED = 24 * 3600

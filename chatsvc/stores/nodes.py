@@ -12,8 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
-from ..ticker import monotonic
-from .base import Clock
+from ..ticker import Clock, monotonic
 from .scripts import TIME
 from .writer import Writer
 

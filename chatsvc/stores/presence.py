@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..ticker import monotonic
-from .base import Clock
+from ..ticker import Clock, monotonic
 from .places import Places
 from .writer import Writer
 

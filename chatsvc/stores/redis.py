@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from ..problems import InternalError, ReplyExpired, ReplyNotFound, StoreUnavailable
-from ..ticker import monotonic
+from ..ticker import Clock, monotonic
 from . import scripts
-from .base import Clock, Record
+from .base import Record
 from .connect import connect, disconnect
 from .follower import LEEWAY, Follower, apply
 from .log import End, Log

@@ -25,7 +25,7 @@ async def service(redis_server: RedisServer) -> AsyncIterator[Service]:
             store = RedisStore(redis_server.url, keep=60, lease=0.4)
             await store.open()
             stack.push_async_callback(store.close)
-            replies = Replies(store, backend, Ticker())
+            replies = Replies(store, backend, Ticker(store.clock))
             stack.push_async_callback(replies.close)
             return replies
 
