@@ -1,4 +1,4 @@
-"""The way out: every byte of a running stream goes through `Outlet.write`.
+"""The way out: every byte of a running stream goes through `Outlet`.
 
 After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk or frame whole and
 at once to `request.transport`, and so does this: both are public, and whole chunks and frames may take turns. Going
@@ -13,9 +13,12 @@ Rules
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 from aiohttp import web
 
+from ..replies import Reply
 from ..ticker import Ticker, Waiter
 
 FULL = 64 * 1024
@@ -26,6 +29,10 @@ LOOK_AGAIN = 50_000
 
 DEADLINE = 30_000_000
 """Microseconds after which a reader that has taken nothing is dropped."""
+
+
+Encode = Callable[[int, Sequence[str]], bytes]
+"""Makes bytes of a run of characters that begins after a position."""
 
 
 class ClientGone(ConnectionResetError):
@@ -39,7 +46,7 @@ class SlowReader(ClientGone):
 class Outlet:
     """Writes to one connection. `wrote` is when it last did (microseconds), for heartbeats."""
 
-    __slots__ = ("_pending", "_ticker", "_transport", "wrote")
+    __slots__ = ("_ticker", "_transport", "wrote")
 
     def __init__(self, request: web.Request, ticker: Ticker) -> None:
         transport = request.transport
@@ -47,7 +54,6 @@ class Outlet:
             raise ClientGone
         self._transport: asyncio.Transport = transport
         self._ticker = ticker
-        self._pending = transport.get_write_buffer_size
         self.wrote = ticker.now
 
     def write(self, data: bytes) -> bool:
@@ -57,22 +63,36 @@ class Outlet:
             raise ClientGone
         transport.write(data)
         self.wrote = self._ticker.now
-        return self._pending() <= FULL
+        return transport.get_write_buffer_size() <= FULL
+
+    async def pump(self, reply: Reply, after: int, encode: Encode) -> None:
+        """Write a reply from a position to its end: `write`, `drained`, and again, without a call for each event."""
+        transport, ticker = self._transport, self._ticker
+        async with aclosing(reply.characters(after)) as characters:
+            async for position, run in characters:
+                data = encode(position, run)
+                if transport.is_closing():
+                    raise ClientGone
+                transport.write(data)
+                self.wrote = ticker.now
+                if transport.get_write_buffer_size() > FULL:
+                    await self.drained()
 
     async def drained(self) -> None:
         """Wait until the reader has caught up. Raises `SlowReader` or `ClientGone`."""
         ticker = self._ticker
         waiter = Waiter(ticker)
-        least, deadline = self._pending(), ticker.now + DEADLINE
+        pending = self._transport.get_write_buffer_size
+        least, deadline = pending(), ticker.now + DEADLINE
         when = (
             ticker.now
         )  # first look: in the next turn, when the kernel has had its chance
         try:
-            while (pending := self._pending()) > FULL // 2:
+            while (waiting := pending()) > FULL // 2:
                 if self._transport.is_closing():
                     raise ClientGone
-                if pending < least:
-                    least, deadline = pending, ticker.now + DEADLINE
+                if waiting < least:
+                    least, deadline = waiting, ticker.now + DEADLINE
                 elif ticker.now > deadline:
                     self._transport.abort()
                     raise SlowReader
@@ -104,13 +124,11 @@ class Encodings(dict[str, bytes]):
         raise NotImplementedError
 
 
-class _Digits(list[bytes]):
-    """Decimal numbers as bytes; the ones that nearly every position is."""
+class _Digits(dict[int, bytes]):
+    """Numbers in decimal; those that nearly every position is are made once."""
+
+    def __missing__(self, number: int) -> bytes:
+        return b"%d" % number
 
 
-DIGITS = _Digits(b"%d" % n for n in range(8192))
-
-
-def digits(number: int) -> bytes:
-    """A number in decimal."""
-    return DIGITS[number] if number < 8192 else b"%d" % number
+DIGITS = _Digits((n, b"%d" % n) for n in range(8192))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
@@ -16,7 +15,7 @@ from ..cursor import END
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker, Waiter
-from .outlet import ClientGone, Encodings, Outlet, digits
+from .outlet import DIGITS, ClientGone, Encodings, Outlet
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -120,7 +119,7 @@ class Events:
         """The events of a run of characters that begins after `position`."""
         if len(run) == 1 and self._usual:
             character = run[0]
-            number = digits(position + len(character))
+            number = DIGITS[position + len(character)]
             tail = _tails[character]
             prefix = self._prefix
             size = len(prefix) + len(number) + len(tail)
@@ -130,7 +129,7 @@ class Events:
         for character in run:
             position += len(character)
             if self._ids:
-                parts += (self._prefix, digits(position), b"\n")
+                parts += (self._prefix, DIGITS[position], b"\n")
             parts.append(_data[character])
         return self.framed(b"".join(parts))
 
@@ -213,15 +212,6 @@ class Heartbeat(Waiter):
         return self
 
 
-async def pump(reply: Reply, after: int, outlet: Outlet, events: Encoder) -> None:
-    """Write a reply, from a position to its end."""
-    write, encode = outlet.write, events.encode
-    async with aclosing(reply.characters(after)) as characters:
-        async for position, run in characters:
-            if not write(encode(position, run)):
-                await outlet.drained()
-
-
 def is_chunked(request: web.Request) -> bool:
     """Whether the answer goes in chunks: not to a client of HTTP/1.0."""
     return request.version >= HttpVersion11
@@ -279,7 +269,7 @@ async def send(
         if probes is not None:
             heartbeat = Heartbeat(ticker, outlet, events, probes)
         try:
-            await ticker.drive(pump(reply, after, outlet, events))
+            await ticker.drive(outlet.pump(reply, after, events.encode))
             if reply.end is not None:
                 outlet.write(events.end(reply.end))
         except Moved:

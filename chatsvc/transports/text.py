@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -13,12 +14,12 @@ from .outlet import Outlet
 from .sse import HEADERS, chunk
 
 
-async def _pump(reply: Reply, after: int, outlet: Outlet, chunked: bool) -> None:
-    async with aclosing(reply.characters(after)) as characters:
-        async for _, run in characters:
-            data = "".join(run).encode()
-            if not outlet.write(chunk(data) if chunked else data):
-                await outlet.drained()
+def _bare(_: int, run: Sequence[str]) -> bytes:
+    return "".join(run).encode()
+
+
+def _chunked(_: int, run: Sequence[str]) -> bytes:
+    return chunk("".join(run).encode())
 
 
 async def stream(
@@ -36,7 +37,9 @@ async def stream(
         await response.write(b"")  # the head goes out before any text
         outlet = Outlet(request, ticker)
         with suppress(Moved):
-            await ticker.drive(_pump(reply, after, outlet, chunked))
+            await ticker.drive(
+                outlet.pump(reply, after, _chunked if chunked else _bare)
+            )
         if reply.end is None or reply.end.state == "failed":
             outlet.abort()
             return response

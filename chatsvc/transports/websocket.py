@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from ..problems import (
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker
-from .outlet import Encodings, Outlet, digits
+from .outlet import DIGITS, Encode, Encodings, Outlet
 from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
@@ -84,14 +84,14 @@ class JsonFrames:
         if len(run) == 1 and not self._key:
             character = run[0]
             prefix, tail = self._prefix, _tails[character]
-            number = digits(position + len(character))
+            number = DIGITS[position + len(character)]
             size = len(prefix) + len(number) + len(tail)
             if size < 126:
                 return b"".join((_HEADERS[size], prefix, number, tail))
         parts = []
         for character in run:
             position += len(character)
-            payload = self._prefix + digits(position) + _tails[character]
+            payload = self._prefix + DIGITS[position] + _tails[character]
             parts.append(frame(self._with_key(payload)))
         return b"".join(parts)
 
@@ -113,17 +113,6 @@ class JsonFrames:
             frames = frame(self._with_key(msgspec.json.encode(event)))
         done = b'%b%b","data":"[DONE]"}' % (self._prefix, END.encode())
         return frames + frame(self._with_key(done))
-
-
-Encode = Callable[[int, Sequence[str]], bytes]
-
-
-async def _pump(reply: Reply, after: int, outlet: Outlet, encode: Encode) -> None:
-    write = outlet.write
-    async with aclosing(reply.characters(after)) as characters:
-        async for position, run in characters:
-            if not write(encode(position, run)):
-                await outlet.drained()
 
 
 class Connection:
@@ -162,7 +151,7 @@ class Connection:
     ) -> None:
         try:
             with reply.reading():
-                await self._ticker.drive(_pump(reply, after, self._outlet, encode))
+                await self._ticker.drive(self._outlet.pump(reply, after, encode))
         except Moved:
             await self.close(Draining())
             return
