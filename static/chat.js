@@ -35,6 +35,8 @@ import { fresh, newId } from './storage.js';
 
 /** At most so often is a growing reply written to storage. */
 const SAVE_MS = 2000;
+/** For so long must characters come before it is told how fast they do. */
+const RATE_SECONDS = 0.2;
 
 export class Chat {
   #parts;
@@ -49,7 +51,8 @@ export class Chat {
   /** @type {Status} */
   #status;
   #sentAt = 0;
-  #firstAt = 0;
+  /** @type {{at: number, count: number} | null} when the first piece came, and how many characters it had */
+  #first = null;
   #count = 0;
 
   /** @param {Parts} parts */
@@ -196,7 +199,8 @@ export class Chat {
     this.#following.set(entry, aborter);
     if (anew) {
       this.#sentAt = world.now();
-      this.#firstAt = this.#count = 0;
+      this.#first = null;
+      this.#count = 0;
       this.#set({ firstMs: null, rate: null, waiting: null });
     }
     const start = reply.body === null ? null : { key: reply.key, body: reply.body };
@@ -253,7 +257,10 @@ export class Chat {
 
   /** @param {string} entry @param {'done' | 'stopped' | 'failed'} state @param {ProblemDetails | null} problem */
   #end(entry, state, problem) {
-    this.#set({ waiting: null });
+    // One that was over sooner than a rate can be told has come as fast as it was there.
+    const seconds = (this.#parts.world.now() - this.#sentAt) / 1000;
+    const rate = this.#status.rate ?? (this.#count && seconds ? this.#count / seconds : null);
+    this.#set({ waiting: null, rate });
     this.#do({ type: 'ended', entry, state, problem });
     this.#following.get(entry)?.abort();
     this.#following.delete(entry);
@@ -277,14 +284,14 @@ export class Chat {
   /** @param {string} text */
   #measure(text) {
     const now = this.#parts.world.now();
-    if (!this.#firstAt) {
-      this.#firstAt = now;
-      this.#status = { ...this.#status, firstMs: now - this.#sentAt };
-    } else {
-      this.#count += codePoints(text);
-      const seconds = (now - this.#firstAt) / 1000;
-      if (seconds > 0.2) this.#status = { ...this.#status, rate: this.#count / seconds };
+    const count = codePoints(text);
+    this.#count += count;
+    if (!this.#first) {
+      this.#first = { at: now, count };
+      this.#set({ firstMs: now - this.#sentAt });
     }
+    const seconds = (now - this.#first.at) / 1000;
+    if (seconds > RATE_SECONDS) this.#set({ rate: (this.#count - this.#first.count) / seconds });
   }
 
   /** @param {TransportName | 'auto'} chosen @returns {TransportName} */

@@ -1,5 +1,6 @@
 """The real service, real browsers and real proxies, each started once for all page tests."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,13 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.conftest import require
 
+from .browsers import CHROMIUM_FLAGS, Everywhere, PlaywrightProfile, Profile, Scenario
+from .webdriver import WebDriverProfile, start_webkit, virtual_screen
+
 NPM = {"typescript": "7.0.2", "axe-core": "4.14.1", "lighthouse": "12.8.2"}
 CACHE = Path(
     os.environ.get("CHATSVC_TEST_CACHE", Path.home() / ".cache" / "chatsvc" / "npm")
 )
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
 """Whether this run may take its time, as the one before a release does."""
 PACE = 0.01
@@ -97,6 +93,51 @@ async def firefox() -> AsyncIterator[Browser]:
         )
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str]:
+    """Where browsers show their windows that can't do without a screen."""
+    with virtual_screen() as display:
+        yield display
+
+
+StartProfile = Callable[[], Awaitable[PlaywrightProfile | WebDriverProfile]]
+
+
+@pytest.fixture
+def everywhere(
+    chromium: Browser, firefox: Browser, request: pytest.FixtureRequest
+) -> Everywhere:
+    """Run a scenario in all browsers side by side: most of it is waiting.
+
+    WebKit's is the longest way to a page, so it is left out where time is short.
+    """
+    starts: list[StartProfile] = [
+        partial(PlaywrightProfile.start, chromium),
+        partial(PlaywrightProfile.start, firefox),
+    ]
+    if THOROUGH:
+        webkit = partial(start_webkit, request.getfixturevalue("display"))
+        starts.append(partial(WebDriverProfile.start, webkit))
+
+    async def run(scenario: Scenario) -> None:
+        async def run_in(start: StartProfile) -> None:
+            profiles: list[PlaywrightProfile | WebDriverProfile] = []
+
+            async def new_profile() -> Profile:
+                profiles.append(await start())
+                return profiles[-1]
+
+            try:
+                await scenario(new_profile)
+            finally:
+                for profile in profiles:
+                    await profile.close()
+
+        await asyncio.gather(*map(run_in, starts))
+
+    return run
 
 
 OpenPage = Callable[..., Awaitable[Page]]

@@ -1,12 +1,10 @@
-"""The page in Chromium and Firefox: everything that a person does, over every transport."""
-
-import asyncio
-from collections.abc import Awaitable, Callable
+"""The page in Chromium, Firefox and WebKit: everything that a person does, over every transport."""
 
 import pytest
 from playwright.async_api import Browser, Route
 
 from . import driving
+from .browsers import READY, Everywhere, NewProfile
 from .conftest import OpenPage, Watched
 from .driving import LAST, TEXT
 
@@ -15,53 +13,40 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG = "一段很长的文字，逐字出现。" * 12
 
 
-Scenario = Callable[[Browser], Awaitable[None]]
-InBoth = Callable[[Scenario], Awaitable[None]]
-
-
-@pytest.fixture
-def in_both(chromium: Browser, firefox: Browser) -> InBoth:
-    """Runs a scenario in two browsers side by side: most of it is waiting."""
-
-    async def run(scenario: Scenario) -> None:
-        await asyncio.gather(scenario(chromium), scenario(firefox))
-
-    return run
-
-
 async def test_every_transport_shows_the_exact_text(
-    in_both: InBoth, service: int, open_page: OpenPage
+    everywhere: Everywhere, service: int
 ) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
-        watched = Watched(page)
+    async def scenario(new_profile: NewProfile) -> None:
+        profile = await new_profile()
+        page = await profile.open(f"http://127.0.0.1:{service}/")
         for transport in ["auto", "sse", "eventsource", "websocket", "text", "poll"]:
             await driving.use(page, transport)
             await driving.send(page)
             await driving.state(page, "done")
             assert await driving.text(page) == TEXT, transport
-            assert "/s" in await page.inner_text("#using")
+            assert "/s" in await driving.seen(page, "#using")
         await page.reload()
-        await page.wait_for_selector("html[data-ready]")
-        assert await page.input_value("#transport") == "poll"
-        assert await page.locator("article").count() == 12
-        assert watched.messages == []
+        await page.wait_for_function(READY)
+        chosen = await page.evaluate("document.querySelector('#transport').value")
+        assert chosen == "poll"
+        await page.wait_for_function(
+            "document.querySelectorAll('article').length === 12"
+        )
+        assert profile.messages == []
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
-async def test_stop_and_try_again(
-    in_both: InBoth, service: int, open_page: OpenPage
-) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+async def test_stop_and_try_again(everywhere: Everywhere, service: int) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
         for how in ["button", "key"]:
             await driving.send(page, LONG)
             await driving.grown(page, 3)
             if how == "button":
                 await page.click("#stop")
             else:
-                await page.keyboard.press("Escape")
+                await page.press("#message", "Escape")
             await driving.state(page, "stopped")
             stopped = await driving.text(page)
             assert LONG.startswith(stopped) and len(stopped) < len(LONG)
@@ -69,71 +54,71 @@ async def test_stop_and_try_again(
         await page.click(f"{LAST} .retry")
         await driving.state(page, "done")
         assert await driving.text(page) == LONG
-        assert await page.inner_text("#said") == "The reply is complete."
+        assert await driving.seen(page, "#said") == "The reply is complete."
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
 async def test_a_reload_in_mid_reply_goes_on(
-    in_both: InBoth, service: int, open_page: OpenPage
+    everywhere: Everywhere, service: int
 ) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
         await driving.send(page, LONG)
         await driving.grown(page, 10)
         await page.reload()
         await driving.state(page, "done")
         assert await driving.text(page) == LONG
-        assert await page.locator("article").count() == 2
+        assert await driving.articles(page) == 2
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
 async def test_a_second_tab_and_a_stranger_follow_a_link(
-    in_both: InBoth, service: int, open_page: OpenPage
+    everywhere: Everywhere, service: int
 ) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    async def scenario(new_profile: NewProfile) -> None:
+        profile = await new_profile()
+        page = await profile.open(f"http://127.0.0.1:{service}/")
         await driving.send(page, LONG)
-        link = await page.get_attribute(f"{LAST} .link[href]", "href")
-        assert link
-        tab = await page.context.new_page()
-        await tab.goto(link)
-        stranger = await open_page(browser, link)
+        await driving.there(page, f"{LAST} .link[href]")
+        link = await page.evaluate(
+            "last => document.querySelector(last + ' .link').href", LAST
+        )
+        tab = await profile.open(link)
+        stranger = await (await new_profile()).open(link)
         for reader in [page, tab, stranger]:
             await driving.state(reader, "done")
             assert await driving.text(reader) == LONG
-        assert await tab.locator("article").count() == 2
-        assert await stranger.locator("article").count() == 1
+        assert await driving.articles(tab) == 2
+        assert await driving.articles(stranger) == 1
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
 async def test_clear_is_seen_by_the_other_tab(
-    in_both: InBoth, service: int, open_page: OpenPage
+    everywhere: Everywhere, service: int
 ) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
-        tab = await page.context.new_page()
-        await tab.goto(page.url)
+    async def scenario(new_profile: NewProfile) -> None:
+        profile = await new_profile()
+        page = await profile.open(f"http://127.0.0.1:{service}/")
+        tab = await profile.open(f"http://127.0.0.1:{service}/")
         await driving.send(page, "a")
         await driving.state(page, "done")
-        await tab.bring_to_front()
         await driving.state(tab, "done")
         await page.click("#clear")
-        await tab.wait_for_selector("body.empty")
-        await page.bring_to_front()  # a tab in the background draws nothing
-        await page.wait_for_selector("body.empty")
-        await page.wait_for_selector("article", state="detached")
+        for reader in [tab, page]:
+            await driving.there(reader, "body.empty")
+            assert await driving.articles(reader) == 0
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
 async def test_enter_that_ends_a_composition_never_sends(
-    in_both: InBoth, service: int, open_page: OpenPage
+    everywhere: Everywhere, service: int
 ) -> None:
-    async def scenario(browser: Browser) -> None:
-        page = await open_page(browser, f"http://127.0.0.1:{service}/")
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
         await page.fill("#message", "nihao")
         for init in [
             "isComposing: true, keyCode: 13",
@@ -144,13 +129,14 @@ async def test_enter_that_ends_a_composition_never_sends(
                 f"'keydown', {{key: 'Enter', bubbles: true, cancelable: true, {init}}}))"
             )
         await page.press("#message", "Shift+Enter")
-        assert await page.input_value("#message") == "nihao\n"
-        assert await page.locator("article").count() == 0
+        written = await page.evaluate("document.querySelector('#message').value")
+        assert written == "nihao\n"
+        assert await driving.articles(page) == 0
         await page.press("#message", "Enter")
         await driving.state(page, "done")
         assert await driving.text(page) == "nihao\n"
 
-    await in_both(scenario)
+    await everywhere(scenario)
 
 
 async def test_nothing_is_open_while_nothing_streams(

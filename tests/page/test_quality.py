@@ -10,7 +10,8 @@ import pytest
 from playwright.async_api import Browser
 
 from . import driving
-from .conftest import CHROMIUM_FLAGS, THOROUGH, OpenPage, Watched
+from .browsers import CHROMIUM_FLAGS
+from .conftest import THOROUGH, OpenPage, Watched
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 

@@ -7,7 +7,8 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from . import driving, proxies
-from .conftest import CHROMIUM_FLAGS, OpenPage, Watched
+from .browsers import CHROMIUM_FLAGS
+from .conftest import OpenPage, Watched
 from .driving import LAST, TEXT
 from .proxies import Pipe, Proxy
 

@@ -1,0 +1,217 @@
+"""Browsers driven over WebDriver: WebKit, and whichever has to be really hidden.
+
+Playwright makes every page believe that it is seen; a window that WebDriver minimises is
+hidden as a reader hides it.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import glob
+from typing import Any, TypeVar
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.expected_conditions import element_to_be_clickable
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.conftest import require
+
+from .browsers import CHROMIUM_FLAGS, READY, TIMEOUT
+
+KEYS = {
+    "Enter": Keys.ENTER,
+    "Escape": Keys.ESCAPE,
+    "Shift+Enter": Keys.SHIFT + Keys.ENTER,
+}
+POLL = 0.05
+"""Seconds between two looks at what is waited for."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def virtual_screen() -> Iterator[str]:
+    """Run an X server that shows nothing to anybody; gives its display."""
+    require("Xvfb")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as numbers:
+            yield f":{numbers.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def start_webkit(display: str) -> WebDriver:
+    """Start WebKitGTK's small browser in a fresh profile."""
+    require("WebKitWebDriver")
+    options = webdriver.WebKitGTKOptions()
+    options.add_argument("--automation")
+    options.binary_location = _mini_browser()
+    service = webdriver.WebKitGTKService(
+        executable_path=shutil.which("WebKitWebDriver"),
+        env={**os.environ, "DISPLAY": display},
+    )
+    with warnings.catch_warnings():
+        # Selenium's own use of what it has deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return webdriver.WebKitGTK(options=options, service=service)
+
+
+def _mini_browser() -> str:
+    found = glob("/usr/lib/*/webkit2gtk-4.*/MiniBrowser") + glob(
+        "/usr/libexec/webkit2gtk-4.*/MiniBrowser"
+    )
+    if not found:
+        require("MiniBrowser")
+    return found[-1]
+
+
+def start_chromium() -> WebDriver:
+    """Start Chromium in a fresh profile."""
+    require("chromium", "chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in ["--headless=new", *CHROMIUM_FLAGS]:
+        options.add_argument(flag)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    return webdriver.Chrome(options=options, service=service)
+
+
+class WebDriverProfile:
+    """A browser of its own, with a profile of its own.
+
+    It does one thing at a time, in a thread, so its windows take turns.
+    """
+
+    def __init__(self, driver: WebDriver) -> None:
+        self._driver = driver
+        self._turn = asyncio.Lock()
+        self._used = False
+        self.messages: list[str] = []
+        """Nothing: the protocol doesn't tell what the console says."""
+
+    @classmethod
+    async def start(cls, start: Callable[[], WebDriver]) -> "WebDriverProfile":
+        """Start a browser."""
+        return cls(await asyncio.to_thread(start))
+
+    async def close(self) -> None:
+        """End the browser."""
+        async with self._turn:
+            await asyncio.to_thread(self._driver.quit)
+
+    async def open(self, url: str) -> "WebDriverPage":
+        """Open the page in a window beside those that are open."""
+        if self._used:
+            async with self._turn:
+                await asyncio.to_thread(self._driver.switch_to.new_window, "window")
+        self._used = True
+        page = WebDriverPage(self, self._driver.current_window_handle)
+        await page.goto(url)
+        await page.wait_for_function(READY)
+        return page
+
+    async def act(self, window: str, act: Callable[[WebDriver], T]) -> T:
+        """Do something in a window."""
+
+        def there() -> T:
+            if self._driver.current_window_handle != window:
+                self._driver.switch_to.window(window)
+            return act(self._driver)
+
+        async with self._turn:
+            return await asyncio.to_thread(there)
+
+
+class WebDriverPage:
+    """A window, with those methods of Playwright's page that the scenarios use."""
+
+    def __init__(self, profile: WebDriverProfile, window: str) -> None:
+        self._profile = profile
+        self._window = window
+
+    async def _act(self, act: Callable[[WebDriver], T]) -> T:
+        return await self._profile.act(self._window, act)
+
+    async def goto(self, url: str) -> None:
+        """Load an address."""
+        await self._act(lambda driver: driver.get(url))
+
+    async def reload(self) -> None:
+        """Load the page again."""
+        await self._act(lambda driver: driver.refresh())
+
+    async def fill(self, selector: str, value: str) -> None:
+        """Write into a field. By script: the keys that a driver has type no emoji."""
+        await self.evaluate(
+            "([selector, value]) => { const field = document.querySelector(selector);"
+            " field.value = value;"
+            " field.dispatchEvent(new Event('input', {bubbles: true})); }",
+            [selector, value],
+        )
+
+    async def press(self, selector: str, key: str) -> None:
+        """Press a key on an element."""
+        await self._act(
+            lambda driver: driver.find_element(By.CSS_SELECTOR, selector).send_keys(
+                KEYS[key]
+            )
+        )
+
+    async def click(self, selector: str) -> None:
+        """Click on an element once it can be clicked."""
+        await self._act(
+            lambda driver: (
+                WebDriverWait(driver, TIMEOUT / 1000, POLL)
+                .until(element_to_be_clickable((By.CSS_SELECTOR, selector)))
+                .click()
+            )
+        )
+
+    async def select_option(self, selector: str, value: str) -> None:
+        """Choose from a list."""
+        await self._act(
+            lambda driver: Select(
+                driver.find_element(By.CSS_SELECTOR, selector)
+            ).select_by_value(value)
+        )
+
+    async def evaluate(self, expression: str, arg: Any = None) -> Any:
+        """Give what an expression is, or what a function gives for *arg*."""
+        return await self._act(
+            lambda driver: driver.execute_script(
+                f"const value = ({expression});"
+                "return typeof value === 'function' ? value(arguments[0]) : value",
+                arg,
+            )
+        )
+
+    async def wait_for_function(
+        self, expression: str, *, arg: Any = None, timeout: float = TIMEOUT
+    ) -> None:
+        """Wait until what `evaluate` gives is true; *timeout* is in milliseconds."""
+        async with asyncio.timeout(timeout / 1000):
+            while not await self.evaluate(expression, arg):
+                await asyncio.sleep(POLL)
+
+    async def hide(self) -> None:
+        """Minimise the window."""
+        await self._act(lambda driver: driver.minimize_window())
+
+    async def show(self) -> None:
+        """Give the window its place on the screen again."""
+        await self._act(lambda driver: driver.set_window_rect(0, 0, 900, 700))
