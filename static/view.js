@@ -47,7 +47,7 @@ export class View {
   #input = find('#message', HTMLTextAreaElement);
   #send = find('#send', HTMLButtonElement);
   #stop = find('#stop', HTMLButtonElement);
-  #end = find('#to-end', HTMLButtonElement);
+  #toEndButton = find('#to-end', HTMLButtonElement);
   #clear = find('#clear', HTMLButtonElement);
   #transport = find('#transport', HTMLSelectElement);
   #using = find('#using', HTMLElement);
@@ -56,6 +56,8 @@ export class View {
   /** @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>} */
   #drawn = new Map();
   #following = true;
+  /** The sizes (CSS pixels) with which the end was last shown. */
+  #end = { height: 0, room: 0 };
   #raw;
   #error = '';
   #countdown = 0;
@@ -90,7 +92,7 @@ export class View {
     this.#last = [conversation, status];
     if (before !== conversation) this.#drawEntries(conversation);
     this.#drawStatus(conversation, status);
-    if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.#following) this.#toEnd();
   }
 
   /** Brings a reply that a link names before the reader. @param {string} reply */
@@ -221,18 +223,21 @@ export class View {
     this.#transport.addEventListener('change', () => {
       this.#deeds.use(/** @type {TransportName | 'auto'} */ (this.#transport.value));
     });
-    this.#end.addEventListener('click', () => {
+    this.#toEndButton.addEventListener('click', () => {
       this.#follow(true);
-      this.#scroller.scrollTop = this.#scroller.scrollHeight;
+      this.#toEnd();
       this.#input.focus();
     });
     this.#scroller.addEventListener('scroll', () => {
       const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-      this.#follow(scrollHeight - scrollTop - clientHeight < NEAR);
+      const near = scrollHeight - scrollTop - clientHeight < NEAR;
+      // A keyboard that slides in, or a window made smaller, moves the end away from a reader who did not move.
+      const resized = scrollHeight !== this.#end.height || clientHeight !== this.#end.room;
+      if (this.#following && resized && !near) this.#toEnd();
+      else this.#follow(near);
     }, { passive: true });
-    // A keyboard that slides in, or a window made smaller, moves the end away from who reads it.
     new ResizeObserver(() => {
-      if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+      if (this.#following) this.#toEnd();
     }).observe(this.#scroller);
     // Blocks are a means of layout; what is copied is the text as it is.
     this.#log.addEventListener('copy', (event) => {
@@ -248,7 +253,13 @@ export class View {
   /** @param {boolean} following */
   #follow(following) {
     this.#following = following;
-    this.#end.hidden = following;
+    this.#toEndButton.hidden = following;
+  }
+
+  #toEnd() {
+    const scroller = this.#scroller;
+    scroller.scrollTop = scroller.scrollHeight;
+    this.#end = { height: scroller.scrollHeight, room: scroller.clientHeight };
   }
 
   #submit() {

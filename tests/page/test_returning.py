@@ -1,115 +1,154 @@
-"""A reader who was away: the service lost from sight, a tab in the background, a page out of the cache."""
+"""A reader who was away: the service lost from sight, a page in the background, one out of the cache."""
 
-import asyncio
-import shutil
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from . import driving, proxies
-from .browsers import CHROMIUM_FLAGS
-from .conftest import OpenPage, Watched
+from .browsers import Everywhere, NewProfile, Page
+from .conftest import OpenPage
 from .driving import LAST, TEXT
 from .proxies import Pipe, Proxy
+from .webdriver import WebDriverProfile, start_chromium, start_webkit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
+MESSAGE = TEXT * 8
 
-async def test_a_reply_that_was_given_up_is_continued(
-    chromium: Browser, service: int, open_page: OpenPage
-) -> None:
-    pipes: list[Pipe] = [proxies.cut(400), proxies.drop]
-    message = TEXT * 4
+HURRY = """() => {
+  const wait = setTimeout;
+  window.setTimeout = (run, ms) => wait(run, ms / 50);
+}"""
+"""Half a minute of waiting between attempts, in half a second."""
 
-    def choose(head: bytes) -> Pipe:
+
+class Road:
+    """What lies between the page and the service; it is cut while `pipes` say so."""
+
+    def __init__(self) -> None:
+        self.pipes: list[Pipe] = []
+
+    def __call__(self, head: bytes) -> Pipe:
+        """Take the next pipe for a request of the chat; the last one stays."""
         if b"/api" not in head and b"\r\nupgrade:" not in head.lower():
             return proxies.pass_on
-        return pipes.pop(0) if len(pipes) > 1 else pipes[0]
-
-    async with Proxy(service, choose) as proxy:
-        page = await open_page(chromium, proxy.url)
-        await page.clock.install()
-        await page.reload()
-        await page.wait_for_selector("html[data-ready]")
-        await driving.send(page, message)
-        await driving.grown(page, 1)
-        lost = page.locator(f"{LAST}[data-state=lost]")
-        async with asyncio.timeout(30):
-            while not await lost.count():
-                await page.clock.fast_forward(9_000)
-                await asyncio.sleep(0.02)
-        assert "can't be reached" in await page.inner_text(f"{LAST} .problem")
-        assert "lost" in await page.inner_text("#said")
-        assert await page.is_visible("#send")
-        there = await driving.text(page)
-        assert there and message.startswith(there) and there != message
-        pipes[:] = [proxies.pass_on]
-        await page.click(f"{LAST} .resume")
-        await driving.state(page, "done")
-        assert await driving.text(page) == message
-        assert not await page.is_visible(f"{LAST} .resume")
-        assert await page.inner_text(f"{LAST} .problem") == ""
+        return self.pipes.pop(0) if len(self.pipes) > 1 else self.pipes[0]
 
 
-AWAY = """() => {
-  let hidden = true;
-  Object.defineProperty(document, 'visibilityState',
-    {configurable: true, get: () => hidden ? 'hidden' : 'visible'});
-  const ask = window.requestAnimationFrame;
-  window.requestAnimationFrame = () => 0;
-  document.dispatchEvent(new Event('visibilitychange'));
-  window.comeBack = () => {
-    hidden = false;
-    window.requestAnimationFrame = ask;
-    document.dispatchEvent(new Event('visibilitychange'));
-  };
-}"""
-"""No headless browser hides a page; this does to it what hiding does: no frame comes."""
+async def give_up(page: Page, road: Road) -> None:
+    """Start a reply whose road is cut, and wait until the page has given it up."""
+    road.pipes = [proxies.cut(400), proxies.drop]
+    await page.evaluate(HURRY)
+    await driving.send(page, MESSAGE)
+    await driving.state(page, "lost")
+    there = await driving.text(page)
+    assert there and MESSAGE.startswith(there) and there != MESSAGE
 
 
-async def test_a_page_in_the_background_keeps_up(
+async def test_a_reply_that_was_given_up_is_continued(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        road = Road()
+        async with Proxy(service, road) as proxy:
+            page = await (await new_profile()).open(proxy.url)
+            await give_up(page, road)
+            assert "can't be reached" in await driving.seen(page, f"{LAST} .problem")
+            assert "lost" in await driving.seen(page, "#said")
+            assert not await page.evaluate("document.querySelector('#send').hidden")
+            road.pipes = [proxies.pass_on]
+            await page.click(f"{LAST} .resume")
+            await driving.state(page, "done")
+            assert await driving.text(page) == MESSAGE
+            assert await page.evaluate(
+                "last => document.querySelector(last + ' .resume').hidden", LAST
+            )
+            assert await driving.seen(page, f"{LAST} .problem") == ""
+
+    await everywhere(scenario)
+
+
+async def test_it_goes_on_by_itself_when_the_network_is_back(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
-    await driving.send(page, TEXT * 4)
-    await driving.grown(page, 5)
-    await page.evaluate(AWAY)
-    # Watched by what changes, not by frames: there are none now.
-    await page.evaluate(
-        "last => new Promise((done) => new MutationObserver((_, observer) => {"
-        " if (!document.querySelector(last + '[data-state=done]')) return;"
-        " observer.disconnect(); done(); }).observe(document.querySelector('#log'),"
-        " {attributes: true, childList: true, subtree: true}))",
-        LAST,
-    )
-    assert await page.evaluate("document.visibilityState") == "hidden"
-    assert await driving.text(page) == TEXT * 4
-    await page.evaluate("comeBack()")
-    assert await driving.text(page) == TEXT * 4
-    at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight < 2"
-    assert await page.eval_on_selector("#scroller", at_end)
-
-
-async def test_a_page_out_of_the_back_forward_cache_goes_on(service: int) -> None:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=CHROMIUM_FLAGS,
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        page = await (await browser.new_context()).new_page()
-        watched = Watched(page)
-        await page.goto(f"http://127.0.0.1:{service}/")
-        await page.wait_for_selector("html[data-ready]")
-        await page.evaluate(
-            "addEventListener('pageshow', ({persisted}) => { window.kept = persisted; })"
-        )
-        await driving.send(page, TEXT * 12)
-        await driving.grown(page, 5)
-        await page.goto(f"http://localhost:{service}/")
-        await page.go_back(wait_until="commit")
+    road = Road()
+    async with Proxy(service, road) as proxy:
+        page = await open_page(chromium, proxy.url)
+        await give_up(page, road)
+        await page.context.set_offline(True)
+        road.pipes = [proxies.pass_on]
+        await page.context.set_offline(False)
         await driving.state(page, "done")
-        assert await driving.text(page) == TEXT * 12
+        assert await driving.text(page) == MESSAGE
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["chromium", "webkit"])
+async def profile(request: pytest.FixtureRequest) -> AsyncIterator[WebDriverProfile]:
+    """A browser whose windows can be minimised."""
+    start: Callable[[], WebDriver] = start_chromium
+    if request.param == "webkit":
+        start = partial(start_webkit, request.getfixturevalue("display"))
+    profile = await WebDriverProfile.start(start)
+    yield profile
+    await profile.close()
+
+
+async def test_a_hidden_page_keeps_up(profile: WebDriverProfile, service: int) -> None:
+    page = await profile.open(f"http://127.0.0.1:{service}/")
+    await driving.send(page, MESSAGE)
+    await driving.grown(page, 5)
+    await page.hide()
+    await page.evaluate(
+        "() => { window.frames_ = 0; requestAnimationFrame(() => frames_++); }"
+    )
+    await driving.state(page, "done")
+    assert await driving.text(page) == MESSAGE
+    assert await page.evaluate("[document.visibilityState, frames_]") == ["hidden", 0]
+    await page.show()
+    await page.wait_for_function("document.visibilityState === 'visible'")
+    assert await driving.text(page) == MESSAGE
+    await page.wait_for_function(
+        "(({scrollHeight, scrollTop, clientHeight}) => scrollTop > 0"
+        " && scrollHeight - scrollTop - clientHeight < 2)"
+        "(document.querySelector('#scroller'))"
+    )
+
+
+async def test_it_goes_on_by_itself_when_the_page_is_seen_again(
+    profile: WebDriverProfile, service: int
+) -> None:
+    road = Road()
+    async with Proxy(service, road) as proxy:
+        page = await profile.open(proxy.url)
+        await give_up(page, road)
+        await page.hide()
+        road.pipes = [proxies.pass_on]
+        await page.show()
+        await driving.state(page, "done")
+        assert await driving.text(page) == MESSAGE
+
+
+async def test_it_goes_on_by_itself_when_the_page_comes_out_of_the_cache(
+    profile: WebDriverProfile, service: int
+) -> None:
+    road = Road()
+    async with Proxy(service, road) as proxy:
+        page = await profile.open(proxy.url)
+        await give_up(page, road)
+        await page.evaluate(
+            "() => {"
+            " addEventListener('pageshow', ({persisted}) => window.kept = persisted);"
+            # A page that comes back is seen again, too; here it must do without.
+            " addEventListener('visibilitychange',"
+            "  (event) => event.stopImmediatePropagation(), true); }"
+        )
+        await page.goto(f"{proxy.url}healthz")
+        road.pipes = [proxies.pass_on]
+        await page.go_back()
+        await driving.state(page, "done")
+        assert await driving.text(page) == MESSAGE
         assert await page.evaluate("window.kept") is True
-        assert watched.messages == []
-        await browser.close()

@@ -151,6 +151,10 @@ class WebDriverPage:
         """Load an address."""
         await self._act(lambda driver: driver.get(url))
 
+    async def go_back(self) -> None:
+        """Go back to the page before."""
+        await self._act(lambda driver: driver.back())
+
     async def reload(self) -> None:
         """Load the page again."""
         await self._act(lambda driver: driver.refresh())
