@@ -79,6 +79,11 @@ async def test_it_goes_on_by_itself_when_the_network_is_back(
     async with Proxy(service, road) as proxy:
         page = await open_page(chromium, proxy.url)
         await give_up(page, road)
+        # To be told that it is offline would make it look again, too.
+        await page.evaluate(
+            "addEventListener('offline',"
+            " (event) => event.stopImmediatePropagation(), true)"
+        )
         await page.context.set_offline(True)
         road.pipes = [proxies.pass_on]
         await page.context.set_offline(False)
