@@ -64,7 +64,7 @@ class Nodes:
         store = kind(self.address, keep=60)
         await store.open()
         self._stack.push_async_callback(store.close)
-        node = Replies(store, FunctionBackend(self.backend), Ticker())
+        node = Replies(store, FunctionBackend(self.backend), Ticker(store.clock))
         self._stack.push_async_callback(node.close)
         return node
 

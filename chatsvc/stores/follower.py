@@ -17,7 +17,6 @@ from weakref import ReferenceType, ref
 
 import msgspec
 
-from ..problems import StoreUnavailable
 from ..ticker import Clock, monotonic
 from .connect import FAILURES, Client
 from .log import End, Log
@@ -62,7 +61,8 @@ def apply(log: Log, entry: str, fields: dict[str, str]) -> None:
 class Follower:
     """Follows the streams of one hash tag. `bell` is a stream that only this node rings, to begin a new round.
 
-    Without Redis for `patience` microseconds, what is read here ends as failed. `seen` is told, after each round, the time (microseconds of the store's clock) up to which all is known.
+    `seen` is told, after each round, the time (microseconds of the store's clock) up to which all is known. Without Redis
+    for `patience` microseconds, `away` is told of each log that is followed.
     """
 
     def __init__(
@@ -72,12 +72,14 @@ class Follower:
         clock: Clock,
         patience: int,
         seen: Callable[[int], None],
+        away: Callable[[Log], None],
     ) -> None:
         self._client = client
         self._bell = bell
         self._clock = clock
         self._patience = patience
         self._seen = seen
+        self._given_up = away
         self._followed: dict[str, _Followed] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._last_bell = "0-0"
@@ -163,8 +165,7 @@ class Follower:
             followed.last = entry
 
     def _away(self, error: Exception) -> None:
-        if self.away > self._patience:
-            problem = StoreUnavailable("Redis can't be reached.", retry_after=1)
-            for log in self.logs():
-                logger.warning("Redis is away: %s", error)
-                log.finish(End("failed", "error", problem.as_dict()), 0)
+        if self.away > self._patience and (logs := self.logs()):
+            logger.warning("Redis is away: %s", error)
+            for log in logs:
+                self._given_up(log)

@@ -38,6 +38,7 @@ class _Owned:
         "ending",
         "epoch",
         "flushing",
+        "given_up",
         "pending",
         "position",
         "waiting",
@@ -51,6 +52,7 @@ class _Owned:
         self.ending: End | None = None  # to be written with the last text
         self.flushing: asyncio.Task[None] | None = None
         self.ended: Exception | None = None
+        self.given_up = False  # Redis is away, and is yet to be told of the end
 
 
 class Owner:
@@ -173,12 +175,28 @@ class Owner:
             return
         try:
             await self._finish(log, end, owned, self._patience)
-        except StoreUnavailable as problem:
+        except StoreUnavailable:
             if owned is None:
                 raise
-            # Those who read here are told now; Redis, when it is back.
-            log.finish(End("failed", "error", problem.as_dict()), 0)
-            self._later(self._finish(log, end, owned, LATER))
+            self.give_up(log, end)
+
+    def give_up(self, log: Log, end: End | None = None) -> None:
+        """Redis is away: tell those who read here now, and Redis when it is back, that a reply has failed.
+
+        `end` is another one that Redis is to be told.
+        """
+        problem = StoreUnavailable("Redis can't be reached.", retry_after=1)
+        failed = End("failed", "error", problem.as_dict())
+        owned = self._owned.get(log.reply_id)
+        if owned is not None and not owned.given_up:
+            owned.given_up = True  # it stays ours until Redis has the end, so another finds it if this node dies
+            self._later(self._finish_late(log, end or failed, owned))
+        log.finish(failed, 0)
+
+    async def _finish_late(self, log: Log, end: End, owned: _Owned) -> None:
+        await self._finish(log, end, owned, LATER)
+        self.forget(log.reply_id)
+        await self._let_go(log.reply_id)
 
     async def _finish(
         self, log: Log, end: End, owned: _Owned | None, patience: float
@@ -209,7 +227,9 @@ class Owner:
 
     def produced(self, log: Log) -> None:
         """See `Store.produced`."""
-        if log.end is not None and self._owned.pop(log.reply_id, None) is not None:
+        owned = self._owned.get(log.reply_id)
+        if log.end is not None and owned is not None and not owned.given_up:
+            self.forget(log.reply_id)
             self._later(self._let_go(log.reply_id))
 
     async def _let_go(self, reply_id: str) -> None:

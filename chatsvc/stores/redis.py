@@ -71,6 +71,7 @@ class RedisStore:
                 self.clock,
                 round(patience * 1e6),
                 lambda until, index=index: self._saw(index, until),  # type: ignore[misc]
+                self._give_up,
             )
             for index, prefix in enumerate(places.prefixes)
         ]
@@ -251,6 +252,12 @@ class RedisStore:
                     self._lost(reply_id)
         for prefix in self._places.prefixes:
             await self._writer.ask("EXPIRE", f"{prefix}bell:{self.node}", 60)
+
+    def _give_up(self, log: Log) -> None:
+        """Redis is away for too long: whoever reads a reply here is told."""
+        # Whoever comes later gets what Redis has by then.
+        self._logs.pop(log.reply_id, None)
+        self._owner.give_up(log)
 
     def _lost(self, reply_id: str) -> None:
         """Redis has lost a reply (it restarted without its data): whoever reads it here is told."""

@@ -137,6 +137,19 @@ async def test_grace_counts_the_readers_of_all_nodes(
     assert left["next"] > 15
 
 
+async def test_a_node_that_drains_ends_what_cannot_be_carried_on(
+    cluster: Cluster, session: aiohttp.ClientSession
+) -> None:
+    a, b = await cluster(2, *SLOW, "--drain", "0.3")
+    reply = await start(session, a, "")
+    seen = (await poll(session, b, reply))["text"]
+    a.send(signal.SIGTERM)
+    told = await until_end(session, b, reply)
+    assert (told["state"], told["finish_reason"]) == ("failed", "interrupted")
+    assert told["text"].startswith(seen)
+    assert await a.ended() == 0
+
+
 async def test_a_node_that_drains_sends_readers_on(
     cluster: Cluster, session: aiohttp.ClientSession
 ) -> None:
@@ -184,6 +197,42 @@ async def test_while_redis_is_away_streams_pause_and_go_on(
     redis_server.start()
     told = await reading
     assert (told.text, told.state) == (message, "done")
+
+
+async def test_while_redis_is_away_for_long_replies_end_everywhere(
+    cluster: Cluster, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    require("redis-server")
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        echo, other = await asyncio.gather(
+            cluster(2, "--pace", "0.1", store=server.url),
+            cluster(2, *SLOW, store=server.database(1)),
+        )
+        nodes = [*echo, *other]
+        replies = [await start(session, n, "x" * 1000) for n in (echo[0], other[0])]
+        places = [
+            node.url / "api/chat" / reply
+            for pair, reply in zip((echo, other), replies, strict=True)
+            for node in pair
+        ]
+        streams = [await session.get(place) for place in places]
+        for stream in streams:
+            await stream.content.readuntil(b"data: ")
+        server.send(signal.SIGSTOP)
+        await asyncio.gather(*(node.ready(503) for node in nodes))
+        for stream in streams:
+            told = await stream.text()
+            assert "event: failed" in told and "store-unavailable" in told
+            assert told.endswith("data: [DONE]\n\n")
+        server.send(signal.SIGCONT)
+        await asyncio.gather(*(node.ready(200) for node in nodes))
+        for node, place in zip(nodes, places, strict=True):
+            assert (await until_end(session, node, place.name))["state"] == "failed"
+        assert await start(session, nodes[1], "again")
+    finally:
+        server.stop()
 
 
 async def test_what_redis_loses_ends_explicitly(
