@@ -21,8 +21,10 @@ async def service(redis_server: RedisServer) -> AsyncIterator[Service]:
     """Starts services on the same Redis, whose leases are short."""
     async with AsyncExitStack() as stack:
 
-        async def start(backend: Backend) -> Replies:
-            store = RedisStore(redis_server.url, keep=60, lease=0.4)
+        async def start(
+            backend: Backend, kind: type[RedisStore] = RedisStore
+        ) -> Replies:
+            store = kind(redis_server.url, keep=60, lease=0.4)
             await store.open()
             stack.push_async_callback(store.close)
             replies = Replies(store, backend, Ticker(store.clock))

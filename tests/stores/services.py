@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from chatsvc.backends.base import Backend, Finish, Message, Prompt
+from chatsvc.backends.base import Finish, Message, Prompt
 from chatsvc.replies import Replies, Reply
 from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
@@ -13,7 +13,8 @@ from chatsvc.stores.redis import RedisStore
 WAIT = 20.0  # seconds: for what must happen, however slow the machine
 PROMPT = Prompt((Message("user", "你好"),))
 
-Service = Callable[[Backend], Awaitable[Replies]]
+Service = Callable[..., Awaitable[Replies]]
+"""Takes a backend, and perhaps another class of stores."""
 
 
 class Scripted:
