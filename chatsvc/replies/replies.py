@@ -370,7 +370,7 @@ class Replies:
             reply.grace.cancel()
             reply.grace = None
         if reply.producer is None:
-            if reply.end is None:
+            if reply.end is None or not reply.readers:
                 self.store.reading(reply.log, reply.readers > 0)
             if not reply.readers:
                 self._replies.pop(reply.id, None)

@@ -90,6 +90,7 @@ class RedisStore:
             later=self._later,
         )
         self._logs: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        self._finding: dict[str, asyncio.Task[tuple[Record, Log]]] = {}
         self._looked = 0
         self._tasks: set[asyncio.Task[None]] = set()
         # The same for every store (see `Store`), and nothing to add here:
@@ -120,7 +121,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        for task in list(self._tasks):
+        for task in [*self._tasks, *self._finding.values()]:
             task.cancel()
         await self._nodes.close()
         for follower in self._followers:
@@ -164,7 +165,20 @@ class RedisStore:
         return reply_id
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
-        """See `Store.find`."""
+        """See `Store.find`. A crowd of readers may come at once, from a node that is gone: Redis is asked once."""
+        finding = self._finding.get(reply_id)
+        if finding is None:
+            finding = asyncio.create_task(self._find(reply_id))
+            self._finding[reply_id] = finding
+            finding.add_done_callback(lambda task: self._found(reply_id, task))
+        return await asyncio.shield(finding)
+
+    def _found(self, reply_id: str, task: asyncio.Task[tuple[Record, Log]]) -> None:
+        del self._finding[reply_id]
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting for it any more
+
+    async def _find(self, reply_id: str) -> tuple[Record, Log]:
         key = self._places.reply(reply_id)
         (encoded, created), gone, entries = await asyncio.gather(
             self._writer.ask("HMGET", key, "r", "at"),
@@ -216,7 +230,7 @@ class RedisStore:
 
     def reading(self, log: Log, present: bool) -> None:
         """See `Store.reading`."""
-        if self._presence.note(log.reply_id, present):
+        if self._presence.note(log.reply_id, present) and log.end is None:
             self._later(self._presence.tell(log.reply_id, present))
 
     async def last_read(self, log: Log) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,21 @@ async def counting(messages: list[dict[str, str]]) -> AsyncIterator[str]:
     for number in range(10_000):
         yield f"{number} "
         await asyncio.sleep(0.05)
+
+
+async def pieces(messages: list[dict[str, str]]) -> AsyncIterator[str]:
+    """A backend as quick as a model: the message, five characters at a time, twenty times a second."""
+    text = messages[-1]["content"]
+    for begin in range(0, len(text), 5):
+        yield text[begin : begin + 5]
+        await asyncio.sleep(0.05)
+
+
+async def repeating(messages: list[dict[str, str]]) -> AsyncIterator[str]:
+    """A backend that can't carry on: the message, word by word."""
+    for word in re.findall(r"\S*\s*", messages[-1]["content"]):
+        yield word
+        await asyncio.sleep(0.1)
 
 
 class Node:
