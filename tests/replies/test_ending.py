@@ -1,0 +1,58 @@
+"""The service ends: replies get their time, and none is left."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsvc.backends.echo import EchoBackend
+from chatsvc.problems import Draining
+
+from .serving import (
+    WAIT,
+    Hanging,
+    SlowStore,
+    asking,
+    read,
+    read_all,
+    serving,
+)
+
+
+async def test_draining_lets_running_replies_end_and_takes_no_new_ones() -> None:
+    async with serving(EchoBackend(), pace=0.001) as replies:
+        reply = await replies.start(asking("x" * 50))
+        draining = asyncio.create_task(replies.drain(WAIT))
+        await asyncio.sleep(0)
+        with pytest.raises(Draining) as refused:
+            await replies.start(asking())
+        assert refused.value.retry_after == 1
+        assert await read_all(reply) == ("x" * 50, "done", "stop")
+        await draining
+
+
+async def test_what_has_not_ended_when_the_time_is_over_is_interrupted() -> None:
+    backend = Hanging("a\n")
+    async with serving(backend) as replies:
+        reply = await replies.start(asking())
+        await backend.hangs.wait()
+        await replies.drain(0)
+        assert await read_all(reply) == ("a\n", "failed", "interrupted")
+        assert reply.end is not None
+        assert reply.end.problem is not None
+        assert reply.end.problem["type"] == "/problems/draining"
+
+
+async def test_closing_leaves_nothing_in_whatever_state_replies_are() -> None:
+    async with serving(Hanging("a\n"), SlowStore(keep=60)) as replies:
+        running = [await replies.start(asking()) for _ in range(3)]
+        reading = [asyncio.create_task(read(reply)) for reply in running]
+        await replies.stop(running[0])
+        starting = asyncio.create_task(replies.start(asking()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.wait([*reading, starting], timeout=WAIT)
+    assert all(reply.end is not None for reply in running)
+    assert all(task.done() for task in [*reading, starting])
+    assert starting.cancelled() or not starting.exception()
