@@ -13,7 +13,7 @@ from .backends import Backend, make_backend
 from .backends.function import Function, FunctionBackend
 from .problems import Unauthorized
 from .replies import Replies
-from .settings import Settings
+from .settings import BadSetting, Settings
 from .stores import Store, make_store
 from .ticker import Ticker
 from .web import origin
@@ -69,7 +69,10 @@ def create_app(
     app[AUTHORIZE] = authorize
     app[METRICS] = Metrics()
     app[CLIENTS] = Clients()
-    keeping = store if store is not None else make_store(settings)
+    try:
+        keeping = store if store is not None else make_store(settings)
+    except ValueError as error:
+        raise BadSetting(f"--store: {error}") from None
     app.cleanup_ctx.append(lambda app: _running(app, answering, keeping))
     app.on_response_prepare.append(_headers)
     app.on_shutdown.append(close_sockets)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .client.ask import add_ask_arguments, run_ask
-from .settings import BadSetting, add_flags, from_environment, read_settings
+from .settings import Settings, add_flags, from_environment, read_settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,31 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from .problems import StoreUnavailable
-    from .serve import CannotListen, serve
+    from .serve import CANNOT_START, refusal, serve
     from .workers import serve_workers
 
+    settings = Settings()
     try:
         settings = read_settings(vars(args))
-        if settings.workers > 1 and settings.store == "memory":
-            raise BadSetting(
-                "--workers needs a store that all share, --store redis://…: "
-                "with memory, each process would know its own replies only"
-            )
         if settings.workers > 1:
             return serve_workers(settings)
         serve(settings)
-    except BadSetting as error:
-        return _refuse(str(error), 2)
-    except ValueError as error:
-        return _refuse(f"--backend {args.backend or ''}: {error}", 2)
-    except StoreUnavailable as error:
-        return _refuse(f"--store: {error}", 1)
-    except CannotListen as error:
-        return _refuse(str(error), 1)
+    except CANNOT_START as error:
+        why, status = refusal(error, settings)
+        print(f"chatsvc: {why}", file=sys.stderr)
+        return status
     return 0
-
-
-def _refuse(why: str, status: int) -> int:
-    print(f"chatsvc: {why}", file=sys.stderr)
-    return status

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from .app import create_app
-from .settings import Settings
+from .problems import StoreUnavailable
+from .settings import BadSetting, Settings
 from .web.keys import REPLIES
 from .web.logs import AccessLog, access, set_up_logs
 
@@ -25,6 +26,19 @@ BACKLOG = 4096
 
 class CannotListen(OSError):
     """The address can't be listened on."""
+
+
+CANNOT_START = (ValueError, StoreUnavailable, CannotListen)
+"""What `serve` raises when there is no way to begin."""
+
+
+def refusal(error: Exception, settings: Settings) -> tuple[str, int]:
+    """One line that says why the service can't start, and the exit status (PROTOCOL.md section 8)."""
+    if isinstance(error, StoreUnavailable):
+        return f"--store: {error}", 1
+    if isinstance(error, ValueError) and not isinstance(error, BadSetting):
+        return f"--backend {settings.backend}: {error}", 2
+    return str(error), 2 if isinstance(error, BadSetting) else 1
 
 
 class Worker(NamedTuple):

@@ -13,9 +13,8 @@ import sys
 import time
 from dataclasses import replace
 
-from .problems import StoreUnavailable
-from .serve import CannotListen, Worker, serve
-from .settings import Settings
+from .serve import CANNOT_START, CannotListen, Worker, refusal, serve
+from .settings import BadSetting, Settings
 
 SIGNS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
@@ -38,17 +37,19 @@ class _Parent:
 
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNS)
-        for _ in range(self._settings.workers):
-            self._start()
+        self._start()  # the first one alone: what it can't do, none can, and that is said once
         waiting = self._settings.workers
         while True:
             sign = signal.sigtimedwait(SIGNS, 0.2)
             if sign is not None and sign.si_signo != signal.SIGCHLD:
                 return self._drain(0)
-            waiting -= self._count_ready() if waiting > 0 else 0
-            if waiting == 0:
-                waiting = -1
-                _announce(self._settings)
+            if waiting > 0 and (ready := self._count_ready()):
+                if waiting == self._settings.workers:
+                    for _ in range(waiting - 1):
+                        self._start()
+                waiting -= ready
+                if waiting == 0:
+                    _announce(self._settings)
             for status, lived in self._ended():
                 # Before all have started, one that ends by itself can't, and could not the next time.
                 if waiting > 0 and status > 0:
@@ -73,11 +74,9 @@ class _Parent:
             os.close(self._alive)
             serve(self._settings, Worker(self._tell, self._life))
             status = 0
-        except (CannotListen, StoreUnavailable) as error:
-            print(f"chatsvc: {error}", file=sys.stderr)
-        except ValueError as error:
-            print(f"chatsvc: {error}", file=sys.stderr)
-            status = 2
+        except CANNOT_START as error:
+            why, status = refusal(error, self._settings)
+            print(f"chatsvc: {why}", file=sys.stderr)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:  # noqa: BLE001  (nothing of the parent's may run on in a child)
@@ -127,7 +126,15 @@ def _announce(settings: Settings) -> None:
 
 
 def serve_workers(settings: Settings) -> int:
-    """Serve with `settings.workers` processes until told to end; gives the exit status. Raises `CannotListen`."""
+    """Serve with `settings.workers` processes until told to end; gives the exit status.
+
+    Raises `BadSetting`, `CannotListen`.
+    """
+    if settings.store == "memory":
+        raise BadSetting(
+            "--workers needs a store that all share, --store redis://…: "
+            "with memory, each process would know its own replies only"
+        )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Bound and never listening: it keeps the port, also while all workers restart, and takes no connection.
     with socket.socket(family, socket.SOCK_STREAM) as place:

@@ -266,10 +266,10 @@ async def test_workers_share_a_port_and_are_restarted(
     def workers() -> list[int]:
         return [int(pid) for pid in children.read_text().split()]
 
-    before = workers()
-    assert len(before) == 2
-    os.kill(before[0], signal.SIGKILL)
     async with asyncio.timeout(20):
+        while len(before := workers()) < 2:
+            await asyncio.sleep(0.02)
+        os.kill(before[0], signal.SIGKILL)
         while before[0] in workers() or len(workers()) < 2:
             await asyncio.sleep(0.02)
     message = "0123456789"

@@ -24,6 +24,7 @@ from .running import (
     without_comments,
 )
 
+NOWHERE = "redis://127.0.0.1:1"
 SECRET = "秘密words"
 BODY = json.dumps({"message": SECRET}).encode()
 
@@ -99,6 +100,15 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         (("--backend", "no_such_module:f"), {}, 2, "no_such_module"),
         (("--backend", "json:nope"), {}, 2, "nope"),
         (("--store", "disk"), {}, 2, "--store"),
+        (("--store", "redis://h:x"), {}, 2, "--store"),
+        (("--store", "memory", "--workers", "2"), {}, 2, "--workers"),
+        # Said once, not by each of them.
+        (
+            ("--store", NOWHERE, "--workers", "3", "--backend", "json:nope"),
+            {},
+            2,
+            "nope",
+        ),
         (("--host", "203.0.113.1"), {}, 1, "203.0.113.1"),
     ],
 )
