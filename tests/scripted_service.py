@@ -13,6 +13,8 @@ import regex
 from aiohttp import WSMsgType, web
 from yarl import URL
 
+from .loopback import listening
+
 ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
@@ -193,27 +195,16 @@ class CuttingProxy:
     def __init__(self, to: URL, cuts: list[int | None]) -> None:
         self.to, self.cuts = to, cuts
         self.lengths: list[int] = []
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[URL]:
         """Listen on a free port and give its URL."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._serve) as port:
             yield URL(f"http://127.0.0.1:{port}/")
-        finally:
-            server.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         cut = self.cuts.pop(0) if self.cuts else None
         upstream_reader, upstream = await asyncio.open_connection(
             self.to.host, self.to.port
@@ -241,4 +232,3 @@ class CuttingProxy:
             sending.cancel()
             upstream.transport.abort()
             writer.close()
-            self._tasks.discard(task)

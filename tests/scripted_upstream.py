@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from .loopback import listening
+
 HANG = None
 """In a script: send nothing more until the client leaves."""
 
@@ -39,28 +41,17 @@ class Upstream:
         self.asked = asyncio.Event()
         self.left = asyncio.Event()
         self.url = ""
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Listen on a free port and give the URL, with its /v1."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/v1"
-        try:
+        async with listening(self._serve) as port:
+            self.url = f"http://127.0.0.1:{port}/v1"
             yield self.url
-        finally:
-            server.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self.open += 1
         self.left.clear()
         try:
@@ -87,4 +78,3 @@ class Upstream:
             self.open -= 1
             self.left.set()
             writer.close()
-            self._tasks.discard(task)

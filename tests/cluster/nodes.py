@@ -21,7 +21,7 @@ from yarl import URL
 from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import Patience, Question
-from tests.redis_server import free_port
+from tests.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
 

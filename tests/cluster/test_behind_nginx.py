@@ -14,9 +14,10 @@ import pytest
 from yarl import URL
 
 from tests.conftest import require
+from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 from tests.readme import blocks
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 
 from .conftest import Cluster
 from .nodes import Node, Told, read

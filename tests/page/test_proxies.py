@@ -9,10 +9,11 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.conftest import require
+from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 
 from . import driving, proxies
-from .conftest import THOROUGH, OpenPage, free_port
+from .conftest import THOROUGH, OpenPage
 from .driving import TEXT
 from .proxies import Pipe, Proxy
 

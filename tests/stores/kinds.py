@@ -12,7 +12,8 @@ import trustme
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.redis_server import RedisServer, free_port
+from tests.loopback import free_port
+from tests.redis_server import RedisServer
 
 WAIT = 30.0  # seconds: for what must happen, however slow the machine
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +13,7 @@ from chatsvc.cursor import new_reply_id
 from chatsvc.stores.base import Record
 from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
+from tests.loopback import listening
 from tests.redis_server import RedisServer
 
 
@@ -22,36 +22,18 @@ class Line:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.port = 0  # its own
         self._breaks = False
         self.broken = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> int:
-        """Begin; gives the port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def aclose(self) -> None:
-        """End."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def break_next(self) -> None:
         """Lose the next answer."""
         self._breaks = True
 
-    def _accept(
+    async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        """Pass one connection on."""
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
         losing = False
 
@@ -79,14 +61,15 @@ class Line:
 
 @pytest.fixture
 async def line(redis_server: RedisServer) -> AsyncIterator[Line]:
-    async with aclosing(Line(redis_server.port)) as line:
+    line = Line(redis_server.port)
+    async with listening(line.serve) as line.port:
         yield line
 
 
 async def test_a_script_that_is_sent_twice_has_done_its_work_once(
     line: Line, redis_server: RedisServer
 ) -> None:
-    a = RedisStore(f"redis://127.0.0.1:{await line.open()}/1", keep=60)
+    a = RedisStore(f"redis://127.0.0.1:{line.port}/1", keep=60)
     b = RedisStore(redis_server.database(1), keep=60)
     await a.open()
     await b.open()
