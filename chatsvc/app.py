@@ -6,39 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp import web
 
 from .backends import Backend, make_backend
 from .backends.function import Function, FunctionBackend
-from .problems import Unauthorized
 from .replies import Replies
 from .settings import BadSetting, Settings
 from .stores import Store, make_store
 from .ticker import Ticker
-from .web import origin
+from .web.guard import finish_head, guard
 from .web.health import add_health
 from .web.keys import (
     AUTHORIZE,
+    PREFIX,
     REPLIES,
     SETTINGS,
     TICKER,
-    USER,
     Authorize,
-    inner_path,
-    service,
+    prefix,
 )
 from .web.leaving import CLIENTS, Clients
 from .web.logs import EventLog
 from .web.metrics import METRICS, Metrics
 from .web.openai import add_openai
 from .web.pages import setup_pages
-from .web.problems import BEGUN, PROBLEM, SECURITY_HEADERS, problems
 from .web.routes import add_routes
 from .web.sockets import add_websocket, close_sockets
 from .web.ui import add_ui
-
-OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics", "/static/")
 
 
 def create_app(
@@ -64,7 +58,7 @@ def create_app(
         answering = FunctionBackend(backend)
     else:
         answering = backend
-    app = web.Application(middlewares=[_counted, problems, _checked, _watched])
+    app = web.Application(middlewares=[guard])
     app[SETTINGS] = settings
     app[AUTHORIZE] = authorize
     app[METRICS] = Metrics()
@@ -74,7 +68,7 @@ def create_app(
     except ValueError as error:
         raise BadSetting(f"--store: {error}") from None
     app.cleanup_ctx.append(lambda app: _running(app, answering, keeping))
-    app.on_response_prepare.append(_headers)
+    app.on_response_prepare.append(finish_head)
     app.on_shutdown.append(close_sockets)
     add_routes(app)
     add_websocket(app)
@@ -90,6 +84,7 @@ async def _running(
 ) -> AsyncIterator[None]:
     """Everything that has a beginning and an end, in that order and back."""
     settings = app[SETTINGS]
+    app[PREFIX] = prefix(app)
     ticker = app[TICKER] = Ticker(store.clock)
     async with AsyncExitStack() as stack:
         await store.open()
@@ -111,48 +106,3 @@ async def _running(
         looking = asyncio.create_task(app[CLIENTS].look())
         stack.callback(looking.cancel)
         yield
-
-
-async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    allowed = service(request)[SETTINGS].allow_origin
-    varies = response.headers.get(hdrs.VARY)
-    response.headers.update(origin.cors_headers(request, allowed))
-    if varies is not None and response.headers[hdrs.VARY] != varies:
-        response.headers[hdrs.VARY] += f", {varies}"
-    request[BEGUN] = True
-
-
-@web.middleware
-async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
-    if PROBLEM in request:
-        service(request)[METRICS].refusals.labels(request[PROBLEM]).inc()
-    return response
-
-
-@web.middleware
-async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Who is asking, and from where."""
-    app = service(request)
-    allowed = app[SETTINGS].allow_origin
-    path = inner_path(request)
-    if path.startswith(("/api/", "/v1/", "/ws/")):
-        if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
-            origin.check_origin(request, allowed)
-            return web.Response(status=204, headers=origin.PREFLIGHT)
-        origin.check_origin(request, allowed)
-    authorize = app[AUTHORIZE]
-    if authorize is not None and not path.startswith(OPEN_TO_ALL):
-        name = await authorize(request)
-        if name is None:
-            raise Unauthorized("This service wants to know who asks.")
-        request[USER] = name
-    return await handler(request)
-
-
-@web.middleware
-async def _watched(request: web.Request, handler: Handler) -> web.StreamResponse:
-    with service(request)[CLIENTS].watched(request):
-        return await handler(request)

@@ -19,12 +19,21 @@ SETTINGS = web.AppKey("settings", Settings)
 TICKER = web.AppKey("ticker", Ticker)
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 
+PREFIX = web.AppKey("prefix", str)
+"""The path under which chatsvc is mounted; empty at the top."""
+
+SERVICE = web.RequestKey("service", web.Application)
+"""The key of a request that has the chatsvc application it came to."""
+
 USER = web.RequestKey("user", str)
 """The key of a request that has its user's name."""
 
 
 def service(request: web.Request) -> web.Application:
     """The chatsvc application that a request came to, also where it is mounted in another."""
+    found: web.Application | None = request.get(SERVICE)
+    if found is not None:
+        return found
     for app in reversed(request.match_info.apps):
         with suppress(KeyError):
             app[SETTINGS]
@@ -39,4 +48,4 @@ def prefix(app: web.Application) -> str:
 
 def inner_path(request: web.Request) -> str:
     """The path of a request as chatsvc knows it, wherever it is mounted."""
-    return request.path.removeprefix(prefix(service(request)))
+    return request.path.removeprefix(service(request)[PREFIX])

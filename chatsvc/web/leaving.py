@@ -7,8 +7,6 @@ the reply would never be abandoned.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -23,15 +21,13 @@ class Clients:
     def __init__(self) -> None:
         self._handlers: dict[asyncio.Task[Any] | None, web.Request] = {}
 
-    @contextmanager
-    def watched(self, request: web.Request) -> Iterator[None]:
-        """Watch the client of the handler that runs in this task, for as long as the block lasts."""
-        task = asyncio.current_task()
+    def enter(self, task: asyncio.Task[Any] | None, request: web.Request) -> None:
+        """Watch the client of the handler that runs in a task."""
         self._handlers[task] = request
-        try:
-            yield
-        finally:
-            self._handlers.pop(task, None)
+
+    def leave(self, task: asyncio.Task[Any] | None) -> None:
+        """The handler has ended."""
+        self._handlers.pop(task, None)
 
     async def look(self) -> None:
         """Look now and then, until cancelled."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from aiohttp import web
 from prometheus_client import (
@@ -80,17 +80,11 @@ class Metrics:
             self._ended.labels(reply.end.state, reply.end.finish_reason).inc()
         self._characters.inc(reply.log.position)
 
-    @contextmanager
-    def reading(self, transport: str, after: int) -> Iterator[None]:
+    def reading(self, transport: str, after: int) -> AbstractContextManager[None]:
         """Count a reader for as long as the block lasts."""
         if after:
             self.resumes.labels(transport).inc()
-        gauge = self.readers.labels(transport)
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+        return self.readers.labels(transport).track_inprogress()
 
     def exposition(self, running: Callable[[], int]) -> web.Response:
         """The answer to a scrape."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from html import escape
 
 import msgspec
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from ..problems import (
     BadRequest,
@@ -19,11 +17,6 @@ from ..problems import (
 )
 from ..transports.openai import error_object
 from .keys import inner_path
-
-CLIENT_GONE = 499
-"""The status that logs show for a client that left; nothing is sent."""
-
-logger = logging.getLogger("chatsvc.web")
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -91,33 +84,6 @@ def wants_page(request: web.Request) -> bool:
     """Whether a browser asks for a page to show."""
     accept = request.headers.get(hdrs.ACCEPT, "")
     return request.method in ("GET", "HEAD") and accept.startswith("text/html")
-
-
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Nothing leaves the service but answers: no traceback, no path."""
-    try:
-        return await handler(request)
-    except Problem as error:
-        problem = error
-    except web.HTTPError as error:
-        problem = of_http_error(error)
-    except web.HTTPException:  # a redirect: the answer of whoever raised it
-        raise
-    except web.RequestPayloadError:
-        problem = BadRequest("The body is not encoded as its headers say.")
-    except ConnectionError:
-        # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
-        return web.Response(status=CLIENT_GONE)
-    except Exception as error:
-        logger.error("a request failed", exc_info=error)
-        problem = InternalError()
-    request[PROBLEM] = problem.code
-    if BEGUN in request:  # the answer would stand inside the stream: break that off
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response(status=CLIENT_GONE)
-    return answer(request, problem)
 
 
 PROBLEM = web.RequestKey("problem", str)
