@@ -159,6 +159,7 @@ class Replies:
             self._starting += Counter()  # drops what is 0
         if self._is_orphan(reply):
             self._produce(reply, client)
+            await asyncio.sleep(0)  # a backend that has text at once gives it now
         return reply
 
     def _is_orphan(self, reply: Reply) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ..problems import CursorPastEnd
 from ..stores.base import Record
@@ -21,6 +20,27 @@ LIMIT_SLOTS = 4
 
 class Moved(Exception):
     """This node sends its readers away; the reply goes on, and any other node gives the rest."""
+
+
+class Reading:
+    """A block in which a reply has a reader more."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def __enter__(self) -> None:
+        reply = self._reply
+        reply.readers += 1
+        if reply.readers == 1:
+            reply.on_readers(reply)
+
+    def __exit__(self, *_: object) -> None:
+        reply = self._reply
+        reply.readers -= 1
+        if not reply.readers:
+            reply.on_readers(reply)
 
 
 class Reply:
@@ -92,18 +112,9 @@ class Reply:
                 f"The reply has reached position {self.log.position}, not {after}."
             )
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Reading:
         """Count a reader for as long as the block lasts."""
-        self.readers += 1
-        if self.readers == 1:
-            self.on_readers(self)
-        try:
-            yield
-        finally:
-            self.readers -= 1
-            if not self.readers:
-                self.on_readers(self)
+        return Reading(self)
 
     async def released(self) -> None:
         """Wait until all that has arrived is out."""

@@ -14,7 +14,7 @@ from ..replies import Reply
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, chunk, json_event, json_line
+from .sse import DONE, Encoder, json_event, json_line
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """Told where the backend counted nothing: clients that asked wait for the object, and a guess would be charged."""
@@ -163,17 +163,17 @@ class _Strings(Encodings):
 _strings = _Strings()
 
 
-class Chunks:
+class Chunks(Encoder):
     """Encodes a reply's characters as chunks, one each; with `usage`, every chunk has the member, and one is it."""
 
-    __slots__ = ("_chunked", "_head", "_identity", "_tail", "_usage")
+    __slots__ = ("_head", "_identity", "_tail", "_usage")
 
     def __init__(
         self, reply: Reply, model: str, *, usage: bool = False, chunked: bool = True
     ) -> None:
         self._identity = _identity(reply, model, "chat.completion.chunk")
         self._usage = usage
-        self._chunked = chunked
+        super().__init__(chunked=chunked)
         # The content comes between the two; there is but one way to cut there.
         whole = self._chunk({"content": "\0"})
         head, _, tail = whole.partition(msgspec.json.encode("\0"))
@@ -195,28 +195,22 @@ class Chunks:
         """What stands before the first character: who speaks."""
         return self._chunk({"role": "assistant", "content": ""})
 
-    def encode(self, position: int, run: Sequence[str]) -> bytes:
+    def events(self, position: int, run: Sequence[str]) -> bytes:
         """The chunks of a run of characters."""
         head, tail = self._head, self._tail
-        if len(run) == 1:
-            return self.framed(b"%b%b%b" % (head, _strings[run[0]], tail))
-        return self.framed(b"".join([head + _strings[c] + tail for c in run]))
-
-    def framed(self, data: bytes) -> bytes:
-        """`data` as it goes to the connection."""
-        return chunk(data) if self._chunked else data
+        return b"".join([head + _strings[c] + tail for c in run])
 
     def end(self, end: End) -> bytes:
         """Why it ended, or what went wrong; what it used if that was asked; `[DONE]`."""
         if end.state == "failed":
             problem = end.problem or BackendFailed().as_dict()
-            return self.framed(json_event(error_object(problem)) + DONE)
+            return json_event(error_object(problem)) + DONE
         data = self._chunk({}, _finish_reason(end))
         if self._usage:
             usage = end.usage or NO_USAGE
             data += json_event({**self._identity, "choices": [], "usage": usage})
-        return self.framed(data + DONE)
+        return data + DONE
 
     def moved(self) -> bytes:
         """[OpenAI] knows no resuming, and its clients take a body without an end for a whole one: this is an error."""
-        return self.framed(json_event(error_object(Draining().as_dict())) + DONE)
+        return json_event(error_object(Draining().as_dict())) + DONE

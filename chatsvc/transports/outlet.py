@@ -13,12 +13,11 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Callable, Sequence
+from contextlib import AbstractContextManager
 
 from aiohttp import web
 
-from ..replies import Reply
 from ..ticker import Ticker, Waiter
 
 FULL = 64 * 1024
@@ -31,6 +30,12 @@ DEADLINE = 30_000_000
 """Microseconds after which a reader that has taken nothing is dropped."""
 
 
+Counted = AbstractContextManager[None]
+"""Counts a reader for as long as it is held."""
+
+Characters = AsyncIterable[tuple[int, Sequence[str]]]
+"""What `Reply.characters` gives."""
+
 Encode = Callable[[int, Sequence[str]], bytes]
 """Makes bytes of a run of characters that begins after a position."""
 
@@ -41,6 +46,13 @@ class ClientGone(ConnectionResetError):
 
 class SlowReader(ClientGone):
     """The reader took nothing for too long and was dropped."""
+
+
+class Answer(web.StreamResponse):
+    """A response whose head goes out with the first chunk, in one write."""
+
+    # The name is aiohttp's own. Without it the head goes out alone: a write more, and all else is the same.
+    _send_headers_immediately = False
 
 
 class Outlet:
@@ -65,18 +77,17 @@ class Outlet:
         self.wrote = self._ticker.now
         return transport.get_write_buffer_size() <= FULL
 
-    async def pump(self, reply: Reply, after: int, encode: Encode) -> None:
-        """Write a reply from a position to its end: `write`, `drained`, and again, without a call for each event."""
+    async def pump(self, characters: Characters, encode: Encode) -> None:
+        """Write a reply's characters to the end: `write`, `drained`, and again, without a call for each event."""
         transport, ticker = self._transport, self._ticker
-        async with aclosing(reply.characters(after)) as characters:
-            async for position, run in characters:
-                data = encode(position, run)
-                if transport.is_closing():
-                    raise ClientGone
-                transport.write(data)
-                self.wrote = ticker.now
-                if transport.get_write_buffer_size() > FULL:
-                    await self.drained()
+        async for position, run in characters:
+            data = encode(position, run)
+            if transport.is_closing():
+                raise ClientGone
+            transport.write(data)
+            self.wrote = ticker.now
+            if transport.get_write_buffer_size() > FULL:
+                await self.drained()
 
     async def drained(self) -> None:
         """Wait until the reader has caught up. Raises `SlowReader` or `ClientGone`."""

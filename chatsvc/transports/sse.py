@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -15,7 +16,7 @@ from ..cursor import END
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker, Waiter
-from .outlet import DIGITS, ClientGone, Encodings, Outlet
+from .outlet import DIGITS, Answer, ClientGone, Counted, Encodings, Outlet
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -70,24 +71,33 @@ def json_event(members: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % json_line(members)
 
 
-class Encoder(Protocol):
-    """Makes bytes of a reply; one for each kind of event stream."""
+class Encoder:
+    """Makes bytes of a reply; one for each kind of event stream. `chunked` tells whether they go in chunks."""
 
-    def encode(self, position: int, run: Sequence[str]) -> bytes:
-        """The events of a run of characters that begins after `position`."""
-        ...
+    __slots__ = ("_chunked",)
+
+    def __init__(self, *, chunked: bool = True) -> None:
+        self._chunked = chunked
 
     def framed(self, data: bytes) -> bytes:
         """`data` as it goes to the connection."""
-        ...
+        return chunk(data) if self._chunked else data
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """The events of a run of characters that begins after `position`, framed."""
+        return self.framed(self.events(position, run))
+
+    def events(self, position: int, run: Sequence[str]) -> bytes:
+        """The same, bare."""
+        raise NotImplementedError
 
     def end(self, end: End) -> bytes:
-        """What stands behind the last character."""
-        ...
+        """What stands behind the last character, bare."""
+        raise NotImplementedError
 
     def moved(self) -> bytes | None:
-        """What a reader is told who is sent away before the end; None: nothing, and the connection is broken."""
-        ...
+        """What a reader is told who is sent away before the end, bare; None: nothing, and the connection is broken."""
+        raise NotImplementedError
 
 
 class _Tails(Encodings):
@@ -104,19 +114,19 @@ _tails = _Tails()
 _SIZES = [b"%x\r\n" % max(0, size - 2) for size in range(1024)]
 
 
-class Events:
+class Events(Encoder):
     """Encodes a reply's characters as events: with `ids` or without, in chunks or bare (HTTP/1.0)."""
 
-    __slots__ = ("_chunked", "_ids", "_prefix", "_usual")
+    __slots__ = ("_ids", "_prefix", "_usual")
 
     def __init__(self, reply_id: str, *, ids: bool = True, chunked: bool = True):
+        super().__init__(chunked=chunked)
         self._ids = ids
-        self._chunked = chunked
         self._prefix = f"id: {reply_id}:".encode() if ids else b""
         self._usual = ids and chunked
 
     def encode(self, position: int, run: Sequence[str]) -> bytes:
-        """The events of a run of characters that begins after `position`."""
+        """See `Encoder.encode`."""
         if len(run) == 1 and self._usual:
             character = run[0]
             number = DIGITS[position + len(character)]
@@ -125,20 +135,20 @@ class Events:
             size = len(prefix) + len(number) + len(tail)
             if size < 1024:
                 return b"".join((_SIZES[size], prefix, number, tail))
+        return self.framed(self.events(position, run))
+
+    def events(self, position: int, run: Sequence[str]) -> bytes:
+        """See `Encoder.events`."""
         parts: list[bytes] = []
         for character in run:
             position += len(character)
             if self._ids:
                 parts += (self._prefix, DIGITS[position], b"\n")
             parts.append(_data[character])
-        return self.framed(b"".join(parts))
-
-    def framed(self, data: bytes) -> bytes:
-        """`data` as it goes to the connection."""
-        return chunk(data) if self._chunked else data
+        return b"".join(parts)
 
     def end(self, end: End) -> bytes:
-        """What stands behind the last character: the bad news if any, then `[DONE]`."""
+        """The bad news if any, then `[DONE]`."""
         data = b""
         name = self._prefix + END.encode() + b"\n" if self._ids else b""
         if end.state != "done":
@@ -147,11 +157,11 @@ class Events:
                 end.state.encode(),
                 msgspec.json.encode(problem),
             )
-        return self.framed(data + name + DONE)
+        return data + name + DONE
 
     def moved(self) -> bytes:
         """No `[DONE]`: whoever reads on resumes, elsewhere."""
-        return self.framed(retry()) if self._ids else b""
+        return retry() if self._ids else b""
 
 
 def told_stop(end: End) -> dict[str, object]:
@@ -217,27 +227,23 @@ def is_chunked(request: web.Request) -> bool:
     return request.version >= HttpVersion11
 
 
-async def stream(
+def stream(
     request: web.Request,
     reply: Reply,
     after: int,
     ticker: Ticker,
+    counted: Counted,
     *,
     ids: bool = True,
     first: bytes = b"",
-) -> web.StreamResponse:
+) -> Coroutine[Any, Any, web.StreamResponse]:
     """Answer with a reply as an event stream. `first` goes before the first event."""
     events = Events(reply.id, ids=ids, chunked=is_chunked(request))
     if ids:
         first = stamp() + first
-    return await send(
-        request,
-        reply,
-        after,
-        ticker,
-        events,
-        first=first,
-        probes=PROBES if ids else None,
+    probes = PROBES if ids else None
+    return send(
+        request, reply, after, ticker, counted, events, first=first, probes=probes
     )
 
 
@@ -246,40 +252,44 @@ async def send(
     reply: Reply,
     after: int,
     ticker: Ticker,
+    counted: Counted,
     events: Encoder,
     *,
     first: bytes,
     probes: Sequence[int] | None = (),
     headers: Mapping[str, str] = HEADERS,
 ) -> web.StreamResponse:
-    """Answer with a reply as events of any kind. `first` goes out at once.
+    """Answer with a reply as events of any kind. `first` goes out at once; `counted` is held as long as it lasts.
 
     Comments show that the stream lives: at `probes` (microseconds after its start) and in silence; None: never.
     """
-    response = web.StreamResponse(headers={**headers, "X-Reply-Id": reply.id})
+    response = Answer(headers={**headers, "X-Reply-Id": reply.id})
     response.content_type = "text/event-stream"
     response.charset = "utf-8"
     if is_chunked(request):
         response.enable_chunked_encoding()
-    with reply.reading():
+    with counted, reply.reading():
         await response.prepare(request)
-        await response.write(first)
         outlet = Outlet(request, ticker)
         heartbeat = None
-        if probes is not None:
-            heartbeat = Heartbeat(ticker, outlet, events, probes)
-        try:
-            await ticker.drive(outlet.pump(reply, after, events.encode))
-            if reply.end is not None:
-                outlet.write(events.end(reply.end))
-        except Moved:
-            told = events.moved()
-            if told is None:
-                outlet.abort()
-                return response
-            outlet.write(told)
-        finally:
-            if heartbeat is not None:
-                heartbeat.close()
-    await response.write_eof()
+        async with aclosing(reply.characters(after)) as characters:
+            try:
+                if reply.out() > after:  # so there is no wait: it goes with the head
+                    first += events.events(*await anext(characters))
+                await response.write(first)
+                response.headers.clear()  # gone out, and a kilobyte in each stream
+                if probes is not None:
+                    heartbeat = Heartbeat(ticker, outlet, events, probes)
+                await ticker.drive(outlet.pump(characters, events.encode))
+                told = events.end(reply.end) if reply.end is not None else b""
+            except Moved:
+                last = events.moved()
+                if last is None:
+                    outlet.abort()
+                    return response
+                told = last
+            finally:
+                if heartbeat is not None:
+                    heartbeat.close()
+    await response.write_eof(told)
     return response

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from ..replies import Moved, Reply
 from ..ticker import Ticker
-from .outlet import Outlet
+from .outlet import Answer, Counted, Outlet
 from .sse import HEADERS, chunk
 
 
@@ -23,23 +23,31 @@ def _chunked(_: int, run: Sequence[str]) -> bytes:
 
 
 async def stream(
-    request: web.Request, reply: Reply, after: int, ticker: Ticker
+    request: web.Request,
+    reply: Reply,
+    after: int,
+    ticker: Ticker,
+    counted: Counted,
 ) -> web.StreamResponse:
     """Answer with a reply's text; a reply that failed breaks the body off, so it never looks complete."""
-    response = web.StreamResponse(headers={**HEADERS, "X-Reply-Id": reply.id})
+    response = Answer(headers={**HEADERS, "X-Reply-Id": reply.id})
     response.content_type = "text/plain"
     response.charset = "utf-8"
     chunked = request.version >= HttpVersion11
     if chunked:
         response.enable_chunked_encoding()
-    with reply.reading():
+    with counted, reply.reading():
         await response.prepare(request)
-        await response.write(b"")  # the head goes out before any text
         outlet = Outlet(request, ticker)
         with suppress(Moved):
-            await ticker.drive(
-                outlet.pump(reply, after, _chunked if chunked else _bare)
-            )
+            async with aclosing(reply.characters(after)) as characters:
+                first = b""
+                if reply.out() > after:  # so there is no wait: it goes with the head
+                    first = _bare(*await anext(characters))
+                await response.write(first)
+                response.headers.clear()  # gone out, and a kilobyte in each stream
+                encode = _chunked if chunked else _bare
+                await ticker.drive(outlet.pump(characters, encode))
         if reply.end is None or reply.end.state == "failed":
             outlet.abort()
             return response

@@ -12,7 +12,7 @@ from ..problems import BackendFailed, InvalidRequest
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, HEADERS, chunk, json_event, told_stop
+from .sse import DONE, HEADERS, Encoder, json_event, told_stop
 
 UI_HEADERS = {**HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """Of every UI message stream."""
@@ -79,14 +79,14 @@ class _Deltas(Encodings):
 _deltas = _Deltas()
 
 
-class UIChunks:
+class UIChunks(Encoder):
     """Encodes a reply's characters as text deltas, one each. The message's id is the reply's: it can be stopped by it."""
 
-    __slots__ = ("_chunked", "_reply_id")
+    __slots__ = ("_reply_id",)
 
     def __init__(self, reply_id: str, *, chunked: bool = True) -> None:
         self._reply_id = reply_id
-        self._chunked = chunked
+        super().__init__(chunked=chunked)
 
     def first(self) -> bytes:
         """What stands before the first character."""
@@ -98,15 +98,9 @@ class UIChunks:
             )
         )
 
-    def encode(self, position: int, run: Sequence[str]) -> bytes:
+    def events(self, position: int, run: Sequence[str]) -> bytes:
         """The deltas of a run of characters."""
-        if len(run) == 1:
-            return self.framed(_deltas[run[0]])
-        return self.framed(b"".join([_deltas[character] for character in run]))
-
-    def framed(self, data: bytes) -> bytes:
-        """`data` as it goes to the connection."""
-        return chunk(data) if self._chunked else data
+        return b"".join([_deltas[character] for character in run])
 
     def end(self, end: End) -> bytes:
         """The text's end, then how the message ended, then `[DONE]`."""
@@ -120,7 +114,7 @@ class UIChunks:
         else:
             problem = end.problem or BackendFailed().as_dict()
             events.append({"type": "error", "errorText": problem["detail"]})
-        return self.framed(b"".join(map(json_event, events)) + DONE)
+        return b"".join(map(json_event, events)) + DONE
 
     def moved(self) -> None:
         """`useChat` resumes what broke off, and takes a body without an end for a whole one: break it."""

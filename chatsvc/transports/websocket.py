@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
@@ -151,7 +151,8 @@ class Connection:
     ) -> None:
         try:
             with reply.reading():
-                await self._ticker.drive(self._outlet.pump(reply, after, encode))
+                async with aclosing(reply.characters(after)) as characters:
+                    await self._ticker.drive(self._outlet.pump(characters, encode))
         except Moved:
             await self.close(Draining())
             return

@@ -37,14 +37,15 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     )
     model = model_name(replies.backend)
     try:
-        with app[METRICS].reading("openai", 0):
-            if asked.stream:
-                chunks = Chunks(
-                    reply, model, usage=asked.usage, chunked=sse.is_chunked(request)
-                )
-                return await sse.send(
-                    request, reply, 0, app[TICKER], chunks, first=chunks.first()
-                )
+        counted = app[METRICS].reading("openai", 0)
+        if asked.stream:
+            chunks = Chunks(
+                reply, model, usage=asked.usage, chunked=sse.is_chunked(request)
+            )
+            return await sse.send(
+                request, reply, 0, app[TICKER], counted, chunks, first=chunks.first()
+            )
+        with counted:
             end = await until_end(reply)
             if end.state == "failed":
                 problem = end.problem or {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -215,18 +217,19 @@ async def resume(
     return await stream(request, reply, after, kind)
 
 
-async def stream(
+def stream(
     request: web.Request, reply: Reply, after: int, kind: str, first: bytes = b""
-) -> web.StreamResponse:
+) -> Coroutine[Any, Any, web.StreamResponse]:
     """Give a reply as a stream of events or of bare text."""
     app = service(request)
-    with app[METRICS].reading("sse" if kind == EVENTS else "text", after):
-        if kind == TEXT:
-            return await text.stream(request, reply, after, app[TICKER])
-        ids = request.query.get("ids") != "0"
-        return await sse.stream(
-            request, reply, after, app[TICKER], ids=ids, first=first if ids else b""
-        )
+    ticker = app[TICKER]
+    counted = app[METRICS].reading("sse" if kind == EVENTS else "text", after)
+    if kind == TEXT:
+        return text.stream(request, reply, after, ticker, counted)
+    ids = request.query.get("ids") != "0"
+    if not ids:
+        first = b""
+    return sse.stream(request, reply, after, ticker, counted, ids=ids, first=first)
 
 
 async def stop_reply(request: web.Request) -> web.Response:

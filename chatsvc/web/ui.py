@@ -53,16 +53,16 @@ async def _last(request: web.Request, chat: str) -> Reply | None:
 async def _stream(request: web.Request, reply: Reply) -> web.StreamResponse:
     app = service(request)
     chunks = UIChunks(reply.id, chunked=sse.is_chunked(request))
-    with app[METRICS].reading("ui", 0):
-        return await sse.send(
-            request,
-            reply,
-            0,
-            app[TICKER],
-            chunks,
-            first=chunks.first(),
-            headers=UI_HEADERS,
-        )
+    return await sse.send(
+        request,
+        reply,
+        0,
+        app[TICKER],
+        app[METRICS].reading("ui", 0),
+        chunks,
+        first=chunks.first(),
+        headers=UI_HEADERS,
+    )
 
 
 def _name(user: str, chat: str) -> str:
