@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chatsvc.backends import Prompt
 from chatsvc.characters import Splitter
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.reply import LIMIT_SLOTS, RUN, Moved, Reply
+from chatsvc.replies.reply import LIMIT_SLOTS, RUN, Moved, Released, Reply
 from chatsvc.stores import End, Log, Record
 from chatsvc.stores.log import Segment
 from chatsvc.ticker import SLOT, Clock, Ticker, Waiter
@@ -367,17 +367,20 @@ async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) 
     assert reader.ended is DONE
 
 
-async def test_released_waits_until_all_is_out(hand: Hand) -> None:
+async def test_released_tells_once_all_is_out(hand: Hand) -> None:
     ticker = Ticker()
     reply = make(ticker, pace=100_000)
-    await reply.released()
+    told: list[int] = []
+    Released(reply, lambda: told.append(hand.now))
+    assert told == [hand.now]  # nothing has arrived, so nothing is to come
     reply.log.append("abc", hand.now)
     begin = hand.now
-    waiting = asyncio.create_task(reply.released())
+    Released(reply, lambda: told.append(hand.now))
     await reach(ticker, hand, begin + 199_000)
-    assert not waiting.done()
+    assert len(told) == 1
     await reach(ticker, hand, begin + 205_000)
-    assert waiting.done()
+    await reach(ticker, hand, begin + 900_000)
+    assert told == [begin, begin + 205_000]
 
 
 def test_readers_are_counted_and_told(hand: Hand) -> None:

@@ -22,10 +22,10 @@ from ..problems import (
     StoreUnavailable,
     TooManyRequests,
 )
-from ..stores.base import Ended, KeyReused, Record, Store
+from ..stores.base import KeyReused, Record, Store
 from ..stores.log import End
 from ..ticker import Ticker, monotonic
-from .producer import finish, produce
+from .producer import Production
 from .reply import Reply
 
 logger = logging.getLogger("chatsvc.replies")
@@ -84,7 +84,9 @@ class Replies:
         self._observers = observers
         # Whoever needs a reply holds it: a reader, a producer, a handler. So this forgets by itself.
         self._replies: WeakValueDictionary[str, Reply] = WeakValueDictionary()
-        self._producers: dict[asyncio.Task[None], Reply] = {}
+        self._running: set[Production] = set()
+        self._none_runs = asyncio.Event()
+        self._none_runs.set()
         self._per_client: Counter[str] = Counter()
         self._starting: Counter[str] = (
             Counter()
@@ -96,7 +98,7 @@ class Replies:
     @property
     def running(self) -> int:
         """How many replies this node produces now."""
-        return len(self._producers)
+        return len(self._running)
 
     @property
     def known(self) -> int:
@@ -212,11 +214,11 @@ class Replies:
 
     async def stopped(self, reply: Reply) -> bool:
         """Whether a stopped reply's producer has ended, on whatever node, waiting for it `STOP_WAIT` seconds at most."""
-        producer = reply.producer
-        if producer is None:
+        task = None if reply.producer is None else reply.producer.task
+        if task is None:
             return await self.store.quiet(reply.log, STOP_WAIT)
-        await asyncio.wait([producer], timeout=STOP_WAIT)
-        return producer.done()
+        await asyncio.wait([task], timeout=STOP_WAIT)
+        return task.done()
 
     async def drain(self, seconds: float) -> None:
         """Take no new replies; give the running ones `seconds` to end; then hand them on and send the readers away.
@@ -224,9 +226,10 @@ class Replies:
         What can't be handed on ends as interrupted.
         """
         self.draining = True
-        if self._producers:
-            await asyncio.wait(self._producers, timeout=seconds)
-        await asyncio.gather(*map(self._let_go, list(self._producers.values())))
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._none_runs.wait(), seconds)
+        await asyncio.gather(*map(self._let_go, [p.reply for p in self._running]))
         if self.store.shared:
             self._leaving = True
             for reply in list(self._replies.values()):
@@ -252,7 +255,9 @@ class Replies:
     async def close(self) -> None:
         """End what still runs; nothing is left afterwards."""
         await self.drain(0)
-        tasks = set(self._producers) | self._others
+        tasks = self._others | {p.task for p in self._running if p.task is not None}
+        for production in self._running:
+            production.cancel()
         for task in tasks:
             task.cancel()
         if tasks:
@@ -265,7 +270,7 @@ class Replies:
             raise Draining(
                 "This node takes no new replies; another one does.", retry_after=1
             )
-        if len(self._producers) + self._starting.total() >= self._max_running:
+        if len(self._running) + self._starting.total() >= self._max_running:
             raise Overloaded(
                 f"{self._max_running} replies are running, which is the limit; try again in a moment.",
                 retry_after=1,
@@ -279,30 +284,21 @@ class Replies:
             )
 
     def _produce(self, reply: Reply, client: str) -> None:
-        self._run(
-            reply,
-            produce(reply, self.backend, self.store, self._max_reply, self._first),
-            client,
-        )
+        self._read(self._run(reply, client))
         for observer in self._observers:
             observer.started(reply)
 
-    def _run(
-        self, reply: Reply, producing: Coroutine[Any, Any, None], client: str
-    ) -> None:
-        reply.client = client
+    def _run(self, reply: Reply, client: str = "") -> Production:
+        production = Production(reply, self.store, self._produced, client=client)
+        reply.producer = production
         self._per_client[client] += 1
-        task = asyncio.create_task(producing)
-        reply.producer = task
-        reply.log.on_end = lambda: self._ended(reply)
-        self._producers[task] = reply
-        task.add_done_callback(lambda task: self._produced(reply, task))
+        self._running.add(production)
+        self._none_runs.clear()
         self._on_readers(reply)
+        return production
 
-    def _ended(self, reply: Reply) -> None:
-        """The end has come to the log: if from elsewhere, the producer has nothing to do any more."""
-        if reply.producer is not None and not reply.finishing:
-            reply.producer.cancel()
+    def _read(self, production: Production) -> None:
+        production.read(self.backend, self._max_reply, self._first)
 
     async def _take_over(self, reply_id: str) -> None:
         await self._adopt(reply_id)
@@ -312,7 +308,7 @@ class Replies:
 
         If somebody has just `asked` for it, one without text is begun anew, whatever the backend.
         """
-        if self.draining or len(self._producers) >= self._max_running:
+        if self.draining or len(self._running) >= self._max_running:
             return False
         reply = await self._open(reply_id)
         if reply.producer is not None or not await self.store.take(reply.log):
@@ -320,31 +316,28 @@ class Replies:
         ending = reply.log.ending
         anew = asked and not reply.log.position
         if ending is None and (self.backend.resumes or anew):
-            self._run(
-                reply,
-                produce(reply, self.backend, self.store, self._max_reply, self._first),
-                "",
-            )
+            self._read(self._run(reply))
             return True
         if ending is None:
             problem = InternalError("What wrote the reply went down.")
             ending = End("failed", "interrupted", problem.as_dict())
-        self._run(reply, _quietly(finish(reply, self.store, ending)), "")
+        self._run(reply).end(ending)
         return True
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:
             observer.first(reply)
 
-    def _produced(self, reply: Reply, task: asyncio.Task[None]) -> None:
+    def _produced(self, production: Production) -> None:
+        reply, client = production.reply, production.client
         reply.producer = None
         reply.log.on_end = None
-        self._producers.pop(task, None)
-        self._per_client[reply.client] -= 1
-        if not self._per_client[reply.client]:
-            del self._per_client[reply.client]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a producer broke", exc_info=error)
+        self._running.discard(production)
+        if not self._running:
+            self._none_runs.set()
+        self._per_client[client] -= 1
+        if not self._per_client[client]:
+            del self._per_client[client]
         self.store.produced(reply.log)
         if reply.end is None and self.store.owns(reply.log):
             self._later(self._interrupt(reply))
@@ -408,9 +401,3 @@ class Replies:
         self._others.add(task)
         task.add_done_callback(self._others.discard)
         return task
-
-
-async def _quietly(ending: Coroutine[Any, Any, None]) -> None:
-    """An end that somebody else may set first."""
-    with suppress(Ended):
-        await ending

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..problems import CursorPastEnd
 from ..stores.base import Record
 from ..stores.log import End, Log
 from ..ticker import IDLE, SLOT, Ticker, Waiter
+
+if TYPE_CHECKING:
+    from .producer import Production
 
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
@@ -48,9 +52,6 @@ class Reply:
 
     __slots__ = (
         "__weakref__",
-        "_ticker",
-        "client",
-        "finishing",
         "grace",
         "leaving",
         "log",
@@ -59,6 +60,7 @@ class Reply:
         "readers",
         "record",
         "started",
+        "ticker",
     )
 
     def __init__(
@@ -72,13 +74,11 @@ class Reply:
         self.log = log
         self.on_readers = on_readers
         self.readers = 0
-        self.client = ""
         self.started = ticker.refresh()  # when this node took it in hand
-        self.producer: asyncio.Task[None] | None = None  # on the node that owns it
-        self.finishing = False  # the producer is about to set the end itself
+        self.producer: Production | None = None  # on the node that owns it
         self.leaving = False  # readers are sent away: this node goes
         self.grace: asyncio.TimerHandle | None = None
-        self._ticker = ticker
+        self.ticker = ticker
 
     @property
     def id(self) -> str:
@@ -97,8 +97,8 @@ class Reply:
 
     def out(self) -> int:
         """The position (code points) that is out now."""
-        self._ticker.refresh()
-        return self.log.out(self._ticker.horizon)
+        self.ticker.refresh()
+        return self.log.out(self.ticker.horizon)
 
     def leave(self) -> None:
         """Send all readers away: they get `Moved` where they stand."""
@@ -116,15 +116,6 @@ class Reply:
         """Count a reader for as long as the block lasts."""
         return Reading(self)
 
-    async def released(self) -> None:
-        """Wait until all that has arrived is out."""
-        ticker = self._ticker
-        waiter = Waiter(ticker)
-        ticker.refresh()
-        while (left := self.log.due() - ticker.horizon) > 0:
-            await waiter.until(ticker.now + max(left, SLOT))
-            ticker.refresh()
-
     async def characters(
         self, after: int = 0
     ) -> AsyncGenerator[tuple[int, Sequence[str]], None]:
@@ -134,7 +125,7 @@ class Reply:
         inside one, what is left of it first), at most `RUN` of them. Then `end` tells how it ended. Works in a task
         and driven by the ticker. Raises `Moved` when this node sends its readers away.
         """
-        log, ticker = self.log, self._ticker
+        log, ticker = self.log, self.ticker
         clock = ticker.clock
         waiter = log.notify(ticker)
         ticker.refresh()
@@ -182,3 +173,26 @@ class Reply:
                         yield before, run
         finally:
             log.forget(waiter)
+
+
+class Released(Waiter):
+    """Calls `then`, once, when all text of a reply that has arrived is out. Stands in the ticker itself."""
+
+    __slots__ = ("_log", "_then")
+
+    def __init__(self, reply: Reply, then: Callable[[], None]) -> None:
+        super().__init__(reply.ticker)
+        self._log = reply.log
+        self._then = then
+        self.send = self._look
+        self.ticker.refresh()
+        if self._look() is not None:
+            self.ticker.enter(self)
+
+    def _look(self, _: None = None) -> Waiter | None:
+        left = self._log.due() - self.ticker.horizon
+        if left > 0:
+            return self.until(self.ticker.now + max(left, SLOT))
+        self.close()
+        self._then()
+        return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from chatsvc.settings import Settings
 from chatsvc.transports import sse
@@ -91,6 +93,43 @@ async def test_the_head_comes_before_any_text(kind: str) -> None:
         rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
         assert re.search(rb"l.*a.*t.*e", rest, re.DOTALL)
         writer.close()
+
+
+class Recorded:
+    """A transport that notes what it is given to write."""
+
+    def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(bytes(data))
+        self._transport.write(data)
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_what_is_out_goes_with_the_head_in_one_write(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[bytes] = []
+    made = web.RequestHandler.connection_made
+
+    def connection_made(handler: web.RequestHandler, transport: Any) -> None:
+        made(handler, Recorded(transport, writes))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(web.RequestHandler, "connection_made", connection_made)
+    async with inside(Settings(pace=0)) as chat:
+        answer = await chat.raw("POST /api/chat", f"Accept: {kind}", body=body("hello"))
+    assert answer.complete
+    head, end = writes
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"o" in head.partition(b"\r\n\r\n")[2]
+    assert end.endswith(
+        b"\r\n0\r\n\r\n" if kind == "text/event-stream" else b"0\r\n\r\n"
+    )
 
 
 async def test_comments_at_the_start_and_half_a_second_and_a_second_later() -> None:

@@ -63,8 +63,8 @@ async def die(replies: Replies) -> None:
     assert isinstance(store, RedisStore)
     await store._nodes.close()
     await store._writer.close()
-    for task in list(replies._producers):
-        task.cancel()
+    for production in list(replies._running):
+        production.cancel()
 
 
 async def ended(reply: Reply) -> tuple[str, End]:
