@@ -87,10 +87,8 @@ class Replies:
         self._running: set[Production] = set()
         self._none_runs = asyncio.Event()
         self._none_runs.set()
-        self._per_client: Counter[str] = Counter()
-        self._starting: Counter[str] = (
-            Counter()
-        )  # by client: the store is creating them
+        self._counts: Counter[str] = Counter()  # by client: those that start or run
+        self._counted = 0
         self._others: set[asyncio.Task[Any]] = set()
         self._leaving = False
         store.watch(self._take_over)
@@ -138,7 +136,7 @@ class Replies:
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
             self._admit(client)
-            self._starting[client] += 1
+            self._count(client, 1)
             begun = self._begin(record, client)
             if not self.store.shared:
                 return await begun  # in one go
@@ -157,8 +155,7 @@ class Replies:
             self._later(self._begin_late(record))
             raise
         finally:
-            self._starting[client] -= 1
-            self._starting += Counter()  # drops what is 0
+            self._count(client, -1)
         if self._is_orphan(reply):
             self._produce(reply, client)
             await asyncio.sleep(0)  # a backend that has text at once gives it now
@@ -270,18 +267,23 @@ class Replies:
             raise Draining(
                 "This node takes no new replies; another one does.", retry_after=1
             )
-        if len(self._running) + self._starting.total() >= self._max_running:
+        if self._counted >= self._max_running:
             raise Overloaded(
                 f"{self._max_running} replies are running, which is the limit; try again in a moment.",
                 retry_after=1,
             )
-        own = self._per_client[client] + self._starting[client]
-        if self._max_per_client and own >= self._max_per_client:
+        if self._max_per_client and self._counts[client] >= self._max_per_client:
             raise TooManyRequests(
                 f"{self._max_per_client} of your replies are running, which is the limit; "
                 "wait for one to end or stop it.",
                 retry_after=1,
             )
+
+    def _count(self, client: str, more: int) -> None:
+        self._counted += more
+        self._counts[client] += more
+        if not self._counts[client]:
+            del self._counts[client]
 
     def _produce(self, reply: Reply, client: str) -> None:
         self._read(self._run(reply, client))
@@ -291,7 +293,7 @@ class Replies:
     def _run(self, reply: Reply, client: str = "") -> Production:
         production = Production(reply, self.store, self._produced, client=client)
         reply.producer = production
-        self._per_client[client] += 1
+        self._count(client, 1)
         self._running.add(production)
         self._none_runs.clear()
         self._on_readers(reply)
@@ -335,9 +337,7 @@ class Replies:
         self._running.discard(production)
         if not self._running:
             self._none_runs.set()
-        self._per_client[client] -= 1
-        if not self._per_client[client]:
-            del self._per_client[client]
+        self._count(client, -1)
         self.store.produced(reply.log)
         if reply.end is None and self.store.owns(reply.log):
             self._later(self._interrupt(reply))

@@ -63,7 +63,7 @@ class EventLog:
 
     def started(self, reply: Reply) -> None:
         """See `Observer`."""
-        events.info("reply started", extra={"data": {"reply": reply.id[:6]}})
+        events.debug("reply started", extra={"data": {"reply": reply.id[:6]}})
 
     def first(self, reply: Reply) -> None:
         """See `Observer`."""

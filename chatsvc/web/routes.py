@@ -7,7 +7,7 @@ import math
 from collections.abc import Coroutine
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 
 from ..backends.base import Message, Prompt
 from ..cursor import is_reply_id, parse_cursor
@@ -102,13 +102,24 @@ async def read_body(request: web.Request, most: int) -> bytes:
         raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
     if (request.content_length or 0) > most:
         raise TooLarge(f"A body may have {most} bytes.")
+    if request.content.is_eof():  # it came with the head, as most do
+        body = request.content.read_nowait()
+    else:
+        body = await _arriving(request.content, most)
+    if len(body) > most:
+        raise TooLarge(f"A body may have {most} bytes.")
+    return body
+
+
+async def _arriving(content: StreamReader, most: int) -> bytes:
+    """What comes of a body, until it is whole or has more than `most` bytes."""
     body = bytearray()
     try:
         async with asyncio.timeout(READ_BODY):
-            async for piece in request.content.iter_any():
+            async for piece in content.iter_any():
                 body += piece
                 if len(body) > most:
-                    raise TooLarge(f"A body may have {most} bytes.")
+                    break
     except TimeoutError:
         raise InvalidRequest(f"The body did not arrive in {READ_BODY:g} s.") from None
     return bytes(body)
