@@ -107,10 +107,20 @@ class Nodes:
             dead = await self._writer.ask("ZRANGEBYSCORE", f"{prefix}nodes", 0, now)
             for node in dead:
                 owned = f"{prefix}owned:{node}"
-                ids = await self._writer.ask("SRANDMEMBER", owned, AT_ONCE)
-                if not ids and node != self._node:
+                await self._take_over(owned)
+                if node != self._node and not await self._writer.ask("SCARD", owned):
                     await self._writer.ask("ZREM", f"{prefix}nodes", node)
-                await asyncio.gather(*(self._adopt(id, owned) for id in ids))
+
+    async def _take_over(self, owned: str) -> None:
+        """Take over what a dead node owned, as much as there is room and time for before the lease is to be renewed."""
+        until = monotonic() + round(self._lease * 0.2e6)
+        left = await self._writer.ask("SCARD", owned)
+        while left:
+            ids = await self._writer.ask("SRANDMEMBER", owned, AT_ONCE)
+            await asyncio.gather(*(self._adopt(id, owned) for id in ids))
+            before, left = left, await self._writer.ask("SCARD", owned)
+            if left >= before or monotonic() > until:
+                return
 
     async def _adopt(self, reply_id: str, owned: str) -> None:
         if self.adopt is None:

@@ -1,4 +1,4 @@
-"""Three nodes, readers that hop between them and between transports, and everything going wrong.
+"""Three nodes, one of them of two processes, readers that hop between them and between transports, and everything going wrong.
 
 A seed says what is done to whom and when, so one that fails can be replayed: `CHATSVC_CHAOS_SEEDS=7` runs seed 7,
 `CHATSVC_CHAOS_SEEDS=0-99` a hundred, `CHATSVC_CHAOS_READERS` how many readers, `CHATSVC_CHAOS_SECONDS` for how long.
@@ -33,7 +33,7 @@ PACE = 0.05  # seconds
 
 def seeds() -> list[int]:
     """The seeds to run."""
-    first, _, last = os.environ.get("CHATSVC_CHAOS_SEEDS", "1").partition("-")
+    first, _, last = os.environ.get("CHATSVC_CHAOS_SEEDS", "1-3").partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 
@@ -160,7 +160,8 @@ async def test_every_reader_has_the_exact_text_once(
     carried_on = seed % 3 != 0
     if not carried_on:
         flags += ["--backend", "tests.cluster.nodes:repeating"]
-    nodes = await cluster(3, *flags)
+    nodes = await cluster(2, *flags)
+    nodes += await cluster(1, *flags, "--workers", "2")
     places = [node.url for node in nodes]
     harming = [
         asyncio.create_task(harm_node(node, Random(f"{seed} node {n}"), seconds))

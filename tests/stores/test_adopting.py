@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from chatsvc.backends.base import Finish
 from chatsvc.problems import BackendFailed
+from chatsvc.stores import nodes
 from chatsvc.stores.log import End
+from chatsvc.stores.redis import RedisStore
+from tests.redis_server import RedisServer
 
 from .services import PROMPT, WAIT, Scripted, Service, arrived, die, ended
 
@@ -51,3 +55,26 @@ async def test_a_text_that_is_not_complete_ends_as_interrupted(
     text, end = await ended(elsewhere)
     # The last character was held back: another code point might have joined it.
     assert (text, end.state, end.finish_reason) == ("half of", "failed", "interrupted")
+
+
+async def test_all_that_a_dead_node_had_is_taken_over_at_once(
+    service: Service, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "AT_ONCE", 3)
+    backend = Scripted()
+    backend.close_now.set()
+    owner, other = await service(backend), await service(Scripted())
+    assert isinstance(owner.store, RedisStore) and isinstance(other.store, RedisStore)
+    for _ in range(10):
+        await owner.start(PROMPT)
+    await (
+        other.store._nodes.close()
+    )  # it looks when it is told to, for as long as it takes
+    monkeypatch.setattr(other.store._nodes, "_lease", 60.0)
+    await die(owner)
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.zadd("chatsvc:{0}:nodes", {owner.store.node: 0})
+        owned = f"chatsvc:{{0}}:owned:{owner.store.node}"
+        assert await redis.scard(owned) == 10
+        await other.store._nodes._look()
+        assert await redis.scard(owned) == 0
