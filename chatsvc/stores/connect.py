@@ -68,6 +68,18 @@ def connect(address: str, patience: float) -> Client:
     return Redis.from_url(address, **options)
 
 
+async def follow_master(client: Client) -> None:
+    """Leave a master that Sentinel has replaced.
+
+    It may live on for many seconds and acknowledge what its successor will make it forget. Raises one of `FAILURES`.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool) and pool.master_address is not None:
+        master = await pool.sentinel_manager.discover_master(pool.service_name)
+        if master != pool.master_address:
+            await pool.disconnect()
+
+
 async def disconnect(client: Client) -> None:
     """Close all its connections; redis-py leaves those to the Sentinels themselves open."""
     pool = getattr(client, "connection_pool", None)

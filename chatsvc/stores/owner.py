@@ -2,7 +2,9 @@
 
 Rules
 - Text goes to Redis in one flight at a time for each reply; what comes meanwhile goes with the next.
-- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it.
+- The log takes it when Redis has acknowledged it.
+- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it. What a master had
+  acknowledged and its replica never got is written again by the owner, for the log has it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import msgspec
 from ..problems import StoreUnavailable
 from ..ticker import monotonic
 from . import scripts
-from .base import Ended
+from .base import Ended, Record
+from .follower import Follower
 from .log import End, Log
 from .memory import REMEMBERED
 from .nodes import NOBODY
@@ -31,7 +34,10 @@ LATER = 24 * 3600
 
 
 class _Owned:
-    """What this node knows of a reply that it writes: `position` is up to where Redis has it."""
+    """What this node knows of a reply that it writes: `position` is up to where Redis has it.
+
+    `record` is known of those that were begun here.
+    """
 
     __slots__ = (
         "ended",
@@ -39,14 +45,18 @@ class _Owned:
         "epoch",
         "flushing",
         "given_up",
+        "log",
         "pending",
         "position",
+        "record",
         "waiting",
     )
 
-    def __init__(self, epoch: str, position: int) -> None:
+    def __init__(self, log: Log, epoch: int, record: Record | None = None) -> None:
+        self.log = log
         self.epoch = epoch
-        self.position = position
+        self.record = record
+        self.position = log.position
         self.pending: list[str] = []
         self.waiting = 0
         self.ending: End | None = None  # to be written with the last text
@@ -58,8 +68,8 @@ class _Owned:
 class Owner:
     """The writing half of the store; `keep` is in milliseconds, `patience` how many seconds a producer waits for Redis.
 
-    `refresh` brings a log up to date, `lost` is told of a reply that Redis has not any more, `later` runs a coroutine
-    that nobody waits for.
+    `follower` gives the one that follows a reply, `refresh` brings a log up to date, `lost` is told of a reply that
+    Redis has not any more, `later` runs a coroutine that nobody waits for.
     """
 
     def __init__(
@@ -70,6 +80,7 @@ class Owner:
         keep: int,
         patience: float,
         *,
+        follower: Callable[[str], Follower],
         refresh: Callable[[Log], Awaitable[None]],
         lost: Callable[[str], None],
         later: Callable[[Coroutine[Any, Any, None]], None],
@@ -79,94 +90,147 @@ class Owner:
         self._node = node
         self._keep = keep
         self._patience = patience
+        self._follower = follower
         self._refresh = refresh
         self._lost = lost
         self._later = later
         self._owned: dict[str, _Owned] = {}
 
-    def begin(self, reply_id: str, epoch: str = "1", position: int = 0) -> None:
-        """From here on this node is the owner."""
-        self._owned[reply_id] = _Owned(epoch, position)
+    def held(self, reply_id: str) -> tuple[Record, Log] | None:
+        """A reply that this node has begun and owns: nothing has to be asked for it."""
+        owned = self._owned.get(reply_id)
+        if owned is None or owned.record is None or owned.log.end is not None:
+            return None
+        return owned.record, owned.log
+
+    def owns(self, reply_id: str) -> bool:
+        """Whether this node is the owner, as far as it knows."""
+        return reply_id in self._owned
 
     def forget(self, reply_id: str) -> None:
         """From here on it is not."""
-        self._owned.pop(reply_id, None)
+        if self._owned.pop(reply_id, None) is not None:
+            self._follower(reply_id).look(reply_id)
 
-    def owns(self, reply_id: str) -> bool:
-        """Whether it is, as far as it knows."""
-        return reply_id in self._owned
+    def moved(self, reply_id: str, epoch: int) -> None:
+        """Somebody owns the reply from this epoch on."""
+        owned = self._owned.get(reply_id)
+        if owned is not None and owned.epoch < epoch:
+            owned.ended = Ended()
+            self.forget(reply_id)
+
+    async def create(self, record: Record, now: int) -> None:
+        """Begin a reply, unless it is there already; `now` is by the store's clock."""
+        reply_id = record.reply_id
+        key = self._places.reply(reply_id)
+        said = await self._writer.run(
+            scripts.CREATE,
+            [key, f"{key}:gone", self._set(reply_id)],
+            msgspec.json.encode(record),
+            self._node,
+            reply_id,
+            now,
+        )
+        if said == "ok":
+            log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
+            self._follower(reply_id).add(log, "0-0")
+            self._owned[reply_id] = _Owned(log, 1, record)
+
+    def _set(self, reply_id: str) -> str:
+        return f"{self._places.prefix(reply_id)}owned:{self._node}"
 
     # ------------------------------------------------------------------ text
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
-        owned = self._owned.get(log.reply_id)
-        if owned is None or log.end is not None:
-            raise Ended
+        owned = self._mine(log)
         if owned.ended is not None:
             raise owned.ended
         if not text:
             return
         owned.pending.append(text)
         owned.waiting += len(text)
-        if owned.flushing is None:
-            owned.flushing = asyncio.create_task(self._flush(log, owned))
+        flushing = self._flush_soon(owned)
         if owned.waiting > MOST_PENDING:
-            await asyncio.shield(owned.flushing)
+            await asyncio.shield(flushing)
 
-    async def _flush(self, log: Log, owned: _Owned) -> None:
-        key = self._places.reply(log.reply_id)
+    def _mine(self, log: Log) -> _Owned:
+        owned = self._owned.get(log.reply_id)
+        if owned is None or log.end is not None:
+            raise Ended
+        return owned
+
+    def _flush_soon(self, owned: _Owned) -> asyncio.Task[None]:
+        if owned.flushing is None:
+            owned.flushing = asyncio.create_task(self._flush(owned))
+        return owned.flushing
+
+    async def _flush(self, owned: _Owned) -> None:
         try:
-            while owned.pending or owned.ending is not None:
+            while owned.ended is None and (owned.pending or owned.ending is not None):
                 text, ending = "".join(owned.pending), owned.ending
                 owned.pending.clear()
                 owned.waiting = 0
                 owned.ending = None
-                behind = owned.position + len(text)
-                said = await self._writer.run(
-                    scripts.WRITE,
-                    [key, f"{key}:log"],
-                    self._node,
-                    owned.epoch,
-                    owned.position,
-                    behind,
-                    text,
-                    b"" if ending is None else msgspec.json.encode(ending),
-                    patience=self._patience,
-                )
-                if said != "ok":
+                said, *more = await self._write(owned, text, ending)
+                if said == "ok":
+                    owned.position += len(text)
+                elif said == "torn" and self._rewind(owned, int(more[0])):
+                    owned.pending.insert(1, text)  # before what has come meanwhile
+                    owned.ending = ending or owned.ending
+                else:
                     owned.ended = Ended()
-                    self._refused(log, said)
-                    return
-                owned.position = behind
+                    self._refused(owned.log, said)
         except Exception as error:  # noqa: BLE001  (told to the producer by its next call)
             owned.ended = error
         finally:
             owned.flushing = None
 
-    async def _flushed(self, log: Log) -> _Owned:
-        owned = self._owned.get(log.reply_id)
-        if owned is None:
-            raise Ended
+    async def _write(self, owned: _Owned, text: str, ending: End | None) -> list[str]:
+        key = self._places.reply(owned.log.reply_id)
+        encoded = "" if ending is None else msgspec.json.encode(ending).decode()
+        said: list[str] = await self._writer.run(
+            scripts.WRITE,
+            [key, f"{key}:log"],
+            self._node,
+            owned.epoch,
+            owned.position,
+            owned.position + len(text),
+            text,
+            encoded,
+            patience=self._patience,
+        )
+        if said[0] == "ok":
+            fields = {"p": str(owned.position), "t": text} if text else {}
+            if encoded:
+                fields["c"] = encoded
+            self._follower(owned.log.reply_id).wrote(owned.log, said[1], fields)
+        return said
+
+    def _rewind(self, owned: _Owned, position: int) -> bool:
+        """Redis has less than it acknowledged (a replica took over): what it has lost is to be written again."""
+        if position >= owned.position:
+            return False
+        owned.pending.insert(0, owned.log.text(position, owned.position))
+        owned.position = position
+        owned.ending = owned.ending or owned.log.ending
+        return True
+
+    async def _flushed(self, owned: _Owned) -> None:
         if owned.flushing is not None:
             await asyncio.shield(owned.flushing)
         if owned.ended is not None:
             raise owned.ended
-        return owned
 
     # ------------------------------------------------------------------ the end
 
     async def complete(self, log: Log, ending: End) -> None:
         """See `Store.complete`. It goes to Redis with the last text: whoever has that has the end as well."""
-        owned = self._owned.get(log.reply_id)
-        if owned is None or log.end is not None:
-            raise Ended
-        owned.ending = ending
-        if owned.flushing is None and owned.ended is None:
-            owned.flushing = asyncio.create_task(self._flush(log, owned))
-        await self._flushed(log)
-        while log.ending is None and log.end is None:
-            await self._refresh(log)
+        owned = self._mine(log)
+        if owned.ended is None:
+            owned.ending = ending
+            self._flush_soon(owned)
+        await self._flushed(owned)
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`. Anybody may stop a reply; any other end is its owner's."""
@@ -201,29 +265,56 @@ class Owner:
     async def _finish(
         self, log: Log, end: End, owned: _Owned | None, patience: float
     ) -> None:
-        if owned is not None and owned.flushing is not None:
-            await asyncio.shield(owned.flushing)
         key = self._places.reply(log.reply_id)
-        said = await self._writer.run(
-            scripts.FINISH,
-            [key, f"{key}:log", f"{key}:gone", f"{key}:readers"],
-            self._node,
-            "" if owned is None or end.finish_reason == "stopped" else owned.epoch,
-            msgspec.json.encode(end),
-            self._keep,
-            self._keep + REMEMBERED * 1000,
-            f"{self._places.prefix(log.reply_id)}owned:",
-            log.reply_id,
-            "1" if end.state == "stopped" else "",
-            patience=patience,
-        )
-        if said in ("lost", "gone"):
+        prefix = self._places.prefix(log.reply_id)
+        keys = [key, f"{key}:log", f"{key}:gone", f"{key}:readers"]
+        keys += [f"{prefix}news", f"{prefix}owned:"]
+        encoded = msgspec.json.encode(end).decode()
+        while True:
+            if owned is not None and owned.flushing is not None:
+                await asyncio.shield(owned.flushing)
+            anybodys = owned is None or end.finish_reason == "stopped"
+            said, *more = await self._writer.run(
+                scripts.FINISH,
+                keys,
+                self._node,
+                "" if owned is None or anybodys else owned.epoch,
+                0 if owned is None else owned.position,
+                encoded,
+                self._keep,
+                self._keep + REMEMBERED * 1000,
+                log.reply_id,
+                "1" if end.state == "stopped" else "",
+                patience=patience,
+            )
+            if said != "torn" or owned is None:
+                break
+            if not self._rewind(owned, int(more[0])):
+                break
+            owned.ended = None
+            self._flush_soon(owned)
+        if said == "ok" and owned is not None and owned.flushing is None:
+            self._follower(log.reply_id).wrote(log, more[0], {"e": encoded})
+        elif said not in ("ok", "ended"):
             self._refused(log, said)
             return
         while log.end is None:
             await self._refresh(log)
         if end.state != "stopped":
             self.forget(log.reply_id)
+
+    def _refused(self, log: Log, said: str) -> None:
+        self.forget(log.reply_id)
+        if said in ("gone", "torn"):
+            self._lost(log.reply_id)
+        if said == "torn":
+            self._later(self._delete(log.reply_id))
+
+    async def _delete(self, reply_id: str) -> None:
+        key = self._places.reply(reply_id)
+        # Nobody may begin another reply under this id.
+        await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
+        await self._writer.ask("DEL", key, f"{key}:log")
 
     def produced(self, log: Log) -> None:
         """See `Store.produced`."""
@@ -233,8 +324,7 @@ class Owner:
             self._later(self._let_go(log.reply_id))
 
     async def _let_go(self, reply_id: str) -> None:
-        owned = f"{self._places.prefix(reply_id)}owned:{self._node}"
-        await self._writer.ask("SREM", owned, reply_id, patience=LATER)
+        await self._writer.ask("SREM", self._set(reply_id), reply_id, patience=LATER)
 
     async def quiet(self, log: Log, seconds: float) -> bool:
         """See `Store.quiet`. It is asked for again and again: a stop is rare, and mostly quiet at once."""
@@ -249,54 +339,42 @@ class Owner:
             pause = min(2 * pause, 0.2)
         return True
 
-    def _refused(self, log: Log, said: str) -> None:
-        """A script would not write: another owns the reply now, or Redis has not what it had."""
-        self.forget(log.reply_id)
-        if said in ("gone", "torn"):
-            self._lost(log.reply_id)
-        if said == "torn":
-            self._later(self._delete(log.reply_id))
-
-    async def _delete(self, reply_id: str) -> None:
-        key = self._places.reply(reply_id)
-        # Nobody may begin another reply under this id.
-        await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
-        await self._writer.ask("DEL", key, f"{key}:log")
-
     # ------------------------------------------------------------------ from hand to hand
+
+    def _hands(self, reply_id: str) -> list[str]:
+        """The keys of `TAKE` and `RELEASE`."""
+        prefix = self._places.prefix(reply_id)
+        names = (reply_id, "nodes", "owned:", "news")
+        return [prefix + name for name in names]
 
     async def take(self, log: Log) -> bool:
         """See `Store.take`."""
         reply_id = log.reply_id
-        prefix = self._places.prefix(reply_id)
         taken = await self._writer.run(
-            scripts.TAKE,
-            [prefix + reply_id, f"{prefix}nodes", f"{prefix}owned:"],
-            self._node,
-            reply_id,
+            scripts.TAKE, self._hands(reply_id), self._node, reply_id
         )
         if not taken:
             return False
-        epoch, position = str(taken[0]), int(taken[1])
         await self._refresh(log)
         if log.end is not None:
             return False
-        if log.position != position:
-            self._refused(log, "torn")
-            return False
-        self.begin(reply_id, epoch, position)
+        owned = self._owned[reply_id] = _Owned(log, int(taken[0]))
+        if self._rewind(owned, int(taken[1])):
+            self._flush_soon(owned)
         return True
 
     async def release(self, log: Log) -> bool:
         """See `Store.release`."""
+        owned = self._owned.get(log.reply_id)
+        if owned is None:
+            return False
         try:
-            owned = await self._flushed(log)
+            await self._flushed(owned)
         except (Ended, StoreUnavailable):
             return False
-        prefix = self._places.prefix(log.reply_id)
         said = await self._writer.run(
             scripts.RELEASE,
-            [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"],
+            self._hands(log.reply_id),
             self._node,
             owned.epoch,
             log.reply_id,

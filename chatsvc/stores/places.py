@@ -1,14 +1,17 @@
-"""Where everything stands in Redis. Keys, all of one reply with the same hash tag `{T}`:
+"""Where everything stands in Redis.
 
-chatsvc:{T}:ID              hash: the record, the owner and its epoch (see `scripts`)
-chatsvc:{T}:ID:log          stream: what arrived, and when
-chatsvc:{T}:ID:gone         set with the end, for a day longer than the text: the id was known
-chatsvc:{T}:ID:readers      sorted set: which nodes read it, and until when that is known
-chatsvc:{T}:nodes           sorted set: the leases of the nodes (see `nodes`)
-chatsvc:{T}:owned:NODE      set: the replies that a node owns
-chatsvc:{T}:bell:NODE       stream: rung by a node for itself (see `follower`)
-chatsvc:{T}:key:HASH        which reply was begun under an idempotency key, and by what request
-chatsvc:{T}:name:HASH       which reply a name stands for
+Keys, all of one reply with the same hash tag `{T}`:
+
+    chatsvc:{T}:ID              hash: the record, the owner and its epoch (see `scripts`)
+    chatsvc:{T}:ID:log          stream: what arrived, and when
+    chatsvc:{T}:ID:gone         set with the end, for a day longer than the text: the id was known
+    chatsvc:{T}:ID:readers      hash: which nodes read it, or do not any more, and when they said so
+    chatsvc:{T}:nodes           sorted set: the leases of the nodes (see `nodes`)
+    chatsvc:{T}:owned:NODE      set: the replies that a node owns
+    chatsvc:{T}:news            stream: which replies ended or changed hands (see `follower`), a few thousand
+    chatsvc:{T}:bell:NODE       stream: rung by a node for itself (see `follower`)
+    chatsvc:{T}:key:HASH        which reply was begun under an idempotency key, and by what request
+    chatsvc:{T}:name:HASH       which reply a name stands for
 """
 
 from __future__ import annotations

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 from ..ticker import Clock, monotonic
+from . import scripts
 from .places import Places
 from .writer import Writer
 
-READ_MARK = 10_000
-"""Milliseconds for which a node's word that it reads a reply holds; it is renewed well before."""
+RENEW = 10_000_000
+"""Microseconds after which a node says again what it reads, for a Redis that was taken over from may have lost it."""
+
+AT_ONCE = 256
+"""Replies that one command is about at most."""
 
 
 class Presence:
-    """What this node reads of replies that others own, and what the others read."""
+    """What this node reads of replies that others own, and what the others read.
+
+    A node's word holds for as long as the node lives; so it costs nothing while somebody reads.
+    """
 
     def __init__(self, writer: Writer, places: Places, clock: Clock, node: str) -> None:
         self._writer = writer
         self._places = places
         self._clock = clock
         self._node = node
-        self._read: dict[str, int] = {}  # what is read here, and when that was told
+        self._read: set[str] = set()
+        self._renewed = 0
 
     def note(self, reply_id: str, present: bool) -> bool:
         """Remember that readers are here, or are gone; False if there is nothing to `tell`."""
         if present:
-            self._read[reply_id] = monotonic()
+            self._read.add(reply_id)
             return True
-        return self._read.pop(reply_id, None) is not None  # else it was produced here
+        if reply_id in self._read:
+            self._read.remove(reply_id)
+            return True
+        return False  # it was produced here
 
-    async def tell(self, reply_id: str, present: bool) -> None:
-        """Tell the owner."""
-        key = f"{self._places.reply(reply_id)}:readers"
-        now = (monotonic() + self._clock.offset) // 1000
-        until = now + READ_MARK if present else now
-        await asyncio.gather(
-            self._writer.ask("ZADD", key, until, self._node),
-            self._writer.ask("EXPIRE", key, 3600),
+    async def tell(self, reply_ids: Sequence[str], present: bool) -> None:
+        """Tell the owners; the replies are of one hash tag."""
+        hashes = list(map(self._places.reply, reply_ids))
+        await self._writer.run(
+            scripts.MARK,
+            [f"{key}:readers" for key in hashes],
+            self._node,
+            monotonic() + self._clock.offset,
+            "+" if present else "-",
+            *hashes,
         )
 
     async def renew(self) -> None:
-        """Tell again what is read here, before the others take it for over."""
+        """Tell again what is read here, now and then."""
         now = monotonic()
-        for reply_id, told in list(self._read.items()):
-            if now - told > READ_MARK * 1000 // 3:
-                self._read[reply_id] = now
-                await self.tell(reply_id, True)
+        if now - self._renewed < RENEW:
+            return
+        self._renewed = now
+        by_tag: dict[int, list[str]] = {}
+        for reply_id in self._read:
+            by_tag.setdefault(self._places.tag(reply_id), []).append(reply_id)
+        for reply_ids in by_tag.values():
+            for begin in range(0, len(reply_ids), AT_ONCE):
+                some = [
+                    id for id in reply_ids[begin : begin + AT_ONCE] if id in self._read
+                ]
+                if some:
+                    await self.tell(some, True)
 
     async def last(self, reply_id: str) -> int:
         """See `Store.last_read`."""
+        leases = f"{self._places.prefix(reply_id)}nodes"
         key = f"{self._places.reply(reply_id)}:readers"
-        found = await self._writer.ask("ZREVRANGE", key, 0, 0, "WITHSCORES")
-        return round(float(found[1]) * 1000) if found else 0
+        return int(await self._writer.run(scripts.READ, [key, leases])) * 1000

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,9 +19,8 @@ import msgspec
 
 from ..problems import InternalError, ReplyExpired, ReplyNotFound, StoreUnavailable
 from ..ticker import Clock, monotonic
-from . import scripts
 from .base import Record
-from .connect import connect, disconnect
+from .connect import FAILURES, connect, disconnect, follow_master
 from .follower import LEEWAY, Follower, apply
 from .log import End, Log
 from .names import Names
@@ -67,13 +67,14 @@ class RedisStore:
         self._followers = [
             Follower(
                 self._client,
-                f"{prefix}bell:{self.node}",
+                tag,
+                prefix,
+                self.node,
                 self.clock,
                 round(patience * 1e6),
-                lambda until, index=index: self._saw(index, until),  # type: ignore[misc]
-                self._give_up,
+                self,
             )
-            for index, prefix in enumerate(places.prefixes)
+            for tag, prefix in enumerate(places.prefixes)
         ]
         self._nodes = Nodes(writer, self.clock, self.node, places.prefixes, lease)
         self._nodes.each = self._each
@@ -85,8 +86,9 @@ class RedisStore:
             self.node,
             max(1, round(keep * 1000)),
             patience,
+            follower=self._follower,
             refresh=self.refresh,
-            lost=self._lost,
+            lost=self.lost,
             later=self._later,
         )
         self._logs: WeakValueDictionary[str, Log] = WeakValueDictionary()
@@ -112,12 +114,11 @@ class RedisStore:
         self._writer.open()
         try:
             await self._nodes.open()
+            for follower in self._followers:
+                await follower.open()
         except StoreUnavailable:
-            await self._writer.close()
-            await disconnect(self._client)
+            await self.close()
             raise
-        for follower in self._followers:
-            follower.open()
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -147,25 +148,15 @@ class RedisStore:
         if record.key:
             reply_id = await self._names.claim(record)
             record = msgspec.structs.replace(record, reply_id=reply_id)
-        key = self._places.reply(reply_id)
-        said = await self._writer.run(
-            scripts.CREATE,
-            [
-                key,
-                f"{key}:gone",
-                f"{self._places.prefix(reply_id)}owned:{self.node}",
-            ],
-            msgspec.json.encode(record),
-            self.node,
-            reply_id,
-            monotonic() + self.clock.offset,
-        )
-        if said == "ok":
-            self._owner.begin(reply_id)
+        await self._owner.create(record, monotonic() + self.clock.offset)
+        if (held := self._owner.held(reply_id)) is not None:
+            self._logs[reply_id] = held[1]
         return reply_id
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """See `Store.find`. A crowd of readers may come at once, from a node that is gone: Redis is asked once."""
+        if (held := self._owner.held(reply_id)) is not None:
+            return held
         finding = self._finding.get(reply_id)
         if finding is None:
             finding = asyncio.create_task(self._find(reply_id))
@@ -186,7 +177,7 @@ class RedisStore:
             self._writer.ask("XRANGE", f"{key}:log", "-", "+"),
         )
         if encoded is None:
-            self._lost(reply_id)
+            self.lost(reply_id)
             if gone:
                 raise ReplyExpired(
                     "The reply has ended and its text is no longer kept."
@@ -201,28 +192,14 @@ class RedisStore:
                 apply(log, last, fields)
             if log.end is None:
                 self._logs[reply_id] = log
-                self._follower(reply_id).add(f"{key}:log", log, last)
+                self._follower(reply_id).add(log, last)
         if log.end is None:
             await self.refresh(log)
         return record, log
 
     async def refresh(self, log: Log) -> None:
         """See `Store.refresh`."""
-        follower = self._follower(log.reply_id)
-        round = follower.round()
-        prefix = self._places.prefix(log.reply_id)
-        if not follower.rung:  # one ring is enough for all who ask meanwhile
-            follower.rung = True
-            try:
-                bell = f"{prefix}bell:{self.node}"
-                await self._writer.ask("XADD", bell, "MAXLEN", 1, "*", "r", "")
-            finally:
-                follower.rung = False
-        try:
-            async with asyncio.timeout(self._patience / 2):
-                await round
-        except TimeoutError:
-            raise StoreUnavailable("Redis can't be reached.", retry_after=1) from None
+        await self._follower(log.reply_id).refresh(log.reply_id, self._writer)
 
     def owns(self, log: Log) -> bool:
         """See `Store.owns`."""
@@ -231,7 +208,7 @@ class RedisStore:
     def reading(self, log: Log, present: bool) -> None:
         """See `Store.reading`."""
         if self._presence.note(log.reply_id, present) and log.end is None:
-            self._later(self._presence.tell(log.reply_id, present))
+            self._later(self._presence.tell([log.reply_id], present))
 
     async def last_read(self, log: Log) -> int:
         """See `Store.last_read`."""
@@ -242,18 +219,17 @@ class RedisStore:
     def _follower(self, reply_id: str) -> Follower:
         return self._followers[self._places.tag(reply_id)]
 
-    def _saw(self, index: int, until: int) -> None:
-        self._seen[index] = until
-        self.clock.limit = min(self._seen) + LEEWAY
-
     async def _each(self) -> None:
         """What is looked at again on a timer."""
+        with suppress(*FAILURES):
+            await follow_master(self._client)
         await self._presence.renew()
         now = monotonic()
         if now - self._looked < LOOK_AGAIN:
             return
         self._looked = now
         for follower in self._followers:
+            await self._writer.ask("EXPIRE", follower.bell, 60)
             ids = [log.reply_id for log in follower.logs()]
             keys = list(map(self._places.reply, ids))
             if not keys or await self._writer.ask("EXISTS", *keys) == len(keys):
@@ -263,17 +239,30 @@ class RedisStore:
             )
             for reply_id, exists in zip(ids, kept, strict=True):
                 if not exists:
-                    self._lost(reply_id)
-        for prefix in self._places.prefixes:
-            await self._writer.ask("EXPIRE", f"{prefix}bell:{self.node}", 60)
+                    self.lost(reply_id)
 
-    def _give_up(self, log: Log) -> None:
+    # What the followers tell (see `follower.Told`):
+
+    def seen(self, tag: int, until: int) -> None:
+        """All is known up to that time; so what is due until a little later may be given out."""
+        self._seen[tag] = until
+        self.clock.limit = min(self._seen) + LEEWAY
+
+    def writes(self, reply_id: str) -> bool:
+        """Whether this node writes the reply."""
+        return self._owner.owns(reply_id)
+
+    def given_up(self, log: Log) -> None:
         """Redis is away for too long: whoever reads a reply here is told."""
         # Whoever comes later gets what Redis has by then.
         self._logs.pop(log.reply_id, None)
         self._owner.give_up(log)
 
-    def _lost(self, reply_id: str) -> None:
+    def moved(self, reply_id: str, epoch: int) -> None:
+        """Somebody owns the reply from this epoch on."""
+        self._owner.moved(reply_id, epoch)
+
+    def lost(self, reply_id: str) -> None:
         """Redis has lost a reply (it restarted without its data): whoever reads it here is told."""
         self._owner.forget(reply_id)
         log = self._logs.get(reply_id)

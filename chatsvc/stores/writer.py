@@ -7,6 +7,7 @@ comes here must be one that may be sent twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -15,6 +16,8 @@ from ..problems import StoreUnavailable
 from ..ticker import monotonic
 from .connect import FAILURES, Client, passes
 from .scripts import ALL, NAMES
+
+logger = logging.getLogger("chatsvc.redis")
 
 BATCH = 0.002
 """Seconds for which commands are collected."""
@@ -107,8 +110,11 @@ class Writer:
         self.operations += len(batch)
         try:
             answers = await pipeline.execute(raise_on_error=False)
-        except FAILURES as error:
-            answers = [error] * len(batch)
+        except Exception as error:
+            # None was answered. redis-py lets more through than its own errors, when a connection is taken from under it.
+            if not isinstance(error, FAILURES):
+                logger.warning("Redis was not asked", exc_info=error)
+            answers = [ConnectionError()] * len(batch)
         left, loaded = [], False
         away = False
         for command, answer in zip(batch, answers, strict=True):
@@ -137,7 +143,8 @@ class Writer:
         try:
             for script in ALL:
                 await self._client.script_load(script)
-        except FAILURES:
+        except Exception:
+            logger.debug("the scripts were not loaded", exc_info=True)
             return False  # then the command fails again, and so it is loaded again
         return True
 

@@ -89,6 +89,13 @@ class Sentinels:
                 ),
                 "the replica is not known",
             )
+        with (
+            Redis(port=self.master.port) as master,
+            Redis(port=self.replica.port) as replica,
+        ):
+            master.set("here", "yes")
+            wait_until(lambda: bool(replica.get("here")), "nothing is replicated")
+            master.delete("here")
 
     def master_port(self) -> int:
         """Where the Sentinel says that the master is."""

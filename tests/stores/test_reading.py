@@ -37,8 +37,9 @@ async def test_who_has_read_to_the_end_is_no_reader_any_more(
     a, b = await service(EchoBackend()), await service(EchoBackend())
     reply = await a.start(PROMPT)
     await ended(await b.open(reply.id))
-    monkeypatch.setattr(presence, "READ_MARK", 0)  # so all is told again at once
+    monkeypatch.setattr(presence, "RENEW", 0)  # so all is told again at once
     assert isinstance(b.store, RedisStore)
+    assert not b.store._presence._read
     await b.store._presence.renew()
     async with Redis.from_url(redis_server.url) as redis:
         assert not await redis.exists(f"chatsvc:{{0}}:{reply.id}:readers")

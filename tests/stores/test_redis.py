@@ -145,19 +145,17 @@ async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> No
     log = await begun(a, pace=3_000)
     _, elsewhere = await b.find(log.reply_id)
     await a.append(log, "x" * 10_000)
-    out = 0
-    stopping = asyncio.create_task(_stop_soon(b, elsewhere))
+    out, stopping = 0, None
     while log.end is None:
         out = max(out, log.out(a.clock.at(monotonic())))
+        if out > 20 and stopping is None:
+            stop = b.finish(elsewhere, End("stopped", "stopped"))
+            stopping = asyncio.create_task(stop)
         await asyncio.sleep(0)
+    assert stopping is not None
     await stopping
     assert 0 < out <= log.position < 10_000
     assert elsewhere.position == log.position
-
-
-async def _stop_soon(store: RedisStore, log: Log) -> None:
-    await asyncio.sleep(0.1)
-    await store.finish(log, End("stopped", "stopped"))
 
 
 async def test_without_a_look_at_redis_nothing_more_is_out(node: Node) -> None:
@@ -226,13 +224,12 @@ async def test_the_last_reader_is_known_on_all_nodes(node: Node) -> None:
 
 
 async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
-    a = await node()
-    log = await begun(a)
-    kept = await begun(a)
-    reply_id = log.reply_id
-    del log
-    await a.refresh(kept)
-    followed = [log.reply_id for follower in a._followers for log in follower.logs()]
+    a, b = await node(), await node()
+    reply_id = (await begun(a)).reply_id
+    await b.find(reply_id)  # and let go of it
+    _, kept = await b.find((await begun(a)).reply_id)
+    await b.refresh(kept)
+    followed = [log.reply_id for follower in b._followers for log in follower.logs()]
     assert reply_id not in followed and kept.reply_id in followed
 
 
@@ -243,7 +240,9 @@ async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> N
     await a.append(log, "ab")
     await a.refresh(log)
     _, elsewhere = await b.find(log.reply_id)
-    await a._nodes.close()  # from here on, A renews nothing
+    await a._nodes.close()  # from here on, A renews nothing,
+    for follower in a._followers:
+        await follower.close()  # and hears nothing
     async with asyncio.timeout(10):
         while not await b.take(elsewhere):
             await asyncio.sleep(0.02)

@@ -1,0 +1,199 @@
+"""How a node follows what others write, on a real Redis: by a reply's own stream, or by the news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from chatsvc.stores.base import Ended
+from chatsvc.stores.log import End, Log
+from chatsvc.stores.redis import RedisStore
+from tests.redis_server import RedisServer
+
+from .contract import DONE, STOPPED, begin
+
+WAIT = 20.0  # seconds: for what must happen, however slow the machine
+
+Node = Callable[[], Awaitable[RedisStore]]
+
+
+@pytest.fixture
+async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
+    """Starts nodes on the same Redis."""
+    async with AsyncExitStack() as stack:
+
+        async def start() -> RedisStore:
+            store = RedisStore(redis_server.url, keep=60, lease=0.3)
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield start
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
+    """To see what stands in Redis, and to change it."""
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        yield client
+
+
+def alone(store: RedisStore, log: Log) -> bool:
+    """Whether a node reads a reply's stream by itself in every round."""
+    follower = store._followers[0]
+    return follower._followed[log.reply_id].alone
+
+
+async def until(there: Callable[[], bool], store: RedisStore, log: Log) -> None:
+    async with asyncio.timeout(WAIT):
+        while not there():
+            await store.refresh(log)
+
+
+async def test_only_what_others_write_is_read_by_itself(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    _, elsewhere = await b.find(log.reply_id)
+    await a.append(log, "abc")
+    await until(lambda: elsewhere.position == 3, b, elsewhere)
+    await a.refresh(log)
+    assert (alone(a, log), alone(b, elsewhere)) == (False, True)
+    await a.complete(log, DONE)
+    await until(lambda: elsewhere.ending == DONE, b, elsewhere)
+    assert not alone(b, elsewhere)
+    await a.finish(log, DONE)
+    async with asyncio.timeout(WAIT):
+        while elsewhere.end is None:  # nobody asks for it: it is told
+            await asyncio.sleep(0.001)
+    assert elsewhere.text(0) == "abc"
+
+
+async def test_an_owner_hears_that_somebody_has_stopped_its_reply(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    _, elsewhere = await b.find(log.reply_id)
+    await a.append(log, "abc")
+    await a.refresh(log)
+    assert not alone(a, log)
+    await b.finish(elsewhere, STOPPED)
+    async with asyncio.timeout(WAIT):
+        while log.end is None:
+            await asyncio.sleep(0.001)
+    assert (log.end, log.text(0)) == (STOPPED, elsewhere.text(0))
+
+
+async def test_an_owner_hears_that_another_has_taken_its_reply(node: Node) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    await a.append(log, "ab")
+    await a.refresh(log)
+    _, elsewhere = await b.find(log.reply_id)
+    await a._nodes.close()  # from here on, A renews nothing
+    async with asyncio.timeout(WAIT):
+        while not await b.take(elsewhere):
+            await asyncio.sleep(0.02)
+        while a.owns(log):
+            await asyncio.sleep(0.001)
+    with pytest.raises(Ended):
+        await a.append(log, "no")
+    await b.append(elsewhere, "cd")
+    async with asyncio.timeout(WAIT):
+        while log.position < 4:
+            await asyncio.sleep(0.001)
+    assert (log.text(0), alone(a, log)) == ("abcd", True)
+
+
+async def test_who_has_missed_news_reads_everything_again(
+    node: Node, client: Any
+) -> None:
+    a, b = await node(), await node()
+    logs = [await begin(a) for _ in range(3)]
+    others = [(await b.find(log.reply_id))[1] for log in logs]
+    for log, other in zip(logs, others, strict=True):
+        await a.complete(log, DONE)
+        await until(lambda other=other: other.ending == DONE, b, other)  # type: ignore[misc]
+    await b._followers[0].close()
+    for log in logs:
+        await a.finish(log, DONE)
+    await client.xtrim("chatsvc:{0}:news", maxlen=1)
+    await b._followers[0].open()
+    async with asyncio.timeout(WAIT):
+        while any(other.end is None for other in others):
+            await asyncio.sleep(0.001)
+
+
+async def _forget(client: Any, log: Log, position: int) -> None:
+    """Let Redis forget the last entry, as a replica does that never got it."""
+    key = f"chatsvc:{{0}}:{log.reply_id}"
+    entries = await client.xrevrange(f"{key}:log", count=1)
+    await client.xdel(f"{key}:log", entries[0][0])
+    await client.hset(key, "p", position)
+
+
+async def test_what_redis_acknowledged_and_lost_is_written_again(
+    node: Node, client: Any
+) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    for piece in ("one ", "two "):
+        await a.append(log, piece)
+        await until(lambda piece=piece: log.text(0).endswith(piece), a, log)  # type: ignore[misc]
+    _, elsewhere = await b.find(log.reply_id)
+    await _forget(client, log, 4)
+    _, late = await (await node()).find(log.reply_id)
+    assert (elsewhere.text(0), late.text(0)) == ("one two ", "one ")
+    await a.append(log, "three ")
+    await a.append(log, "four")
+    await a.complete(log, DONE)
+    await a.refresh(log)
+    await _forget(client, log, 4)
+    await client.hdel(f"chatsvc:{{0}}:{log.reply_id}", "c")
+    await a.finish(log, DONE)
+    await until(lambda: elsewhere.end == DONE, b, elsewhere)
+    _, found = await (await node()).find(log.reply_id)
+    for one in (log, elsewhere, found):
+        assert (one.text(0), one.end) == ("one two three four", DONE)
+
+
+async def test_who_takes_a_reply_writes_again_what_redis_has_lost(
+    node: Node, client: Any
+) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    await a.append(log, "one ")
+    await until(lambda: log.position == 4, a, log)
+    await a.append(log, "two ")
+    await until(lambda: log.position == 8, a, log)
+    _, elsewhere = await b.find(log.reply_id)
+    assert await a.release(log)
+    await _forget(client, log, 4)
+    assert await b.take(elsewhere)
+    await b.complete(elsewhere, DONE)
+    await b.finish(elsewhere, DONE)
+    _, found = await (await node()).find(log.reply_id)
+    assert (found.text(0), found.end) == ("one two ", DONE)
+
+
+async def test_a_text_that_goes_on_otherwise_ends_where_it_was_read(
+    node: Node, client: Any
+) -> None:
+    """Redis lost text, and the new owner has written another: who was given the first can't be given the rest."""
+    a, b = await node(), await node()
+    log = await begin(a)
+    await a.append(log, "one ")
+    await until(lambda: log.position == 4, a, log)
+    await a.append(log, "two ")
+    _, elsewhere = await b.find(log.reply_id)
+    await until(lambda: elsewhere.position == 8, b, elsewhere)
+    await _forget(client, log, 4)
+    key = f"chatsvc:{{0}}:{log.reply_id}"
+    await client.xadd(f"{key}:log", {"p": 4, "t": "three"})
+    await until(lambda: elsewhere.end is not None, b, elsewhere)
+    assert elsewhere.text(0) == "one two "
+    assert isinstance(elsewhere.end, End)
+    assert elsewhere.end.finish_reason == "interrupted"
