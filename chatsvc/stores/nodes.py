@@ -2,14 +2,15 @@
 
 A node has one lease for all that it owns: its score in a sorted set, renewed several times before it runs out. What it
 owns is a set of reply ids. Whoever looks at the leases by due time finds the dead, and in their sets what to take
-over; nothing walks all replies. Nobody (`-`) is a node that is always dead: a reply is handed on by giving it to it.
+over; nothing walks all replies. It also compares its own set with what it knows, for an answer may have been lost.
+Nobody (`-`) is a node that is always dead: a reply is handed on by giving it to it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from ..ticker import Clock, monotonic
@@ -42,6 +43,8 @@ class Nodes:
         self._task: asyncio.Task[None] | None = None
         self.adopt: Callable[[str], Awaitable[None]] | None = None
         self.each: Callable[[], Awaitable[None]] | None = None
+        self.owned: Callable[[str], Collection[str]] = lambda prefix: ()
+        self._strange: set[str] = set()  # ours, by Redis, though nothing here knows it
 
     async def open(self) -> None:
         """Take a lease and keep it. Raises `StoreUnavailable`."""
@@ -94,6 +97,7 @@ class Nodes:
                     steady = now
                 if now - steady > self._lease * 0.5e6 and self.adopt is not None:
                     await self._look()
+                    await self._look_at_own()
                 if self.each is not None:
                     await self.each()
             except StoreUnavailable:
@@ -121,6 +125,20 @@ class Nodes:
             before, left = left, await self._writer.ask("SCARD", owned)
             if left >= before or monotonic() > until:
                 return
+
+    async def _look_at_own(self) -> None:
+        """Adopt what was given to this node by an answer that it never got: no other would, for this one lives."""
+        strange: set[str] = set()
+        for prefix in self._prefixes:
+            owned = f"{prefix}owned:{self._node}"
+            known = self.owned(prefix)
+            if await self._writer.ask("SCARD", owned) == len(known):
+                continue
+            new = set(await self._writer.ask("SMEMBERS", owned)) - set(known)
+            strange |= new
+            for reply_id in new & self._strange:  # for longer than an answer takes
+                await self._adopt(reply_id, owned)
+        self._strange = strange
 
     async def _adopt(self, reply_id: str, owned: str) -> None:
         if self.adopt is None:

@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 import msgspec
@@ -103,6 +103,12 @@ class Owner:
             return None
         return owned.record, owned.log
 
+    def all(self, prefix: str) -> Collection[str]:
+        """The ids of what is owned, of one hash tag."""
+        if len(self._places.prefixes) == 1:
+            return self._owned.keys()
+        return [id for id in self._owned if self._places.prefix(id) == prefix]
+
     def owns(self, reply_id: str) -> bool:
         """Whether this node is the owner, as far as it knows."""
         return reply_id in self._owned
@@ -131,7 +137,7 @@ class Owner:
             reply_id,
             now,
         )
-        if said == "ok":
+        if said == "ok" and reply_id not in self._owned:
             log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
             self._follower(reply_id).add(log, "0-0")
             self._owned[reply_id] = _Owned(log, 1, record)
@@ -350,13 +356,15 @@ class Owner:
     async def take(self, log: Log) -> bool:
         """See `Store.take`."""
         reply_id = log.reply_id
+        if reply_id in self._owned:
+            return log.end is None
         taken = await self._writer.run(
             scripts.TAKE, self._hands(reply_id), self._node, reply_id
         )
         if not taken:
             return False
         await self._refresh(log)
-        if log.end is not None:
+        if log.end is not None or reply_id in self._owned:  # somebody was faster
             return False
         owned = self._owned[reply_id] = _Owned(log, int(taken[0]))
         if self._rewind(owned, int(taken[1])):

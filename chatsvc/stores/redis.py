@@ -91,6 +91,7 @@ class RedisStore:
             lost=self.lost,
             later=self._later,
         )
+        self._nodes.owned = self._owner.all
         self._logs: WeakValueDictionary[str, Log] = WeakValueDictionary()
         self._finding: dict[str, asyncio.Task[tuple[Record, Log]]] = {}
         self._looked = 0

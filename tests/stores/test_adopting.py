@@ -8,8 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends.base import Finish
+from chatsvc.cursor import new_reply_id
 from chatsvc.problems import BackendFailed
 from chatsvc.stores import nodes
+from chatsvc.stores.base import Record
 from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
 from tests.redis_server import RedisServer
@@ -78,3 +80,17 @@ async def test_all_that_a_dead_node_had_is_taken_over_at_once(
         assert await redis.scard(owned) == 10
         await other.store._nodes._look()
         assert await redis.scard(owned) == 0
+
+
+async def test_what_is_a_nodes_own_without_its_knowing_ends_all_the_same(
+    service: Service,
+) -> None:
+    """The answer that gave it the reply was lost: it lives, so no other takes the reply over."""
+    owner = await service(Scripted())
+    store = owner.store
+    assert isinstance(store, RedisStore)
+    reply_id = await store.create(Record(new_reply_id(), PROMPT))
+    del store._owner._owned[reply_id]
+    reply = await owner.open(reply_id)
+    text, end = await ended(reply)
+    assert (text, end.finish_reason) == ("", "interrupted")
