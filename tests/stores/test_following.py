@@ -120,7 +120,7 @@ async def test_who_has_missed_news_reads_everything_again(
     await b._followers[0].close()
     for log in logs:
         await a.finish(log, DONE)
-    await client.xtrim("chatsvc:{0}:news", maxlen=1)
+    await client.xtrim("chatsvc:{0}:news", maxlen=1, approximate=False)
     await b._followers[0].open()
     async with asyncio.timeout(WAIT):
         while any(other.end is None for other in others):
