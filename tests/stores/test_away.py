@@ -1,0 +1,159 @@
+"""A real Redis that is paused, killed and started again: for a moment, for too long, and without what it had."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from chatsvc.backends.base import Message, Prompt
+from chatsvc.backends.echo import EchoBackend
+from chatsvc.problems import StoreUnavailable
+from chatsvc.replies import Replies, Reply
+from chatsvc.stores.redis import RedisStore
+from chatsvc.ticker import Ticker
+from tests.conftest import require
+from tests.redis_server import RedisServer
+
+from .services import WAIT, ended
+
+TEXT = "0123456789" * 10
+PROMPT = Prompt((Message("user", TEXT),))
+SHORT = Prompt((Message("user", "again"),))
+
+Harm = Callable[[RedisServer], Awaitable[None]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One to be harmed, that keeps what it acknowledged."""
+    require("redis-server")
+    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.stop()
+
+
+class Nodes:
+    """Starts nodes on a Redis that may be away for some seconds."""
+
+    def __init__(self, server: RedisServer, stack: AsyncExitStack) -> None:
+        self._server = server
+        self._stack = stack
+
+    async def start(self, patience: float) -> Replies:
+        """One that echoes 100 characters in 2 s."""
+        store = RedisStore(self._server.url, keep=60, lease=1.0, patience=patience)
+        await store.open()
+        self._stack.push_async_callback(store.close)
+        replies = Replies(store, EchoBackend(), Ticker(store.clock), pace=0.02)
+        self._stack.push_async_callback(replies.close)
+        return replies
+
+
+@pytest.fixture
+async def nodes(server: RedisServer) -> AsyncIterator[Nodes]:
+    """Nodes on the one that is harmed."""
+    async with AsyncExitStack() as stack:
+        yield Nodes(server, stack)
+
+
+async def begun(a: Replies, b: Replies) -> tuple[Reply, Reply]:
+    """A reply that is read on its owner and elsewhere, and has begun to come out there."""
+    here = await a.start(PROMPT)
+    there = await b.open(here.id)
+    async with asyncio.timeout(WAIT):
+        while not there.out():
+            await asyncio.sleep(0.01)
+    return here, there
+
+
+async def until_ready(replies: Replies, ready: bool) -> None:
+    async with asyncio.timeout(WAIT):
+        while replies.store.ready() != ready:
+            await asyncio.sleep(0.01)
+
+
+async def pause(server: RedisServer) -> None:
+    server.send(signal.SIGSTOP)
+
+
+async def go_on(server: RedisServer) -> None:
+    server.send(signal.SIGCONT)
+
+
+async def crash(server: RedisServer) -> None:
+    server.stop()
+
+
+async def restart(server: RedisServer) -> None:
+    await asyncio.to_thread(server.start)
+
+
+@pytest.mark.parametrize(("away", "back"), [(pause, go_on), (crash, restart)])
+async def test_for_a_moment_streams_pause_and_go_on(
+    server: RedisServer, nodes: Nodes, away: Harm, back: Harm
+) -> None:
+    a, b = await nodes.start(4.0), await nodes.start(4.0)
+    here, there = await begun(a, b)
+    reading = asyncio.gather(ended(here), ended(there))
+    asking = asyncio.create_task(a.start(SHORT))
+    await away(server)
+    await until_ready(a, False)
+    await until_ready(b, False)
+    stood = here.out(), there.out()
+    assert max(stood) < len(TEXT)
+    later = asyncio.create_task(b.start(SHORT))
+    await asyncio.sleep(0.1)  # five characters' time
+    assert (here.out(), there.out()) == stood
+    await back(server)
+    for text, end in await reading:
+        assert (text, end.state) == (TEXT, "done")
+    for reply in await asyncio.gather(asking, later):
+        assert (await ended(reply))[0] == "again"
+    assert a.store.ready() and b.store.ready()
+
+
+async def test_for_too_long_replies_end_and_then_all_is_well_again(
+    server: RedisServer, nodes: Nodes
+) -> None:
+    a, b = await nodes.start(0.5), await nodes.start(0.5)
+    here, there = await begun(a, b)
+    await pause(server)
+    for text, end in await asyncio.gather(ended(here), ended(there)):
+        assert TEXT.startswith(text)
+        assert (end.state, end.finish_reason) == ("failed", "error")
+        assert end.problem is not None
+        assert end.problem["type"] == "/problems/store-unavailable"
+    for node in a, b:
+        assert not node.store.ready()
+        with pytest.raises(StoreUnavailable):
+            await node.start(PROMPT)
+    await go_on(server)
+    for node in a, b:
+        await until_ready(node, True)
+        text, end = await ended(await node.start(SHORT))
+        assert (text, end.state) == ("again", "done")
+        async with asyncio.timeout(WAIT):  # in Redis it has its end as well
+            while (found := await node.open(here.id)).end is None:
+                await asyncio.sleep(0.01)
+        assert found.state == "failed"
+
+
+async def test_what_it_has_lost_ends_and_says_so(
+    server: RedisServer, nodes: Nodes
+) -> None:
+    a, b = await nodes.start(4.0), await nodes.start(4.0)
+    here, there = await begun(a, b)
+    server.stop()
+    server.options = ()  # it knows nothing of a file
+    await restart(server)
+    for text, end in await asyncio.gather(ended(here), ended(there)):
+        assert TEXT.startswith(text)
+        assert (end.state, end.finish_reason) == ("failed", "interrupted")
+    text, end = await ended(await b.start(SHORT))
+    assert (text, end.state) == ("again", "done")
