@@ -56,6 +56,7 @@ class Writer:
     def open(self) -> None:
         """Begin to send."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda _: self._fail(self._queue))
 
     async def close(self) -> None:
         """Send nothing more."""
@@ -63,13 +64,16 @@ class Writer:
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=0.1)
-        self._fail(self._queue)
 
     async def ask(self, *words: Any, patience: float | None = None) -> Any:
         """Send one command and give the answer. Raises `StoreUnavailable` after `patience` seconds."""
         seconds = self._patience if patience is None else patience
         command = _Command(words, monotonic() + round(seconds * 1e6))
         self._queue.append(command)
+        if (
+            self._task is None or self._task.done()
+        ):  # whoever ends in a hurry must not wait
+            self._fail([command])
         self._some.set()
         return await command.answer
 

@@ -122,7 +122,10 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
 
     monkeypatch.setattr(web.RequestHandler, "connection_made", connection_made)
     async with inside(Settings(pace=0)) as chat:
-        answer = await chat.raw("POST /api/chat", f"Accept: {kind}", body=body("hello"))
+        reply = await chat.start("hello")
+        await chat.read(reply)
+        writes.clear()
+        answer = await chat.raw(f"GET /api/chat/{reply}", f"Accept: {kind}")
     assert answer.complete
     head, end = writes
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")

@@ -10,7 +10,7 @@ import pytest
 
 from chatsvc.backends.base import Message, Prompt
 from chatsvc.cursor import new_reply_id
-from chatsvc.problems import ReplyExpired, ReplyNotFound
+from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.base import Ended, KeyReused, Record
 from chatsvc.stores.connect import connect, disconnect
 from chatsvc.stores.follower import LEEWAY
@@ -254,3 +254,10 @@ async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> N
     await b.complete(elsewhere, End("done", "stop"))
     await b.finish(elsewhere, End("done", "stop"))
     assert (elsewhere.text(0), elsewhere.end) == ("abcd", End("done", "stop"))
+
+
+async def test_once_it_is_closed_it_keeps_nobody_waiting(node: Node) -> None:
+    store = await node()
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(store.recall("a name"), 10)
