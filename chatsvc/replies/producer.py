@@ -97,7 +97,7 @@ class Production:
                 logger.error("a producer broke", exc_info=error)
             else:
                 end = task.result()
-        if end is not None and self.reply.end is None:
+        if end is not None:
             self.end(end)
         else:
             self._over(self)

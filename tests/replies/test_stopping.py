@@ -10,7 +10,7 @@ import pytest
 
 from chatsvc.backends.echo import EchoBackend
 
-from .serving import WAIT, Hanging, asking, read, read_all, serving
+from .serving import WAIT, Hanging, Watch, asking, read, read_all, serving
 
 
 async def test_a_stop_before_the_first_character() -> None:
@@ -46,6 +46,21 @@ async def test_a_stop_in_the_middle_keeps_what_is_out() -> None:
         assert backend.closed.is_set()
         assert await read_all(reply) == ("abc\n", "stopped", "stopped")
         assert replies.running == 0
+
+
+async def test_a_reply_that_was_stopped_while_its_end_waited_ends_once() -> None:
+    watch = Watch()
+    async with serving(EchoBackend(), pace=0.01, observers=(watch,)) as replies:
+        stopped = await replies.start(asking("abcde"))
+        another = await replies.start(asking("abcde"))
+        await replies.stop(stopped)
+        assert await replies.stopped(stopped)
+        # When the other one ends, the end that the first one was to have is past, too.
+        assert await read_all(another) == ("abcde", "done", "stop")
+        await asyncio.wait_for(watch.over.wait(), WAIT)
+        assert replies.running == 0
+    ends = [reason for what, reason in watch.told if what == "ended"]
+    assert ends == ["stopped", "stop"]
 
 
 async def test_a_stop_of_a_paced_reply_gives_every_reader_the_same() -> None:
