@@ -12,6 +12,7 @@ from aiohttp import web
 
 from chatsvc.settings import Settings
 from chatsvc.transports import sse
+from chatsvc.transports.outlet import Answer
 
 from .running import (
     HARD,
@@ -36,6 +37,17 @@ async def test_the_seeds_bytes(chat: Inside, version: str) -> None:
     assert answer.body == seed_events(HARD) + b"data: [DONE]\n\n"
     assert answer.complete
     assert ("Transfer-Encoding" in answer.headers) == (version == "HTTP/1.1")
+
+
+async def test_a_head_that_goes_alone_makes_no_difference(
+    chat: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answer, "_send_headers_immediately", True)
+    answer = await chat.raw("POST /api/chat?ids=0", body=body(HARD))
+    assert answer.body == seed_events(HARD) + b"data: [DONE]\n\n"
+    answer = await chat.raw("POST /api/chat", "Accept: text/plain", body=body(HARD))
+    assert answer.body.decode() == HARD
+    assert answer.complete
 
 
 @pytest.mark.parametrize("pace", [0, 0.001])
