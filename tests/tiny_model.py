@@ -35,6 +35,7 @@ def write_tiny_model(path: Path) -> None:
     writer.add_add_space_prefix(False)
     writer.add_chat_template(
         "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     random = np.random.default_rng(1)
 

@@ -33,6 +33,7 @@ def _openai(settings: Settings) -> Backend:
         settings.openai_url,
         settings.openai_model,
         key=openai_api_key(),
+        resumes=settings.openai_continue == "yes",
         **_model_options(settings),
     )
 

@@ -15,7 +15,7 @@ import email.utils
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -24,6 +24,7 @@ import aiohttp
 from ..eventstream import Comment, EventStreamError, EventStreamParser
 from ..problems import BackendFailed
 from .base import Finish, Prompt
+from .completions import Answer, words_of
 
 ATTEMPTS = 3
 """How often a question is put in all, as long as nothing of an answer was given."""
@@ -48,8 +49,8 @@ class OpenAIBackend:
 
     `timeout` is in seconds, between two bytes. `system` goes before the conversation,
     `extra` into the request, over all but the messages. With `resumes` a reply that was
-    cut is carried on behind an assistant message that holds what there is of it: most
-    local servers continue it, the vendors' begin anew.
+    cut is carried on: the last message is the assistant's, holds what there is of it, and
+    is to be continued. vLLM, SGLang and llama.cpp do so; the vendors' servers begin anew.
     """
 
     name = "openai"
@@ -135,10 +136,16 @@ class OpenAIBackend:
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         if self._system:
             messages.insert(0, {"role": "system", "content": self._system})
+        carried_on: dict[str, Any] = {}
         if prompt.written:
             messages.append({"role": "assistant", "content": prompt.written})
+            carried_on = {
+                "continue_final_message": True,
+                "add_generation_prompt": False,
+            }
         return {
             "stream_options": {"include_usage": True},
+            **carried_on,
             **self._fixed,
             **prompt.options,
             **self._extra,
@@ -187,7 +194,11 @@ class OpenAIBackend:
     async def _answer(
         self, response: aiohttp.ClientResponse
     ) -> AsyncGenerator[str | Finish, None]:
-        content, parser, answer = response.content, EventStreamParser(), _Answer(self)
+        content, parser, answer = (
+            response.content,
+            EventStreamParser(),
+            Answer(self._told),
+        )
         clock = asyncio.get_running_loop().time
         last_event = clock()
         begun = False
@@ -236,7 +247,7 @@ class OpenAIBackend:
         yield Finish(answer.finish or "stop", answer.usage)
 
     async def _whole(
-        self, content: aiohttp.StreamReader, chunk: bytes, answer: _Answer
+        self, content: aiohttp.StreamReader, chunk: bytes, answer: Answer
     ) -> AsyncGenerator[str | Finish, None]:
         body = bytearray(chunk)
         while chunk := await content.readany():
@@ -261,115 +272,24 @@ class OpenAIBackend:
             pass  # the status is enough
         text = raw[:_ERROR_LIMIT].decode("utf-8", "replace")
         try:
-            words = _words(json.loads(text))
+            words = words_of(json.loads(text))
         except (ValueError, RecursionError):
             # A page is of no use to the user, a line of text may be.
             words = "" if text.lstrip().startswith("<") else text
         told = f"The model's server refused with {response.status}"
-        detail = f"{told}: {self.told(words)}" if words.strip() else f"{told}."
+        detail = f"{told}: {self._told(words)}" if words.strip() else f"{told}."
         if response.status not in _RETRIED:
             return BackendFailed(detail)
         return _Refused(
             detail, retry_after=_retry_after(response.headers.get("Retry-After"))
         )
 
-    def told(self, words: str) -> str:
+    def _told(self, words: str) -> str:
         """Give the upstream's words in one line, short, and without the key."""
         line = " ".join(words.split())
         if self._key:
             line = line.replace(self._key, "…")
         return line if len(line) <= _TOLD else line[:_TOLD] + "…"
-
-
-class _Answer:
-    """Reads chunks, and what is like one: a whole completion."""
-
-    def __init__(self, backend: OpenAIBackend) -> None:
-        self.finish: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.done = False
-        self.answered = False
-        self._told = backend.told
-        self._high = ""  # the first half of a pair of surrogates
-
-    def text_of(self, data: str, event: str = "message") -> str:
-        """Give the text in a chunk. Raises BackendFailed for an error and for no JSON."""
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            if event == "error":
-                raise BackendFailed(self._told(data) or "The model failed.") from error
-            raise BackendFailed(
-                "The model's server sent what can't be read."
-            ) from error
-        if not isinstance(chunk, dict):
-            raise BackendFailed("The model's server sent what can't be read.")
-        if chunk.get("error") or event == "error":
-            raise BackendFailed(self._told(_words(chunk)) or "The model failed.")
-        if isinstance(usage := chunk.get("usage"), dict):
-            self.usage = usage
-        choices = chunk.get("choices")
-        text = ""
-        for choice in choices if isinstance(choices, list) else []:
-            if not isinstance(choice, dict) or choice.get("index", 0) not in (0, None):
-                continue
-            self.answered = True
-            text += "".join(_texts(choice))
-            if (reason := choice.get("finish_reason")) is not None:
-                if reason == "error":
-                    raise BackendFailed("The model failed.")
-                known = reason in ("length", "content_filter")
-                self.finish = reason if known else "stop"
-        return self._joined(text)
-
-    def rest(self) -> str:
-        """Give what was held back and will have no second half."""
-        rest, self._high = "\ufffd" if self._high else "", ""
-        return rest
-
-    def _joined(self, text: str) -> str:
-        # JSON escapes in UTF-16, and a server that cuts there sends half a character.
-        text, self._high = self._high + text, ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            text, self._high = text[:-1], text[-1]
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            pairs = text.encode("utf-16-le", "surrogatepass")
-            text = pairs.decode("utf-16-le", "replace")
-        return text
-
-
-def _texts(choice: Mapping[str, Any]) -> Iterator[str]:
-    """Give a choice's texts: of its delta, its message, or (completions) its own."""
-    for name in ("delta", "message"):
-        part = choice.get(name)
-        if not isinstance(part, dict):
-            continue
-        content = part.get("content")
-        if isinstance(content, list):  # typed parts
-            for item in content:
-                if isinstance(item, dict) and isinstance(item.get("text"), str):
-                    yield item["text"]
-        # A refusal is the model's answer, in its own words.
-        for value in (content, part.get("refusal")):
-            if isinstance(value, str):
-                yield value
-    if isinstance(choice.get("text"), str):
-        yield choice["text"]
-
-
-def _words(body: object) -> str:
-    """Give what an error's body says, wherever it says it."""
-    if isinstance(body, str):
-        return body
-    if isinstance(body, list):
-        return "; ".join(filter(None, map(_words, body[:5])))
-    if isinstance(body, dict):
-        for name in ("error", "message", "detail", "msg", "errors", "title"):
-            if words := _words(body.get(name)):
-                return words
-    return ""
 
 
 def _retry_after(value: str | None) -> int | None:

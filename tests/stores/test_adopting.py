@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
+from chatsvc.backends import make_backend
 from chatsvc.backends.base import Finish
 from chatsvc.cursor import new_reply_id
 from chatsvc.problems import BackendFailed
+from chatsvc.settings import Settings
 from chatsvc.stores import nodes
 from chatsvc.stores.base import Record
 from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
 from tests.redis_server import RedisServer
+from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head
 
 from .services import PROMPT, WAIT, Scripted, Service, arrived, die, ended
 
@@ -94,3 +99,46 @@ async def test_what_is_a_nodes_own_without_its_knowing_ends_all_the_same(
     reply = await owner.open(reply_id)
     text, end = await ended(reply)
     assert (text, end.finish_reason) == ("", "interrupted")
+
+
+async def test_a_server_that_continues_a_message_carries_a_reply_on(
+    service: Service,
+) -> None:
+    upstream = Upstream(
+        [head(), chunk("Once upon"), HANG],
+        [head(), chunk("n a time."), chunk(None, finish_reason="stop"), DONE],
+    )
+    settings = Settings(backend="openai", openai_continue="yes", pace=0)
+    async with upstream.running() as url, AsyncExitStack() as stack:
+        backends = [make_backend(replace(settings, openai_url=url)) for _ in range(2)]
+        for backend in backends:
+            stack.push_async_callback(backend.close)
+        owner, other = [await service(backend) for backend in backends]
+        reply = await owner.start(PROMPT)
+        elsewhere = await other.open(reply.id)
+        await arrived(other, elsewhere, len("Once upo"))  # the last is held back
+        await die(owner)
+        text, end = await ended(elsewhere)
+    assert (text, end.state) == ("Once upon a time.", "done")
+    asked = upstream.requests[1]
+    assert asked["messages"][-1] == {"role": "assistant", "content": "Once upo"}
+    assert asked["continue_final_message"] is True
+    assert asked["add_generation_prompt"] is False
+
+
+async def test_a_server_that_is_not_said_to_continue_is_not_asked_to(
+    service: Service,
+) -> None:
+    upstream = Upstream([head(), chunk("Once upon"), HANG])
+    async with upstream.running() as url:
+        settings = Settings(backend="openai", openai_url=url)
+        backend, another = make_backend(settings), make_backend(settings)
+        owner, other = await service(backend), await service(another)
+        reply = await owner.start(PROMPT)
+        elsewhere = await other.open(reply.id)
+        await arrived(other, elsewhere, len("Once upo"))
+        await die(owner)
+        assert (await ended(elsewhere))[1].finish_reason == "interrupted"
+        await backend.close()
+        await another.close()
+    assert len(upstream.requests) == 1
