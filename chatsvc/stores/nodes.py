@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from ..ticker import Clock, monotonic
-from .scripts import TIME
+from .scripts import FORGET, TIME
 from .writer import Writer
 
 logger = logging.getLogger("chatsvc.redis")
@@ -112,8 +112,7 @@ class Nodes:
             for node in dead:
                 owned = f"{prefix}owned:{node}"
                 await self._take_over(owned)
-                if node != self._node and not await self._writer.ask("SCARD", owned):
-                    await self._writer.ask("ZREM", f"{prefix}nodes", node)
+                await self._writer.run(FORGET, [owned, f"{prefix}nodes"], node)
 
     async def _take_over(self, owned: str) -> None:
         """Take over what a dead node owned, as much as there is room and time for before the lease is to be renewed."""

@@ -131,7 +131,12 @@ class Owner:
         key = self._places.reply(reply_id)
         said = await self._writer.run(
             scripts.CREATE,
-            [key, f"{key}:gone", self._set(reply_id)],
+            [
+                key,
+                f"{key}:gone",
+                self._set(reply_id),
+                f"{self._places.prefix(reply_id)}nodes",
+            ],
             msgspec.json.encode(record),
             self._node,
             reply_id,

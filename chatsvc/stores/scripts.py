@@ -18,22 +18,33 @@ local function tell(key, reply, epoch)
   local n = last and last[2][2] + 1 or 1
   redis.call('XADD', key, 'MAXLEN', '~', 4096, '*', 'n', n, 'r', reply, unpack(epoch and {'o', epoch} or {}))
 end
-local function alive(leases, node)
+local function now()
   local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function alive(leases, node)
   local lease = redis.call('ZSCORE', leases, node)
-  return lease and tonumber(lease) > t[1] * 1000 + math.floor(t[2] / 1000)
+  return lease and tonumber(lease) > now()
+end
+-- One that has been forgotten, for it was silent and owned nothing, is looked after again when it does.
+local function mind(leases, node)
+  redis.call('ZADD', leases, 'NX', now() + 1000, node)
 end
 """
 
-CREATE = """
+CREATE = (
+    _TELL
+    + """
 local h = redis.call('HMGET', KEYS[1], 'o', 'at')
 if h[1] == ARGV[2] and h[2] == ARGV[4] then return 'ok' end
 if h[1] or redis.call('EXISTS', KEYS[2]) > 0 then return 'known' end
 redis.call('HSET', KEYS[1], 'r', ARGV[1], 'o', ARGV[2], 'e', '1', 'p', '0', 'at', ARGV[4])
 redis.call('SADD', KEYS[3], ARGV[3])
+mind(KEYS[4], ARGV[2])
 return 'ok'
 """
-"""KEYS hash, mark of an expired id, the owner's set. ARGV record, owner, reply id, now."""
+)
+"""KEYS hash, mark of an expired id, the owner's set, leases of the nodes. ARGV record, owner, reply id, now."""
 
 WRITE = """
 local h = redis.call('HMGET', KEYS[1], 'o', 'e', 'p', 'x', 'c')
@@ -115,6 +126,7 @@ local epoch = tostring(math.floor(h[2]) + 1)
 redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', epoch)
 redis.call('SREM', KEYS[3] .. h[1], ARGV[2])
 redis.call('SADD', KEYS[3] .. ARGV[1], ARGV[2])
+mind(KEYS[2], ARGV[1])
 tell(KEYS[4], ARGV[2], epoch)
 return {epoch, h[3]}
 """
@@ -136,6 +148,14 @@ return 'ok'
 """
 )
 """KEYS hash, leases of the nodes, what an owner's set begins with, news. ARGV owner, epoch, reply id, nobody."""
+
+FORGET = (
+    _TELL
+    + """
+if redis.call('SCARD', KEYS[1]) == 0 and not alive(KEYS[2], ARGV[1]) then redis.call('ZREM', KEYS[2], ARGV[1]) end
+"""
+)
+"""KEYS the node's set, leases of the nodes. ARGV a node that is dead."""
 
 MARK = """
 for i, key in ipairs(KEYS) do
@@ -164,7 +184,7 @@ return last
 """Until when a reply has been read by other nodes, in milliseconds; for one that lives, until its lease runs out. KEYS
 readers, leases of the nodes."""
 
-ALL = (CREATE, WRITE, FINISH, TIME, QUIET, TAKE, RELEASE, MARK, READ)
+ALL = (CREATE, WRITE, FINISH, TIME, QUIET, TAKE, RELEASE, FORGET, MARK, READ)
 
 
 def name(script: str) -> str:

@@ -78,7 +78,8 @@ async def harm_redis(server: RedisServer, chance: Random, seconds: float) -> Non
 class Asked:
     """A reply, and what its readers were told."""
 
-    message: str
+    message: str = ""
+    reply: str = ""
     stopped: bool = False
     told: list[Told] = field(default_factory=list)
 
@@ -118,10 +119,12 @@ async def stop(places: list[URL], reply: str, chance: Random) -> None:
             await asyncio.sleep(0.1)
 
 
-async def ask(places: list[URL], seed: int, number: int, seconds: float) -> Asked:
+async def ask(
+    asked: Asked, places: list[URL], seed: int, number: int, seconds: float
+) -> None:
     """A reply that two read: one who asked, and one who comes later. A few are stopped."""
     chance = Random(f"{seed} {number}")
-    asked = Asked("".join(chance.choices(CHARACTERS, k=chance.randrange(20, 150))))
+    asked.message = "".join(chance.choices(CHARACTERS, k=chance.randrange(20, 150)))
     await asyncio.sleep(chance.uniform(0, seconds / 2))
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     key = f"{os.getpid()}-{seed}-{number}"
@@ -132,7 +135,7 @@ async def ask(places: list[URL], seed: int, number: int, seconds: float) -> Aske
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if started.done():
         second = Random(f"{seed} {number} second")
-        reply = started.result()
+        reply = asked.reply = started.result()
         late = asyncio.create_task(read(places, "", second, reply=reply, cuts=3.0))
         if second.random() < 0.15:
             asked.stopped = True
@@ -140,14 +143,13 @@ async def ask(places: list[URL], seed: int, number: int, seconds: float) -> Aske
             await stop(places, reply, second)
         asked.told.append(await late)
     asked.told.append(await first)
-    return asked
 
 
-async def running(server: RedisServer) -> list[str]:
-    """The replies that have no end."""
+async def kept(server: RedisServer) -> dict[str, Any]:
+    """What Redis knows of each reply."""
     async with Redis.from_url(server.url, decode_responses=True) as redis:
-        replies = [key async for key in redis.scan_iter("*", 1000, _type="hash")]
-        return [key for key in replies if not await redis.hexists(key, "x")]
+        keys = [key async for key in redis.scan_iter("*", 1000, _type="hash")]
+        return {key.rpartition(":")[2]: await redis.hgetall(key) for key in keys}
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -169,10 +171,16 @@ async def test_every_reader_has_the_exact_text_once(
     ]
     redis = Random(f"{seed} redis")
     harming.append(asyncio.create_task(harm_redis(redis_server, redis, seconds)))
-    async with asyncio.timeout(seconds + 90):
-        all_asked = await asyncio.gather(
-            *(ask(places, seed, number, seconds) for number in range(count))
-        )
+    all_asked = [Asked() for _ in range(count)]
+    reading = {
+        asyncio.create_task(ask(asked, places, seed, number, seconds)): asked
+        for number, asked in enumerate(all_asked)
+    }
+    _, stuck = await asyncio.wait(reading, timeout=seconds + 60)
+    if stuck:
+        known = await kept(redis_server)
+        told = [(reading[one], known.get(reading[one].reply)) for one in stuck]
+        pytest.fail(f"{len(stuck)} of {count} are stuck: {told[:5]}")
     await asyncio.gather(*harming)
     wrong = [(asked.wrong(carried_on), asked) for asked in all_asked]
     wrong = [(what, asked) for what, asked in wrong if what]
@@ -180,5 +188,5 @@ async def test_every_reader_has_the_exact_text_once(
     states = [one.state for asked in all_asked for one in asked.told]
     assert states.count("done") > (len(states) / 2 if carried_on else 0)
     async with asyncio.timeout(20):
-        while await running(redis_server):
+        while not all("x" in fields for fields in (await kept(redis_server)).values()):
             await asyncio.sleep(0.2)

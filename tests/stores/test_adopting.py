@@ -142,3 +142,22 @@ async def test_a_server_that_is_not_said_to_continue_is_not_asked_to(
         await backend.close()
         await another.close()
     assert len(upstream.requests) == 1
+
+
+async def test_one_that_was_forgotten_is_looked_after_once_it_owns_something(
+    service: Service, redis_server: RedisServer
+) -> None:
+    """A node that was paused, and is killed when it has just woken and begun a reply."""
+    backend = Scripted()
+    backend.close_now.set()
+    owner, other = await service(backend), await service(Scripted())
+    assert isinstance(owner.store, RedisStore)
+    await owner.store._nodes.close()
+    async with Redis.from_url(redis_server.url) as redis, asyncio.timeout(WAIT):
+        while await redis.zscore("chatsvc:{0}:nodes", owner.store.node) is not None:
+            await asyncio.sleep(0.01)
+    reply = await owner.start(PROMPT)
+    elsewhere = await other.open(reply.id)
+    await die(owner)
+    _, end = await ended(elsewhere)
+    assert (end.state, end.finish_reason) == ("failed", "interrupted")
