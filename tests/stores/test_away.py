@@ -121,7 +121,7 @@ async def test_for_a_moment_streams_pause_and_go_on(
 async def test_for_too_long_replies_end_and_then_all_is_well_again(
     server: RedisServer, nodes: Nodes
 ) -> None:
-    a, b = await nodes.start(0.5), await nodes.start(0.5)
+    a, b = await nodes.start(1.5), await nodes.start(1.5)
     here, there = await begun(a, b)
     await pause(server)
     for text, end in await asyncio.gather(ended(here), ended(there)):
