@@ -148,8 +148,18 @@ async def ask(
 async def kept(server: RedisServer) -> dict[str, Any]:
     """What Redis knows of each reply."""
     async with Redis.from_url(server.url, decode_responses=True) as redis:
-        keys = [key async for key in redis.scan_iter("*", 1000, _type="hash")]
+        keys = [key async for key in redis.scan_iter(f"*:{'?' * 22}", 1000, "hash")]
         return {key.rpartition(":")[2]: await redis.hgetall(key) for key in keys}
+
+
+async def owners(server: RedisServer) -> dict[str, Any]:
+    """Until when each node's lease is, and how much each owns."""
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        leases = await redis.zrange("chatsvc:{0}:nodes", 0, -1, withscores=True)
+        owned = {
+            key: await redis.scard(key) async for key in redis.scan_iter("*owned*")
+        }
+    return {"leases": leases, "owned": owned}
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -180,7 +190,8 @@ async def test_every_reader_has_the_exact_text_once(
     if stuck:
         known = await kept(redis_server)
         told = [(reading[one], known.get(reading[one].reply)) for one in stuck]
-        pytest.fail(f"{len(stuck)} of {count} are stuck: {told[:5]}")
+        by = await owners(redis_server)
+        pytest.fail(f"{len(stuck)} of {count} are stuck: {told[:5]}, {by}")
     await asyncio.gather(*harming)
     wrong = [(asked.wrong(carried_on), asked) for asked in all_asked]
     wrong = [(what, asked) for what, asked in wrong if what]
