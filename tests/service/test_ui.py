@@ -10,7 +10,7 @@ from aiohttp import web
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
-from .running import Inside, Scripted, eventually, inside
+from .running import Inside, Scripted, eventually, inside, parse
 
 
 def turn(text: str, chat: str = "c", **more: object) -> bytes:
@@ -52,10 +52,13 @@ async def test_ui_messages_tell_how_they_ended() -> None:
             {"type": "error", "errorText": "No more."},
         ]
     async with inside(Settings(pace=0), backend=Scripted(asyncio.Event())) as chat:
-        reading = asyncio.create_task(chat.raw("POST /api/ui", body=turn("x")))
-        await eventually(lambda: chat.replies.running)
+        reader, _ = await chat.connect(
+            "POST /api/ui", "Connection: close", body=turn("x")
+        )
+        begun = await asyncio.wait_for(reader.readuntil(b"start-step"), 10)
         again = asyncio.create_task(chat.raw("POST /api/ui", body=turn("y")))
-        assert told((await reading).body)[-1] == {
+        stopped = parse(begun + await asyncio.wait_for(reader.read(), 10))
+        assert told(stopped.body)[-1] == {
             "type": "abort",
             "reason": "It was stopped on request.",
         }
