@@ -78,8 +78,9 @@ class Store(Protocol):
     async def finish(self, log: Log, end: End) -> None:
         """Set the end; if it has one already, that one stands."""
 
-    async def remember(self, name: str, reply_id: str) -> None:
-        """Let a name stand for a reply, as long as its id is known; a later one takes its place."""
+    async def remember(self, name: str, reply_id: str) -> str | None:
+        """Let a name stand for a reply, as long as its id is known; gives the id whose place it takes."""
+        ...
 
     async def recall(self, name: str) -> str | None:
         """The id that `remember` gave a name last."""

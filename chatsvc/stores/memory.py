@@ -112,12 +112,13 @@ class MemoryStore:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
 
-    async def remember(self, name: str, reply_id: str) -> None:
+    async def remember(self, name: str, reply_id: str) -> str | None:
         """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""
-        self._names.pop(name, None)  # the last one named stands last
+        before = self._names.pop(name, None)  # the last one named stands last
         self._names[name] = reply_id
         if len(self._names) > MOST_REMEMBERED:
             del self._names[next(iter(self._names))]
+        return before
 
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""

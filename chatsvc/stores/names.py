@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from . import scripts
 from .base import KeyReused, Record
 from .memory import REMEMBERED
 from .places import Places
@@ -37,9 +38,12 @@ class Names:
             raise KeyReused
         return reply_id
 
-    async def remember(self, name: str, reply_id: str) -> None:
+    async def remember(self, name: str, reply_id: str) -> str | None:
         """See `Store.remember`."""
-        await self._writer.ask("SET", self._name(name), reply_id, "EX", REMEMBERED)
+        known = await self._writer.run(
+            scripts.REMEMBER, [self._name(name)], reply_id, REMEMBERED
+        )
+        return None if known is None else str(known)
 
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""

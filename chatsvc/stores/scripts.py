@@ -184,7 +184,11 @@ return last
 """Until when a reply has been read by other nodes, in milliseconds; for one that lives, until its lease runs out. KEYS
 readers, leases of the nodes."""
 
-ALL = (CREATE, WRITE, FINISH, TIME, QUIET, TAKE, RELEASE, FORGET, MARK, READ)
+# redis-py takes the answer of this `SET` for a yes or no.
+REMEMBER = "return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'GET')"
+"""Gives what stood there. KEYS name. ARGV value, seconds."""
+
+ALL = (CREATE, WRITE, FINISH, TIME, QUIET, TAKE, RELEASE, FORGET, MARK, READ, REMEMBER)
 
 
 def name(script: str) -> str:

@@ -23,12 +23,11 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     limit = app[SETTINGS].max_message
     turn = parse_turn(await read_body(request, limit * BODY_FACTOR), limit)
     reply = await begin(request, turn.prompt)
-    before = await _last(request, turn.chat)
-    if before is None or before.id != reply.id:
-        name = _name(user(request), turn.chat)
-        await app[REPLIES].store.remember(name, reply.id)
-        if before is not None and before.end is None:
-            await app[REPLIES].stop(before)
+    # In one step, for the next message may come at once.
+    name = _name(user(request), turn.chat)
+    before = await _known(request, await app[REPLIES].store.remember(name, reply.id))
+    if before is not None and before.id != reply.id and before.end is None:
+        await app[REPLIES].stop(before)
     return await _stream(request, reply)
 
 
@@ -43,10 +42,13 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
 
 async def _last(request: web.Request, chat: str) -> Reply | None:
     replies = service(request)[REPLIES]
-    reply_id = await replies.store.recall(_name(user(request), chat))
+    return await _known(request, await replies.store.recall(_name(user(request), chat)))
+
+
+async def _known(request: web.Request, reply_id: str | None) -> Reply | None:
     if reply_id is not None:
         with suppress(ReplyNotFound, ReplyExpired):
-            return await replies.open(reply_id, user=user(request))
+            return await service(request)[REPLIES].open(reply_id, user=user(request))
     return None
 
 

@@ -224,9 +224,9 @@ class StoreContract:
     ) -> None:
         assert await place.store.recall("name") is None
         one, other = (await begin(place.store)).reply_id, new_reply_id()
-        await place.store.remember("name", one)
+        assert await place.store.remember("name", one) is None
         assert await place.store.recall("name") == one
-        await place.store.remember("name", other)
+        assert await place.store.remember("name", other) == one
         assert await place.store.recall("name") == other
         assert await place.store.recall("another") is None
 
