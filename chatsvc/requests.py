@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from typing import TypeVar
 
 import msgspec
@@ -88,6 +89,7 @@ def _no_constant(name: str) -> None:
 def prompt(request: ChatRequest, max_message: int) -> Prompt:
     """The conversation asked for. `max_message` is in bytes of UTF-8.
 
+    What the assistant said may be longer: it is a reply, and comes back as part of the conversation.
     Raises `InvalidRequest`, `BadText` for a lone surrogate, `TooLarge` for a message over the limit.
     """
     if request.messages is not None:
@@ -105,7 +107,8 @@ def prompt(request: ChatRequest, max_message: int) -> Prompt:
             raise InvalidRequest(
                 f"messages[{index}].role must be one of {', '.join(ROLES)}."
             )
-        check_text(message.content, max_message)
+        said = message.role == "assistant"
+        check_text(message.content, sys.maxsize if said else max_message)
     return Prompt(messages)
 
 

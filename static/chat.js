@@ -47,6 +47,7 @@ export class Chat {
   /** @type {Map<string, {text: string, to: number}>} text that waits for the next frame */
   #pending = new Map();
   #framed = false;
+  #unkept = false;
   #saved = -Infinity;
   /** @type {Status} */
   #status;
@@ -138,6 +139,7 @@ export class Chat {
     this.#pending.clear();
     this.#set({ firstMs: null, rate: null, waiting: null });
     this.#do({ type: 'cleared', id: newId() });
+    this.save();
   }
 
   /** Takes another transport at once, in mid-reply too. @param {TransportName | 'auto'} chosen */
@@ -170,6 +172,7 @@ export class Chat {
 
   /** Writes what is not yet kept: the page may be gone in a moment. */
   save() {
+    this.#unkept = false;
     this.#flush();
     this.#conversation = this.#parts.keep.save(this.#conversation);
     this.#saved = this.#parts.world.now();
@@ -207,9 +210,11 @@ export class Chat {
     const target = { base, reply: reply.reply, after: reply.position, start };
     const chosen = keep.transport;
     const order = { target, transport: this.#begin(chosen), auto: chosen === 'auto' };
-    follow(order, world, (progress) => this.#progress(entry, progress, aborter.signal), aborter.signal).finally(() => {
+    // Not before it is kept: a page that is loaded again must know what it has asked for, and by which key.
+    world.after(async () => {
+      await follow(order, world, (progress) => this.#progress(entry, progress, aborter.signal), aborter.signal);
       if (this.#following.get(entry) === aborter) this.#following.delete(entry);
-    });
+    }, 0);
   }
 
   /** @param {string} entry @param {Progress} progress @param {AbortSignal} signal */
@@ -308,8 +313,15 @@ export class Chat {
   #do(action) {
     this.#flush();
     this.#conversation = reduce(this.#conversation, action);
-    this.save();
+    this.#saveSoon();
     this.#refresh();
+  }
+
+  /** Saves in a task of its own: a long conversation takes a while, and what happened is to be seen at once. */
+  #saveSoon() {
+    if (this.#unkept) return;
+    this.#unkept = true;
+    this.#parts.world.after(() => this.#unkept && this.save(), 0);
   }
 
   /** @param {Partial<Status>} change */
@@ -331,7 +343,7 @@ export class Chat {
     this.#parts.frame(() => {
       this.#framed = false;
       this.#flush();
-      if (running(this.#conversation) && this.#parts.world.now() - this.#saved > SAVE_MS) this.save();
+      if (running(this.#conversation) && this.#parts.world.now() - this.#saved > SAVE_MS) this.#saveSoon();
       this.#parts.draw(this.#conversation, this.#status);
     });
   }

@@ -141,16 +141,16 @@ export function replies(conversation) {
 export function requestBody(entries, maxBytes) {
   const said = entries
     .filter((entry) => entry.role === 'user' || entry.text !== '')
-    .map((entry) => ({ role: entry.role, content: entry.text }));
+    .map(({ role, text }) => ({ role, json: JSON.stringify({ role, content: text }) }));
   const encoder = new TextEncoder();
   let room = maxBytes - encoder.encode('{"messages":[]}').length;
   let from = said.length;
-  for (let i = said.length - 1; i >= 0; i--) {
-    room -= encoder.encode(JSON.stringify(said[i])).length + 1;
+  for (const [i, { role, json }] of [...said.entries()].reverse()) {
+    room -= encoder.encode(json).length + 1;
     if (room < 0 && i < said.length - 1) break;
-    if (said[i]?.role === 'user') from = i;
+    if (role === 'user') from = i;
   }
-  return JSON.stringify({ messages: said.slice(from) });
+  return `{"messages":[${said.slice(from).map(({ json }) => json).join(',')}]}`;
 }
 
 /**

@@ -123,6 +123,15 @@ def test_the_limit_counts_bytes_of_utf8(text: str) -> None:
         prompt(ChatRequest(message=text + "你"), LIMIT)
 
 
+def test_a_long_reply_may_come_back() -> None:
+    said = Message("assistant", "好" * LIMIT)
+    asked = ChatRequest(messages=[said, Message("user", "and then?")])
+    assert prompt(asked, LIMIT).messages[0] == said
+    for role in ("user", "system"):
+        with pytest.raises(TooLarge):
+            prompt(ChatRequest(messages=[Message(role, said.content)]), LIMIT)
+
+
 @pytest.mark.parametrize("key", ["a", "!~", "x" * 128])
 def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
     assert check_key(key) == key
