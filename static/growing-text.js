@@ -4,21 +4,29 @@
  * The element's `textContent` is always exactly the text. Inside, it stands in blocks, of which the browser lays out anew
  * only the last. A block ends at a line end; a line without end is broken where the browser breaks it anyway, for as long
  * as the element's width stays the same.
+ *
+ * Where letters run in two directions, their order on the screen depends on what stands around them (UAX #9). Such a line
+ * is broken only where nothing depends on the other side, and what follows is told the line's direction.
  */
 
 const BLOCK = 600;
 /** Past this many UTF-16 units a line without end is broken. */
 const ENDLESS = 2000;
-/** Letters whose order on the screen depends on what stands around them: their line stays whole. */
-const BIDI = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\ud802\ud803\ud83a\ud83b]/;
+/** Letters that run from right to left, and marks that count as such. */
+const LEFTWARD = /[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\ud802\ud803\ud83a\ud83b]/;
+/** Controls that hold until they are ended, however far away that is. */
+const HOLDING = /[\u202a-\u202e\u2066-\u2069]/;
+/** What looks back, not ahead, for its direction; the spaces at the end of a line have the line's. */
+const SETTLED_AT_END = /[\p{L}\p{Nd}]\p{M}* *$/u;
+const LETTER_AT_START = /^\p{L}/u;
 
 export class GrowingText {
   #element;
   /** @type {HTMLElement | null} */
   #block = null;
   #blockLength = 0;
-  /** Whether the last block may be broken: nothing in it needs what stands before. */
-  #plain = true;
+  /** The length from which on it is tried to break the last block. */
+  #breakFrom = ENDLESS;
   /** Blocks that go on the line of the one before them. @type {Set<HTMLElement>} */
   #continued = new Set();
   #width = -1;
@@ -33,13 +41,14 @@ export class GrowingText {
 
   /** @param {string} text */
   append(text) {
-    if (this.#plain && this.#blockLength > ENDLESS) this.#break();
+    if (this.#blockLength > this.#breakFrom) this.#break();
     this.length += text.length;
     const added = document.createDocumentFragment();
     let from = 0;
     while (from < text.length) {
-      // A block ends at the first line end past its measure.
-      const end = text.indexOf('\n', Math.max(from, from + BLOCK - this.#blockLength));
+      // A block ends at the first line end past its measure; one that goes on a line, with that line.
+      const least = this.#block?.dir ? 0 : BLOCK - this.#blockLength;
+      const end = text.indexOf('\n', Math.max(from, from + least));
       const to = end < 0 ? text.length : end + 1;
       this.#put(text.slice(from, to), added);
       if (end >= 0) this.#block = null;
@@ -53,49 +62,40 @@ export class GrowingText {
     if (!this.#block) {
       this.#block = document.createElement('div');
       this.#blockLength = 0;
-      this.#plain = true;
+      this.#breakFrom = ENDLESS;
       added.append(this.#block);
     }
     this.#blockLength += text.length;
-    this.#plain &&= !BIDI.test(text);
     const node = this.#block.lastChild;
     if (node instanceof Text) node.appendData(text);
     else this.#block.append(text);
   }
 
   /**
-   * Breaks the last block before its last line. Called before the text grows, while the layout of the last frame still
-   * stands: asking for it costs nothing.
+   * Breaks the last block before one of its last lines. Called before the text grows, while the layout of the last frame
+   * still stands: asking for it costs nothing.
    */
   #break() {
     const block = this.#block;
     const node = block?.lastChild;
     if (!block || !(node instanceof Text)) return;
-    const range = document.createRange();
-    /** @param {number} index */
-    const top = (index) => {
-      range.setStart(node, index);
-      range.setEnd(node, index + 1);
-      return range.getClientRects()[0]?.top ?? NaN;
-    };
-    const last = top(node.length - 1);
-    let low = Math.max(0, node.length - ENDLESS);
-    let high = node.length - 1;
-    if (!(top(low) < last)) return;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (top(middle) < last) low = middle;
-      else high = middle;
+    this.#breakFrom = this.#blockLength + ENDLESS / 4;
+    const start = node.data.lastIndexOf('\n') + 1;
+    const direction = block.dir || directionOf(node.data.slice(start));
+    for (const index of lineStarts(node, Math.max(start, node.length - ENDLESS))) {
+      if (!mayBreak(node.data.slice(start, index), node.data.slice(index), direction)) continue;
+      const next = document.createElement('div');
+      next.dir = direction;
+      next.append(node.data.slice(index));
+      node.deleteData(index, node.length - index);
+      block.after(next);
+      this.#continued.add(next);
+      this.#block = next;
+      this.#blockLength = next.textContent?.length ?? 0;
+      this.#breakFrom = ENDLESS;
+      this.#watch();
+      return;
     }
-    if (top(high) !== last) return;
-    const next = document.createElement('div');
-    next.append(node.data.slice(high));
-    node.deleteData(high, node.length - high);
-    block.after(next);
-    this.#continued.add(next);
-    this.#block = next;
-    this.#blockLength = next.textContent?.length ?? 0;
-    this.#watch();
   }
 
   /** Another width breaks lines elsewhere: then they become whole again. */
@@ -122,6 +122,7 @@ export class GrowingText {
       if (block === this.#block) {
         this.#block = before;
         this.#blockLength = before.textContent?.length ?? 0;
+        this.#breakFrom = ENDLESS;
       }
     }
     this.#continued.clear();
@@ -163,4 +164,79 @@ export class GrowingText {
     // What comes next must be seen.
     if (this.#block?.hidden) this.#block = null;
   }
+}
+
+/**
+ * Where the lines on the screen start, from the last back to an index.
+ *
+ * @param {Text} node
+ * @param {number} least a UTF-16 index
+ * @returns {Generator<number, void>}
+ */
+function* lineStarts(node, least) {
+  const range = document.createRange();
+  /** @param {number} index */
+  const place = (index) => {
+    range.setStart(node, index);
+    range.setEnd(node, index + 1);
+    // Where a line starts, there may be a rectangle of no width at the end of the one before.
+    return [...range.getClientRects()].at(-1) ?? new DOMRect();
+  };
+  for (let end = node.length - 1; end > least; ) {
+    const line = place(end);
+    /** @param {number} index */
+    const isAbove = (index) => {
+      // Letters out of another font may stand a little higher or lower in the same line.
+      const { top, height } = place(index);
+      return top + height / 2 < line.top;
+    };
+    let before = least;
+    let start = end;
+    if (!isAbove(before)) return;
+    while (start - before > 1) {
+      const middle = (before + start) >> 1;
+      if (isAbove(middle)) before = middle;
+      else start = middle;
+    }
+    yield start;
+    end = before;
+  }
+}
+
+/**
+ * Whether a line may be broken into two blocks without a letter changing its place.
+ *
+ * @param {string} before the line so far, or the part of it since it was broken
+ * @param {string} after
+ * @param {string} direction of the line
+ */
+function mayBreak(before, after, direction) {
+  if (HOLDING.test(before)) return false;
+  if (!LEFTWARD.test(before)) return true;
+  const leftward = LEFTWARD.test(String.fromCodePoint(after.codePointAt(0) ?? 0));
+  // Letters that are joined are parted by a space only.
+  const apart = before.endsWith(' ') || !(leftward || LEFTWARD.test(before.slice(-2)));
+  const settled = leftward === (direction === 'rtl') || SETTLED_AT_END.test(before);
+  return apart && settled && LETTER_AT_START.test(after) && !isOpen(before);
+}
+
+/** Whether a bracket is open at the end of a text: both of a pair take the direction of what is in them. @param {string} text */
+function isOpen(text) {
+  let depth = 0;
+  for (const [bracket] of text.matchAll(/[\p{Ps}\p{Pe}]/gu)) {
+    depth = /\p{Ps}/u.test(bracket) ? depth + 1 : Math.max(0, depth - 1);
+  }
+  return depth > 0;
+}
+
+/** The direction that the browser gives a line. @param {string} line @returns {string} `ltr` or `rtl` */
+function directionOf(line) {
+  if (!LEFTWARD.test(line)) return 'ltr';
+  const probe = document.createElement('bdi');
+  probe.hidden = true;
+  probe.textContent = line;
+  document.body.append(probe);
+  const { direction } = getComputedStyle(probe);
+  probe.remove();
+  return direction;
 }

@@ -134,7 +134,9 @@ def everywhere(
                 for profile in profiles:
                     await profile.close()
 
-        await asyncio.gather(*map(run_in, starts))
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(run_in(start))
 
     return run
 

@@ -193,7 +193,7 @@ async def test_one_update_a_frame_however_fast_it_comes(
     assert 5 < updates <= frames
 
 
-PREPARE = """async () => {
+PREPARE = """async words => {
   const main = document.querySelector('script[src]').getAttribute('src');
   const {GrowingText} = await import('/' + main.replace('main.js', 'growing-text.js'));
   document.body.classList.remove('empty');
@@ -201,7 +201,7 @@ PREPARE = """async () => {
   document.querySelector('#log').replaceChildren(reply);
   const element = document.querySelector('article .text');
   const growing = new GrowingText(element);
-  const line = 'quick brown 狐狸跳过 👩‍👩‍👧‍👦 '.repeat(4000).slice(0, 100000);
+  const line = words.repeat(100000 / words.length + 1).slice(0, 100000);
   let at = 0;
   window.grow = async (to, step) => {
     const times = [];
@@ -226,13 +226,16 @@ PREPARE = """async () => {
 }"""
 
 
+@pytest.mark.parametrize(
+    "words", ["quick brown 狐狸跳过 👩‍👩‍👧‍👦 ", "שלום עולם and 123 عربي, "]
+)
 async def test_a_line_without_end_grows_as_fast(
-    chromium: Browser, fast_service: int, open_page: OpenPage
+    chromium: Browser, fast_service: int, open_page: OpenPage, words: str
 ) -> None:
     """After nearly 100,000 characters of it, and it looks as if it were one piece."""
     page = await open_page(chromium, f"http://127.0.0.1:{fast_service}/")
     watched = Watched(page)
-    await page.evaluate(PREPARE)
+    await page.evaluate(PREPARE, words)
     await page.evaluate("grow(96000, 3000)")
     times = await tasks(chromium, page, lambda: page.evaluate("grow(100_000, 50)"))
     assert max(times) < LONGEST_FRAME
