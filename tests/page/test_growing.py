@@ -8,41 +8,14 @@ from .browsers import Everywhere, NewProfile
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
-WORDS = [
-    *[
-        "hello",
-        "(world)",
-        "word.",
-        "a-b",
-        "A/B",
-        "x=1,",
-        "«quoted»",
-        "50%",
-        "$20",
-        "1,234.5",
-        "١٢٣",
-        "123",
-        "12:30",
-    ],
-    *[
-        "+5",
-        "C#",
-        "שלום",
-        "עולם!",
-        "נִקּוּד",
-        "(סוגריים)",
-        "עברית,",
-        "عربي",
-        "الكتابُ",
-        "سلام؟",
-        "你好世界",
-        "狐狸，跳过",
-    ],
-    *["👩\u200d👩\u200d👧\u200d👦", "é", "\u200fmark\u200e"],
-    "[مفتوح مغلق]",
-    "(two שתי words)",
-]
+WORDS = """
+(world)|word!|a-b|A/B|x=1,|«quoted»|50%|$20|1,234.5|١٢٣|123|12:30|+5|C#|é!|
+עולם!|נִקּוּד|(סוגריים)|עברית,|عربي|الكتابُ؛|سلام؟|[مفتوح مغلق]|(two שתי words)|
+(שתי two מילים)|[one אחת] (x עברית y z)|你好世界|狐狸，跳过|👩‍👩‍👧‍👦|\u200fmark\u200e
+""".replace("\n", "").split("|")
 """What looks for its direction at what stands around it, and what others look at."""
+
+SEEDS = 24
 
 MOVED = """async ([text, step]) => {
   const main = document.querySelector('script[src]').getAttribute('src');
@@ -76,7 +49,8 @@ MOVED = """async ([text, step]) => {
   };
   const [as, expected] = [places(element), places(whole)];
   const moved = expected.findIndex(([left, top], i) => /[^ ]/.test(text[i])
-    && Math.hypot(left - as[i][0], top - as[i][1]) > 1.5);
+    // Firefox puts the space at the end of a line now left, now right of it.
+    && Math.hypot(left - as[i][0], top - as[i][1]) > 6);
   return [element.textContent === text, element.children.length, text.slice(moved, moved + 30)];
 }"""
 """Gives whether the text is exact, the number of its pieces, and where a letter first left its place."""
@@ -85,11 +59,14 @@ MOVED = """async ([text, step]) => {
 async def test_no_letter_leaves_its_place(everywhere: Everywhere, service: int) -> None:
     async def scenario(new_profile: NewProfile) -> None:
         page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
-        for seed, first in enumerate(["hello", "שלום", "عربي", "123"]):
-            chance = random.Random(seed)
-            text = " ".join([first, *chance.choices(WORDS, k=900)])
+        broken = 0
+        for seed in range(SEEDS):
+            text = " ".join(random.Random(seed).choices(WORDS, k=450))
             exact, pieces, moved = await page.evaluate(MOVED, [text, 400])
             assert exact and moved == "", (seed, moved)
-            assert pieces > 1, seed
+            broken += pieces - 1
+        assert broken > SEEDS / 2
+        joined = await page.evaluate(MOVED, ["سلام" * 700, 400])
+        assert joined == [True, 1, ""]
 
     await everywhere(scenario)
