@@ -11,7 +11,7 @@
 
 const BLOCK = 600;
 /** Past this many UTF-16 units a line without end is broken. */
-const ENDLESS = 2000;
+const ENDLESS = 1000;
 /** Letters that run from right to left, and marks that count as such. */
 const LEFTWARD = /[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\ud802\ud803\ud83a\ud83b]/;
 /** Controls that hold until they are ended, however far away that is. */

@@ -193,9 +193,11 @@ export class ReplyView {
       button.textContent = this.#words('copy');
       button.addEventListener('click', () => copy(button, pre.textContent ?? '', this.#words));
       pre.replaceWith(frame);
-      // Long lines scroll sideways; a keyboard must be able to do that too.
-      pre.tabIndex = 0;
       frame.append(pre, button);
+    }
+    // What is too wide scrolls sideways; a keyboard must be able to do that too.
+    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (this.#rendered.querySelectorAll('pre, table'))) {
+      wide.tabIndex = 0;
     }
   }
 }
