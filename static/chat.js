@@ -134,8 +134,7 @@ export class Chat {
 
   clear() {
     this.stop();
-    for (const following of this.#following.values()) following.abort();
-    this.#following.clear();
+    this.#leaveAll();
     this.#pending.clear();
     this.#set({ firstMs: null, rate: null, waiting: null });
     this.#do({ type: 'cleared', id: newId() });
@@ -148,8 +147,7 @@ export class Chat {
     this.#set({ chosen, transport: this.#begin(chosen) });
     const reply = running(this.#conversation);
     if (!reply) return;
-    this.#following.get(reply.id)?.abort();
-    this.#following.delete(reply.id);
+    this.#leave(reply.id);
     this.#follow(reply.id, false);
   }
 
@@ -157,14 +155,11 @@ export class Chat {
   sync() {
     const kept = this.#parts.keep.conversation();
     if (!kept) return;
-    if (kept.id !== this.#conversation.id) {
-      for (const following of this.#following.values()) following.abort();
-      this.#following.clear();
-    }
+    if (kept.id !== this.#conversation.id) this.#leaveAll();
     this.#flush();
     this.#conversation = reduce(this.#conversation, { type: 'synced', conversation: kept });
     for (const { id, state } of replies(this.#conversation)) {
-      if (isFinal(state)) this.#following.get(id)?.abort();
+      if (isFinal(state)) this.#leave(id);
     }
     this.#goOn(false);
     this.#refresh();
@@ -194,9 +189,7 @@ export class Chat {
 
   /** @param {string} entry @param {boolean} [anew] whether the clock starts now */
   #follow(entry, anew = true) {
-    this.#flush();
-    const reply = this.#reply(entry);
-    if (!reply || this.#following.has(entry)) return;
+    if (this.#following.has(entry)) return;
     const { world, base, keep } = this.#parts;
     const aborter = new AbortController();
     this.#following.set(entry, aborter);
@@ -206,15 +199,28 @@ export class Chat {
       this.#count = 0;
       this.#set({ firstMs: null, rate: null, waiting: null });
     }
-    const start = reply.body === null ? null : { key: reply.key, body: reply.body };
-    const target = { base, reply: reply.reply, after: reply.position, start };
-    const chosen = keep.transport;
-    const order = { target, transport: this.#begin(chosen), auto: chosen === 'auto' };
     // Not before it is kept: a page that is loaded again must know what it has asked for, and by which key.
     world.after(async () => {
+      this.#flush();
+      const reply = this.#reply(entry);
+      if (!reply || aborter.signal.aborted) return;
+      const start = reply.body === null ? null : { key: reply.key, body: reply.body };
+      const target = { base, reply: reply.reply, after: reply.position, start };
+      const chosen = keep.transport;
+      const order = { target, transport: this.#begin(chosen), auto: chosen === 'auto' };
       await follow(order, world, (progress) => this.#progress(entry, progress, aborter.signal), aborter.signal);
       if (this.#following.get(entry) === aborter) this.#following.delete(entry);
     }, 0);
+  }
+
+  /** @param {string} entry */
+  #leave(entry) {
+    this.#following.get(entry)?.abort();
+    this.#following.delete(entry);
+  }
+
+  #leaveAll() {
+    for (const entry of this.#following.keys()) this.#leave(entry);
   }
 
   /** @param {string} entry @param {Progress} progress @param {AbortSignal} signal */
@@ -267,8 +273,7 @@ export class Chat {
     const rate = this.#status.rate ?? (this.#count && seconds ? this.#count / seconds : null);
     this.#set({ waiting: null, rate });
     this.#do({ type: 'ended', entry, state, problem });
-    this.#following.get(entry)?.abort();
-    this.#following.delete(entry);
+    this.#leave(entry);
     this.#parts.say(state);
   }
 

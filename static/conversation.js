@@ -41,6 +41,7 @@
  *   | {type: 'synced', conversation: Conversation}
  *   | {type: 'cleared', id: string}} Action
  */
+import { newText } from './position.js';
 
 /**
  * @param {string} id
@@ -74,9 +75,11 @@ export function reduce(conversation, action) {
     case 'started':
       return change(conversation, action.entry, (reply) => ({ ...reply, reply: action.reply, body: null }));
     case 'grew':
-      return change(conversation, action.entry, (reply) => ({
-        ...reply, text: reply.text + action.text, position: action.to,
-      }));
+      // Another tab may have been further, and what it has may be here already.
+      return change(conversation, action.entry, (reply) => {
+        const text = newText(reply.position, action.text, action.to);
+        return text ? { ...reply, text: reply.text + text, position: action.to } : reply;
+      });
     case 'switched': {
       const { from, to, reason } = action;
       return change(conversation, action.entry, (reply) => ({
@@ -177,8 +180,9 @@ function change(conversation, id, edit, ended = false) {
   let changed = false;
   const entries = conversation.entries.map((entry) => {
     if (entry.id !== id || entry.role !== 'assistant' || (!ended && entry.state !== 'running')) return entry;
-    changed = true;
-    return edit(entry);
+    const edited = edit(entry);
+    changed ||= edited !== entry;
+    return edited;
   });
   return changed ? { ...conversation, entries } : conversation;
 }

@@ -1,9 +1,10 @@
-/** Puts the page together; the only module that reads the document's address, clock, network state and storage. */
+/** Puts the page together; the only module that knows its address, its storage and whether it is seen and online. */
 import { Chat } from './chat.js';
+import { find } from './find.js';
 import { Keep } from './storage.js';
 import { rendered } from './markdown.js';
 import { transports } from './transports/index.js';
-import { find, View } from './view.js';
+import { View } from './view.js';
 import { words as wordsOf } from './words.js';
 
 const base = new URL('./', location.href);

@@ -6,12 +6,12 @@
  * @import { Deeds } from './view.js'
  * @import { Words } from './words.js'
  */
+import { find } from './find.js';
 import { GrowingText } from './growing-text.js';
 import { EVERY_MS, finished } from './markdown.js';
 import { indexOf } from './position.js';
 import { codeOf } from './transports/transport.js';
 import { problemKey } from './words.js';
-import { find } from './view.js';
 
 /** What one page load has learnt of the service: whether it renders Markdown at all. */
 let renders = true;

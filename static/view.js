@@ -1,5 +1,6 @@
 /**
- * The only module that touches the document. It is handed values and draws what differs from the last ones.
+ * What there is to see and to press; each reply has a view of its own. It is handed values and draws what differs from the
+ * last ones.
  *
  * @import { Conversation, Entry, Reply } from './conversation.js'
  * @import { Said, Status } from './chat.js'
@@ -20,23 +21,11 @@
  * @property {(reply: string) => string} link
  */
 import { running } from './conversation.js';
+import { find } from './find.js';
 import { ReplyView } from './reply-view.js';
 
 /** Whoever is this near to the end (CSS pixels) reads along. */
 const NEAR = 60;
-
-/**
- * @template {Element} T
- * @param {string} selector
- * @param {new () => T} type
- * @param {ParentNode} [within]
- * @returns {T}
- */
-export function find(selector, type, within = document) {
-  const element = within.querySelector(selector);
-  if (!(element instanceof type)) throw new Error(`the page has no ${selector}`);
-  return element;
-}
 
 export class View {
   #words;

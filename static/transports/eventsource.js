@@ -5,29 +5,21 @@
  */
 import { snapshot } from './poll.js';
 import { ReplyEvents } from './stream-events.js';
-import { Broken } from './transport.js';
 
 /** @type {Transport} */
 export const eventsource = {
   name: 'eventsource',
   async read(target, see, signal) {
-    let { reply, after } = target;
-    let ended = false;
-    if (!reply) {
-      await snapshot(target, (sight) => {
-        if (sight.type === 'headers') reply = sight.reply;
-        if (sight.type === 'text') after = sight.to;
-        if (sight.type === 'end') ended = true;
-        see(sight);
-      }, signal, 0);
+    let at = target;
+    if (!at.reply) {
+      const started = await snapshot(at, see, signal, 0);
+      if (started.ended) return;
+      at = started.target;
     }
-    if (ended) return;
-    if (!reply) throw new Broken('no reply id');
-    const known = { ...target, reply, after };
-    const clean = await listen(new URL(`api/chat/${reply}?after=${after}`, target.base), see, signal);
+    const clean = await listen(new URL(`api/chat/${at.reply}?after=${at.after}`, at.base), see, signal);
     // The browser hides the status of a failed request, so the service is asked what is the matter. It is not left
     // to reconnect either: back-off and give-up are the same for all transports.
-    if (!clean) await snapshot(known, see, signal, 0);
+    if (!clean) await snapshot(at, see, signal, 0);
   },
 };
 

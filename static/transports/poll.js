@@ -12,16 +12,9 @@ const WAIT = 20;
 export const poll = {
   name: 'poll',
   async read(target, see, signal) {
-    let { reply, after } = target;
-    let ended = false;
-    while (!ended) {
-      // A reply that is new, or newly read, answers at once, so that its first words don't wait for more.
-      await snapshot({ ...target, reply, after }, (sight) => {
-        if (sight.type === 'headers') reply = sight.reply;
-        if (sight.type === 'text') after = sight.to;
-        if (sight.type === 'end') ended = true;
-        see(sight);
-      }, signal, reply ? WAIT : 0);
+    for (let at = target, ended = false; !ended; ) {
+      // A reply that is new answers at once, so that its first words don't wait for more.
+      ({ target: at, ended } = await snapshot(at, see, signal, at.reply ? WAIT : 0));
     }
   },
 };
@@ -33,15 +26,16 @@ export const poll = {
  * @param {(sight: Sight) => void} see
  * @param {AbortSignal} signal
  * @param {number} wait seconds to wait for text if there is none
+ * @returns {Promise<{target: Target, ended: boolean}>} from where to go on
  */
 export async function snapshot(target, see, signal, wait) {
   const response = await request(target, 'application/json', signal, { wait: String(wait) });
   if (response.status === 204) {
     // The cursor stands at the end: nothing is left but the end itself.
     see({ type: 'end', state: 'done', problem: null });
-    return;
+    return { target, ended: true };
   }
-  /** @type {{reply: string, state: string, after: number, text: string, next: number, problem?: unknown}} */
+  /** @type {{reply: string, state: 'running' | 'done' | 'stopped' | 'failed', after: number, text: string, next: number, problem?: unknown}} */
   let body;
   try {
     body = await response.json();
@@ -53,8 +47,9 @@ export async function snapshot(target, see, signal, wait) {
   see({ type: 'headers', reply: body.reply });
   see({ type: 'alive', stamps: [] });
   if (body.text) see({ type: 'text', text: body.text, to: body.next });
-  if (body.state === 'done' || body.state === 'stopped' || body.state === 'failed') {
-    const problem = body.state === 'failed' ? { type: '/problems/backend-failed' } : null;
-    see({ type: 'end', state: body.state, problem });
-  }
+  const at = { ...target, reply: body.reply, after: body.next };
+  if (body.state === 'running') return { target: at, ended: false };
+  const problem = body.state === 'failed' ? { type: '/problems/backend-failed' } : null;
+  see({ type: 'end', state: body.state, problem });
+  return { target: at, ended: true };
 }

@@ -14,7 +14,11 @@ export const sse = {
   name: 'sse',
   async read(target, see, signal) {
     const response = await request(target, 'text/event-stream', signal);
-    if (response.status === 204) return snapshot(target, see, signal, 0);
+    if (response.status === 204) {
+      // Nothing is left of the text; how it ended, a snapshot tells.
+      await snapshot(target, see, signal, 0);
+      return;
+    }
     if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
       throw new Broken('not an event stream');
     }

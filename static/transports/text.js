@@ -13,7 +13,11 @@ export const text = {
   name: 'text',
   async read(target, see, signal) {
     const response = await request(target, 'text/plain', signal);
-    if (response.status === 204) return snapshot(target, see, signal, 0);
+    if (response.status === 204) {
+      // Nothing is left of the text; how it ended, a snapshot tells.
+      await snapshot(target, see, signal, 0);
+      return;
+    }
     const reply = response.headers.get('X-Reply-Id');
     if (!response.body || !reply) throw new Broken('not a reply');
     see({ type: 'headers', reply });

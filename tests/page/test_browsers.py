@@ -139,6 +139,26 @@ async def test_enter_that_ends_a_composition_never_sends(
     await everywhere(scenario)
 
 
+async def test_a_long_word_stays_within_the_page(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
+        word = "x" * 500
+        await page.fill("#message", word)
+        edges = (
+            "['#send', '#clear', 'footer'].map((selector) =>"
+            " document.querySelector(selector).getBoundingClientRect().right)"
+            ".filter((right) => right > innerWidth)"
+        )
+        assert await page.evaluate(edges) == []
+        await driving.send(page, word)
+        await driving.state(page, "done")
+        assert await page.evaluate(edges) == []
+
+    await everywhere(scenario)
+
+
 async def test_nothing_is_open_while_nothing_streams(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:

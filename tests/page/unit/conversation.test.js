@@ -42,6 +42,14 @@ test('two tabs: the one that is further wins, whoever merges', () => {
   assert.deepEqual(merge(done, more).entries.map(({ id }) => id), ['m', 'e', 'm2', 'e2']);
 });
 
+test('what another tab has brought already is not taken once more', () => {
+  const further = all(grown, { type: 'grew', entry: 'e', text: '好吗👍', to: 4 });
+  const state = reduce(grown, { type: 'synced', conversation: further });
+  assert.equal(reduce(state, { type: 'grew', entry: 'e', text: '好', to: 2 }), state);
+  const both = all(state, { type: 'grew', entry: 'e', text: '吗👍!', to: 5 }, { type: 'grew', entry: 'e', text: '?', to: 6 });
+  assert.deepEqual([running(both)?.text, running(both)?.position], ['你好吗👍!?', 6]);
+});
+
 test('a body is trimmed from the front, to a question, below the limit in bytes', () => {
   let state = done;
   for (let i = 0; i < 40; i++) {
