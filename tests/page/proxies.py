@@ -57,8 +57,8 @@ def head_only() -> Pipe:
     return pipe
 
 
-def cut(after: int) -> Pipe:
-    """Break off after a number of bytes of the body."""
+def cut(after: int, when: asyncio.Event | None = None) -> Pipe:
+    """Break off after a number of bytes of the body; not before *when* is set."""
 
     async def pipe(
         upstream: asyncio.StreamReader, client: asyncio.StreamWriter
@@ -69,6 +69,8 @@ def cut(after: int) -> Pipe:
             left -= len(data)
             client.write(data)
             await client.drain()
+        if when is not None:
+            await when.wait()
 
     return pipe
 

@@ -1,5 +1,6 @@
 """A reader who was away: the service lost from sight, a page in the background, one out of the cache."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -41,9 +42,13 @@ class Road:
 
 async def give_up(page: Page, road: Road) -> None:
     """Start a reply whose road is cut, and wait until the page has given it up."""
-    road.pipes = [proxies.cut(400), proxies.drop]
+    # A browser may throw away what it has not read yet when the connection breaks.
+    read = asyncio.Event()
+    road.pipes = [proxies.cut(400, read), proxies.drop]
     await page.evaluate(HURRY)
     await driving.send(page, MESSAGE)
+    await driving.grown(page, 1)
+    read.set()
     await driving.state(page, "lost")
     there = await driving.text(page)
     assert there and MESSAGE.startswith(there) and there != MESSAGE
