@@ -272,6 +272,7 @@ async def test_workers_share_a_port_and_are_restarted(
         os.kill(before[0], signal.SIGKILL)
         while before[0] in workers() or len(workers()) < 2:
             await asyncio.sleep(0.02)
+    await parent.ready()
     message = "0123456789"
     reply = await start(session, parent, message)
     assert (await until_end(session, parent, reply))["text"] == message
