@@ -135,12 +135,11 @@ class Connection:
         after: int,
         encode: Encode,
         finish: Callable[[Reply], Awaitable[None]],
-    ) -> asyncio.Task[None]:
+    ) -> None:
         """Stream a reply beside whatever else goes on; then await `finish`."""
         task = asyncio.create_task(self._stream(reply, after, encode, finish))
         self._streams[task] = reply
         task.add_done_callback(self._streamed)
-        return task
 
     async def _stream(
         self,
@@ -226,29 +225,30 @@ async def serve_bare(
 ) -> None:
     """Bare characters: one reply after the other, each closed by `[DONE]`; a failure closes the connection."""
     waiting: deque[str] = deque()
-    running: asyncio.Task[None] | None = None
+    busy = False  # from the moment a request is taken: beginning its reply takes time
 
     async def finish(reply: Reply) -> None:
-        nonlocal running
-        running = None
+        nonlocal busy
         if reply.end is not None and reply.end.state == "failed":
             await connection.close(_problem_of(reply.end))
             return
         connection.send(frame(b"[DONE]"))
         if waiting:
             await next_one(waiting.popleft())
+        else:
+            busy = False
 
     async def next_one(text: str) -> None:
-        nonlocal running
         try:
             asked = await start(text)
         except Problem as problem:
             await connection.close(problem)
             return
-        running = connection.begin(asked.reply, asked.after, bare, finish)
+        connection.begin(asked.reply, asked.after, bare, finish)
 
     while (text := await connection.receive()) is not None:
-        if running is None:
+        if not busy:
+            busy = True
             await next_one(text)
         elif len(waiting) < MOST_QUEUED:
             waiting.append(text)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from chatsvc.settings import Settings
+from chatsvc.stores import Record
+from chatsvc.stores.memory import MemoryStore
 from chatsvc.transports import websocket
 
 from .running import (
@@ -69,6 +72,52 @@ async def test_bare_characters_one_reply_after_the_other(pace: float) -> None:
             assert await until_done(ws) == characters(asked)
         await ws.send_json({"messages": [{"role": "user", "content": "again"}]})
         assert await until_done(ws) == list("again")
+        await ws.close()
+        await chat.nothing_left()
+
+
+class Gated(MemoryStore):
+    """Begins no reply but the first one before `go`; `waits` tells that one waits for that."""
+
+    def __init__(self) -> None:
+        super().__init__(keep=60)
+        self.begun = 0
+        self.waits, self.go = asyncio.Event(), asyncio.Event()
+
+    async def create(self, record: Record) -> str:
+        self.begun += 1
+        if self.begun > 1:
+            self.waits.set()
+            await self.go.wait()
+        return await super().create(record)
+
+
+async def test_a_frame_that_comes_while_a_reply_is_begun_waits_for_its_turn() -> None:
+    go, store = asyncio.Event(), Gated()
+
+    async def backend(messages: list[dict[str, str]]) -> AsyncIterator[str]:
+        yield messages[-1]["content"]
+        await go.wait()
+
+    async def told() -> None:
+        """Everything sent so far has been taken."""
+        await ws.ping()
+        assert (await ws.receive(timeout=5)).type is WSMsgType.PONG
+
+    async with inside(Settings(pace=0.001), backend=backend, store=store) as chat:
+        ws = await bare(chat)
+        await ws.send_json({"message": "\n"})
+        assert await ws.receive_str(timeout=5) == "\n"
+        await ws.send_json({"message": "b" * 20})
+        await told()
+        go.set()
+        assert await until_done(ws) == []
+        await asyncio.wait_for(store.waits.wait(), 5)
+        await ws.send_json({"message": "c" * 20})
+        await told()
+        store.go.set()
+        assert await until_done(ws) == ["b"] * 20
+        assert await until_done(ws) == ["c"] * 20
         await ws.close()
         await chat.nothing_left()
 
