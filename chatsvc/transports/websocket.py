@@ -26,7 +26,7 @@ from ..problems import (
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker
-from .outlet import DIGITS, Encode, Encodings, Outlet
+from .outlet import DIGITS, ClientGone, Encode, Encodings, Outlet
 from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
@@ -126,6 +126,7 @@ class Connection:
         self._outlet = Outlet(request, ticker)
         self._streams: dict[asyncio.Task[None], Reply] = {}
         self._heard = True
+        self._closing = False
 
     # ------------------------------------------------------------------ sending
 
@@ -136,7 +137,8 @@ class Connection:
         encode: Encode,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """Stream a reply beside whatever else goes on; then await `finish`."""
+        """Stream a reply beside whatever else goes on; then await `finish`. Raises `ClientGone`."""
+        self._check_open()
         task = asyncio.create_task(self._stream(reply, after, encode, finish))
         self._streams[task] = reply
         task.add_done_callback(self._streamed)
@@ -165,8 +167,14 @@ class Connection:
             raise error
 
     def send(self, data: bytes) -> None:
-        """Write whole frames."""
+        """Write whole frames. Raises `ClientGone`."""
+        self._check_open()
         self._outlet.write(data)
+
+    def _check_open(self) -> None:
+        """Behind a close frame there may be none with data (RFC 6455 section 5.5.1)."""
+        if self._closing:
+            raise ClientGone
 
     @property
     def streams(self) -> int:
@@ -200,12 +208,17 @@ class Connection:
             await self.ws.ping()
 
     async def close(self, problem: Problem) -> None:
-        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6)."""
+        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6).
+
+        First ends all streams, but for the one that asks for it.
+        """
+        self._closing = True
+        await self.end()
         await self.ws.close(code=problem.close_code, message=problem.title.encode())
 
     async def end(self) -> None:
-        """End all streams: the connection is over."""
-        tasks = list(self._streams)
+        """End all streams but the caller: the connection is over."""
+        tasks = self._streams.keys() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         if tasks:

@@ -296,6 +296,37 @@ async def test_a_reader_that_leaves_ends_nothing_for_the_other() -> None:
         await chat.nothing_left()
 
 
+def masked(opcode: int, payload: bytes) -> bytes:
+    """A short frame of a client's; its mask is zero (RFC 6455 section 5.2)."""
+    return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def test_nothing_stands_behind_a_close_frame() -> None:
+    """RFC 6455 section 5.5.1. The reply goes on meanwhile, and others read it."""
+    go = asyncio.Event()
+    async with inside(backend=Scripted("\n", go, "bc")) as chat:
+        reader, writer = await chat.connect(
+            "GET /ws/chat",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+        )
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.write(masked(1, b'{"message": "hi"}'))
+        assert await asyncio.wait_for(reader.readexactly(3), 5) == b"\x81\x01\n"
+        (reply,) = chat.replies._replies
+        writer.write(masked(2, b"\0"))
+        kind, size = await asyncio.wait_for(reader.readexactly(2), 5)
+        assert kind == 0x88
+        assert (await reader.readexactly(size))[:2] == (1003).to_bytes(2, "big")
+        go.set()
+        assert b"data: c" in (await chat.read(reply)).body
+        writer.write(masked(8, b""))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await chat.nothing_left()
+
+
 async def test_a_flood_of_requests_is_bounded() -> None:
     async with inside(backend=Scripted(asyncio.Event())) as chat:
         ws = await bare(chat)
