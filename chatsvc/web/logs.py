@@ -6,13 +6,18 @@ import json
 import logging
 import sys
 import time
+from itertools import zip_longest
 from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from ..replies import Reply
+from .keys import SERVICE
 from .problems import PROBLEM
+
+SECRET = ("{reply}", "{chat}")
+"""The parts of routes that only their owners may know."""
 
 events = logging.getLogger("chatsvc.events")
 access = logging.getLogger("chatsvc.access")
@@ -94,7 +99,7 @@ class AccessLog(AbstractAccessLogger):
         """See `AbstractAccessLogger`."""
         data = {
             "method": request.method,
-            "path": _without_capability(request.path),
+            "path": _without_capability(request),
             "status": response.status,
             "seconds": round(time, 3),
             "client": request.remote,
@@ -104,8 +109,20 @@ class AccessLog(AbstractAccessLogger):
         self.logger.info("request", extra={"data": data})
 
 
-def _without_capability(path: str) -> str:
-    """A path with only the beginning of a reply id."""
+def _without_capability(request: web.BaseRequest) -> str:
+    """A path with only the beginnings of the ids in it: a reply's and a chat's are all it takes to read them.
+
+    It stays as it is quoted, so that each part stands where the route has it, and a line stays one line.
+    """
+    template = ""
+    if isinstance(request, web.Request) and SERVICE in request:
+        resource = request.match_info.route.resource
+        template = "" if resource is None else resource.canonical
+    parts = request.rel_url.raw_path.split("/")
+    names = template.split("/")[: len(parts)]
     return "/".join(
-        f"{part[:6]}…" if len(part) == 22 else part for part in path.split("/")
+        f"{part[: min(6, len(part) // 2)]}…"
+        if name in SECRET or len(part) == 22  # a reply's, at an address without a route
+        else part
+        for part, name in zip_longest(parts, names, fillvalue="")
     )

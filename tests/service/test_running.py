@@ -70,11 +70,14 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         await chat.raw(f"GET /api/chat?message={SECRET.encode().hex()}")
         await chat.raw(f"GET /api/chat/{reply}")
         await chat.raw("POST /api/chat", body=b'{"message": "%s"' % SECRET.encode())
+        for path in ("ui/a-chat-of-ann/stream", "ui/of%2Fann/stream", f"{reply}/x"):
+            await chat.raw(f"GET /api/{path}")
         await chat.terminate()
         status, errors = await chat.ended()
     assert status == 0
-    for word in (SECRET, "words", SECRET.encode().hex(), reply):
+    for word in (SECRET, "words", SECRET.encode().hex(), reply, "of-ann", "ann/s"):
         assert word not in errors
+    assert "/api/ui/a-chat…/stream" in errors
     assert "bad-json" in errors
     assert reply[:6] in errors
     assert "Traceback" not in errors
@@ -83,7 +86,10 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         told = [json.loads(line) for line in lines]
         assert {"reply ended", "request"} <= {line["message"] for line in told}
         requests = [line for line in told if line["message"] == "request"]
-        assert [line["status"] for line in requests] == [200, 200, 200, 400]
+        assert [line["status"] for line in requests] == [
+            *(200, 200, 200, 400),
+            *(204, 204, 404),
+        ]
     else:
         assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
 
