@@ -10,8 +10,8 @@ from aiohttp.typedefs import Handler
 
 from ..problems import BadRequest, InternalError, Problem, Unauthorized
 from . import origin
-from .keys import AUTHORIZE, PREFIX, SERVICE, SETTINGS, USER, service
-from .leaving import CLIENTS
+from .keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
+from .leaving import CLIENTS, is_gone
 from .metrics import METRICS
 from .problems import BEGUN, PROBLEM, SECURITY_HEADERS, answer, of_http_error
 
@@ -34,7 +34,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     clients, task = app[CLIENTS], asyncio.current_task()
     clients.enter(task, request)
     try:
-        path = request.path.removeprefix(app[PREFIX])
+        path = inner_path(request)
         if path.startswith(("/api/", "/v1/", "/ws/")):
             origin.check_origin(request, app[SETTINGS].allow_origin)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
@@ -50,10 +50,10 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except web.RequestPayloadError:
         problem = BadRequest("The body is not encoded as its headers say.")
-    except ConnectionError:
-        # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
-        return web.Response(status=CLIENT_GONE)
     except Exception as error:
+        if isinstance(error, ConnectionError) and is_gone(request):
+            # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
+            return web.Response(status=CLIENT_GONE)
         logger.error("a request failed", exc_info=error)
         problem = InternalError()
     finally:

@@ -15,6 +15,11 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at all connections."""
 
 
+def is_gone(request: web.Request) -> bool:
+    """Whether the client of a request has left."""
+    return request.transport is None or request.transport.is_closing()
+
+
 class Clients:
     """The handlers that run, each with the request it is for; `look` cancels those whose client has left."""
 
@@ -34,8 +39,7 @@ class Clients:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             for task, request in list(self._handlers.items()):
-                transport = request.transport
-                if task is not None and (transport is None or transport.is_closing()):
+                if task is not None and is_gone(request):
                     del self._handlers[task]  # once: it may take its time to end
                     task.cancel()
 

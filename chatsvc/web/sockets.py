@@ -76,7 +76,7 @@ async def _told(asking: Awaitable[_Asked]) -> _Asked:
     """A mistake of ours as a problem: behind the upgrade no HTTP answer can tell of it."""
     try:
         return await asking
-    except (Problem, ConnectionError):
+    except Problem:
         raise
     except Exception as error:
         logger.error("a frame failed", exc_info=error)

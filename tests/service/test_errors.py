@@ -162,6 +162,17 @@ async def test_what_an_application_answers_for_us_keeps_its_status() -> None:
         assert (answer.status, answer.headers["Location"]) == (302, "/login")
 
 
+async def test_whom_an_application_can_not_reach_is_not_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def authorize(request: web.Request) -> str | None:
+        raise ConnectionRefusedError("its database")
+
+    async with inside(authorize=authorize) as chat:
+        problem(await chat.raw(CHAT, body=b"{}"), "internal-error", 500)
+    assert "its database" in caplog.text
+
+
 async def test_the_field_that_is_wrong_is_named(small: Inside) -> None:
     body = b'{"messages": [{"role": "user", "content": ""}, {"role": "user"}]}'
     told = problem(await small.raw(CHAT, body=body), "invalid-request", 422)
@@ -250,17 +261,22 @@ async def test_a_store_that_is_away() -> None:
 class Broken(MemoryStore):
     """A store with a mistake in it."""
 
+    def __init__(self, mistake: type[Exception]) -> None:
+        super().__init__(keep=1)
+        self.mistake = mistake
+
     async def create(self, record: Record) -> str:
-        raise ZeroDivisionError("a path: /somewhere/secret.py")
+        raise self.mistake("a path: /somewhere/secret.py")
 
 
+@pytest.mark.parametrize("mistake", [ZeroDivisionError, ConnectionRefusedError])
 async def test_a_mistake_of_ours_is_told_to_nobody(
-    caplog: pytest.LogCaptureFixture,
+    mistake: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with inside(store=Broken(keep=1)) as chat:
+    async with inside(store=Broken(mistake)) as chat:
         answer = await chat.raw(CHAT, body=b'{"message": "words"}')
         problem(answer, "internal-error", 500)
-        assert "ZeroDivisionError" in caplog.text
+        assert mistake.__name__ in caplog.text
         assert "words" not in caplog.text
         assert await _closed(chat, '{"message": ""}') == 1011
         ws = await chat.session.ws_connect(chat.url + "/ws/chat", protocols=V1)
