@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
@@ -53,17 +53,28 @@ def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
 
 
 async def poll(reply: Reply, after: int, wait: float) -> web.Response:
-    """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds."""
+    """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds.
+
+    Raises `Draining` when this node goes before there is anything to tell.
+    """
+    moved = False
     with reply.reading():
         if wait and reply.out() <= after and reply.end is None:
-            with suppress(TimeoutError, Moved):
+            try:
                 async with (
                     asyncio.timeout(wait),
                     aclosing(reply.characters(after)) as characters,
                 ):
                     async for _ in characters:
                         break
-        return answer(reply, snapshot(reply, after))
+            except TimeoutError:
+                pass
+            except Moved:
+                moved = True
+        told = snapshot(reply, after)
+    if moved and not told.text and told.state == "running":
+        raise Draining(retry_after=1)  # or the client would ask again at once
+    return answer(reply, told)
 
 
 async def until_end(reply: Reply) -> End:

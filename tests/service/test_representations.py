@@ -146,6 +146,26 @@ async def test_a_long_poll_waits_for_text_and_no_longer() -> None:
         await chat.nothing_left()
 
 
+async def test_a_node_that_leaves_answers_a_long_poll_with_news_or_sends_it_away() -> (
+    None
+):
+    """An empty answer at once would make a client ask without a pause."""
+    async with inside(backend=Scripted("a\n", asyncio.Event())) as chat:
+        reply = await chat.start("hi")
+        path = f"GET /api/chat/{reply}?wait=30"
+        waiting = asyncio.create_task(chat.raw(f"{path}&after=2", JSON))
+        await eventually(lambda: chat.replies._replies[reply].readers)
+        chat.replies._replies[reply].leave()
+        for told in (await waiting, await chat.raw(f"{path}&after=2", JSON)):
+            assert (told.status, told.headers["Retry-After"]) == (503, "1")
+            assert json.loads(told.body)["type"] == "/problems/draining"
+        assert json.loads((await chat.raw(path, JSON)).body)["text"] == "a\n"
+        await _stop(chat, reply)
+        told = await chat.raw(f"{path}&after=2", JSON)
+        assert json.loads(told.body)["state"] == "stopped"
+        await chat.nothing_left()
+
+
 @pytest.mark.parametrize("pace", [0, 0.002])
 async def test_a_chain_of_long_polls_has_the_text_once(pace: float) -> None:
     async with inside(Settings(pace=pace)) as chat:
