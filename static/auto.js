@@ -25,7 +25,7 @@ export const FIRST_BYTE_MS = 1000;
 /** Two and a half of the server's heartbeats, which come every 15 s. */
 export const SILENCE_MS = 2.5 * 15000;
 /** Server time between two stamps that never belong into one read, and the time that a read may take. */
-export const STAMP_MS = 500;
+const STAMP_MS = 500;
 const ONE_READ_MS = 20;
 /** A break, and two resumes that did not mend it. */
 export const BREAKS = 3;

@@ -5,7 +5,7 @@
  * What it promises: `text` comes in order, each character once; then exactly one of `end`, `refused`, `gave-up`, or
  * nothing after an abort.
  *
- * @import { Reason, Verdict, Watch } from './auto.js'
+ * @import { Reason } from './auto.js'
  * @import { ProblemDetails, Sight, Target, Transport, TransportName } from './transports/transport.js'
  *
  * @typedef {object} World

