@@ -1,9 +1,11 @@
-"""The chat page and its files: ``GET /`` and ``GET /static/…`` (PROTOCOL.md section 2).
+"""The chat page and its files: `GET /` and `GET /static/…` (PROTOCOL.md section 2).
 
 Every URL that the page uses is relative to where it stands, so an application that has it mounted below a prefix needs
 to tell nobody. The files are read once, when the application is made; a folder named by a digest of them all is part of
 their URLs, so a browser may keep them for a year, and modules can import their neighbours by plain relative names.
 """
+
+from __future__ import annotations
 
 import gzip
 import hashlib
@@ -20,6 +22,8 @@ from babel import Locale, negotiate_locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
+
+from ..requests import BODY_FACTOR
 
 __all__ = ["LANGUAGE_COOKIE", "setup_pages"]
 
@@ -38,8 +42,6 @@ SECURITY_HEADERS = {
 }
 
 SOURCE_LANGUAGE = "en"
-MESSAGE_BYTES = 32 * 1024
-BODY_FACTOR = 16
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
 MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
 
 
-def setup_pages(app: web.Application, *, max_message: int = MESSAGE_BYTES) -> None:
-    """Add ``GET /`` and the page's files to an application.
+def setup_pages(app: web.Application, *, max_message: int) -> None:
+    """Add `GET /` and the page's files to an application.
 
-    *max_message* is the service's limit of a message, in bytes of UTF-8; the page keeps
-    its messages below it, and their conversation below sixteen times of it.
+    `max_message` is the service's limit of a message, in bytes of UTF-8; the page keeps its messages below it, and
+    their conversation below what a body may have.
     """
     files = _read_files(_folder("static"))
     app[FILES] = files
