@@ -117,7 +117,8 @@ class Replies:
         """Begin a reply, or give the one that was begun under this idempotency key.
 
         `digest` identifies the request that the key came with. Raises `Draining`, `Overloaded`, `TooManyRequests`,
-        `InvalidRequest` for a key that came with another request, `StoreUnavailable`.
+        `InvalidRequest` for a key that came with another request, `ReplyExpired` for one whose reply is no longer kept,
+        `StoreUnavailable`.
         """
         lag = self.backend.lag
         record = Record(

@@ -79,7 +79,11 @@ class Store(Protocol):
         """Set the end; if it has one already, that one stands."""
 
     async def remember(self, name: str, reply_id: str) -> str | None:
-        """Let a name stand for a reply, as long as its id is known; gives the id whose place it takes."""
+        """Let a name stand for a reply; gives the id whose place it takes.
+
+        A shared store keeps it for a day. One in memory forgets names by their number only: the oldest beyond
+        `MOST_REMEMBERED`, however young or old it is.
+        """
         ...
 
     async def recall(self, name: str) -> str | None:

@@ -92,7 +92,10 @@ def user(request: web.Request) -> str:
 
 
 async def read_body(request: web.Request, most: int) -> bytes:
-    """The JSON body, at most `most` bytes of it. Raises `UnsupportedMediaType`, `TooLarge`."""
+    """The JSON body, at most `most` bytes of it.
+
+    Raises `UnsupportedMediaType`, `TooLarge`, and `InvalidRequest` for one that has not arrived in `READ_BODY` seconds.
+    """
     if request.content_type != JSON:
         raise UnsupportedMediaType(
             f"The body must be JSON, with Content-Type: {JSON}, not {request.content_type}."
