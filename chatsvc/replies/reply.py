@@ -106,7 +106,10 @@ class Reply:
         self.log.interrupt()
 
     def check(self, after: int) -> None:
-        """Raise `CursorPastEnd` for a position that the reply has not reached, as far as this node knows."""
+        """Raise `CursorPastEnd` for a position that the reply has not reached, as far as this node knows.
+
+        One that has arrived but is not out yet is accepted: on another node, whose clock may be ahead, it may be out.
+        """
         if after > self.log.position:
             raise CursorPastEnd(
                 f"The reply has reached position {self.log.position}, not {after}."
