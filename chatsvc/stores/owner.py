@@ -23,6 +23,7 @@ from .follower import Follower
 from .log import End, Log
 from .memory import REMEMBERED
 from .nodes import NOBODY
+from .owned import Owned
 from .places import Places
 from .writer import Writer
 
@@ -31,38 +32,6 @@ MOST_PENDING = 32 * 1024
 
 LATER = 24 * 3600
 """Seconds for which the end of a reply is kept for a Redis that is away."""
-
-
-class _Owned:
-    """What this node knows of a reply that it writes: `position` is up to where Redis has it.
-
-    `record` is known of those that were begun here.
-    """
-
-    __slots__ = (
-        "ended",
-        "ending",
-        "epoch",
-        "flushing",
-        "given_up",
-        "log",
-        "pending",
-        "position",
-        "record",
-        "waiting",
-    )
-
-    def __init__(self, log: Log, epoch: int, record: Record | None = None) -> None:
-        self.log = log
-        self.epoch = epoch
-        self.record = record
-        self.position = log.position
-        self.pending: list[str] = []
-        self.waiting = 0
-        self.ending: End | None = None  # to be written with the last text
-        self.flushing: asyncio.Task[None] | None = None
-        self.ended: Exception | None = None
-        self.given_up = False  # Redis is away, and is yet to be told of the end
 
 
 class Owner:
@@ -94,7 +63,7 @@ class Owner:
         self._refresh = refresh
         self._lost = lost
         self._later = later
-        self._owned: dict[str, _Owned] = {}
+        self._owned: dict[str, Owned] = {}
 
     def held(self, reply_id: str) -> tuple[Record, Log] | None:
         """A reply that this node has begun and owns: nothing has to be asked for it."""
@@ -145,7 +114,7 @@ class Owner:
         if said == "ok" and reply_id not in self._owned:
             log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
             self._follower(reply_id).add(log, "0-0")
-            self._owned[reply_id] = _Owned(log, 1, record)
+            self._owned[reply_id] = Owned(log, 1, record)
 
     def _set(self, reply_id: str) -> str:
         return f"{self._places.prefix(reply_id)}owned:{self._node}"
@@ -165,18 +134,18 @@ class Owner:
         if owned.waiting > MOST_PENDING:
             await asyncio.shield(flushing)
 
-    def _mine(self, log: Log) -> _Owned:
+    def _mine(self, log: Log) -> Owned:
         owned = self._owned.get(log.reply_id)
         if owned is None or log.end is not None:
             raise Ended
         return owned
 
-    def _flush_soon(self, owned: _Owned) -> asyncio.Task[None]:
+    def _flush_soon(self, owned: Owned) -> asyncio.Task[None]:
         if owned.flushing is None:
             owned.flushing = asyncio.create_task(self._flush(owned))
         return owned.flushing
 
-    async def _flush(self, owned: _Owned) -> None:
+    async def _flush(self, owned: Owned) -> None:
         try:
             while owned.ended is None and (owned.pending or owned.ending is not None):
                 text, ending = "".join(owned.pending), owned.ending
@@ -186,7 +155,7 @@ class Owner:
                 said, *more = await self._write(owned, text, ending)
                 if said == "ok":
                     owned.position += len(text)
-                elif said == "torn" and self._rewind(owned, int(more[0])):
+                elif said == "torn" and owned.rewind(int(more[0])):
                     owned.pending.insert(1, text)  # before what has come meanwhile
                     owned.ending = ending or owned.ending
                 else:
@@ -197,7 +166,7 @@ class Owner:
         finally:
             owned.flushing = None
 
-    async def _write(self, owned: _Owned, text: str, ending: End | None) -> list[str]:
+    async def _write(self, owned: Owned, text: str, ending: End | None) -> list[str]:
         key = self._places.reply(owned.log.reply_id)
         encoded = "" if ending is None else msgspec.json.encode(ending).decode()
         said: list[str] = await self._writer.run(
@@ -218,16 +187,7 @@ class Owner:
             self._follower(owned.log.reply_id).wrote(owned.log, said[1], fields)
         return said
 
-    def _rewind(self, owned: _Owned, position: int) -> bool:
-        """Redis has less than it acknowledged (a replica took over): what it has lost is to be written again."""
-        if position >= owned.position:
-            return False
-        owned.pending.insert(0, owned.log.text(position, owned.position))
-        owned.position = position
-        owned.ending = owned.ending or owned.log.ending
-        return True
-
-    async def _flushed(self, owned: _Owned) -> None:
+    async def _flushed(self, owned: Owned) -> None:
         if owned.flushing is not None:
             await asyncio.shield(owned.flushing)
         if owned.ended is not None:
@@ -268,13 +228,13 @@ class Owner:
             self._later(self._finish_late(log, end or failed, owned))
         log.finish(failed, 0)
 
-    async def _finish_late(self, log: Log, end: End, owned: _Owned) -> None:
+    async def _finish_late(self, log: Log, end: End, owned: Owned) -> None:
         await self._finish(log, end, owned, LATER)
         self.forget(log.reply_id)
         await self._let_go(log.reply_id)
 
     async def _finish(
-        self, log: Log, end: End, owned: _Owned | None, patience: float
+        self, log: Log, end: End, owned: Owned | None, patience: float
     ) -> None:
         key = self._places.reply(log.reply_id)
         prefix = self._places.prefix(log.reply_id)
@@ -300,7 +260,7 @@ class Owner:
             )
             if said != "torn" or owned is None:
                 break
-            if not self._rewind(owned, int(more[0])):
+            if not owned.rewind(int(more[0])):
                 break
             owned.ended = None
             self._flush_soon(owned)
@@ -371,8 +331,8 @@ class Owner:
         await self._refresh(log)
         if log.end is not None or reply_id in self._owned:  # somebody was faster
             return False
-        owned = self._owned[reply_id] = _Owned(log, int(taken[0]))
-        if self._rewind(owned, int(taken[1])):
+        owned = self._owned[reply_id] = Owned(log, int(taken[0]))
+        if owned.rewind(int(taken[1])):
             self._flush_soon(owned)
         return True
 
