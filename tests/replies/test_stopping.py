@@ -55,6 +55,8 @@ async def test_a_reply_that_was_stopped_while_its_end_waited_ends_once() -> None
         another = await replies.start(asking("abcde"))
         await replies.stop(stopped)
         assert await replies.stopped(stopped)
+        await asyncio.wait_for(watch.over.wait(), WAIT)
+        watch.over.clear()
         # When the other one ends, the end that the first one was to have is past, too.
         assert await read_all(another) == ("abcde", "done", "stop")
         await asyncio.wait_for(watch.over.wait(), WAIT)
