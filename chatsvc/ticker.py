@@ -84,7 +84,10 @@ class Waiter:
         self.driven = None
         self.send = lambda _: None if future.done() else future.set_result(None)
         self.ticker.enter(self)
-        yield from future
+        try:
+            yield from future
+        finally:
+            self.slot, self.send = IDLE, None
 
     def close(self) -> None:
         """Never to be woken again."""
@@ -103,6 +106,12 @@ class Driven:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.send = coroutine.send
 
+    def finish(self) -> None:
+        """The coroutine has returned."""
+        self._closed = True
+        if not self.done.done():
+            self.done.set_result(None)
+
     def fail(self, error: BaseException) -> None:
         """The coroutine has raised: that is its end."""
         self._closed = True
@@ -119,7 +128,7 @@ class Driven:
 
     def close(self) -> None:
         """End it where it stands, running its `finally` clauses; nothing happens if it has ended."""
-        if self._closed or (self.done.done() and not self.done.cancelled()):
+        if self._closed:
             return
         self._closed = True
         self.done.cancel()
@@ -218,9 +227,8 @@ class Ticker:
             try:
                 following = waiter.send(None)  # type: ignore[misc]
             except StopIteration:
-                driven = waiter.driven
-                if driven is not None and not driven.done.done():
-                    driven.done.set_result(None)
+                if waiter.driven is not None:
+                    waiter.driven.finish()
                 continue
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                 # One mistake must not stop the others' turn.

@@ -335,6 +335,22 @@ async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None
     await asyncio.wait_for(reading, 10)
 
 
+async def test_the_end_is_not_late_when_the_limit_was(hand: Hand) -> None:
+    begin = hand.now
+    clock = Clock(limit=begin)
+    ticker = Ticker(clock)
+    log = Log("r" * 22, pace=100_000)
+    reply = Reply(Record(log.reply_id, Prompt(())), log, ticker, lambda reply: None)
+    log.append("abcdefgh", begin)
+    told: list[int] = []
+    Released(reply, lambda: told.append(hand.now)).start()
+    await reach(ticker, hand, begin + 10_000_000)
+    assert not told
+    clock.limit = begin + 60_000_000
+    await reach(ticker, hand, hand.now + LIMIT_SLOTS * SLOT)
+    assert told == [hand.now]
+
+
 @both
 async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) -> None:
     ticker = Ticker()
@@ -371,11 +387,11 @@ async def test_released_tells_once_all_is_out(hand: Hand) -> None:
     ticker = Ticker()
     reply = make(ticker, pace=100_000)
     told: list[int] = []
-    Released(reply, lambda: told.append(hand.now))
+    Released(reply, lambda: told.append(hand.now)).start()
     assert told == [hand.now]  # nothing has arrived, so nothing is to come
     reply.log.append("abc", hand.now)
     begin = hand.now
-    Released(reply, lambda: told.append(hand.now))
+    Released(reply, lambda: told.append(hand.now)).start()
     await reach(ticker, hand, begin + 199_000)
     assert len(told) == 1
     await reach(ticker, hand, begin + 205_000)

@@ -299,6 +299,41 @@ async def test_cancelling_drive_closes_the_coroutine_and_what_it_iterates(
     assert closed == ["generator", "coroutine"]
 
 
+async def test_a_coroutine_that_ends_as_it_is_cancelled_has_ended(hand: Hand) -> None:
+    ticker = Ticker()
+    waiter = Waiter(ticker)
+
+    async def wait() -> None:
+        await waiter
+
+    outer = asyncio.create_task(ticker.drive(wait()))
+    await turns()
+    ticker.wake(waiter)  # it will be stepped to its end
+    outer.cancel()  # before the task hears of this
+    with pytest.raises(asyncio.CancelledError):
+        await outer
+
+
+async def test_a_waiter_can_be_driven_after_a_task_has_waited_with_it(
+    hand: Hand,
+) -> None:
+    ticker, seen = Ticker(), list[int]()
+    waiter = Waiter(ticker)
+
+    async def wait() -> None:
+        await waiter.until(hand.now + SLOT)
+        seen.append(hand.now)
+
+    waiting = asyncio.create_task(wait())
+    await turns()
+    waiting.cancel()
+    await turns()
+    end = ticker.start(wait()).done
+    await reach(ticker, hand, hand.now + SLOT)
+    await asyncio.wait_for(end, 10)
+    assert seen == [hand.now]
+
+
 async def test_a_driven_coroutine_may_start_another(hand: Hand) -> None:
     ticker, seen = Ticker(), list[str]()
     inside: list[Driven] = []

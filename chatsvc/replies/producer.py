@@ -32,6 +32,7 @@ class Production:
     """
 
     __slots__ = (
+        "_cancelled",
         "_end",
         "_over",
         "_released",
@@ -56,6 +57,7 @@ class Production:
         self.finishing = False  # it is about to set the end itself
         self.task: asyncio.Task[End | None] | None = None
         self._over = over
+        self._cancelled = False
         self._end: End | None = None
         self._released: Released | None = None
         reply.log.on_end = self._ended
@@ -70,9 +72,11 @@ class Production:
         """All text has arrived: set the end when it is out."""
         self._end = end
         self._released = Released(self.reply, self._finish)
+        self._released.start()
 
     def cancel(self) -> None:
         """Do no more, and be over soon."""
+        self._cancelled = True
         if self.task is not None:
             self.task.cancel()
         elif self._released is not None:
@@ -97,7 +101,7 @@ class Production:
                 logger.error("a producer broke", exc_info=error)
             else:
                 end = task.result()
-        if end is not None:
+        if end is not None and not self._cancelled:
             self.end(end)
         else:
             self._over(self)
@@ -125,6 +129,7 @@ async def produce(
     splitter = Splitter()
     size = log.size  # counted here: what a store takes may show in the log later
     end = End("done", "stop")
+    cut = False  # there was more than `max_bytes`
     count = 0
 
     async def add(text: str) -> bool:
@@ -153,18 +158,19 @@ async def produce(
                     if isinstance(piece, Finish):
                         end = End("done", piece.reason, usage=piece.usage)
                     elif not await add(splitter.feed(piece)):
-                        end = End("done", "length")
+                        cut = True
                         break
                 else:
-                    if not await add(splitter.close()):
-                        end = End("done", "length")
+                    cut = not await add(splitter.close())
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001  (a stranger's code may raise anything)
             problem = _told(error, backend)
-            if end.finish_reason != "length":  # else it failed in closing
+            if not cut:  # else it failed in closing
                 await add(splitter.close())  # text held back is delivered first
                 end = End("failed", "error", problem.as_dict())
+        if cut:
+            end = End("done", "length")
         await store.complete(log, end)
     except Ended:
         return None

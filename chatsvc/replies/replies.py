@@ -245,8 +245,9 @@ class Replies:
                     reply.producer.cancel()
                 return
         problem = Draining("The service went down before the reply was complete.")
+        end = reply.log.ending or End("failed", "interrupted", problem.as_dict())
         try:
-            await self._end(reply, End("failed", "interrupted", problem.as_dict()))
+            await self._end(reply, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")
 
@@ -395,7 +396,9 @@ class Replies:
             await self._end(reply, End("stopped", "abandoned"))
 
     async def _end(self, reply: Reply, end: End) -> None:
-        await self.store.finish(reply.log, end)  # which ends the producer: see `_ended`
+        await self.store.finish(
+            reply.log, end
+        )  # which ends the producer: see `Production`
 
     def _later(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(coroutine)

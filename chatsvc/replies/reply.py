@@ -188,14 +188,20 @@ class Released(Waiter):
         self._log = reply.log
         self._then = then
         self.send = self._look
+
+    def start(self) -> None:
+        """Begin to wait; `then` may be called at once."""
         self.ticker.refresh()
         if self._look() is not None:
             self.ticker.enter(self)
 
     def _look(self, _: None = None) -> Waiter | None:
-        left = self._log.due() - self.ticker.horizon
-        if left > 0:
-            return self.until(self.ticker.now + max(left, SLOT))
+        ticker, due = self.ticker, self._log.due()
+        if due > ticker.horizon:
+            when = due - ticker.clock.offset
+            if when <= ticker.now:  # held up by the limit
+                when = ticker.now + LIMIT_SLOTS * SLOT
+            return self.until(when)
         self.close()
         self._then()
         return None

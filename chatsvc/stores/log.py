@@ -7,7 +7,7 @@ times are given, in integer microseconds of the store's clock, so every node com
 Rules
 - Text is only appended, in whole characters, and only before `end`. What has been out stays as it is.
 - `end` is set once. A reply that is stopped ends where it was *out*: what had arrived beyond that was given to nobody
-  and goes. Every other end comes after all text, and whoever sets it first waits until all of it is out.
+  and goes. Every other end comes after all text; what isn't out yet when it is set is out with it.
 - Segments that are out entirely have no schedule any more and are merged, so a log stays short.
 """
 

@@ -33,7 +33,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from ..replies import Reply
-from .sse import HEADERS
+from .streaming import HEADERS
 
 LONGEST_COLOURED = 8 * 1024
 """Characters of a code block up to which it is coloured: some lexers take quadratic time."""

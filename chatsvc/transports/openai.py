@@ -14,7 +14,8 @@ from ..replies import Reply
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, Encoder, json_event, json_line
+from .sse import DONE, json_event, json_line
+from .streaming import Encoder
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """Told where the backend counted nothing: clients that asked wait for the object, and a guess would be charged."""
@@ -195,7 +196,7 @@ class Chunks(Encoder):
         """What stands before the first character: who speaks."""
         return self._chunk({"role": "assistant", "content": ""})
 
-    def events(self, position: int, run: Sequence[str]) -> bytes:
+    def plain(self, position: int, run: Sequence[str]) -> bytes:
         """The chunks of a run of characters."""
         head, tail = self._head, self._tail
         return b"".join([head + _strings[c] + tail for c in run])

@@ -48,13 +48,6 @@ class SlowReader(ClientGone):
     """The reader took nothing for too long and was dropped."""
 
 
-class Answer(web.StreamResponse):
-    """A response whose head goes out with the first chunk, in one write."""
-
-    # The name is aiohttp's own. Without it the head goes out alone: a write more, and all else is the same.
-    _send_headers_immediately = False
-
-
 class Outlet:
     """Writes to one connection. `wrote` is when it last did (microseconds), for heartbeats."""
 
@@ -89,17 +82,15 @@ class Outlet:
             if transport.get_write_buffer_size() > FULL:
                 await self.drained()
 
-    async def drained(self) -> None:
-        """Wait until the reader has caught up. Raises `SlowReader` or `ClientGone`."""
+    async def drained(self, most: int = FULL // 2) -> None:
+        """Wait until the reader is at most so many bytes behind. Raises `SlowReader` or `ClientGone`."""
         ticker = self._ticker
         waiter = Waiter(ticker)
         pending = self._transport.get_write_buffer_size
         least, deadline = pending(), ticker.now + DEADLINE
-        when = (
-            ticker.now
-        )  # first look: in the next turn, when the kernel has had its chance
+        when = ticker.now  # first in the next turn, when the kernel has had its chance
         try:
-            while (waiting := pending()) > FULL // 2:
+            while (waiting := pending()) > most:
                 if self._transport.is_closing():
                     raise ClientGone
                 if waiting < least:
@@ -111,6 +102,13 @@ class Outlet:
                 when = ticker.now + LOOK_AGAIN
         finally:
             waiter.close()
+
+    async def ready_to_end(self) -> None:
+        """Wait until aiohttp can end the body without waiting for the reader: that would have no deadline."""
+        low, _ = self._transport.get_write_buffer_limits()
+        if self._transport.get_write_buffer_size() > low:
+            self._ticker.refresh()
+            await self.drained(low)
 
     def abort(self) -> None:
         """Break the connection, so that what was sent can't look complete."""

@@ -11,7 +11,7 @@ from aiohttp import web
 from ..problems import Draining
 from ..replies import Moved, Reply
 from ..stores.log import End
-from .sse import HEADERS
+from .streaming import HEADERS
 
 LONGEST_WAIT = 30
 """Seconds that a long poll may last."""

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http import HttpVersion11
 
 from ..cursor import END
-from ..replies import Moved, Reply
+from ..replies import Reply
 from ..stores.log import End
-from ..ticker import Ticker, Waiter
-from .outlet import DIGITS, Answer, ClientGone, Counted, Encodings, Outlet
-
-HEADERS = {
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Of every stream (PROTOCOL.md section 2)."""
-
-PROBES = (500_000, 1_000_000)
-"""Microseconds after the start at which comments show whether a proxy buffers."""
+from ..ticker import Ticker
+from .outlet import DIGITS, Counted, Encodings
+from .streaming import PROBES, Encoder, is_chunked, send, stamp
 
 RETRY = (100, 1500)
 """Milliseconds after which readers that are sent away come back, at random: not all at once."""
-
-SILENCE = 15_000_000
-"""Microseconds of silence after which a comment shows that the stream lives."""
 
 
 class _Data(Encodings):
@@ -47,11 +32,6 @@ class _Data(Encodings):
 
 _data = _Data()
 DONE = b"data: [DONE]\n\n"
-
-
-def chunk(data: bytes) -> bytes:
-    """A chunk of a chunked body (RFC 9112 section 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def json_line(value: object) -> bytes:
@@ -69,35 +49,6 @@ _LINE_ENDS = [(c.encode(), b"\\u%04x" % ord(c)) for c in "\x85\u2028\u2029"]
 def json_event(members: dict[str, Any]) -> bytes:
     """An event whose data is an object in one line of JSON."""
     return b"data: %b\n\n" % json_line(members)
-
-
-class Encoder:
-    """Makes bytes of a reply; one for each kind of event stream. `chunked` tells whether they go in chunks."""
-
-    __slots__ = ("_chunked",)
-
-    def __init__(self, *, chunked: bool = True) -> None:
-        self._chunked = chunked
-
-    def framed(self, data: bytes) -> bytes:
-        """`data` as it goes to the connection."""
-        return chunk(data) if self._chunked else data
-
-    def encode(self, position: int, run: Sequence[str]) -> bytes:
-        """The events of a run of characters that begins after `position`, framed."""
-        return self.framed(self.events(position, run))
-
-    def events(self, position: int, run: Sequence[str]) -> bytes:
-        """The same, bare."""
-        raise NotImplementedError
-
-    def end(self, end: End) -> bytes:
-        """What stands behind the last character, bare."""
-        raise NotImplementedError
-
-    def moved(self) -> bytes | None:
-        """What a reader is told who is sent away before the end, bare; None: nothing, and the connection is broken."""
-        raise NotImplementedError
 
 
 class _Tails(Encodings):
@@ -135,10 +86,10 @@ class Events(Encoder):
             size = len(prefix) + len(number) + len(tail)
             if size < 1024:
                 return b"".join((_SIZES[size], prefix, number, tail))
-        return self.framed(self.events(position, run))
+        return self.framed(self.plain(position, run))
 
-    def events(self, position: int, run: Sequence[str]) -> bytes:
-        """See `Encoder.events`."""
+    def plain(self, position: int, run: Sequence[str]) -> bytes:
+        """See `Encoder.plain`."""
         parts: list[bytes] = []
         for character in run:
             position += len(character)
@@ -181,52 +132,6 @@ def retry() -> bytes:
     return b"retry: %d\n\n" % random.randint(*RETRY)
 
 
-def stamp() -> bytes:
-    """A comment with the server's time: it shows life, and a buffering proxy."""
-    return b": t=%d\n\n" % (time.time() * 1000)
-
-
-class Heartbeat(Waiter):
-    """Writes comments by the clock. Stands in the ticker itself: it is its own callback."""
-
-    __slots__ = ("_events", "_outlet", "_probes")
-
-    def __init__(
-        self,
-        ticker: Ticker,
-        outlet: Outlet,
-        events: Encoder,
-        probes: Sequence[int] = PROBES,
-    ) -> None:
-        super().__init__(ticker)
-        self._outlet = outlet
-        self._events = events
-        now = ticker.refresh()  # behind the first stamp: the others promise a distance
-        self._probes = [now + probe for probe in reversed(probes)]
-        self.send = self._beat
-        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
-        ticker.enter(self)
-
-    def _beat(self, _: None) -> Waiter | None:
-        now = self.ticker.now
-        outlet = self._outlet
-        try:
-            if self._probes and now >= self._probes[-1]:
-                self._probes.pop()
-                outlet.write(self._events.framed(stamp()))
-            elif now - outlet.wrote >= SILENCE:
-                outlet.write(self._events.framed(stamp()))
-        except ClientGone:
-            return None
-        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
-        return self
-
-
-def is_chunked(request: web.Request) -> bool:
-    """Whether the answer goes in chunks: not to a client of HTTP/1.0."""
-    return request.version >= HttpVersion11
-
-
 def stream(
     request: web.Request,
     reply: Reply,
@@ -245,51 +150,3 @@ def stream(
     return send(
         request, reply, after, ticker, counted, events, first=first, probes=probes
     )
-
-
-async def send(
-    request: web.Request,
-    reply: Reply,
-    after: int,
-    ticker: Ticker,
-    counted: Counted,
-    events: Encoder,
-    *,
-    first: bytes,
-    probes: Sequence[int] | None = (),
-    headers: Mapping[str, str] = HEADERS,
-) -> web.StreamResponse:
-    """Answer with a reply as events of any kind. `first` goes out at once; `counted` is held as long as it lasts.
-
-    Comments show that the stream lives: at `probes` (microseconds after its start) and in silence; None: never.
-    """
-    response = Answer(headers={**headers, "X-Reply-Id": reply.id})
-    response.content_type = "text/event-stream"
-    response.charset = "utf-8"
-    if is_chunked(request):
-        response.enable_chunked_encoding()
-    with counted, reply.reading():
-        await response.prepare(request)
-        outlet = Outlet(request, ticker)
-        heartbeat = None
-        async with aclosing(reply.characters(after)) as characters:
-            try:
-                if reply.out() > after:  # so there is no wait: it goes with the head
-                    first += events.events(*await anext(characters))
-                await response.write(first)
-                response.headers.clear()  # gone out, and a kilobyte in each stream
-                if probes is not None:
-                    heartbeat = Heartbeat(ticker, outlet, events, probes)
-                await ticker.drive(outlet.pump(characters, events.encode))
-                told = events.end(reply.end) if reply.end is not None else b""
-            except Moved:
-                last = events.moved()
-                if last is None:
-                    outlet.abort()
-                    return response
-                told = last
-            finally:
-                if heartbeat is not None:
-                    heartbeat.close()
-    await response.write_eof(told)
-    return response

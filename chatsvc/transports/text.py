@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11
 
-from ..replies import Moved, Reply
+from ..replies import Reply
+from ..stores.log import End
 from ..ticker import Ticker
-from .outlet import Answer, Counted, Outlet
-from .sse import HEADERS, chunk
+from .outlet import Counted
+from .streaming import Encoder, is_chunked, send
 
 
-def _bare(_: int, run: Sequence[str]) -> bytes:
-    return "".join(run).encode()
+class Text(Encoder):
+    """A reply's text as it is. What is not whole is broken off, so it never looks complete."""
+
+    __slots__ = ()
+
+    def plain(self, position: int, run: Sequence[str]) -> bytes:
+        """See `Encoder.plain`."""
+        return "".join(run).encode()
+
+    def end(self, end: End) -> bytes | None:
+        """Nothing."""
+        return None if end.state == "failed" else b""
+
+    def moved(self) -> None:
+        """The reader can't be told to come back."""
 
 
-def _chunked(_: int, run: Sequence[str]) -> bytes:
-    return chunk("".join(run).encode())
-
-
-async def stream(
+def stream(
     request: web.Request,
     reply: Reply,
     after: int,
     ticker: Ticker,
     counted: Counted,
-) -> web.StreamResponse:
-    """Answer with a reply's text; a reply that failed breaks the body off, so it never looks complete."""
-    response = Answer(headers={**HEADERS, "X-Reply-Id": reply.id})
-    response.content_type = "text/plain"
-    response.charset = "utf-8"
-    chunked = request.version >= HttpVersion11
-    if chunked:
-        response.enable_chunked_encoding()
-    with counted, reply.reading():
-        await response.prepare(request)
-        outlet = Outlet(request, ticker)
-        with suppress(Moved):
-            async with aclosing(reply.characters(after)) as characters:
-                first = b""
-                if reply.out() > after:  # so there is no wait: it goes with the head
-                    first = _bare(*await anext(characters))
-                await response.write(first)
-                response.headers.clear()  # gone out, and a kilobyte in each stream
-                encode = _chunked if chunked else _bare
-                await ticker.drive(outlet.pump(characters, encode))
-        if reply.end is None or reply.end.state == "failed":
-            outlet.abort()
-            return response
-    await response.write_eof()
-    return response
+) -> Coroutine[Any, Any, web.StreamResponse]:
+    """Answer with a reply's text."""
+    text = Text(chunked=is_chunked(request))
+    return send(
+        request,
+        reply,
+        after,
+        ticker,
+        counted,
+        text,
+        probes=None,
+        content_type="text/plain",
+    )

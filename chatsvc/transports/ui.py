@@ -12,7 +12,8 @@ from ..problems import BackendFailed, InvalidRequest
 from ..requests import ChatRequest, decode, prompt
 from ..stores.log import End
 from .outlet import Encodings
-from .sse import DONE, HEADERS, Encoder, json_event, told_stop
+from .sse import DONE, json_event, told_stop
+from .streaming import HEADERS, Encoder
 
 UI_HEADERS = {**HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """Of every UI message stream."""
@@ -98,7 +99,7 @@ class UIChunks(Encoder):
             )
         )
 
-    def events(self, position: int, run: Sequence[str]) -> bytes:
+    def plain(self, position: int, run: Sequence[str]) -> bytes:
         """The deltas of a run of characters."""
         return b"".join([_deltas[character] for character in run])
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from ..backends.base import model_name
 from ..problems import NotFound
 from ..requests import BODY_FACTOR
-from ..transports import sse
+from ..transports import streaming
 from ..transports.openai import (
     Chunks,
     completion,
@@ -40,9 +40,9 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
         counted = app[METRICS].reading("openai", 0)
         if asked.stream:
             chunks = Chunks(
-                reply, model, usage=asked.usage, chunked=sse.is_chunked(request)
+                reply, model, usage=asked.usage, chunked=streaming.is_chunked(request)
             )
-            return await sse.send(
+            return await streaming.send(
                 request, reply, 0, app[TICKER], counted, chunks, first=chunks.first()
             )
         with counted:

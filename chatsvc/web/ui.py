@@ -10,7 +10,7 @@ from aiohttp import web
 from ..problems import ReplyExpired, ReplyNotFound
 from ..replies import Reply
 from ..requests import BODY_FACTOR
-from ..transports import sse
+from ..transports import streaming
 from ..transports.ui import UI_HEADERS, UIChunks, parse_turn
 from .keys import REPLIES, SETTINGS, TICKER, service
 from .metrics import METRICS
@@ -54,8 +54,8 @@ async def _known(request: web.Request, reply_id: str | None) -> Reply | None:
 
 async def _stream(request: web.Request, reply: Reply) -> web.StreamResponse:
     app = service(request)
-    chunks = UIChunks(reply.id, chunked=sse.is_chunked(request))
-    return await sse.send(
+    chunks = UIChunks(reply.id, chunked=streaming.is_chunked(request))
+    return await streaming.send(
         request,
         reply,
         0,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.problems import Draining
+from chatsvc.stores.memory import MemoryStore
 
 from .serving import (
     WAIT,
@@ -42,6 +45,35 @@ async def test_what_has_not_ended_when_the_time_is_over_is_interrupted() -> None
         assert reply.end is not None
         assert reply.end.problem is not None
         assert reply.end.problem["type"] == "/problems/draining"
+
+
+async def test_a_reply_whose_text_is_complete_is_given_whole_when_the_node_goes() -> (
+    None
+):
+    async with serving(EchoBackend(), pace=60) as replies:
+        reply = await replies.start(asking("abcdef"))
+        assert reply.out() == 1
+        await replies.drain(0)
+        assert await read_all(reply) == ("abcdef", "done", "stop")
+
+
+@pytest.mark.parametrize("pace", [0, 0.001])
+async def test_nothing_is_left_of_a_reply_that_is_not_kept(pace: float) -> None:
+    store = MemoryStore(keep=0)
+    async with serving(EchoBackend(), store, pace=pace) as replies:
+        gc.disable()  # cycles would wait for it
+        try:
+            reply = await replies.start(asking("abc"))
+            assert await read_all(reply) == ("abc", "done", "stop")
+            async with asyncio.timeout(WAIT):
+                while replies.running:
+                    await asyncio.sleep(0)
+            left = weakref.ref(reply), weakref.ref(reply.log)
+            del reply
+            store.expire()
+            assert [it() for it in left] == [None, None]
+        finally:
+            gc.enable()
 
 
 async def test_closing_leaves_nothing_in_whatever_state_replies_are() -> None:

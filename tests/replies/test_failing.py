@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
 
+from chatsvc.backends.base import Finish, Prompt
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.stores import End, Log
@@ -28,6 +29,15 @@ async def raises_at_once(messages: Any) -> AsyncIterator[str]:
 async def raises_after_text(messages: Any) -> AsyncIterator[str]:
     yield "ab👩"  # held back, for it may grow
     raise Secret("secret")
+
+
+class RaisesAfterItsEnd(EchoBackend):
+    """Fails when it has said that it came to its limit."""
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+        yield "ab👩"
+        yield Finish("length")
+        raise Secret("secret")
 
 
 def raises_when_called(messages: Any) -> AsyncIterator[str]:
@@ -83,6 +93,7 @@ async def stops_iterating(messages: Any) -> AsyncIterator[str]:
     [
         (raises_at_once, "", "failed."),
         (raises_after_text, "ab👩", "failed."),
+        (RaisesAfterItsEnd(), "ab👩", "failed."),
         (raises_when_called, "", "failed."),
         (awaits_and_raises, "", "failed."),
         (yields_a_number, "a", "must yield str, not int."),

@@ -124,6 +124,21 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
             writer.transport.abort()
 
 
+async def test_a_reader_that_does_not_take_the_end_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with inside(Settings(pace=0), send_buffer=4096) as chat:
+        reply = await chat.start("x" * 1300)
+        _, writer = await _never_reads(chat, reply, 0)
+        # All of it is written: what remains is less than makes a stream wait.
+        await eventually(lambda: 20_000 < max(chat.buffers) < outlet.FULL)
+        real = ticker.monotonic
+        monkeypatch.setattr(ticker, "monotonic", lambda: 1000 * real())
+        await eventually(lambda: not any(chat.buffers))
+        await chat.nothing_left()
+        writer.transport.abort()
+
+
 async def _never_reads(
     chat: Inside, reply: str, number: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
-from chatsvc.transports import sse
-from chatsvc.transports.outlet import Answer
+from chatsvc.transports import sse, streaming
+from chatsvc.transports.streaming import Answer
 
 from .running import (
     HARD,
@@ -61,6 +62,34 @@ async def test_events_have_ids_and_comments(pace: float) -> None:
             answer.reply
         )
         await chat.nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_a_body_without_a_length_ends_with_the_connection(
+    chat: Inside, kind: str
+) -> None:
+    headers = f"Accept: {kind}", "Connection: keep-alive"
+    reader, _ = await chat.connect(
+        "POST /api/chat", *headers, body=body("hi"), version="HTTP/1.0"
+    )
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.endswith(b"hi" if kind == "text/plain" else b"data: [DONE]\n\n")
+
+
+async def test_a_reader_that_is_sent_away_at_once_knows_where_it_stands(
+    chat: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Replies.start
+
+    async def starts_and_leaves(self: Replies, *a: Any, **options: Any) -> Reply:
+        reply = await start(self, *a, **options)
+        reply.leave()
+        return reply
+
+    monkeypatch.setattr(Replies, "start", starts_and_leaves)
+    answer = await chat.raw("GET /api/chat?message=abc")
+    told = b"id: %b:0\n\nretry: " % answer.reply.encode()
+    assert told in answer.body
 
 
 async def test_the_head_of_a_stream(chat: Inside) -> None:
@@ -122,10 +151,8 @@ class Recorded:
         self._transport.write(data)
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
-async def test_what_is_out_goes_with_the_head_in_one_write(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def record(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the service writes to its connections from now on."""
     writes: list[bytes] = []
     made = web.RequestHandler.connection_made
 
@@ -133,6 +160,14 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
         made(handler, Recorded(transport, writes))  # type: ignore[arg-type]
 
     monkeypatch.setattr(web.RequestHandler, "connection_made", connection_made)
+    return writes
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_what_is_out_goes_with_the_head_in_one_write(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = record(monkeypatch)
     async with inside(Settings(pace=0)) as chat:
         reply = await chat.start("hello")
         await chat.read(reply)
@@ -145,6 +180,18 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
     assert end.endswith(
         b"\r\n0\r\n\r\n" if kind == "text/event-stream" else b"0\r\n\r\n"
     )
+
+
+async def test_what_is_out_is_more_than_goes_with_the_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writes = record(monkeypatch)
+    async with inside(Settings(pace=0)) as chat:
+        reply = await chat.start("x" * (streaming.FIRST + 1))
+        await chat.read(reply)
+        writes.clear()
+        await chat.raw(f"GET /api/chat/{reply}")
+    assert b"data: x" not in writes[0]  # it has no deadline as the others have
 
 
 async def test_comments_at_the_start_and_half_a_second_and_a_second_later() -> None:
@@ -164,9 +211,9 @@ async def test_comments_at_the_start_and_half_a_second_and_a_second_later() -> N
 
 
 async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sse.SILENCE == 15_000_000
+    assert streaming.SILENCE == 15_000_000
     monkeypatch.setattr(sse, "PROBES", (10_000, 20_000))
-    monkeypatch.setattr(sse, "SILENCE", 30_000)
+    monkeypatch.setattr(streaming, "SILENCE", 30_000)
     go = asyncio.Event()
     async with inside(Settings(grace=0), backend=Scripted("a", go, "b")) as chat:
         reader, writer = await chat.connect("POST /api/chat", body=body("hi"))

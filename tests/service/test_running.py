@@ -213,9 +213,19 @@ async def _begin(chat: Child, kind: str) -> tuple[asyncio.Task[bytes], asyncio.E
     return asyncio.create_task(read()), began
 
 
-async def test_sigterm_in_the_middle_of_200_replies(store: str) -> None:
+async def test_sigterm_in_the_middle_of_200_replies(store: str, tmp_path: Path) -> None:
     kinds = ["text/event-stream", "text/plain", "websocket", "text/event-stream"]
-    async with child("--pace", "0.02", "--drain", "0.3") as chat:
+    flags = ["--pace", "0.02", "--drain", "0.3"]
+    if store == "memory":  # one that could not be carried on elsewhere either
+        (tmp_path / "endless.py").write_text(
+            "import asyncio\n"
+            "async def answer(messages):\n"
+            "    while True:\n"
+            "        yield 'x'\n"
+            "        await asyncio.sleep(0.02)\n"
+        )
+        flags += ["--backend", "endless:answer"]
+    async with child(*flags, PYTHONPATH=str(tmp_path)) as chat:
         readers = [await _begin(chat, kinds[n % 4]) for n in range(200)]
         idle = await chat.session.ws_connect(chat.url + "/ws/chat")
         await asyncio.gather(*(began.wait() for _, began in readers))
