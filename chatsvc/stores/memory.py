@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -46,10 +46,11 @@ class MemoryStore:
         self._now = now
         self._kept: dict[str, tuple[Record, Log]] = {}
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
-        self._names: dict[str, str] = {}
+        self._names: OrderedDict[str, str] = OrderedDict()
         self._ended: _Queue[str] = _Queue()
-        self._expired: dict[str, None] = {}
-        self._remembered: _Queue[tuple[str, tuple[str, str] | None]] = _Queue()
+        self._expired: set[str] = set()
+        # What expired at one time is forgotten at one time: its ids, and its keys.
+        self._remembered: _Queue[tuple[list[str], list[tuple[str, str]]]] = _Queue()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -117,7 +118,7 @@ class MemoryStore:
         before = self._names.pop(name, None)  # the last one named stands last
         self._names[name] = reply_id
         if len(self._names) > MOST_REMEMBERED:
-            del self._names[next(iter(self._names))]
+            self._names.popitem(last=False)  # of a dict, that would be a search
         return before
 
     async def recall(self, name: str) -> str | None:
@@ -163,18 +164,21 @@ class MemoryStore:
     def expire(self) -> None:
         """Let go of the texts, and later the ids, whose time has come."""
         now = self._now() / 1e6
-        for reply_id in self._ended.due(now):
-            record, _ = self._kept.pop(reply_id)
-            self._expired[reply_id] = None
-            place = (record.user, record.key) if record.key else None
-            self._remembered.append((now + REMEMBERED, (reply_id, place)))
-        forgotten = self._remembered.due(now)
-        while len(self._remembered) > MOST_REMEMBERED:
-            forgotten.append(self._remembered.popleft()[1])
-        for reply_id, place in forgotten:
-            del self._expired[reply_id]
-            if place is not None:
-                del self._keys[place]
+        ended = self._ended.due(now)
+        if ended:
+            records = [self._kept.pop(reply_id)[0] for reply_id in ended]
+            places = [(record.user, record.key) for record in records if record.key]
+            self._expired.update(ended)
+            self._remembered.append((now + REMEMBERED, (ended, places)))
+        for forgotten in self._remembered.due(now):
+            self._forget(*forgotten)
+        while len(self._expired) > MOST_REMEMBERED:
+            self._forget(*self._remembered.popleft()[1])
+
+    def _forget(self, ids: list[str], places: list[tuple[str, str]]) -> None:
+        self._expired.difference_update(ids)
+        for place in places:
+            del self._keys[place]
 
     async def _sweep(self) -> None:
         while True:
