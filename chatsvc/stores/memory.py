@@ -172,8 +172,11 @@ class MemoryStore:
             self._remembered.append((now + REMEMBERED, (ended, places)))
         for forgotten in self._remembered.due(now):
             self._forget(*forgotten)
-        while len(self._expired) > MOST_REMEMBERED:
-            self._forget(*self._remembered.popleft()[1])
+        while (over := len(self._expired) - MOST_REMEMBERED) > 0:
+            when, (ids, places) = self._remembered.popleft()
+            self._forget(ids[:over], places)
+            if over < len(ids):
+                self._remembered.appendleft((when, (ids[over:], [])))
 
     def _forget(self, ids: list[str], places: list[tuple[str, str]]) -> None:
         self._expired.difference_update(ids)
