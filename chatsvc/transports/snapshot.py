@@ -52,10 +52,13 @@ def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
     )
 
 
-async def poll(reply: Reply, after: int, wait: float) -> web.Response:
+async def poll(
+    reply: Reply, after: int, wait: float, *, begun: bool = False
+) -> web.Response:
     """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds.
 
-    Raises `Draining` when this node goes before there is anything to tell.
+    Raises `Draining` when this node goes before there is anything to tell; not if the reply was `begun` with this
+    request, for then its id is something to tell.
     """
     moved = False
     with reply.reading():
@@ -72,7 +75,7 @@ async def poll(reply: Reply, after: int, wait: float) -> web.Response:
             except Moved:
                 moved = True
         told = snapshot(reply, after)
-    if moved and not told.text and told.state == "running":
+    if moved and not begun and not told.text and told.state == "running":
         raise Draining(retry_after=1)  # or the client would ask again at once
     return answer(reply, told)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 
 from ..problems import BadRequest, InternalError, Problem, Unauthorized
@@ -34,6 +35,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     clients, task = app[CLIENTS], asyncio.current_task()
     clients.enter(task, request)
     try:
+        if request.version > HttpVersion11:  # nobody would know where a body ends
+            raise BadRequest("This service speaks HTTP/1.1.")
         path = inner_path(request)
         if path.startswith(("/api/", "/v1/", "/ws/")):
             origin.check_origin(request, app[SETTINGS].allow_origin)

@@ -174,7 +174,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         return await stream(request, reply, 0, kind)
     with service(request)[METRICS].reading("json", 0):
         if wait is not None:
-            return await snapshot.poll(reply, 0, wait)
+            return await snapshot.poll(reply, 0, wait, begun=True)
         return await snapshot.whole(reply)
 
 

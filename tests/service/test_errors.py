@@ -162,6 +162,14 @@ async def test_what_an_application_answers_for_us_keeps_its_status() -> None:
         assert (answer.status, answer.headers["Location"]) == (302, "/login")
 
 
+async def test_a_version_of_http_that_is_not_spoken_begins_nothing(
+    chat: Inside,
+) -> None:
+    answer = await chat.raw(CHAT, body=b'{"message": "hi"}', version="HTTP/2.0")
+    problem(answer, "bad-request", 400)
+    assert not chat.replies.known
+
+
 async def test_whom_an_application_can_not_reach_is_not_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -166,6 +166,21 @@ async def test_a_node_that_leaves_answers_a_long_poll_with_news_or_sends_it_away
         await chat.nothing_left()
 
 
+async def test_a_reply_that_was_begun_by_a_poll_is_told_when_its_node_leaves() -> None:
+    """Whoever is sent away without its id would begin another."""
+    async with inside(backend=Scripted(asyncio.Event())) as chat:
+        body = b'{"message": "hi"}'
+        begun = asyncio.create_task(chat.raw("POST /api/chat?wait=30", JSON, body=body))
+        await eventually(
+            lambda: [r for r in chat.replies._replies.values() if r.readers]
+        )
+        for reply in chat.replies._replies.values():
+            reply.leave()
+        told = json.loads((await begun).body)
+        assert (told["state"], told["text"]) == ("running", "")
+        await _stop(chat, told["reply"])
+
+
 @pytest.mark.parametrize("pace", [0, 0.002])
 async def test_a_chain_of_long_polls_has_the_text_once(pace: float) -> None:
     async with inside(Settings(pace=pace)) as chat:
