@@ -47,6 +47,7 @@ async def test_the_text_is_exact(transport: str) -> None:
     assert service.started == [{"message": "hi"}]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
     transport: str,

@@ -96,6 +96,7 @@ async def test_a_second_tab_and_a_stranger_follow_a_link(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_clear_is_seen_by_the_other_tab(
     everywhere: Everywhere, service: int
 ) -> None:
@@ -139,6 +140,7 @@ async def test_enter_that_ends_a_composition_never_sends(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_a_long_word_stays_within_the_page(
     everywhere: Everywhere, service: int
 ) -> None:
@@ -159,6 +161,7 @@ async def test_a_long_word_stays_within_the_page(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_nothing_is_open_while_nothing_streams(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
@@ -196,6 +199,7 @@ async def test_the_conversation_goes_along(
     assert len(request.headers["idempotency-key"]) == 32
 
 
+@pytest.mark.thorough
 async def test_the_view_follows_the_end_only_while_the_reader_is_there(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
@@ -250,6 +254,7 @@ async def test_offline_says_so_and_a_message_waits(
     assert await driving.text(page) == "later"
 
 
+@pytest.mark.thorough
 async def test_a_limit_counts_down(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
@@ -283,6 +288,7 @@ async def test_a_limit_counts_down(
     await driving.state(page, "done")
 
 
+@pytest.mark.thorough
 async def test_markdown_is_shown_block_by_block_and_the_text_stays_exact(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:

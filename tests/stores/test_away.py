@@ -21,6 +21,8 @@ from tests.redis_server import RedisServer
 
 from .services import WAIT, ended
 
+pytestmark = pytest.mark.thorough
+
 TEXT = "0123456789" * 10
 PROMPT = Prompt((Message("user", TEXT),))
 SHORT = Prompt((Message("user", "again"),))
