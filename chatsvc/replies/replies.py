@@ -396,9 +396,8 @@ class Replies:
             await self._end(reply, End("stopped", "abandoned"))
 
     async def _end(self, reply: Reply, end: End) -> None:
-        await self.store.finish(
-            reply.log, end
-        )  # which ends the producer: see `Production`
+        # This ends the producer: see `Production`.
+        await self.store.finish(reply.log, end)
 
     def _later(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(coroutine)

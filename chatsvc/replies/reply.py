@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
 
-
 LIMIT_SLOTS = 4
 """Slots of the ticker after which a reader that the clock's limit holds up looks again."""
 

@@ -29,7 +29,6 @@ LOOK_AGAIN = 50_000
 DEADLINE = 30_000_000
 """Microseconds after which a reader that has taken nothing is dropped."""
 
-
 Counted = AbstractContextManager[None]
 """Counts a reader for as long as it is held."""
 

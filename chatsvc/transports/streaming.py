@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
@@ -36,7 +37,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-class Encoder:
+class Encoder(ABC):
     """Makes bytes of a reply; one for each kind of stream. `chunked` tells whether they go in chunks."""
 
     __slots__ = ("_chunked",)
@@ -52,17 +53,17 @@ class Encoder:
         """A run of characters that begins after `position`, as it goes to the connection."""
         return self.framed(self.plain(position, run))
 
+    @abstractmethod
     def plain(self, position: int, run: Sequence[str]) -> bytes:
         """The same, bare."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, end: End) -> bytes | None:
         """What stands behind the last character, bare; None: nothing, and the connection is broken."""
-        raise NotImplementedError
 
+    @abstractmethod
     def moved(self) -> bytes | None:
         """What a reader is told who is sent away before the end; as `end`."""
-        raise NotImplementedError
 
 
 def stamp() -> bytes:
@@ -88,22 +89,24 @@ class Heartbeat(Waiter):
         now = ticker.refresh()  # behind the first stamp: the others promise a distance
         self._probes = [now + probe for probe in reversed(probes)]
         self.send = self._beat
-        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
-        ticker.enter(self)
+        ticker.enter(self._next())
 
     def _beat(self, _: None) -> Waiter | None:
         now = self.ticker.now
         outlet = self._outlet
-        try:
-            if self._probes and now >= self._probes[-1]:
-                self._probes.pop()
+        probing = bool(self._probes) and now >= self._probes[-1]
+        if probing:
+            self._probes.pop()
+        if probing or now - outlet.wrote >= SILENCE:
+            try:
                 outlet.write(self._events.framed(stamp()))
-            elif now - outlet.wrote >= SILENCE:
-                outlet.write(self._events.framed(stamp()))
-        except ClientGone:
-            return None
-        self.until(self._probes[-1] if self._probes else outlet.wrote + SILENCE)
-        return self
+            except ClientGone:
+                return None
+        return self._next()
+
+    def _next(self) -> Waiter:
+        wrote = self._outlet.wrote
+        return self.until(self._probes[-1] if self._probes else wrote + SILENCE)
 
 
 def is_chunked(request: web.Request) -> bool:
