@@ -19,7 +19,9 @@ DEFAULT_LIMIT = 1 << 20
 """Bytes that one line, or the data of one event, may have."""
 
 _BOM = b"\xef\xbb\xbf"
-_LONGEST_RETRY_DIGITS = 18
+
+LONGEST_RETRY = 10**18
+"""Milliseconds: what a longer reconnection time counts as. It is 30 million years."""
 
 
 class Event(NamedTuple):
@@ -56,7 +58,7 @@ class EventStreamParser:
 
     def __init__(self, *, limit: int = DEFAULT_LIMIT) -> None:
         self.retry: int | None = None
-        """The reconnection time that the stream last asked for, in milliseconds."""
+        """The reconnection time that the stream last asked for, in milliseconds; at most `LONGEST_RETRY`."""
         self.last_event_id = ""
         """The last event id, which events without data set as well."""
         self._limit = limit
@@ -141,9 +143,9 @@ class EventStreamParser:
             elif field == b"retry" and value.isdigit():
                 # [spec] "If the field value consists of only ASCII digits, then
                 # interpret the field value as an integer in base ten". int() takes no
-                # more than 4,300 of them; a longer wait than this is for ever anyhow.
-                digits = value.lstrip(b"0")[:_LONGEST_RETRY_DIGITS]
-                self.retry = int(digits or b"0")
+                # more than 4,300 of them, and needs ever more time for each.
+                digits = value.lstrip(b"0") or b"0"
+                self.retry = int(digits) if len(digits) <= 18 else LONGEST_RETRY
         if len(self._partial) > limit:
             # The byte order mark, whole or not yet, is no part of the line.
             mark = self._at_start and _BOM.startswith(self._partial[: len(_BOM)])

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
+from chatsvc.eventstream import (
+    LONGEST_RETRY,
+    Comment,
+    Event,
+    EventStreamError,
+    EventStreamParser,
+)
 
 Items = list[Event | Comment]
 
@@ -163,10 +169,18 @@ def test_retry_takes_ascii_digits_only(stream: bytes, retry: int | None) -> None
         assert parse(chunks)[2] == retry
 
 
-def test_retry_with_more_digits_than_int_takes() -> None:
-    assert parse([b"retry: " + b"0" * 5000 + b"7\n"])[2] == 7
-    retry = parse([b"retry: " + b"9" * 5000 + b"\n"])[2]
-    assert retry is not None and retry >= 10**17
+@pytest.mark.parametrize(
+    ("digits", "retry"),
+    [
+        (b"0" * 5000 + b"7", 7),
+        (b"1" + b"0" * 18, LONGEST_RETRY),
+        (b"9" * 18, LONGEST_RETRY - 1),
+        (b"9" * 5000, LONGEST_RETRY),
+        (b"088888888888888888888888880", LONGEST_RETRY),
+    ],
+)
+def test_retry_is_for_ever_at_most(digits: bytes, retry: int) -> None:
+    assert parse([b"retry: " + digits + b"\n"])[2] == retry
 
 
 def test_an_id_without_data_sets_the_last_event_id() -> None:
@@ -238,7 +252,7 @@ def reference(stream: bytes) -> tuple[Items, str, int | None]:
             elif field == "id" and "\0" not in value:
                 id_buffer = value
             elif field == "retry" and value and set(value) <= set("0123456789"):
-                retry = int(value)
+                retry = min(int(value), LONGEST_RETRY)
     return items, last_id, retry
 
 

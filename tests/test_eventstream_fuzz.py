@@ -42,5 +42,5 @@ def test_fuzzed(tmp_path: Path) -> None:
         timeout=100,
         check=False,
     )
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
     assert "Done 20000 runs" in result.stderr
