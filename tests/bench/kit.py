@@ -16,6 +16,7 @@ KIT = HERE / ".kit"
 LOAD = KIT / "bin/load"
 PYTHON = KIT / "venv/bin/python"
 NODE_MODULES = KIT / "node/node_modules"
+NODE24 = KIT / "node24/node_modules/.bin/node"
 SPY = KIT / "venv/bin/py-spy"
 PEERS = HERE / "peers"
 
@@ -24,7 +25,8 @@ class NotBuilt(Exception):
     """A part can't be made here; the message is the reason, in one line."""
 
 
-def _run(*command: object, cwd: Path = HERE, **environment: str) -> None:
+def _run(*command: object, cwd: Path = HERE, **environment: str) -> str:
+    """What the command said."""
     words = list(map(str, command))
     if shutil.which(words[0]) is None:
         raise NotBuilt(f"not on this machine: {words[0]}")
@@ -41,6 +43,7 @@ def _run(*command: object, cwd: Path = HERE, **environment: str) -> None:
     if done.returncode:
         lines = done.stdout.strip().splitlines() or ["said nothing"]
         raise NotBuilt(f"{Path(words[0]).name}: {lines[-1]}")
+    return done.stdout.strip()
 
 
 def _compile(target: Path, *sources: Path) -> None:
@@ -77,11 +80,24 @@ def _spy() -> None:
     _pip(HERE / "requirements-spy.txt")
 
 
-def _node() -> None:
-    NODE_MODULES.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(PEERS / "package.json", NODE_MODULES.parent)
+def _npm(package: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(package, folder)
     quiet = ("--no-audit", "--no-fund", "--no-package-lock")
-    _run("npm", "install", *quiet, cwd=NODE_MODULES.parent)
+    _run("npm", "install", *quiet, cwd=folder)
+
+
+def _node() -> None:
+    _npm(PEERS / "package.json", KIT / "node")
+
+
+def _node24() -> None:
+    """Another Node than the machine's, and what both run."""
+    ensure("node")
+    # Of the packages, one for each kind of machine, npm takes the one that fits; it
+    # is content with none, so the program itself is asked.
+    _npm(PEERS / "node24/package.json", KIT / "node24")
+    node_version(NODE24)
 
 
 def _go() -> None:
@@ -110,10 +126,16 @@ _PARTS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "climit": (_climit, ("peers/climit.c",)),
     "python": (_python, ("peers/requirements.txt",)),
     "node": (_node, ("peers/package.json",)),
+    "node24": (_node24, ("peers/package.json", "peers/node24/package.json")),
     "go": (_go, ("peers/go_sse.go", "peers/requirements-go.txt")),
     "spy": (_spy, ("requirements-spy.txt",)),
     "plot": (_plot, ("requirements-plot.txt",)),
 }
+
+
+def node_version(node: str | Path) -> str:
+    """The version of a Node, like `24.21.0`; raises `NotBuilt` if it does not run."""
+    return _run(node, "--version").removeprefix("v")
 
 
 def _made_from(patterns: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def bars(axes: Any, panel: dict[str, Any]) -> None:
     colours = [OURS, *["#aab"] * (len(drawn) - 1)][: len(drawn)]
     drawing = axes.barh(names, heights, xerr=error, color=colours, capsize=3)
     axes.bar_label(drawing, fmt="%.1f", padding=6)
-    axes.margins(x=0.18)
+    axes.margins(x=0.3)
     axes.invert_yaxis()
     axes.set_xlabel(panel["y_label"])
 

@@ -30,6 +30,7 @@ class Server:
     path: str | None = None
     options: tuple[str, ...] = ()  # more for the load generator
     needs: str | None = None  # a part of the kit
+    node: str | None = None  # the Node that runs it
     environment: dict[str, str] = field(default_factory=dict)
 
     def named(self, name: str, *flags: str) -> "Server":

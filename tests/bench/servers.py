@@ -13,11 +13,12 @@ def _binary(name: str, program: str, part: str) -> Server:
     return Server(name, command, needs=part)
 
 
-def _node(name: str, script: str) -> Server:
+def _node(name: str, script: str, node: str = "node", needs: str = "node") -> Server:
     return Server(
         name,
-        ("node", str(kit.PEERS / script), "{port}", "{pace}"),
-        needs="node",
+        (node, str(kit.PEERS / script), "{port}", "{pace}"),
+        needs=needs,
+        node=node,
         environment={"NODE_PATH": str(kit.NODE_MODULES), "NODE_ENV": "production"},
     )
 
@@ -30,12 +31,13 @@ def _python(name: str, script: str) -> Server:
 CLIMIT = _binary("climit", "climit", "climit")
 GO = _binary("go", "go_sse", "go")
 _EXPRESS = _node("express", "express.cjs")
+_EXPRESS_24 = _node("express-node24", "express.cjs", str(kit.NODE24), "node24")
 _WS_NODE = _node("ws-node", "ws_node.cjs")
 _STARLETTE = _python("sse-starlette", "sse_starlette_app.py")
 _PLAIN = _python("plain-aiohttp", "plain_aiohttp.py")
 
 PEERS = {
-    "sse": {p.name: p for p in (CLIMIT, GO, _EXPRESS, _STARLETTE, _PLAIN)},
+    "sse": {p.name: p for p in (CLIMIT, GO, _EXPRESS, _EXPRESS_24, _STARLETTE, _PLAIN)},
     "ws": {p.name: p for p in (CLIMIT, _WS_NODE, _PLAIN)},
 }
 

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from aiohttp.test_utils import TestServer
 from tests.conftest import require
 
 from . import kit
+from .machine import Cores
 from .processes import free_port
+from .scenarios.plan import Plan
+from .servers import compared
 
 DONE = "[DONE]"
 # What a server may do to the characters of a reply before it sends them.
@@ -193,6 +198,18 @@ def test_one_command_measures_and_reports(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "table.json").read_text())["runs"]
     assert [run["server"] for run in runs] == ["it", "climit"]
     assert all(run["cpu_us"] > 0 and run["gap_ms"]["p50"] > 0 for run in runs)
+
+
+def test_a_peer_says_on_which_node_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("node")
+    monkeypatch.setattr(kit, "ensure", lambda part: None)  # nothing is installed here
+    asked = Namespace(peers="express", store=None)
+    plan = Plan(compared(None, "chatsvc", lenient=False), Cores(0, 1, 0), 1, asked)
+    said = subprocess.check_output(["node", "-p", "process.versions.node"], text=True)
+    servers, missing = plan.servers()
+    names = [server.name for server in servers]
+    assert names == ["chatsvc", f"express (Node {said.strip()})"]
+    assert missing == []
 
 
 def test_a_server_that_does_not_start_is_told(

@@ -50,11 +50,18 @@ class Plan:
                 missing.append(f"no {mode} peer {name}")
             else:
                 try:
-                    kit.ensure(known[name].needs or "load")
-                    ready.append(known[name])
+                    ready.append(_made(known[name]))
                 except kit.NotBuilt as e:
                     missing.append(f"without {name}: {e}")
         return ready, missing
+
+
+def _made(peer: Server) -> Server:
+    """A peer that can run; its name says on which Node. Raises `NotBuilt`."""
+    kit.ensure(peer.needs or "load")
+    if peer.node is None:
+        return peer
+    return peer.named(f"{peer.name} (Node {kit.node_version(peer.node)})")
 
 
 def peer_arguments(parser: argparse.ArgumentParser, peers: str | None = None) -> None:
