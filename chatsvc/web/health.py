@@ -17,7 +17,7 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """New replies are welcome. Raises `Draining`, `StoreUnavailable`."""
     replies = service(request)[REPLIES]
-    if replies.draining:
+    if replies.admission.draining:
         raise Draining(retry_after=1)
     if not replies.store.ready():
         raise StoreUnavailable(retry_after=1)

@@ -73,6 +73,6 @@ async def test_a_key_attaches_when_there_is_no_room_for_another_reply() -> None:
             await replies.start(asking(), client="c")
         again = await replies.start(asking(), key="k", digest="d", client="c")
         assert again is reply
-        replies.draining = True
+        replies.admission.draining = True
         again = await replies.start(asking(), key="k", digest="d", client="c")
         assert again is reply

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,12 +20,23 @@ from multidict import CIMultiDict
 
 from chatsvc.app import create_app
 from chatsvc.backends import Finish
-from chatsvc.replies import Replies
+from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
 from chatsvc.web.keys import REPLIES
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
+
+OURS = (
+    "produce",
+    "Connection.",
+    "Handover.",
+    "MemoryStore.finish",
+    "Opened.",
+    "Replies.",
+    "Running.",
+)
+"""How the names of the coroutines begin that work on replies."""
 
 Item = str | BaseException | asyncio.Event | Finish
 
@@ -255,6 +266,11 @@ class Inside(Chat):
         """Its replies."""
         return self.app[REPLIES]
 
+    @property
+    def opened(self) -> MutableMapping[str, Reply]:
+        """Those that are open, by id."""
+        return self.replies._opened._replies
+
     async def nothing_left(self) -> None:
         """Wait until no reply runs, none is read, and no task of theirs is left."""
         await eventually(lambda: not self.replies.running and not self.replies.known)
@@ -262,8 +278,7 @@ class Inside(Chat):
         def strays() -> list[str]:
             coroutines = (task.get_coro() for task in asyncio.all_tasks())
             names = [getattr(c, "__qualname__", "") for c in coroutines]
-            ours = ("produce", "Connection.", "Replies.")
-            return [name for name in names if name.startswith(ours)]
+            return [name for name in names if name.startswith(OURS)]
 
         await eventually(lambda: not strays())
         readers = [

@@ -237,7 +237,7 @@ async def test_limits_of_running_replies() -> None:
 async def test_draining() -> None:
     async with inside(Settings(pace=0)) as chat:
         reply = await chat.start("ab")
-        chat.replies.draining = True
+        chat.replies.admission.draining = True
         for line in (CHAT, "GET /readyz"):
             answer = await chat.raw(line, body=b'{"message": ""}')
             problem(answer, "draining", 503)
@@ -450,7 +450,7 @@ async def test_limits_of_running_replies_close_a_bare_socket() -> None:
 
 
 async def test_draining_closes_a_bare_socket(chat: Inside) -> None:
-    chat.replies.draining = True
+    chat.replies.admission.draining = True
     assert await _closed(chat, '{"message": ""}') == 1012
 
 

@@ -111,7 +111,7 @@ async def test_a_snapshot_waits_for_nothing() -> None:
 
 
 def _text_of(chat: Inside, reply: str) -> str:
-    return chat.replies._replies[reply].log.text(0)
+    return chat.opened[reply].log.text(0)
 
 
 async def _snapshot(
@@ -137,7 +137,7 @@ async def test_a_long_poll_waits_for_text_and_no_longer() -> None:
         assert (empty["text"], empty["state"]) == ("", "running")
         path = f"/api/chat/{reply}?after=0&wait=30"
         waiting = asyncio.create_task(chat.json("GET", path))
-        await eventually(lambda: chat.replies._replies[reply].readers)
+        await eventually(lambda: chat.opened[reply].readers)
         go.set()
         async with asyncio.timeout(10):
             got = await waiting
@@ -154,8 +154,8 @@ async def test_a_node_that_leaves_answers_a_long_poll_with_news_or_sends_it_away
         reply = await chat.start("hi")
         path = f"GET /api/chat/{reply}?wait=30"
         waiting = asyncio.create_task(chat.raw(f"{path}&after=2", JSON))
-        await eventually(lambda: chat.replies._replies[reply].readers)
-        chat.replies._replies[reply].leave()
+        await eventually(lambda: chat.opened[reply].readers)
+        chat.opened[reply].leave()
         for told in (await waiting, await chat.raw(f"{path}&after=2", JSON)):
             assert (told.status, told.headers["Retry-After"]) == (503, "1")
             assert json.loads(told.body)["type"] == "/problems/draining"
@@ -171,10 +171,8 @@ async def test_a_reply_that_was_begun_by_a_poll_is_told_when_its_node_leaves() -
     async with inside(backend=Scripted(asyncio.Event())) as chat:
         body = b'{"message": "hi"}'
         begun = asyncio.create_task(chat.raw("POST /api/chat?wait=30", JSON, body=body))
-        await eventually(
-            lambda: [r for r in chat.replies._replies.values() if r.readers]
-        )
-        for reply in chat.replies._replies.values():
+        await eventually(lambda: [r for r in chat.opened.values() if r.readers])
+        for reply in chat.opened.values():
             reply.leave()
         told = json.loads((await begun).body)
         assert (told["state"], told["text"]) == ("running", "")
@@ -214,7 +212,7 @@ async def test_stopping_in_the_middle_ends_every_reader_at_the_same_place() -> N
         reply = head.partition(b"X-Reply-Id: ")[2][:22].decode()
         begun = await reader.readuntil(b"x\r\n1\r\nx\r\n")
         events = asyncio.create_task(chat.read(reply))
-        await eventually(lambda: chat.replies._replies[reply].readers == 2)
+        await eventually(lambda: chat.opened[reply].readers == 2)
         status, told = await _stop(chat, reply)
         assert (status, told["state"]) == (200, "stopped")
         rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)

@@ -144,7 +144,7 @@ async def test_a_bare_reply_that_is_stopped_elsewhere_is_done() -> None:
         ws = await bare(chat)
         await ws.send_json({"message": "hi"})
         await eventually(lambda: chat.replies.known)
-        (reply,) = chat.replies._replies
+        (reply,) = chat.opened
         async with chat.session.post(f"{chat.url}/api/chat/{reply}/stop") as response:
             assert response.status == 200
         assert await until_done(ws) in ([], ["a"])
@@ -225,7 +225,7 @@ async def test_v1_stops() -> None:
         ws = await v1(chat)
         await ws.send_json({"message": "hi", "key": "k"})
         await eventually(lambda: chat.replies.known)
-        (reply,) = chat.replies._replies
+        (reply,) = chat.opened
         await ws.send_json({"stop": reply})
         frames = await of_reply(ws)
         assert frames[-2]["event"] == "stopped"
@@ -287,9 +287,9 @@ async def test_a_reader_that_leaves_ends_nothing_for_the_other() -> None:
         ws = await bare(chat)
         await ws.send_json({"message": "hi"})
         await eventually(lambda: chat.replies.known)
-        (reply,) = chat.replies._replies
+        (reply,) = chat.opened
         reading = asyncio.create_task(chat.read(reply))
-        await eventually(lambda: chat.replies._replies[reply].readers == 2)
+        await eventually(lambda: chat.opened[reply].readers == 2)
         await ws.close()
         go.set()
         assert b"data: b" in (await reading).body
@@ -315,7 +315,7 @@ async def test_nothing_stands_behind_a_close_frame() -> None:
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         writer.write(masked(1, b'{"message": "hi"}'))
         assert await asyncio.wait_for(reader.readexactly(3), 5) == b"\x81\x01\n"
-        (reply,) = chat.replies._replies
+        (reply,) = chat.opened
         writer.write(masked(2, b"\0"))
         kind, size = await asyncio.wait_for(reader.readexactly(2), 5)
         assert kind == 0x88

@@ -63,8 +63,7 @@ async def die(replies: Replies) -> None:
     assert isinstance(store, RedisStore)
     await store._nodes.close()
     await store._writer.close()
-    for production in list(replies._running):
-        production.cancel()
+    replies._running.cancel()
 
 
 async def ended(reply: Reply) -> tuple[str, End]:

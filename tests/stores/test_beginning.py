@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from chatsvc.backends.function import FunctionBackend
 from chatsvc.problems import StoreUnavailable
-from chatsvc.replies import replies
+from chatsvc.replies import handover
 from chatsvc.stores.base import Record
 from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
@@ -73,7 +73,7 @@ async def test_a_key_whose_node_died_before_it_began_is_begun_by_the_next(
 async def test_a_reply_that_was_begun_after_all_is_produced(
     service: Service, kind: type[RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(handover, "LOOK_AGAIN", 0.01)
     counted = Counted()
     a = await service(FunctionBackend(counted), kind)
     b = await service(FunctionBackend(counted))

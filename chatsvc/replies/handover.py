@@ -1,0 +1,116 @@
+"""From node to node: what a dead one has left is carried on here, and when this one leaves, another carries on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from ..backends.base import Backend
+from ..problems import (
+    Draining,
+    InternalError,
+    ReplyExpired,
+    ReplyNotFound,
+    StoreUnavailable,
+)
+from ..stores.base import KeyReused, Record, Store
+from ..stores.log import End
+from .admission import Admission
+from .opened import Opened
+from .reply import Reply
+from .running import Running
+
+logger = logging.getLogger("chatsvc.replies")
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks for a reply that the store may have begun before it went away."""
+
+
+class Handover:
+    """Takes replies over for as long as this node does not drain, and hands them on when it does."""
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        admission: Admission,
+        opened: Opened,
+        running: Running,
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._admission = admission
+        self._opened = opened
+        self._running = running
+        store.watch(self._take_over)
+
+    # ------------------------------------------------------------------ to this node
+
+    async def begin_late(self, record: Record) -> None:
+        """The store went away while it began a reply. If it has begun it all the same, produce it."""
+        with suppress(ReplyNotFound, ReplyExpired, KeyReused):
+            while not self._admission.draining:  # else another node takes it over
+                await asyncio.sleep(LOOK_AGAIN)
+                with suppress(StoreUnavailable):
+                    known = await self._store.known(record) if record.key else None
+                    if await self._adopt(known or record.reply_id, asked=True):
+                        return
+
+    async def _take_over(self, reply_id: str) -> None:
+        await self._adopt(reply_id, asked=False)
+
+    async def _adopt(self, reply_id: str, *, asked: bool) -> bool:
+        """Carry on a reply whose owner is gone, or end it; False if there is no room for it now.
+
+        If somebody has just `asked` for it, one without text is begun anew, whatever the backend.
+        """
+        admission = self._admission
+        if admission.draining or len(self._running) >= admission.most:
+            return False
+        reply = await self._opened.open(reply_id)
+        if reply.producer is not None or not await self._store.take(reply.log):
+            return True
+        ending = reply.log.ending
+        anew = asked and not reply.log.position
+        if ending is None and (self._backend.resumes or anew):
+            self._running.read(reply)
+            return True
+        if ending is None:
+            problem = InternalError("What wrote the reply went down.")
+            ending = End("failed", "interrupted", problem.as_dict())
+        self._running.end(reply, ending)
+        return True
+
+    # ------------------------------------------------------------------ from this node
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new replies; give the running ones `seconds` to end; then hand them on and send the readers away.
+
+        What can't be handed on ends as interrupted.
+        """
+        self._admission.draining = True
+        if seconds > 0:
+            await self._running.wait(seconds)
+        await asyncio.gather(*map(self._let_go, self._running.replies()))
+        if self._store.shared:
+            self._opened.leave()
+
+    async def _let_go(self, reply: Reply) -> None:
+        """Hand a reply on, or end it."""
+        store = self._store
+        if reply.log.ending is not None or self._backend.resumes:
+            try:
+                released = await store.release(reply.log)
+            except StoreUnavailable:
+                released = False  # whoever finds it later takes it over
+            if store.shared and (released or not store.owns(reply.log)):
+                if reply.producer is not None:
+                    reply.producer.cancel()
+                return
+        problem = Draining("The service went down before the reply was complete.")
+        end = reply.log.ending or End("failed", "interrupted", problem.as_dict())
+        try:
+            await store.finish(reply.log, end)
+        except StoreUnavailable:
+            logger.warning("a reply could not be ended: the store is away")
