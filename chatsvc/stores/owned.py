@@ -1,49 +1,123 @@
-"""One reply that this node writes to Redis, and what of it is still to be written."""
+"""One reply that this node writes to Redis, and what of it is still to be written.
+
+Rules
+- Text goes to Redis in one flight at a time; what comes meanwhile goes with the next.
+- What a master had acknowledged and its replica never got is written again, for the log has it.
+- The first failure ends it. The producer is told by its next call.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from .base import Record
 from .log import End, Log
+
+MOST_PENDING = 32 * 1024
+"""Code points that wait to be written; with more, the producer waits."""
 
 
 class Owned:
     """What this node knows of a reply that it writes: `position` is up to where Redis has it.
 
-    `record` is known of those that were begun here.
+    `write` sends a flight, text and perhaps how the reply is to end, and gives up to where Redis has it then, which is
+    less than it had if it has lost some; it raises `Ended` if it is not ours to write. `record` is known of those that
+    were begun here.
     """
 
     __slots__ = (
+        "_ending",
+        "_pending",
+        "_waiting",
+        "_write",
         "ended",
-        "ending",
         "epoch",
         "flushing",
         "given_up",
         "log",
-        "pending",
         "position",
         "record",
-        "waiting",
     )
 
-    def __init__(self, log: Log, epoch: int, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        epoch: int,
+        write: Callable[[Owned, str, End | None], Awaitable[int]],
+        record: Record | None = None,
+    ) -> None:
         self.log = log
         self.epoch = epoch
         self.record = record
         self.position = log.position
-        self.pending: list[str] = []
-        self.waiting = 0
-        self.ending: End | None = None  # to be written with the last text
         self.flushing: asyncio.Task[None] | None = None
         self.ended: Exception | None = None
         self.given_up = False  # Redis is away, and is yet to be told of the end
+        self._write = write
+        self._pending: list[str] = []
+        self._waiting = 0
+        self._ending: End | None = None  # to be written with the last text
+
+    def add(self, text: str) -> asyncio.Task[None] | None:
+        """Write this as well; gives what to wait for, if too much is pending. Raises what has ended it."""
+        if self.ended is not None:
+            raise self.ended
+        if not text:
+            return None
+        self._pending.append(text)
+        self._waiting += len(text)
+        flushing = self._flush_soon()
+        return flushing if self._waiting > MOST_PENDING else None
+
+    def complete(self, ending: End) -> None:
+        """Write how it is to end with the last text: whoever has that has the end as well."""
+        if self.ended is None:
+            self._ending = ending
+            self._flush_soon()
+
+    async def flushed(self) -> None:
+        """Return when Redis has it all. Raises what has ended it."""
+        if self.flushing is not None:
+            await asyncio.shield(self.flushing)
+        if self.ended is not None:
+            raise self.ended
 
     def rewind(self, position: int) -> bool:
-        """Redis has less than it acknowledged (a replica took over): what it has lost is to be written again."""
+        """Redis has no more than this: write the rest again. False if that is all it was given."""
+        if not self._rewind(position):
+            return False
+        self.ended = None
+        self._flush_soon()
+        return True
+
+    def _rewind(self, position: int) -> bool:
         if position >= self.position:
             return False
-        self.pending.insert(0, self.log.text(position, self.position))
+        self._pending.insert(0, self.log.text(position, self.position))
         self.position = position
-        self.ending = self.ending or self.log.ending
+        self._ending = self._ending or self.log.ending
         return True
+
+    def _flush_soon(self) -> asyncio.Task[None]:
+        if self.flushing is None:
+            self.flushing = asyncio.create_task(self._flush())
+        return self.flushing
+
+    async def _flush(self) -> None:
+        try:
+            while self.ended is None and (self._pending or self._ending is not None):
+                text, ending = "".join(self._pending), self._ending
+                self._pending.clear()
+                self._waiting = 0
+                self._ending = None
+                position = await self._write(self, text, ending)
+                if self._rewind(position):
+                    self._pending.insert(1, text)  # before what has come meanwhile
+                    self._ending = ending or self._ending
+                else:
+                    self.position = position
+        except Exception as error:  # noqa: BLE001  (told to the producer by its next call)
+            self.ended = error
+        finally:
+            self.flushing = None

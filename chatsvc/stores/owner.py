@@ -1,10 +1,8 @@
 """What this node writes to Redis as the owner of replies: it writes in one epoch only, and a script checks that.
 
 Rules
-- Text goes to Redis in one flight at a time for each reply; what comes meanwhile goes with the next.
-- The log takes it when Redis has acknowledged it.
-- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it. What a master had
-  acknowledged and its replica never got is written again by the owner, for the log has it.
+- Each reply's text goes to Redis through its `Owned`. The log takes it when Redis has acknowledged it.
+- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from typing import Any
 import msgspec
 
 from ..problems import StoreUnavailable
-from ..ticker import monotonic
 from . import scripts
 from .base import Ended, Record
 from .follower import Follower
@@ -26,9 +23,6 @@ from .nodes import NOBODY
 from .owned import Owned
 from .places import Places
 from .writer import Writer
-
-MOST_PENDING = 32 * 1024
-"""Code points that wait to be written; with more, the producer waits."""
 
 LATER = 24 * 3600
 """Seconds for which the end of a reply is kept for a Redis that is away."""
@@ -114,7 +108,7 @@ class Owner:
         if said == "ok" and reply_id not in self._owned:
             log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
             self._follower(reply_id).add(log, "0-0")
-            self._owned[reply_id] = Owned(log, 1, record)
+            self._owned[reply_id] = Owned(log, 1, self._write, record)
 
     def _set(self, reply_id: str) -> str:
         return f"{self._places.prefix(reply_id)}owned:{self._node}"
@@ -123,15 +117,8 @@ class Owner:
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
-        owned = self._mine(log)
-        if owned.ended is not None:
-            raise owned.ended
-        if not text:
-            return
-        owned.pending.append(text)
-        owned.waiting += len(text)
-        flushing = self._flush_soon(owned)
-        if owned.waiting > MOST_PENDING:
+        flushing = self._mine(log).add(text)
+        if flushing is not None:
             await asyncio.shield(flushing)
 
     def _mine(self, log: Log) -> Owned:
@@ -140,36 +127,10 @@ class Owner:
             raise Ended
         return owned
 
-    def _flush_soon(self, owned: Owned) -> asyncio.Task[None]:
-        if owned.flushing is None:
-            owned.flushing = asyncio.create_task(self._flush(owned))
-        return owned.flushing
-
-    async def _flush(self, owned: Owned) -> None:
-        try:
-            while owned.ended is None and (owned.pending or owned.ending is not None):
-                text, ending = "".join(owned.pending), owned.ending
-                owned.pending.clear()
-                owned.waiting = 0
-                owned.ending = None
-                said, *more = await self._write(owned, text, ending)
-                if said == "ok":
-                    owned.position += len(text)
-                elif said == "torn" and owned.rewind(int(more[0])):
-                    owned.pending.insert(1, text)  # before what has come meanwhile
-                    owned.ending = ending or owned.ending
-                else:
-                    owned.ended = Ended()
-                    self._refused(owned.log, said)
-        except Exception as error:  # noqa: BLE001  (told to the producer by its next call)
-            owned.ended = error
-        finally:
-            owned.flushing = None
-
-    async def _write(self, owned: Owned, text: str, ending: End | None) -> list[str]:
+    async def _write(self, owned: Owned, text: str, ending: End | None) -> int:
         key = self._places.reply(owned.log.reply_id)
         encoded = "" if ending is None else msgspec.json.encode(ending).decode()
-        said: list[str] = await self._writer.run(
+        said, *more = await self._writer.run(
             scripts.WRITE,
             [key, f"{key}:log"],
             self._node,
@@ -180,28 +141,24 @@ class Owner:
             encoded,
             patience=self._patience,
         )
-        if said[0] == "ok":
-            fields = {"p": str(owned.position), "t": text} if text else {}
-            if encoded:
-                fields["c"] = encoded
-            self._follower(owned.log.reply_id).wrote(owned.log, said[1], fields)
-        return said
-
-    async def _flushed(self, owned: Owned) -> None:
-        if owned.flushing is not None:
-            await asyncio.shield(owned.flushing)
-        if owned.ended is not None:
-            raise owned.ended
+        if said == "torn" and int(more[0]) < owned.position:
+            return int(more[0])
+        if said != "ok":
+            self._refused(owned.log, said)
+            raise Ended
+        fields = {"p": str(owned.position), "t": text} if text else {}
+        if encoded:
+            fields["c"] = encoded
+        self._follower(owned.log.reply_id).wrote(owned.log, more[0], fields)
+        return owned.position + len(text)
 
     # ------------------------------------------------------------------ the end
 
     async def complete(self, log: Log, ending: End) -> None:
-        """See `Store.complete`. It goes to Redis with the last text: whoever has that has the end as well."""
+        """See `Store.complete`."""
         owned = self._mine(log)
-        if owned.ended is None:
-            owned.ending = ending
-            self._flush_soon(owned)
-        await self._flushed(owned)
+        owned.complete(ending)
+        await owned.flushed()
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`. Anybody may stop a reply; any other end is its owner's."""
@@ -258,12 +215,8 @@ class Owner:
                 "1" if end.state == "stopped" else "",
                 patience=patience,
             )
-            if said != "torn" or owned is None:
+            if said != "torn" or owned is None or not owned.rewind(int(more[0])):
                 break
-            if not owned.rewind(int(more[0])):
-                break
-            owned.ended = None
-            self._flush_soon(owned)
         if said == "ok" and owned is not None and owned.flushing is None:
             self._follower(log.reply_id).wrote(log, more[0], {"e": encoded})
         elif said not in ("ok", "ended"):
@@ -297,19 +250,6 @@ class Owner:
     async def _let_go(self, reply_id: str) -> None:
         await self._writer.ask("SREM", self._set(reply_id), reply_id, patience=LATER)
 
-    async def quiet(self, log: Log, seconds: float) -> bool:
-        """See `Store.quiet`. It is asked for again and again: a stop is rare, and mostly quiet at once."""
-        prefix = self._places.prefix(log.reply_id)
-        keys = [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"]
-        pause = 0.02
-        until = monotonic() + round(seconds * 1e6)
-        while not await self._writer.run(scripts.QUIET, keys, log.reply_id):
-            if monotonic() > until:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 0.2)
-        return True
-
     # ------------------------------------------------------------------ from hand to hand
 
     def _hands(self, reply_id: str) -> list[str]:
@@ -331,9 +271,9 @@ class Owner:
         await self._refresh(log)
         if log.end is not None or reply_id in self._owned:  # somebody was faster
             return False
-        owned = self._owned[reply_id] = Owned(log, int(taken[0]))
-        if owned.rewind(int(taken[1])):
-            self._flush_soon(owned)
+        owned = Owned(log, int(taken[0]), self._write)
+        self._owned[reply_id] = owned
+        owned.rewind(int(taken[1]))
         return True
 
     async def release(self, log: Log) -> bool:
@@ -342,7 +282,7 @@ class Owner:
         if owned is None:
             return False
         try:
-            await self._flushed(owned)
+            await owned.flushed()
         except (Ended, StoreUnavailable):
             return False
         said = await self._writer.run(

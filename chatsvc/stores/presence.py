@@ -1,11 +1,13 @@
-"""Which nodes have readers of a reply, in Redis: its owner asks before it gives the reply up."""
+"""Which other nodes are at a reply, in Redis: its owner asks for readers, and who stops it for whoever produces it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from ..ticker import Clock, monotonic
 from . import scripts
+from .log import Log
 from .places import Places
 from .writer import Writer
 
@@ -74,3 +76,16 @@ class Presence:
         leases = f"{self._places.prefix(reply_id)}nodes"
         key = f"{self._places.reply(reply_id)}:readers"
         return int(await self._writer.run(scripts.READ, [key, leases])) * 1000
+
+    async def quiet(self, log: Log, seconds: float) -> bool:
+        """See `Store.quiet`. It is asked for again and again: a stop is rare, and mostly quiet at once."""
+        prefix = self._places.prefix(log.reply_id)
+        keys = [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"]
+        pause = 0.02
+        until = monotonic() + round(seconds * 1e6)
+        while not await self._writer.run(scripts.QUIET, keys, log.reply_id):
+            if monotonic() > until:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.2)
+        return True

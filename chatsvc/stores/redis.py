@@ -104,7 +104,7 @@ class RedisStore:
         self.complete = self._owner.complete
         self.finish = self._owner.finish
         self.produced = self._owner.produced
-        self.quiet = self._owner.quiet
+        self.quiet = self._presence.quiet
         self.take = self._owner.take
         self.release = self._owner.release
 
