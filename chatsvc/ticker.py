@@ -1,33 +1,36 @@
-"""One clock hand for every stream: it wakes whoever is due, many at a time, without a timer or a task each.
+"""One clock hand for every stream: it calls whoever is due, many at a time, without a timer or a task each.
 
 Rules
 - Time is in integer microseconds of the monotonic clock. `now` is when the present turn began, so all that
-  is woken in one turn sees the same time, and nobody sees a time that has not come. `slot` is the slot that holds
+  is called in one turn sees the same time, and nobody sees a time that has not come. `slot` is the slot that holds
   it, and `horizon` is it by the store's clock: what is due by then is out.
 - A waiter stands in the slot named by its `slot`, or in none. An entry whose waiter has moved on is stale and
   skipped; that makes waking early, moving and leaving cost nothing.
-- A *driven* coroutine is stepped by the ticker itself: no task, no future and no handle for each wake-up.
-  It may await waiters only. It has no `current_task()`, so `asyncio.timeout` and friends don't work in it.
-  The same coroutine runs in a task as well; a waiter that is awaited there waits on a future.
+- A waiter is called where it stands: no task, no future and no handle for each call. In a task it can be awaited.
 - One slot a turn: when the hand is late it lets the event loop accept and read between two slots.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import time
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from collections.abc import Generator
+from typing import Any, Self
 
 SLOT = 5_000
 """Width of a slot in microseconds: how late a character can be, and 200 wake-ups a second at most."""
 
+NOW = 0
+"""The slot of a waiter that has more to do at once: it is called in the next turn."""
+
 IDLE = -1
 """The slot of a waiter that only `Ticker.wake` wakes."""
-_READY = -2
-_CLOSED = -3
+
+DEAF = -2
+"""The slot of a waiter that nobody calls."""
+
+_READY = -3
 
 
 def monotonic() -> int:
@@ -54,91 +57,41 @@ class Clock:
 
 
 class Waiter:
-    """What a stream waits with: set `slot`, then await it. One is used again and again.
+    """One who is called when its time has come, again and again: set `slot`, then `enter` it in the ticker.
 
-    It ends its wait when its slot comes or when it is woken, and may do so early: look again at what you wait for.
+    It may be called before its slot comes, when it is woken: look again at what you wait for. Some `call` does what is
+    to be done then; this one ends the wait of a task that awaits it.
     """
 
-    __slots__ = ("driven", "moved", "send", "slot", "ticker")
+    __slots__ = ("future", "moved", "slot", "ticker")
 
     def __init__(self, ticker: Ticker) -> None:
         self.ticker = ticker
         self.slot = IDLE
         self.moved = False  # set by who changes what is waited for: look for it anew
-        self.send: Callable[[None], Any] | None = None
-        self.driven: Driven | None = None
+        self.future: asyncio.Future[None] | None = None
 
-    def until(self, when: int) -> Waiter:
-        """Ask to be woken at `when` (microseconds), not before; returns itself, to be awaited."""
+    def call(self) -> None:
+        """Its time has come. Set `slot` to be called again."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+    def until(self, when: int) -> Self:
+        """Name the slot to be called in: at `when` (microseconds), not before. Returns itself, to be awaited."""
         self.slot = -(-when // SLOT)
         return self
 
     def __await__(self) -> Generator[Any, None, None]:
-        if self.ticker.stepping:
-            # To yield it would make a generator of this, which costs more than an iterator.
-            return iter((self,))  # type: ignore[return-value]
-        return self._in_task()
-
-    def _in_task(self) -> Generator[Any, None, None]:
-        future = asyncio.get_running_loop().create_future()
-        self.driven = None
-        self.send = lambda _: None if future.done() else future.set_result(None)
+        self.future = asyncio.get_running_loop().create_future()
         self.ticker.enter(self)
         try:
-            yield from future
+            yield from self.future
         finally:
-            self.slot, self.send = IDLE, None
+            self.slot, self.future = IDLE, None
 
     def close(self) -> None:
-        """Never to be woken again."""
-        self.slot = _CLOSED
-        self.send = None
-
-
-class Driven:
-    """A coroutine that the ticker steps. `done` has its end: a result, or the exception it raised."""
-
-    __slots__ = ("_closed", "_coroutine", "done", "send")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._closed = False
-        self._coroutine = coroutine
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.send = coroutine.send
-
-    def finish(self) -> None:
-        """The coroutine has returned."""
-        self._closed = True
-        if not self.done.done():
-            self.done.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """The coroutine has raised: that is its end."""
-        self._closed = True
-        if isinstance(error, asyncio.CancelledError):
-            self.done.cancel()
-        elif not self.done.done():
-            self.done.set_exception(error)
-
-    def refuse(self) -> None:
-        """End it, for it awaits what the ticker can't step."""
-        self.fail(RuntimeError("a driven coroutine may await waiters only"))
-        with contextlib.suppress(Exception):
-            self._unwind()
-
-    def close(self) -> None:
-        """End it where it stands, running its `finally` clauses; nothing happens if it has ended."""
-        if self._closed:
-            return
-        self._closed = True
-        self.done.cancel()
-        self._unwind()
-
-    def _unwind(self) -> None:
-        # Not `close()`: it does not reach into an async generator that is being awaited (CPython 3.11).
-        with contextlib.suppress(StopIteration, asyncio.CancelledError):
-            self._coroutine.throw(asyncio.CancelledError())
-        self._coroutine.close()
+        """Never to be called again."""
+        self.slot = DEAF
 
 
 class Ticker:
@@ -147,7 +100,6 @@ class Ticker:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.refresh()
-        self.stepping = False  # whether a driven coroutine is being stepped
         self._loop = asyncio.get_running_loop()
         self._slots: dict[int, list[Waiter]] = {}
         self._order: list[int] = []  # a heap of the slots that are in use
@@ -183,83 +135,39 @@ class Ticker:
 
     def wake(self, waiter: Waiter) -> None:
         """End a wait early, in a turn of its own soon after this one."""
-        if waiter.slot == _READY or waiter.slot == _CLOSED or waiter.send is None:
+        if waiter.slot == _READY or waiter.slot == DEAF:
             return
         waiter.slot = _READY
         if not self._ready:
             self._loop.call_soon(self._run_ready)
         self._ready.append(waiter)
 
-    # ------------------------------------------------------------------ driving
-
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Driven:
-        """Drive a coroutine: its first step is made here and now."""
-        driven = Driven(coroutine)
-        self.refresh()
-        waiter = Waiter(self)
-        waiter.send = driven.send
-        waiter.driven = driven
-        waiter.slot = _READY
-        outer = self.stepping
-        self._turn([waiter], _READY)
-        self.stepping = outer
-        return driven
-
-    async def drive(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Drive a coroutine and wait for its end, in a task that sleeps meanwhile.
-
-        Raises what the coroutine raises. Cancelled, it closes the coroutine.
-        """
-        driven = self.start(coroutine)
-        try:
-            await driven.done
-        finally:
-            driven.close()
+    # ------------------------------------------------------------------ the hand
 
     def _turn(self, waiters: list[Waiter], slot: int) -> None:
-        """Step every waiter that is still in this slot. The hot loop: one pass an event."""
-        into = -1  # the slot that `enter` is of: those who move together find it once
-        enter: Callable[[Waiter], None] = self.enter
-        self.stepping = True
+        """Call every waiter that is still in this slot. The hot loop: one pass an event."""
+        into, bucket = IDLE, waiters  # those who move together find their slot once
         for waiter in waiters:
             if waiter.slot != slot:
                 continue
+            waiter.slot = IDLE  # unless it asks for more
             try:
-                following = waiter.send(None)  # type: ignore[misc]
-            except StopIteration:
-                if waiter.driven is not None:
-                    waiter.driven.finish()
-                continue
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                waiter.call()
+            except Exception as error:  # noqa: BLE001
                 # One mistake must not stop the others' turn.
-                driven = waiter.driven
-                if driven is None:
-                    self._loop.call_exception_handler(
-                        {"message": "a waiter's callback failed", "exception": error}
-                    )
-                else:
-                    driven.fail(error)
-                continue
-            if following is not waiter:
-                if type(following) is not Waiter:
-                    if waiter.driven is not None:
-                        waiter.driven.refuse()
-                    continue
-                driven = waiter.driven
-                if following.send is None and driven is not None:
-                    following.send = driven.send  # the waiter may be closed by now
-                    following.driven = driven
-                waiter = following
+                self._loop.call_exception_handler(
+                    {"message": "a waiter failed", "exception": error}
+                )
             wanted = waiter.slot
+            if wanted < 0:
+                continue
             if wanted != into:
-                if wanted < 0:
-                    continue
-                bucket = self._slots.get(wanted)
-                into, enter = wanted, (bucket or self._open(wanted)).append
-            enter(waiter)
-        self.stepping = False
-
-    # ------------------------------------------------------------------ the hand
+                into = wanted
+                bucket = self._slots.get(wanted) or self._open(wanted)
+            waiter.slot = (
+                into  # one number for all of them: next time it is in the cache
+            )
+            bucket.append(waiter)
 
     def _run_ready(self) -> None:
         ready, self._ready = self._ready, []

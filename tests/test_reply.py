@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from chatsvc.backends import Prompt
 from chatsvc.characters import Splitter
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.reply import LIMIT_SLOTS, RUN, Moved, Released, Reply
+from chatsvc.replies.characters import LIMIT_SLOTS, RUN, Characters, Moved, Released
+from chatsvc.replies.reply import Reply
 from chatsvc.stores import End, Log, Record
 from chatsvc.stores.log import Segment
 from chatsvc.ticker import SLOT, Clock, Ticker, Waiter
@@ -43,7 +44,7 @@ def make(ticker: Ticker, *, pace: int = 0, lag: int | None = None) -> Reply:
 
 @dataclass
 class Reader:
-    """Reads from a position on, in a task or driven, and checks each run as it comes."""
+    """Reads from a position on, in a task or in the ticker, and checks each run as it comes."""
 
     reply: Reply
     after: int
@@ -53,18 +54,49 @@ class Reader:
     ended: End | None = None
     end: asyncio.Future[None] | None = None
 
-    async def read(self, ticker: Ticker) -> None:
+    async def iterate(self) -> None:
+        ticker = self.reply.ticker
         waiter = Waiter(ticker)
         async with aclosing(self.reply.characters(self.after)) as runs:
             async for before, run in runs:
-                assert before == self.after + len(self.text)
-                assert 0 < len(run) <= RUN
-                self.characters += run
-                self.text += "".join(run)
-                assert before + len("".join(run)) <= self.reply.out()
+                self.check(before, run)
                 if self.rest:
                     await waiter.until(ticker.now + self.rest)
         self.ended = self.reply.end
+
+    async def stand(self) -> None:
+        """Be called by the ticker, as the transports are."""
+        end = asyncio.get_running_loop().create_future()
+        reader = self
+
+        class Standing(Characters):
+            def call(self) -> None:
+                try:
+                    while (taken := self.take()) is not None:
+                        reader.check(*taken)
+                        if reader.rest:
+                            self.until(self.ticker.now + reader.rest)
+                        if self.slot > self.ticker.slot:
+                            return
+                    if self.over:
+                        end.set_result(None)
+                except (Moved, AssertionError) as error:
+                    self.close()
+                    end.set_exception(error)
+
+        with closing(Standing(self.reply, self.after)) as standing:
+            standing.ticker.refresh()
+            standing.call()
+            standing.ticker.enter(standing)
+            await end
+        self.ended = self.reply.end
+
+    def check(self, before: int, run: Sequence[str]) -> None:
+        assert before == self.after + len(self.text)
+        assert 0 < len(run) <= RUN
+        self.characters += run
+        self.text += "".join(run)
+        assert before + len("".join(run)) <= self.reply.out()
 
 
 def characters(text: str) -> Sequence[str]:
@@ -72,11 +104,8 @@ def characters(text: str) -> Sequence[str]:
     return segment.characters(0, segment.count)
 
 
-def start(reader: Reader, ticker: Ticker, driven: bool) -> None:
-    if driven:
-        reader.end = ticker.start(reader.read(ticker)).done
-    else:
-        reader.end = asyncio.create_task(reader.read(ticker))
+def start(reader: Reader, called: bool) -> None:
+    reader.end = asyncio.create_task(reader.stand() if called else reader.iterate())
 
 
 pieces = st.lists(
@@ -110,10 +139,10 @@ async def play(
     readers: list[Reader] = []
     gone: list[Reader] = []
 
-    def join(after: int, rest: int, driven: bool) -> None:
+    def join(after: int, rest: int, called: bool) -> None:
         reader = Reader(reply, after, rest)
         readers.append(reader)
-        start(reader, ticker, driven)
+        start(reader, called)
 
     join(0, 0, True)
     join(0, 0, False)
@@ -125,16 +154,15 @@ async def play(
             await reach(ticker, hand, hand.now + values[0])
         elif name == "join":
             # Any position that is out: also one inside a character.
-            after, rest, driven = values
-            join(min(after, reply.out()), rest, driven)
+            after, rest, called = values
+            join(min(after, reply.out()), rest, called)
             await turns()
         elif len(readers) > 2:
             reader = readers.pop(2 + values[0] % (len(readers) - 2))
             assert reader.end is not None
             gone.append(reader)
-            if isinstance(reader.end, asyncio.Task):
-                reader.end.cancel()
-                await asyncio.wait([reader.end])
+            reader.end.cancel()
+            await asyncio.wait([reader.end])
         for reader in readers[:2]:  # these two never rest
             seen = (hand.now // SLOT) * SLOT + offset
             assert len(reader.text) >= log.out(seen)
@@ -183,18 +211,8 @@ def test_every_reader_gets_the_text_exactly_once(
         asyncio.run(play(script, end, pace, lag, offset, hand))
 
 
-Modes = Callable[[Ticker, Reader], Awaitable[None]]
-
-
-async def driven(ticker: Ticker, reader: Reader) -> None:
-    await ticker.drive(reader.read(ticker))
-
-
-async def task(ticker: Ticker, reader: Reader) -> None:
-    await reader.read(ticker)
-
-
-both = pytest.mark.parametrize("run", [driven, task])
+Modes = Callable[[Reader], Coroutine[Any, Any, None]]
+both = pytest.mark.parametrize("run", [Reader.stand, Reader.iterate])
 
 
 @both
@@ -208,10 +226,10 @@ async def test_a_position_inside_a_character_gets_what_is_left_of_it(
     reply.log.finish(DONE, ticker.refresh())
     for after in range(len(text) + 1):
         reader = Reader(reply, after)
-        await run(ticker, reader)
+        await run(reader)
         assert reader.text == text[after:]
     reader = Reader(reply, 3)
-    await run(ticker, reader)
+    await run(reader)
     assert reader.characters == [FAMILY[2:], *"é", "🇩🇪", "b"]
 
 
@@ -223,7 +241,7 @@ async def test_catching_up_is_cut_into_runs(run: Modes) -> None:
         reply.log.append(text, ticker.refresh())
     reply.log.finish(DONE, ticker.refresh())
     reader = Reader(reply, 7)
-    await run(ticker, reader)
+    await run(reader)
     assert reader.text == ("x" * (3 * RUN + 5) + FAMILY * (RUN + 1))[7:]
 
 
@@ -237,7 +255,7 @@ async def test_a_late_reader_catches_up_at_once_and_then_follows(
     reply.log.append("abcdefghij", begin)
     await reach(ticker, hand, begin + 450_000)
     late = Reader(reply, 1)
-    reading = asyncio.ensure_future(run(ticker, late))
+    reading = asyncio.ensure_future(run(late))
     await turns()
     assert late.text == "bcde"
     for count, when in ((5, 499_000), (6, 500_000), (6, 599_000), (7, 600_000)):
@@ -254,7 +272,7 @@ async def test_nothing_that_waits_is_left_when_a_reader_goes(run: Modes) -> None
     ticker = Ticker()
     reply = make(ticker)
     reply.log.append("a", ticker.refresh())
-    readers = [asyncio.ensure_future(run(ticker, Reader(reply, 0))) for _ in range(5)]
+    readers = [asyncio.ensure_future(run(Reader(reply, 0))) for _ in range(5)]
     await turns()
     assert len(reply.log.waiters) == 5
     for reading in readers:
@@ -268,7 +286,7 @@ async def test_an_empty_reply_ends(run: Modes) -> None:
     ticker = Ticker()
     reply = make(ticker)
     reader = Reader(reply, 0)
-    reading = asyncio.ensure_future(run(ticker, reader))
+    reading = asyncio.ensure_future(run(reader))
     await turns()
     assert not reading.done()
     reply.log.finish(DONE, ticker.refresh())
@@ -281,8 +299,8 @@ async def test_a_stop_does_not_wait_for_the_clock(hand: Hand) -> None:
     reply = make(ticker, pace=3_600_000_000)
     reply.log.append("ab", hand.now)
     readers = [Reader(reply, 0), Reader(reply, 0), Reader(reply, 2)]
-    for reader, driven in zip(readers, (True, False, True), strict=True):
-        start(reader, ticker, driven)
+    for reader, called in zip(readers, (True, False, True), strict=True):
+        start(reader, called)
     await turns()
     reply.log.finish(STOPPED, hand.now)
     await turns()
@@ -305,7 +323,7 @@ async def test_what_is_due_behind_the_clocks_limit_is_not_out(
     reply = Reply(record, log, ticker, lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
-    reading = asyncio.ensure_future(run(ticker, reader))
+    reading = asyncio.ensure_future(run(reader))
     for when in (0, 150_000, 250_000, 400_000, 3_000_000):
         await reach(ticker, hand, begin + when)
         assert reader.text == "abcdefgh"[: min(when // 100_000 + 1, 3)]
@@ -325,7 +343,7 @@ async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None
     reply = Reply(record, log, ticker, lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
-    reading = asyncio.ensure_future(run(ticker, reader))
+    reading = asyncio.ensure_future(run(reader))
     await reach(ticker, hand, begin + 1_000_000)
     assert reader.text == "a"
     clock.limit = begin + 10_000_000
@@ -357,7 +375,7 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
     idle, paced = make(ticker), make(ticker, pace=3_600_000_000)
     paced.log.append("ab", hand.now)
     readers = [Reader(idle, 0), Reader(paced, 0), Reader(paced, 1)]
-    going = [asyncio.ensure_future(run(ticker, reader)) for reader in readers]
+    going = [asyncio.ensure_future(run(reader)) for reader in readers]
     await turns()
     idle.leave()
     paced.leave()
@@ -368,7 +386,7 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
     assert not idle.log.waiters
     assert not paced.log.waiters
     with pytest.raises(Moved):  # and who comes later
-        await run(ticker, Reader(idle, 0))
+        await run(Reader(idle, 0))
 
 
 @both
@@ -379,7 +397,7 @@ async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) 
     reply.log.finish(DONE, ticker.refresh())
     reply.leave()
     reader = Reader(reply, 2)
-    await run(ticker, reader)
+    await run(reader)
     assert reader.ended is DONE
 
 

@@ -1,16 +1,16 @@
-"""The ticker: when it wakes, in a task and driven. Time is a clock that the test sets."""
+"""The ticker: when it calls whom, where they stand and in a task. Time is a clock that the test sets."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.ticker import SLOT, Driven, Ticker, Waiter, monotonic
+from chatsvc.ticker import IDLE, SLOT, Ticker, Waiter, monotonic
 
 from .hand import Hand, hand_of_time, reach, turns
 
@@ -21,18 +21,55 @@ def hand() -> Iterator[Hand]:
         yield hand
 
 
-Modes = Callable[[Ticker, Any], "asyncio.Future[None]"]
+Plan = Iterator["Called"]
+"""Gives what is to be waited for next; goes on when that wait has ended."""
+
+Modes = Callable[[Ticker, Plan], "asyncio.Future[None]"]
 
 
-def driven(ticker: Ticker, coroutine: Any) -> asyncio.Future[None]:
-    return ticker.start(coroutine).done
+class Called(Waiter):
+    """Goes on with something when it is called, if it was told with what."""
+
+    def __init__(self, ticker: Ticker) -> None:
+        super().__init__(ticker)
+        self.go_on: Callable[[], None] | None = None
+
+    def call(self) -> None:
+        if self.go_on is None:
+            super().call()
+        else:
+            self.go_on()
 
 
-def task(ticker: Ticker, coroutine: Any) -> asyncio.Future[None]:
-    return asyncio.create_task(coroutine)
+def called(ticker: Ticker, plan: Plan) -> asyncio.Future[None]:
+    """Follow a plan where it stands in the ticker."""
+    end = asyncio.get_running_loop().create_future()
+
+    def go_on() -> None:
+        waiter = next(plan, None)
+        if waiter is None:
+            end.set_result(None)
+        elif waiter.go_on is None:  # else the ticker enters it
+            waiter.go_on = go_on
+            ticker.enter(waiter)
+
+    ticker.refresh()
+    go_on()
+    return end
 
 
-both = pytest.mark.parametrize("run", [driven, task])
+def task(ticker: Ticker, plan: Plan) -> asyncio.Future[None]:
+    """Follow a plan in a task."""
+
+    async def follow() -> None:
+        ticker.refresh()
+        for waiter in plan:
+            await waiter
+
+    return asyncio.create_task(follow())
+
+
+both = pytest.mark.parametrize("run", [called, task])
 
 
 @both
@@ -42,10 +79,10 @@ async def test_waiters_are_woken_in_the_order_of_their_time(
     ticker, seen = Ticker(), list[tuple[int, int]]()
     start = hand.now
 
-    async def wait(name: int, times: list[int]) -> None:
-        waiter = Waiter(ticker)
+    def wait(name: int, times: list[int]) -> Plan:
+        waiter = Called(ticker)
         for when in times:
-            await waiter.until(start + when)
+            yield waiter.until(start + when)
             seen.append((name, when))
             assert ticker.now >= start + when
 
@@ -67,8 +104,8 @@ async def test_nobody_is_woken_before_the_time_nor_a_slot_after(
     ticker = Ticker()
     when = hand.now + 3 * SLOT + 17
 
-    async def wait() -> None:
-        await Waiter(ticker).until(when)
+    def wait() -> Plan:
+        yield Called(ticker).until(when)
 
     end = run(ticker, wait())
     await turns()
@@ -84,10 +121,10 @@ async def test_a_waiter_without_a_slot_waits_until_it_is_woken(
     run: Modes, hand: Hand
 ) -> None:
     ticker = Ticker()
-    waiter = Waiter(ticker)
+    waiter = Called(ticker)
 
-    async def wait() -> None:
-        await waiter
+    def wait() -> Plan:
+        yield waiter
 
     end = run(ticker, wait())
     await turns()
@@ -102,13 +139,13 @@ async def test_a_waiter_without_a_slot_waits_until_it_is_woken(
 @both
 async def test_waking_early_ends_a_wait_once(run: Modes, hand: Hand) -> None:
     ticker, seen = Ticker(), list[int]()
-    waiter = Waiter(ticker)
+    waiter = Called(ticker)
     start = hand.now
 
-    async def wait() -> None:
-        await waiter.until(start + 2 * SLOT)
+    def wait() -> Plan:
+        yield waiter.until(start + 2 * SLOT)
         seen.append(ticker.now - start)
-        await waiter.until(start + 9 * SLOT)
+        yield waiter.until(start + 9 * SLOT)
         seen.append(ticker.now - start)
 
     end = run(ticker, wait())
@@ -128,12 +165,12 @@ async def test_waking_early_ends_a_wait_once(run: Modes, hand: Hand) -> None:
 @both
 async def test_who_is_woken_sees_the_time_of_the_turn(run: Modes, hand: Hand) -> None:
     ticker = Ticker()
-    waiter = Waiter(ticker)
+    waiter = Called(ticker)
     seen: list[int] = []
 
-    async def wait() -> None:
-        waiter.slot = -1
-        await waiter
+    def wait() -> Plan:
+        waiter.slot = IDLE
+        yield waiter
         seen.append(ticker.now)
 
     end = run(ticker, wait())
@@ -150,10 +187,10 @@ async def test_another_waiter_may_follow_a_closed_one(run: Modes, hand: Hand) ->
     ticker, woken = Ticker(), list[int]()
     start = hand.now
 
-    async def wait() -> None:
+    def wait() -> Plan:
         for number in range(3):
-            waiter = Waiter(ticker)
-            await waiter.until(start + (number + 1) * 10_000)
+            waiter = Called(ticker)
+            yield waiter.until(start + (number + 1) * 10_000)
             waiter.close()
             woken.append(number)
 
@@ -166,13 +203,13 @@ async def test_another_waiter_may_follow_a_closed_one(run: Modes, hand: Hand) ->
 
 async def test_a_closed_waiter_is_never_woken(hand: Hand) -> None:
     ticker = Ticker()
-    waiter = Waiter(ticker)
+    waiter = Called(ticker)
 
-    async def wait() -> None:
-        await waiter.until(hand.now + SLOT)
+    def wait() -> Plan:
+        yield waiter.until(hand.now + SLOT)
         raise AssertionError("woken")
 
-    end = ticker.start(wait()).done
+    end = called(ticker, wait())
     ticker.wake(waiter)
     waiter.close()
     ticker.wake(waiter)
@@ -181,64 +218,7 @@ async def test_a_closed_waiter_is_never_woken(hand: Hand) -> None:
 
 
 class Mistake(Exception):
-    """What a driven coroutine raises here."""
-
-
-async def _raises() -> None:
-    raise Mistake
-
-
-async def _cancels() -> None:
-    raise asyncio.CancelledError
-
-
-async def _sleeps() -> None:
-    await asyncio.sleep(0)
-
-
-async def _waits_for_another() -> None:
-    await asyncio.get_running_loop().create_future()
-
-
-@pytest.mark.parametrize(
-    ("mistake", "told"),
-    [
-        (_raises, Mistake),
-        (_cancels, asyncio.CancelledError),
-        (_sleeps, RuntimeError),
-        (_waits_for_another, RuntimeError),
-    ],
-)
-async def test_one_that_goes_wrong_harms_nobody(
-    mistake: Callable[[], Awaitable[None]], told: type[BaseException], hand: Hand
-) -> None:
-    ticker, woken = Ticker(), list[int]()
-    when = hand.now + SLOT
-
-    async def wait(name: int) -> None:
-        await Waiter(ticker).until(when)
-        woken.append(name)
-
-    async def wrong() -> None:
-        await Waiter(ticker).until(when)
-        await mistake()
-
-    before = ticker.start(wait(1))
-    bad = ticker.start(wrong())
-    after = ticker.start(wait(2))
-    later = asyncio.create_task(wait(3))
-    await turns()
-    await reach(ticker, hand, when + SLOT)
-    assert woken == [1, 2, 3]
-    await asyncio.gather(before.done, after.done, later)
-    with pytest.raises(told):
-        await bad.done
-    # Whoever waits in a task from now on is not taken for a driven one.
-    assert not ticker.stepping
-    again = asyncio.create_task(wait(4))
-    await turns()
-    await reach(ticker, hand, when + 2 * SLOT)
-    await again
+    """What a callback raises here."""
 
 
 async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> None:
@@ -247,126 +227,86 @@ async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> Non
     asyncio.get_running_loop().set_exception_handler(
         lambda _, told_: told.append(told_)
     )
+    when = hand.now + SLOT
 
-    def fail(_: None) -> None:
+    def wait(name: int) -> Plan:
+        yield Called(ticker).until(when)
+        woken.append(name)
+
+    def fail() -> None:
         raise Mistake
 
-    for send in (fail, lambda _: woken.append(1)):
-        waiter = Waiter(ticker).until(hand.now + SLOT)
-        waiter.send = send
-        ticker.enter(waiter)
-    await reach(ticker, hand, hand.now + SLOT)
-    assert woken == [1]
+    before = called(ticker, wait(1))
+    wrong = Called(ticker).until(when)
+    wrong.go_on = fail
+    ticker.enter(wrong)
+    after = called(ticker, wait(2))
+    await reach(ticker, hand, when + SLOT)
+    await asyncio.gather(before, after)
+    assert woken == [1, 2]
     assert [type(one["exception"]) for one in told] == [Mistake]
-
-
-async def test_drive_gives_the_end_of_the_coroutine(hand: Hand) -> None:
-    ticker = Ticker()
-
-    async def short() -> None:
-        return None
-
-    await ticker.drive(short())
-    with pytest.raises(Mistake):
-        await ticker.drive(_raises())
-
-
-async def test_cancelling_drive_closes_the_coroutine_and_what_it_iterates(
-    hand: Hand,
-) -> None:
-    ticker, closed = Ticker(), list[str]()
-
-    async def numbers() -> Any:
-        try:
-            while True:
-                await Waiter(ticker)
-                yield 1
-        finally:
-            closed.append("generator")
-
-    async def wait() -> None:
-        try:
-            async for _ in numbers():
-                pass
-        finally:
-            closed.append("coroutine")
-
-    outer = asyncio.create_task(ticker.drive(wait()))
+    ticker.wake(wrong)  # it waits for nothing, and can be woken again
     await turns()
-    outer.cancel()
-    await turns()
-    assert outer.cancelled()
-    assert closed == ["generator", "coroutine"]
+    assert len(told) == 2
 
 
-async def test_a_coroutine_that_ends_as_it_is_cancelled_has_ended(hand: Hand) -> None:
-    ticker = Ticker()
-    waiter = Waiter(ticker)
-
-    async def wait() -> None:
-        await waiter
-
-    outer = asyncio.create_task(ticker.drive(wait()))
-    await turns()
-    ticker.wake(waiter)  # it will be stepped to its end
-    outer.cancel()  # before the task hears of this
-    with pytest.raises(asyncio.CancelledError):
-        await outer
+async def test_a_callback_that_asks_for_nothing_is_not_called_again(hand: Hand) -> None:
+    ticker, woken = Ticker(), list[int]()
+    waiter = Called(ticker).until(hand.now + SLOT)
+    waiter.go_on = lambda: woken.append(hand.now)
+    ticker.enter(waiter)
+    await reach(ticker, hand, hand.now + SLOT)
+    await reach(ticker, hand, hand.now + 100 * SLOT)
+    assert len(woken) == 1
+    assert waiter.slot == IDLE
 
 
-async def test_a_waiter_can_be_driven_after_a_task_has_waited_with_it(
-    hand: Hand,
-) -> None:
+async def test_who_is_woken_in_its_own_call_is_called_once_more(hand: Hand) -> None:
+    ticker, woken = Ticker(), list[int]()
+    waiter = Called(ticker).until(hand.now + SLOT)
+
+    def again() -> None:
+        woken.append(hand.now)
+        if len(woken) == 1:
+            ticker.wake(waiter)
+
+    waiter.go_on = again
+    ticker.enter(waiter)
+    await reach(ticker, hand, hand.now + SLOT)
+    assert len(woken) == 2
+
+
+async def test_a_cancelled_wait_leaves_nothing_to_call(hand: Hand) -> None:
     ticker, seen = Ticker(), list[int]()
-    waiter = Waiter(ticker)
+    waiter = Called(ticker)
 
-    async def wait() -> None:
-        await waiter.until(hand.now + SLOT)
+    def wait() -> Plan:
+        yield waiter.until(hand.now + SLOT)
         seen.append(hand.now)
 
-    waiting = asyncio.create_task(wait())
+    waiting = task(ticker, wait())
     await turns()
     waiting.cancel()
     await turns()
-    end = ticker.start(wait()).done
+    ticker.wake(waiter)
+    await reach(ticker, hand, hand.now + 2 * SLOT)
+    assert not seen
+    end = called(ticker, wait())  # and it can be used again
     await reach(ticker, hand, hand.now + SLOT)
     await asyncio.wait_for(end, 10)
     assert seen == [hand.now]
-
-
-async def test_a_driven_coroutine_may_start_another(hand: Hand) -> None:
-    ticker, seen = Ticker(), list[str]()
-    inside: list[Driven] = []
-
-    async def inner() -> None:
-        seen.append("inner")
-        await Waiter(ticker).until(hand.now + SLOT)
-        seen.append("inner again")
-
-    async def outer() -> None:
-        inside.append(ticker.start(inner()))
-        seen.append("outer")
-        await Waiter(ticker).until(hand.now + SLOT)
-        seen.append("outer again")
-
-    end = ticker.start(outer())
-    assert seen == ["inner", "outer"]
-    await reach(ticker, hand, hand.now + SLOT)
-    await end.done
-    await inside[0].done
-    assert sorted(seen[2:]) == ["inner again", "outer again"]
 
 
 async def test_a_late_hand_lets_the_loop_run_between_two_slots(hand: Hand) -> None:
     ticker, seen = Ticker(), list[str]()
     start = hand.now
 
-    async def wait(name: str, when: int) -> None:
-        await Waiter(ticker).until(when)
+    def wait(name: str, when: int) -> Plan:
+        yield Called(ticker).until(when)
         seen.append(name)
 
     ends = [
-        ticker.start(wait(name, start + (i + 1) * SLOT)).done
+        called(ticker, wait(name, start + (i + 1) * SLOT))
         for i, name in enumerate("abc")
     ]
     hand.now += 100 * SLOT
@@ -386,17 +326,16 @@ async def test_by_the_real_clock_nobody_is_early() -> None:
     ticker = Ticker()
     late: list[int] = []
 
-    async def wait(i: int) -> None:
-        waiter = Waiter(ticker)
+    def wait(i: int) -> Plan:
+        waiter = Called(ticker)
         when = monotonic()
         for _ in range(3):
             when += 3_000 + 700 * i
-            await waiter.until(when)
+            yield waiter.until(when)
             late.append(monotonic() - when)
 
     await asyncio.gather(
-        *(asyncio.create_task(wait(i)) for i in range(10)),
-        *(ticker.drive(wait(i)) for i in range(10)),
+        *(run(ticker, wait(i)) for run in (called, task) for i in range(10))
     )
     assert len(late) == 60
     assert min(late) >= 0
@@ -411,7 +350,7 @@ outside = st.lists(
 
 
 @given(st.lists(steps, min_size=1, max_size=4), outside)
-def test_a_task_and_a_driven_coroutine_see_the_same(
+def test_a_task_and_a_callback_see_the_same(
     plans: list[list[tuple[str, int]]], outside: list[tuple[int, int | None]]
 ) -> None:
     """Any plans of waits, any moves of the clock, any wake-ups: one history."""
@@ -419,18 +358,18 @@ def test_a_task_and_a_driven_coroutine_see_the_same(
     async def history(run: Modes, hand: Hand) -> list[tuple[int, int, int]]:
         ticker = Ticker()
         start = hand.now
-        waiters = [Waiter(ticker) for _ in plans]
+        waiters = [Called(ticker) for _ in plans]
         seen: list[tuple[int, int, int]] = []
 
-        async def follow(name: int) -> None:
+        def follow(name: int) -> Plan:
             waiter = waiters[name]
             for step, (kind, when) in enumerate(plans[name]):
                 if kind == "idle":
-                    waiter.slot = -1
-                    await waiter
+                    waiter.slot = IDLE
+                    yield waiter
                 else:
                     while ticker.now < start + when:
-                        await waiter.until(start + when)
+                        yield waiter.until(start + when)
                 seen.append((name, step, ticker.now - start))
 
         ends = [run(ticker, follow(i)) for i in range(len(plans))]
@@ -447,7 +386,7 @@ def test_a_task_and_a_driven_coroutine_see_the_same(
         return sorted(seen, key=lambda one: (one[2], one[0], one[1]))
 
     with hand_of_time() as hand:
-        one = asyncio.run(history(driven, hand))
+        one = asyncio.run(history(called, hand))
     with hand_of_time() as hand:
         other = asyncio.run(history(task, hand))
     assert one == other

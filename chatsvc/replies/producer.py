@@ -15,7 +15,8 @@ from ..characters import Splitter
 from ..problems import BackendFailed, Problem
 from ..stores.base import Ended, Store
 from ..stores.log import End, Segment
-from .reply import Released, Reply
+from .characters import Released
+from .reply import Reply
 
 logger = logging.getLogger("chatsvc.backend")
 

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from ..characters import boundaries
-from ..ticker import Ticker, Waiter
+from ..ticker import Waiter
 
 MERGE_BELOW = 2048
 """Code points up to which neighbouring segments that are out become one."""
@@ -148,7 +148,7 @@ class Log:
         )
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None  # for whoever produces it
-        self.waiters: set[Waiter] = set()
+        self.waiters: set[Waiter] = set()  # woken when it grows or ends
 
     # ------------------------------------------------------------------ writing
 
@@ -277,14 +277,3 @@ class Log:
                 segment.text[max(0, after - segment.start) : last - segment.start]
             )
         return "".join(parts)
-
-    def notify(self, ticker: Ticker) -> Waiter:
-        """A waiter that is woken when the log grows or ends; `forget` it afterwards."""
-        waiter = Waiter(ticker)
-        self.waiters.add(waiter)
-        return waiter
-
-    def forget(self, waiter: Waiter) -> None:
-        """Undo `notify`."""
-        self.waiters.discard(waiter)
-        waiter.close()

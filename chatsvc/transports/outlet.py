@@ -1,4 +1,4 @@
-"""The way out: every byte of a running stream goes through `Outlet`.
+"""The way out: every byte of a running stream goes through here.
 
 After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk or frame whole and
 at once to `request.transport`, and so does this: both are public, and whole chunks and frames may take turns. Going
@@ -13,12 +13,14 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from aiohttp import web
 
-from ..ticker import Ticker, Waiter
+from ..replies import Characters, Reply
+from ..ticker import DEAF, NOW, Ticker, Waiter
 
 FULL = 64 * 1024
 """Bytes that may wait to be sent to one reader."""
@@ -32,11 +34,12 @@ DEADLINE = 30_000_000
 Counted = AbstractContextManager[None]
 """Counts a reader for as long as it is held."""
 
-Characters = AsyncIterable[tuple[int, Sequence[str]]]
-"""What `Reply.characters` gives."""
 
-Encode = Callable[[int, Sequence[str]], bytes]
-"""Makes bytes of a run of characters that begins after a position."""
+class Encodes(Protocol):
+    """Makes bytes of a run of characters that begins after a position."""
+
+    def encode(self, position: int, run: Sequence[str], /) -> bytes:
+        """The bytes, as they go to the connection."""
 
 
 class ClientGone(ConnectionResetError):
@@ -47,71 +50,109 @@ class SlowReader(ClientGone):
     """The reader took nothing for too long and was dropped."""
 
 
-class Outlet:
-    """Writes to one connection. `wrote` is when it last did (microseconds), for heartbeats."""
+def transport_of(request: web.Request) -> asyncio.Transport:
+    """The connection that a request came over. Raises `ClientGone`."""
+    if request.transport is None:
+        raise ClientGone
+    return request.transport
 
-    __slots__ = ("_ticker", "_transport", "wrote")
 
-    def __init__(self, request: web.Request, ticker: Ticker) -> None:
-        transport = request.transport
-        if transport is None:
-            raise ClientGone
-        self._transport: asyncio.Transport = transport
-        self._ticker = ticker
-        self.wrote = ticker.now
+def write(transport: asyncio.Transport, data: bytes) -> None:
+    """Send what is short and seldom, whole. Raises `ClientGone`."""
+    if transport.is_closing():
+        raise ClientGone
+    transport.write(data)
 
-    def write(self, data: bytes) -> bool:
-        """Send bytes; False when the reader is behind, and `drained` is to be awaited before the next."""
-        transport = self._transport
+
+async def drained(
+    transport: asyncio.Transport, ticker: Ticker, most: int = FULL // 2
+) -> None:
+    """Wait until the reader is at most so many bytes behind. Raises `SlowReader` or `ClientGone`."""
+    now = ticker.refresh()
+    least, deadline = transport.get_write_buffer_size(), now + DEADLINE
+    waiter = Waiter(ticker)
+    when = NOW  # first in the next turn, when the kernel has had its chance
+    while (waiting := transport.get_write_buffer_size()) > most:
         if transport.is_closing():
             raise ClientGone
-        transport.write(data)
-        self.wrote = self._ticker.now
-        return transport.get_write_buffer_size() <= FULL
+        if waiting < least:
+            least, deadline = waiting, ticker.now + DEADLINE
+        elif ticker.now > deadline:
+            transport.abort()
+            raise SlowReader
+        await waiter.until(when)
+        when = ticker.now + LOOK_AGAIN
 
-    async def pump(self, characters: Characters, encode: Encode) -> None:
-        """Write a reply's characters to the end: `write`, `drained`, and again, without a call for each event."""
-        transport, ticker = self._transport, self._ticker
-        async for position, run in characters:
-            data = encode(position, run)
-            if transport.is_closing():
-                raise ClientGone
-            transport.write(data)
-            self.wrote = ticker.now
-            if transport.get_write_buffer_size() > FULL:
-                await self.drained()
 
-    async def drained(self, most: int = FULL // 2) -> None:
-        """Wait until the reader is at most so many bytes behind. Raises `SlowReader` or `ClientGone`."""
-        ticker = self._ticker
-        waiter = Waiter(ticker)
-        pending = self._transport.get_write_buffer_size
-        least, deadline = pending(), ticker.now + DEADLINE
-        when = ticker.now  # first in the next turn, when the kernel has had its chance
+async def ready_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
+    """Wait until aiohttp can end the body without waiting for the reader: that would have no deadline."""
+    low, _ = transport.get_write_buffer_limits()
+    if transport.get_write_buffer_size() > low:
+        await drained(transport, ticker, low)
+
+
+class Stream(Characters):
+    """A reply's characters behind position `after`, on their way to a connection: written as they are due.
+
+    The ticker calls it, and it writes at once. It is one object: in a crowd of streams each object is fetched from
+    memory anew for each event. `wrote` is when it last wrote (microseconds).
+    """
+
+    __slots__ = ("_encoder", "_transport", "wrote")
+
+    def __init__(
+        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encodes
+    ) -> None:
+        super().__init__(reply, after)
+        self._transport = transport
+        self._encoder = encoder
+        self.wrote = self.ticker.now
+
+    async def run(self) -> None:
+        """Write to the end. Raises `Moved`, `SlowReader` or `ClientGone`."""
+        ticker = self.ticker
+        loop = asyncio.get_running_loop()
         try:
-            while (waiting := pending()) > most:
-                if self._transport.is_closing():
-                    raise ClientGone
-                if waiting < least:
-                    least, deadline = waiting, ticker.now + DEADLINE
-                elif ticker.now > deadline:
-                    self._transport.abort()
-                    raise SlowReader
-                await waiter.until(when)
-                when = ticker.now + LOOK_AGAIN
+            while not self.over:
+                self.future = loop.create_future()
+                ticker.refresh()
+                self.call()
+                ticker.enter(self)
+                await self.future
+                await drained(self._transport, ticker)
         finally:
-            waiter.close()
+            self.slot = DEAF
 
-    async def ready_to_end(self) -> None:
-        """Wait until aiohttp can end the body without waiting for the reader: that would have no deadline."""
-        low, _ = self._transport.get_write_buffer_limits()
-        if self._transport.get_write_buffer_size() > low:
-            self._ticker.refresh()
-            await self.drained(low)
+    def call(self) -> None:
+        """Write what is out. `run` goes on at the end, on a mistake, and when the reader is behind."""
+        ticker, transport, encoder = self.ticker, self._transport, self._encoder
+        try:
+            while (taken := self.take()) is not None:
+                position, run = taken
+                data = encoder.encode(position, run)
+                if transport.is_closing():
+                    raise ClientGone
+                transport.write(data)
+                self.wrote = ticker.now
+                if transport.get_write_buffer_size() > FULL:
+                    self._halt(None)
+                    return
+                if self.slot > ticker.slot:
+                    return
+            if self.over:
+                self._halt(None)
+        except Exception as error:  # noqa: BLE001
+            self._halt(error)
 
-    def abort(self) -> None:
-        """Break the connection, so that what was sent can't look complete."""
-        self._transport.abort()
+    def _halt(self, error: Exception | None) -> None:
+        self.slot = DEAF
+        future = self.future
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
 
 
 class Encodings(dict[str, bytes]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import closing
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -13,7 +14,7 @@ from aiohttp.http import HttpVersion11
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Ticker, Waiter
-from .outlet import ClientGone, Counted, Outlet
+from .outlet import ClientGone, Counted, Stream, ready_to_end, transport_of, write
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -72,41 +73,46 @@ def stamp() -> bytes:
 
 
 class Heartbeat(Waiter):
-    """Writes comments by the clock. Stands in the ticker itself: it is its own callback."""
+    """Writes comments beside a stream, by the clock: at `probes` (microseconds after now) and in silence."""
 
-    __slots__ = ("_events", "_outlet", "_probes")
+    __slots__ = ("_encoder", "_probes", "_stream", "_transport", "_wrote")
 
     def __init__(
         self,
-        ticker: Ticker,
-        outlet: Outlet,
-        events: Encoder,
+        stream: Stream,
+        transport: asyncio.Transport,
+        encoder: Encoder,
         probes: Sequence[int] = PROBES,
     ) -> None:
-        super().__init__(ticker)
-        self._outlet = outlet
-        self._events = events
-        now = ticker.refresh()  # behind the first stamp: the others promise a distance
+        super().__init__(stream.ticker)
+        self._stream = stream
+        self._transport = transport
+        self._encoder = encoder
+        now = self._wrote = self.ticker.refresh()  # behind the first stamp
         self._probes = [now + probe for probe in reversed(probes)]
-        self.send = self._beat
-        ticker.enter(self._next())
+        self._next()
+        self.ticker.enter(self)
 
-    def _beat(self, _: None) -> Waiter | None:
+    def call(self) -> None:
+        """Write a comment if one is due."""
         now = self.ticker.now
-        outlet = self._outlet
         probing = bool(self._probes) and now >= self._probes[-1]
         if probing:
             self._probes.pop()
-        if probing or now - outlet.wrote >= SILENCE:
+        if probing or now - self._last() >= SILENCE:
             try:
-                outlet.write(self._events.framed(stamp()))
+                write(self._transport, self._encoder.framed(stamp()))
             except ClientGone:
-                return None
-        return self._next()
+                return
+            self._wrote = now
+        self._next()
 
-    def _next(self) -> Waiter:
-        wrote = self._outlet.wrote
-        return self.until(self._probes[-1] if self._probes else wrote + SILENCE)
+    def _last(self) -> int:
+        """When anything was last written."""
+        return max(self._wrote, self._stream.wrote)
+
+    def _next(self) -> None:
+        self.until(self._probes[-1] if self._probes else self._last() + SILENCE)
 
 
 def is_chunked(request: web.Request) -> bool:
@@ -147,19 +153,19 @@ async def send(
         response.force_close()  # nothing else tells where the body ends
     with counted, reply.reading():
         await response.prepare(request)
-        outlet = Outlet(request, ticker)
+        transport = transport_of(request)
         heartbeat = None
-        async with aclosing(reply.characters(after)) as characters:
+        with closing(Stream(reply, after, transport, encoder)) as stream:
             try:
                 try:
-                    if 0 < reply.out() - after <= FIRST:  # so there is no wait
-                        first += encoder.plain(*await anext(characters))
+                    if 0 < reply.out() - after <= FIRST:
+                        first += encoder.plain(*(stream.take() or (after, "")))
                 finally:
                     await response.write(first)
                 response.headers.clear()  # gone out, and a kilobyte in each stream
                 if probes is not None:
-                    heartbeat = Heartbeat(ticker, outlet, encoder, probes)
-                await ticker.drive(outlet.pump(characters, encoder.encode))
+                    heartbeat = Heartbeat(stream, transport, encoder, probes)
+                await stream.run()
                 last = None if reply.end is None else encoder.end(reply.end)
             except Moved:
                 last = encoder.moved()
@@ -167,8 +173,8 @@ async def send(
                 if heartbeat is not None:
                     heartbeat.close()
         if last is None:
-            outlet.abort()
+            transport.abort()
             return response
-        await outlet.ready_to_end()
+        await ready_to_end(transport, ticker)
     await response.write_eof(last)
     return response

@@ -1,6 +1,6 @@
 """The same replies over a WebSocket (PROTOCOL.md section 4; RFC 6455): bare characters, or events as JSON.
 
-One loop a connection reads frames; each reply that it asked for is driven by the ticker beside it. Both end together.
+One loop a connection reads frames; each reply that it asked for is written by the ticker beside it. Both end together.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
@@ -25,8 +25,7 @@ from ..problems import (
 )
 from ..replies import Moved, Reply
 from ..stores.log import End
-from ..ticker import Ticker
-from .outlet import DIGITS, ClientGone, Encode, Encodings, Outlet
+from .outlet import DIGITS, ClientGone, Encodes, Encodings, Stream, transport_of, write
 from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
@@ -48,7 +47,7 @@ def frame(payload: bytes) -> bytes:
     return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
 
 
-class _BareFrames(Encodings):
+class _Bare(Encodings):
     def encode(self, character: str) -> bytes:
         return frame(character.encode())
 
@@ -58,16 +57,21 @@ class _JsonTails(Encodings):
         return b'","data":%b}' % msgspec.json.encode(character)
 
 
-_bare = _BareFrames()
+_bare = _Bare()
 _HEADERS = [b"\x81%c" % size for size in range(126)]
 _tails = _JsonTails()
 
 
-def bare(_: int, run: Sequence[str]) -> bytes:
-    """A frame a character, holding just that."""
-    if len(run) == 1:
-        return _bare[run[0]]
-    return b"".join([_bare[character] for character in run])
+class BareFrames:
+    """Encodes a reply's characters as frames that hold just them."""
+
+    __slots__ = ()
+
+    def encode(self, _: int, run: Sequence[str]) -> bytes:
+        """A frame a character."""
+        if len(run) == 1:
+            return _bare[run[0]]
+        return b"".join([_bare[character] for character in run])
 
 
 class JsonFrames:
@@ -118,12 +122,9 @@ class JsonFrames:
 class Connection:
     """One client's WebSocket: its frames in, its replies out."""
 
-    def __init__(
-        self, request: web.Request, ws: web.WebSocketResponse, ticker: Ticker
-    ) -> None:
+    def __init__(self, request: web.Request, ws: web.WebSocketResponse) -> None:
         self.ws = ws
-        self._ticker = ticker
-        self._outlet = Outlet(request, ticker)
+        self._transport = transport_of(request)
         self._streams: dict[asyncio.Task[None], Reply] = {}
         self._heard = True
         self._closing = False
@@ -134,12 +135,12 @@ class Connection:
         self,
         reply: Reply,
         after: int,
-        encode: Encode,
+        encoder: Encodes,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
         """Stream a reply beside whatever else goes on; then await `finish`. Raises `ClientGone`."""
         self._check_open()
-        task = asyncio.create_task(self._stream(reply, after, encode, finish))
+        task = asyncio.create_task(self._stream(reply, after, encoder, finish))
         self._streams[task] = reply
         task.add_done_callback(self._streamed)
 
@@ -147,13 +148,13 @@ class Connection:
         self,
         reply: Reply,
         after: int,
-        encode: Encode,
+        encoder: Encodes,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
         try:
-            with reply.reading():
-                async with aclosing(reply.characters(after)) as characters:
-                    await self._ticker.drive(self._outlet.pump(characters, encode))
+            stream = Stream(reply, after, self._transport, encoder)
+            with reply.reading(), closing(stream):
+                await stream.run()
         except Moved:
             await self.close(Draining())
             return
@@ -163,13 +164,13 @@ class Connection:
         del self._streams[task]
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ConnectionError):
-            self._outlet.abort()  # or the client would wait for ever
+            self._transport.abort()  # or the client would wait for ever
             raise error
 
     def send(self, data: bytes) -> None:
         """Write whole frames. Raises `ClientGone`."""
         self._check_open()
-        self._outlet.write(data)
+        write(self._transport, data)
 
     def _check_open(self) -> None:
         """Behind a close frame there may be none with data (RFC 6455 section 5.5.1)."""
@@ -202,7 +203,7 @@ class Connection:
         while True:
             await asyncio.sleep(PING_EVERY)
             if not self._heard:
-                self._outlet.abort()
+                self._transport.abort()
                 return
             self._heard = False
             await self.ws.ping()
@@ -257,7 +258,7 @@ async def serve_bare(
         except Problem as problem:
             await connection.close(problem)
             return
-        connection.begin(asked.reply, asked.after, bare, finish)
+        connection.begin(asked.reply, asked.after, BareFrames(), finish)
 
     while (text := await connection.receive()) is not None:
         if not busy:
@@ -301,7 +302,7 @@ async def serve_events(
             if reply.end is not None:
                 connection.send(frames.end(reply, reply.end))
 
-        connection.begin(asked.reply, asked.after, frames.encode, finish)
+        connection.begin(asked.reply, asked.after, frames, finish)
 
 
 async def _text(connection: Connection) -> str | None:

@@ -27,7 +27,7 @@ from ..transports.websocket import (
     serve_bare,
     serve_events,
 )
-from .keys import REPLIES, SETTINGS, TICKER, service
+from .keys import REPLIES, SETTINGS, service
 from .metrics import METRICS
 from .routes import user
 
@@ -52,7 +52,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if not ws.can_prepare(request).ok:
         raise InvalidRequest("This address speaks WebSocket; ask for an upgrade.")
     await ws.prepare(request)
-    connection = Connection(request, ws, app[TICKER])
+    connection = Connection(request, ws)
     app[SOCKETS].add(connection)
     pinger = asyncio.create_task(connection.keep_alive())
     name = "websocket" if ws.ws_protocol is None else SUBPROTOCOL

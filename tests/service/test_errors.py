@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -298,12 +298,11 @@ async def test_a_mistake_of_ours_is_told_to_nobody(
 async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    async def broken(_: Any, coroutine: Coroutine[Any, Any, None]) -> None:
-        coroutine.close()
+    def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     async with inside() as chat:
-        monkeypatch.setattr("chatsvc.ticker.Ticker.drive", broken)
+        monkeypatch.setattr("chatsvc.replies.Characters.take", broken)
         answer = await chat.raw(CHAT, f"Accept: {kind}", body=b'{"message": ""}')
         assert answer.status == 200
         assert not answer.complete
