@@ -87,7 +87,7 @@ class Waiter:
         try:
             yield from self.future
         finally:
-            self.slot, self.future = IDLE, None
+            self.future = None
 
     def close(self) -> None:
         """Never to be called again."""

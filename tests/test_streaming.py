@@ -1,0 +1,141 @@
+"""A stream's way out, on a connection that the test holds the other end of. Time is a clock that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from chatsvc.backends import Prompt
+from chatsvc.replies import Reply
+from chatsvc.stores import End, Log, Record
+from chatsvc.ticker import SLOT, Ticker
+from chatsvc.transports.outlet import (
+    DEADLINE,
+    FULL,
+    LOOK_AGAIN,
+    ClientGone,
+    SlowReader,
+    Stream,
+)
+from chatsvc.transports.streaming import SILENCE, Heartbeat
+from chatsvc.transports.text import Text
+
+from .hand import Hand, hand_of_time, reach, turns
+
+SECOND = 1_000_000
+
+
+class Wire(asyncio.Transport):
+    """A connection whose peer reads when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.waiting = 0
+        self.closing = self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+
+@pytest.fixture
+def hand() -> Iterator[Hand]:
+    with hand_of_time() as hand:
+        yield hand
+
+
+def reply_of(text: str, pace: int, hand: Hand) -> Reply:
+    log = Log("r" * 22, pace=pace)
+    log.append(text, hand.now)
+    return Reply(Record(log.reply_id, Prompt(())), log, Ticker(), lambda reply: None)
+
+
+async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None:
+    begin, wire, text = hand.now, Wire(), Text(chunked=False)
+    reply = reply_of("abc", 10 * SECOND, hand)
+    with closing(Stream(reply, 0, wire, text)) as stream:
+        beat = Heartbeat(stream, wire, text, probes=())
+        running = asyncio.create_task(stream.run())
+        seen: list[tuple[float, bytes]] = []
+        for slot in range(0, 60 * SECOND, 500_000):
+            await reach(stream.ticker, hand, begin + slot)
+            if wire.written:
+                seen.append((slot / SECOND, wire.written[:2]))
+                wire.written = b""
+        beat.close()
+        running.cancel()
+    silence = SILENCE / SECOND
+    assert seen == [
+        (0, b"a"),
+        (10, b"b"),
+        (20, b"c"),
+        (20 + silence, b": "),
+        (20 + 2 * silence, b": "),
+    ]
+
+
+async def test_nothing_is_written_to_a_connection_that_closes(hand: Hand) -> None:
+    wire = Wire()
+    reply = reply_of("abc", SECOND, hand)
+    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+        running = asyncio.create_task(stream.run())
+        await reach(stream.ticker, hand, hand.now + SECOND)
+        assert wire.written == b"ab"
+        wire.closing = True
+        await reach(stream.ticker, hand, hand.now + SECOND)
+        with pytest.raises(ClientGone):
+            await running
+        assert wire.written == b"ab"
+    assert not reply.log.waiters
+
+
+async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
+    hand: Hand,
+) -> None:
+    wire = Wire()
+    reply = reply_of("abc", SECOND, hand)
+    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+        running = asyncio.create_task(stream.run())
+        wire.waiting = FULL + 1
+        await turns()
+        assert wire.written == b"a"
+        reply.log.append("d", hand.now)  # wakes nobody
+        await reach(stream.ticker, hand, hand.now + 2 * SECOND)
+        wire.waiting = FULL // 2 + 1
+        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
+        assert wire.written == b"a"
+        wire.waiting = FULL // 2
+        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN + SLOT)
+        assert wire.written == b"abc"
+        reply.log.finish(End("done", "stop"), hand.now)
+        await asyncio.wait_for(running, 10)
+        assert wire.written == b"abcd"
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(hand: Hand) -> None:
+    begin, wire = hand.now, Wire()
+    reply = reply_of("abc", 0, hand)
+    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+        running = asyncio.create_task(stream.run())
+        wire.waiting = FULL + 2
+        await reach(stream.ticker, hand, begin + DEADLINE // 2)
+        wire.waiting = FULL + 1  # a little is progress
+        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
+        for _ in range(3):
+            assert not wire.aborted
+            await reach(stream.ticker, hand, hand.now + DEADLINE // 2)
+        with pytest.raises(SlowReader):
+            await asyncio.wait_for(running, 10)
+        assert wire.aborted
