@@ -7,7 +7,7 @@ Rules
 - A waiter stands in the slot named by its `slot`, or in none. An entry whose waiter has moved on is stale and
   skipped; that makes waking early, moving and leaving cost nothing.
 - A waiter is called where it stands: no task, no future and no handle for each call. In a task it can be awaited.
-- One slot a turn: when the hand is late it lets the event loop accept and read between two slots.
+- One slot a turn, and `MOST` waiters: when the hand is late, or a slot full, the event loop accepts and reads between.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Any, Self
 
 SLOT = 5_000
 """Width of a slot in microseconds: how late a character can be, and 200 wake-ups a second at most."""
+
+MOST = 128
+"""Waiters that are called in a turn at most, a millisecond's work: a new client should not have to wait for a crowd."""
 
 NOW = 0
 """The slot of a waiter that has more to do at once: it is called in the next turn."""
@@ -164,13 +167,13 @@ class Ticker:
             if wanted != into:
                 into = wanted
                 bucket = self._slots.get(wanted) or self._open(wanted)
-            waiter.slot = (
-                into  # one number for all of them: next time it is in the cache
-            )
+            waiter.slot = into  # one number for all: next time it is in the cache
             bucket.append(waiter)
 
     def _run_ready(self) -> None:
-        ready, self._ready = self._ready, []
+        ready, self._ready = self._ready[:MOST], self._ready[MOST:]
+        if self._ready:
+            self._loop.call_soon(self._run_ready)
         self.refresh()
         self._turn(ready, _READY)
 
@@ -179,8 +182,14 @@ class Ticker:
         now = self.refresh()
         order = self._order
         if order and order[0] * SLOT <= now:
-            slot = heapq.heappop(order)
-            self._turn(self._slots.pop(slot), slot)
+            slot = order[0]
+            waiters = self._slots[slot]
+            if len(waiters) > MOST:
+                self._slots[slot] = waiters[MOST:]
+            else:
+                heapq.heappop(order)
+                del self._slots[slot]
+            self._turn(waiters[:MOST], slot)
         if order and self._timer is None:
             self._arm()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.ticker import IDLE, SLOT, Ticker, Waiter, monotonic
+from chatsvc.ticker import IDLE, MOST, SLOT, Ticker, Waiter, monotonic
 
 from .hand import Hand, hand_of_time, reach, turns
 
@@ -320,6 +320,26 @@ async def test_a_late_hand_lets_the_loop_run_between_two_slots(hand: Hand) -> No
     ticker._run()  # as its timer would, late
     await asyncio.gather(others, *ends)
     assert "".join(seen) == "a-b-c-"
+
+
+@pytest.mark.parametrize("woken", [False, True])
+async def test_a_crowd_lets_the_loop_run_in_between(hand: Hand, woken: bool) -> None:
+    ticker, seen = Ticker(), list[str]()
+    crowd = [Called(ticker).until(hand.now + SLOT) for _ in range(2 * MOST + 1)]
+    for waiter in crowd:
+        waiter.go_on = lambda: seen.append("x")
+        ticker.enter(waiter)
+    if woken:
+        for waiter in crowd:
+            ticker.wake(waiter)
+    else:
+        hand.now += SLOT
+        ticker._run()  # as its timer would
+    for _ in range(4):
+        seen.append("-")
+        await asyncio.sleep(0)
+    turns_taken = [len(turn) for turn in "".join(seen).split("-")]
+    assert [size for size in turns_taken if size] == [MOST, MOST, 1]
 
 
 async def test_by_the_real_clock_nobody_is_early() -> None:
