@@ -17,6 +17,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -107,6 +108,9 @@ class Segment:
         return [self.text[a:b] for a, b in pairwise(cuts)]
 
 
+_START = attrgetter("start")
+
+
 class Log:
     """One reply's text and end, with those who wait for more.
 
@@ -117,7 +121,6 @@ class Log:
     __slots__ = (
         "__weakref__",
         "_merged",
-        "_starts",
         "created",
         "end",
         "ending",
@@ -139,7 +142,6 @@ class Log:
         self.lag = lag
         self.created = created
         self.segments: list[Segment] = []
-        self._starts: list[int] = []
         self._merged = 0  # the segment up to which all are merged
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
@@ -165,7 +167,6 @@ class Log:
             self._schedule(segment, last, at)
             self._merge(at)
             self.segments.append(segment)
-            self._starts.append(segment.start)
         self.position += len(text)
         self.size += len(text) if text.isascii() else len(text.encode())
         self._wake(idle_only=True)
@@ -203,7 +204,6 @@ class Log:
             end += 1
         merged.append(Segment.merged(group))
         segments[begin:end] = merged
-        self._starts[begin:end] = [segment.start for segment in merged]
         self._merged = begin + len(merged) - 1
         self._move()
 
@@ -220,7 +220,6 @@ class Log:
         self.position = len(text)
         self.size = len(text.encode())
         self.segments = [Segment(0, text)] if text else []
-        self._starts = [0] if text else []
         self._merged = 0
         self._move()
         self._wake(idle_only=False)
@@ -250,7 +249,10 @@ class Log:
         """The segment that holds the code point after `position`, if it has arrived."""
         if position >= self.position:
             return None
-        return self.segments[bisect_right(self._starts, position) - 1]
+        return self.segments[self._index(position)]
+
+    def _index(self, position: int) -> int:
+        return bisect_right(self.segments, position, key=_START) - 1
 
     def out(self, now: int) -> int:
         """The position that is out at `now`."""
@@ -270,7 +272,7 @@ class Log:
         if after >= last:
             return ""
         parts = []
-        for segment in self.segments[bisect_right(self._starts, after) - 1 :]:
+        for segment in self.segments[self._index(after) :]:
             if segment.start >= last:
                 break
             parts.append(

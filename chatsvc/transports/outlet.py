@@ -31,8 +31,8 @@ LOOK_AGAIN = 50_000
 DEADLINE = 30_000_000
 """Microseconds after which a reader that has taken nothing is dropped."""
 
-Counted = AbstractContextManager[None]
-"""Counts a reader for as long as it is held."""
+Held = AbstractContextManager[None]
+"""Held as long as a reader is given something: that counts it, and watches its connection."""
 
 
 class Encodes(Protocol):
@@ -50,7 +50,7 @@ class SlowReader(ClientGone):
     """The reader took nothing for too long and was dropped."""
 
 
-def transport_of(request: web.Request) -> asyncio.Transport:
+def transport_of(request: web.BaseRequest) -> asyncio.Transport:
     """The connection that a request came over. Raises `ClientGone`."""
     if request.transport is None:
         raise ClientGone

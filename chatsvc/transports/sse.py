@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,9 +12,8 @@ from aiohttp import web
 from ..cursor import END
 from ..replies import Reply
 from ..stores.log import End
-from ..ticker import Ticker
-from .outlet import DIGITS, Counted, Encodings
-from .streaming import PROBES, Encoder, is_chunked, send, stamp
+from .outlet import DIGITS, Encodings, Held
+from .streaming import PROBES, Answer, Encoder, is_chunked, stamp
 
 RETRY = (100, 1500)
 """Milliseconds after which readers that are sent away come back, at random: not all at once."""
@@ -136,17 +135,14 @@ def stream(
     request: web.Request,
     reply: Reply,
     after: int,
-    ticker: Ticker,
-    counted: Counted,
+    held: Held,
     *,
     ids: bool = True,
     first: bytes = b"",
-) -> Coroutine[Any, Any, web.StreamResponse]:
-    """Answer with a reply as an event stream. `first` goes before the first event."""
+) -> Answer:
+    """A reply as an event stream. `first` goes before the first event."""
     events = Events(reply.id, ids=ids, chunked=is_chunked(request))
     if ids:
         first = stamp() + first
     probes = PROBES if ids else None
-    return send(
-        request, reply, after, ticker, counted, events, first=first, probes=probes
-    )
+    return Answer(request, reply, after, held, events, first=first, probes=probes)

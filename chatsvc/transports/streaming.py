@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
 from ..replies import Moved, Reply
 from ..stores.log import End
-from ..ticker import Ticker, Waiter
-from .outlet import ClientGone, Counted, Stream, ready_to_end, transport_of, write
+from ..ticker import Waiter
+from .outlet import ClientGone, Held, Stream, ready_to_end, transport_of, write
+
+logger = logging.getLogger("chatsvc.web")
 
 HEADERS = {
     "Cache-Control": "no-cache, no-transform",
@@ -75,44 +79,41 @@ def stamp() -> bytes:
 class Heartbeat(Waiter):
     """Writes comments beside a stream, by the clock: at `probes` (microseconds after now) and in silence."""
 
-    __slots__ = ("_encoder", "_probes", "_stream", "_transport", "_wrote")
+    __slots__ = ("_begun", "_encoder", "_probes", "_stream", "_transport", "_wrote")
 
     def __init__(
         self,
         stream: Stream,
         transport: asyncio.Transport,
         encoder: Encoder,
-        probes: Sequence[int] = PROBES,
+        probes: tuple[int, ...] = PROBES,
     ) -> None:
         super().__init__(stream.ticker)
         self._stream = stream
         self._transport = transport
         self._encoder = encoder
-        now = self._wrote = self.ticker.refresh()  # behind the first stamp
-        self._probes = [now + probe for probe in reversed(probes)]
-        self._next()
+        self._begun = self._wrote = self.ticker.refresh()  # behind the first stamp
+        self._probes = probes  # those that are still to come
+        self.until(self._due())
         self.ticker.enter(self)
 
     def call(self) -> None:
         """Write a comment if one is due."""
         now = self.ticker.now
-        probing = bool(self._probes) and now >= self._probes[-1]
-        if probing:
-            self._probes.pop()
-        if probing or now - self._last() >= SILENCE:
+        if now >= self._due():
+            self._probes = self._probes[1:]
             try:
                 write(self._transport, self._encoder.framed(stamp()))
             except ClientGone:
                 return
             self._wrote = now
-        self._next()
+        self.until(self._due())
 
-    def _last(self) -> int:
-        """When anything was last written."""
-        return max(self._wrote, self._stream.wrote)
-
-    def _next(self) -> None:
-        self.until(self._probes[-1] if self._probes else self._last() + SILENCE)
+    def _due(self) -> int:
+        """When the next one is, unless more is written before."""
+        if self._probes:
+            return self._begun + self._probes[0]
+        return max(self._wrote, self._stream.wrote) + SILENCE
 
 
 def is_chunked(request: web.Request) -> bool:
@@ -121,60 +122,91 @@ def is_chunked(request: web.Request) -> bool:
 
 
 class Answer(web.StreamResponse):
-    """A response whose head goes out with the first chunk, in one write."""
+    """A reply as a stream. It streams when aiohttp prepares it, as `FileResponse` sends its file.
+
+    By then the handler and all middlewares have returned, so a stream that runs holds none of their frames; who wants
+    to do something afterwards awaits `prepare` in the handler. `held` is held as long as it lasts, `first` goes out at
+    once. Comments show that it lives: at `probes` (microseconds after its start) and in silence; None: never. `broken`
+    is whether it did not come to its end.
+    """
 
     # The name is aiohttp's own. Without it the head goes out alone: a write more, and all else is the same.
     _send_headers_immediately = False
 
+    def __init__(
+        self,
+        request: web.Request,
+        reply: Reply,
+        after: int,
+        held: Held,
+        encoder: Encoder,
+        *,
+        first: bytes = b"",
+        probes: tuple[int, ...] | None = (),
+        content_type: str = "text/event-stream",
+        headers: Mapping[str, str] = HEADERS,
+    ) -> None:
+        super().__init__(headers={**headers, "X-Reply-Id": reply.id})
+        self.content_type = content_type
+        self.charset = "utf-8"
+        if is_chunked(request):
+            self.enable_chunked_encoding()
+        else:
+            self.force_close()  # nothing else tells where the body ends
+        self.broken = True
+        self._reply = reply
+        self._after = after
+        self._held = held
+        self._encoder = encoder
+        self._first = first
+        self._probes = probes
+        self._heartbeat: Heartbeat | None = None
 
-async def send(
-    request: web.Request,
-    reply: Reply,
-    after: int,
-    ticker: Ticker,
-    counted: Counted,
-    encoder: Encoder,
-    *,
-    first: bytes = b"",
-    probes: Sequence[int] | None = (),
-    content_type: str = "text/event-stream",
-    headers: Mapping[str, str] = HEADERS,
-) -> web.StreamResponse:
-    """Answer with a reply as a stream. `first` goes out at once; `counted` is held as long as it lasts.
+    def prepare(
+        self, request: web.BaseRequest
+    ) -> Coroutine[Any, Any, AbstractStreamWriter | None]:
+        """Stream to the end. Raises `ClientGone`, also when it had to be broken off."""
+        return super().prepare(request) if self.prepared else self._stream(request)
 
-    Comments show that the stream lives: at `probes` (microseconds after its start) and in silence; None: never.
-    """
-    response = Answer(headers={**headers, "X-Reply-Id": reply.id})
-    response.content_type = content_type
-    response.charset = "utf-8"
-    if is_chunked(request):
-        response.enable_chunked_encoding()
-    else:
-        response.force_close()  # nothing else tells where the body ends
-    with counted, reply.reading():
-        await response.prepare(request)
-        transport = transport_of(request)
-        heartbeat = None
-        with closing(Stream(reply, after, transport, encoder)) as stream:
+    async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        reply, encoder = self._reply, self._encoder
+        with self._held, reply.reading():
+            writer = await super().prepare(request)
+            transport = transport_of(request)
+            stream = Stream(reply, self._after, transport, encoder)
             try:
-                try:
-                    if 0 < reply.out() - after <= FIRST:
-                        first += encoder.plain(*(stream.take() or (after, "")))
-                finally:
-                    await response.write(first)
-                response.headers.clear()  # gone out, and a kilobyte in each stream
-                if probes is not None:
-                    heartbeat = Heartbeat(stream, transport, encoder, probes)
+                await self._begin(stream, transport)
                 await stream.run()
                 last = None if reply.end is None else encoder.end(reply.end)
             except Moved:
                 last = encoder.moved()
+            except ConnectionError:
+                raise
+            except Exception as error:
+                logger.error("a stream failed", exc_info=error)
+                last = None  # it has begun: nobody can be told in another way
             finally:
-                if heartbeat is not None:
-                    heartbeat.close()
-        if last is None:
-            transport.abort()
-            return response
-        await ready_to_end(transport, ticker)
-    await response.write_eof(last)
-    return response
+                stream.close()
+                if self._heartbeat is not None:
+                    self._heartbeat.close()
+            if last is None:
+                transport.abort()
+                raise ClientGone
+            await ready_to_end(transport, reply.ticker)
+        await self.write_eof(last)
+        self.broken = False
+        return writer
+
+    async def _begin(self, stream: Stream, transport: asyncio.Transport) -> None:
+        """Send the head, with what goes first and what is out."""
+        try:
+            if 0 < self._reply.out() - stream.position <= FIRST:
+                taken = stream.take()
+                if taken is not None:
+                    self._first += self._encoder.plain(*taken)
+        finally:
+            await self.write(self._first)
+        self._first = b""  # a stream lives long, and this is gone out
+        self.headers.clear()
+        if self._probes is not None:
+            self._heartbeat = Heartbeat(stream, transport, self._encoder, self._probes)

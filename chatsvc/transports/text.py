@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from ..replies import Reply
 from ..stores.log import End
-from ..ticker import Ticker
-from .outlet import Counted
-from .streaming import Encoder, is_chunked, send
+from .outlet import Held
+from .streaming import Answer, Encoder, is_chunked
 
 
 class Text(Encoder):
@@ -31,22 +29,9 @@ class Text(Encoder):
         """The reader can't be told to come back."""
 
 
-def stream(
-    request: web.Request,
-    reply: Reply,
-    after: int,
-    ticker: Ticker,
-    counted: Counted,
-) -> Coroutine[Any, Any, web.StreamResponse]:
-    """Answer with a reply's text."""
+def stream(request: web.Request, reply: Reply, after: int, held: Held) -> Answer:
+    """A reply's text."""
     text = Text(chunked=is_chunked(request))
-    return send(
-        request,
-        reply,
-        after,
-        ticker,
-        counted,
-        text,
-        probes=None,
-        content_type="text/plain",
+    return Answer(
+        request, reply, after, held, text, probes=None, content_type="text/plain"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from aiohttp import hdrs, web
@@ -27,13 +26,9 @@ logger = logging.getLogger("chatsvc.web")
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through to its handler. Nothing leaves the service but answers: no traceback, no path.
-
-    One middleware, for each is a coroutine that lives as long as a stream does.
-    """
+    """Let a request through to its handler. Nothing leaves the service but answers: no traceback, no path."""
     app = request[SERVICE] = service(request)
-    clients, task = app[CLIENTS], asyncio.current_task()
-    clients.enter(task, request)
+    app[CLIENTS].enter(request)
     try:
         if request.version > HttpVersion11:  # nobody would know where a body ends
             raise BadRequest("This service speaks HTTP/1.1.")
@@ -60,7 +55,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         logger.error("a request failed", exc_info=error)
         problem = InternalError()
     finally:
-        clients.leave(task)
+        app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
     if BEGUN in request:  # the answer would stand inside the stream: break that off

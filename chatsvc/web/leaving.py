@@ -21,26 +21,26 @@ def is_gone(request: web.Request) -> bool:
 
 
 class Clients:
-    """The handlers that run, each with the request it is for; `look` cancels those whose client has left."""
+    """The tasks that answer, each with the request it is for; `look` cancels those whose client has left."""
 
     def __init__(self) -> None:
-        self._handlers: dict[asyncio.Task[Any] | None, web.Request] = {}
+        self._tasks: dict[asyncio.Task[Any] | None, web.Request] = {}
 
-    def enter(self, task: asyncio.Task[Any] | None, request: web.Request) -> None:
-        """Watch the client of the handler that runs in a task."""
-        self._handlers[task] = request
+    def enter(self, request: web.Request) -> None:
+        """Watch the client of a request that this task answers."""
+        self._tasks[asyncio.current_task()] = request
 
-    def leave(self, task: asyncio.Task[Any] | None) -> None:
-        """The handler has ended."""
-        self._handlers.pop(task, None)
+    def leave(self) -> None:
+        """This task has done so."""
+        self._tasks.pop(asyncio.current_task(), None)
 
     async def look(self) -> None:
         """Look now and then, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            for task, request in list(self._handlers.items()):
+            for task, request in list(self._tasks.items()):
                 if task is not None and is_gone(request):
-                    del self._handlers[task]  # once: it may take its time to end
+                    del self._tasks[task]  # once: it may take its time to end
                     task.cancel()
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from ..replies import Reply
+from ..transports.streaming import Answer
 from .keys import SERVICE
 from .problems import PROBLEM
 
@@ -104,6 +105,8 @@ class AccessLog(AbstractAccessLogger):
             "seconds": round(time, 3),
             "client": request.remote,
         }
+        if isinstance(response, Answer) and response.broken:
+            data["broken"] = True  # it has not come to its end
         if PROBLEM in request:
             data["problem"] = request[PROBLEM]
         self.logger.info("request", extra={"data": data})

@@ -10,7 +10,6 @@ from aiohttp import web
 from ..backends.base import model_name
 from ..problems import NotFound
 from ..requests import BODY_FACTOR
-from ..transports import streaming
 from ..transports.openai import (
     Chunks,
     completion,
@@ -18,8 +17,10 @@ from ..transports.openai import (
     parse_completion,
 )
 from ..transports.snapshot import answer, until_end
-from .keys import REPLIES, SETTINGS, TICKER, service
+from ..transports.streaming import Answer, is_chunked
+from .keys import REPLIES, SETTINGS, service
 from .metrics import METRICS
+from .readers import Reader
 from .routes import read_body, user
 
 STARTED = int(time.time())
@@ -37,15 +38,15 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     )
     model = model_name(replies.backend)
     try:
-        counted = app[METRICS].reading("openai", 0)
         if asked.stream:
             chunks = Chunks(
-                reply, model, usage=asked.usage, chunked=streaming.is_chunked(request)
+                reply, model, usage=asked.usage, chunked=is_chunked(request)
             )
-            return await streaming.send(
-                request, reply, 0, app[TICKER], counted, chunks, first=chunks.first()
-            )
-        with counted:
+            reader = Reader(request, "openai")
+            stream = Answer(request, reply, 0, reader, chunks, first=chunks.first())
+            await stream.prepare(request)
+            return stream
+        with app[METRICS].reading("openai"):
             end = await until_end(reply)
             if end.state == "failed":
                 problem = end.problem or {}

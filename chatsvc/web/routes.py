@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
-from typing import Any
 
 from aiohttp import StreamReader, hdrs, web
 
@@ -30,8 +28,9 @@ from ..requests import (
     prompt,
 )
 from ..transports import html, snapshot, sse, text
-from .keys import REPLIES, SETTINGS, TICKER, USER, service
+from .keys import REPLIES, SETTINGS, USER, service
 from .metrics import METRICS
+from .readers import Reader
 
 EVENTS, TEXT, JSON = "text/event-stream", "text/plain", "application/json"
 HTML = "text/html"
@@ -171,8 +170,8 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         return await resume(request)
     reply = await start(request)
     if kind != JSON:
-        return await stream(request, reply, 0, kind)
-    with service(request)[METRICS].reading("json", 0):
+        return stream(request, reply, 0, kind)
+    with service(request)[METRICS].reading("json"):
         if wait is not None:
             return await snapshot.poll(reply, 0, wait, begun=True)
         return await snapshot.whole(reply)
@@ -199,7 +198,7 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
         return await snapshot.whole(reply)
     # An id without data is remembered and not dispatched: from here on, a reconnect resumes.
     first = f"id: {reply.id}:0\n\n".encode()
-    return await stream(request, reply, 0, kind, first)
+    return stream(request, reply, 0, kind, first)
 
 
 async def get_reply(request: web.Request) -> web.StreamResponse:
@@ -210,7 +209,7 @@ async def get_reply(request: web.Request) -> web.StreamResponse:
     if representation(request, HTML) == HTML:
         app = service(request)
         reply = await app[REPLIES].open(reply_id, user=user(request))
-        with app[METRICS].reading("html", 0), reply.reading():
+        with app[METRICS].reading("html"), reply.reading():
             return await html.html(reply)
     return await resume(request, reply_id)
 
@@ -226,24 +225,22 @@ async def resume(
         return web.Response(status=204, headers={"X-Reply-Id": reply.id})
     await service(request)[REPLIES].check(reply, after)
     if kind == JSON:
-        with service(request)[METRICS].reading("poll", 0):
+        with service(request)[METRICS].reading("poll"):
             return await snapshot.poll(reply, after, wait or 0)
-    return await stream(request, reply, after, kind)
+    return stream(request, reply, after, kind)
 
 
 def stream(
     request: web.Request, reply: Reply, after: int, kind: str, first: bytes = b""
-) -> Coroutine[Any, Any, web.StreamResponse]:
-    """Give a reply as a stream of events or of bare text."""
-    app = service(request)
-    ticker = app[TICKER]
-    counted = app[METRICS].reading("sse" if kind == EVENTS else "text", after)
+) -> web.StreamResponse:
+    """A reply as a stream of events or of bare text."""
     if kind == TEXT:
-        return text.stream(request, reply, after, ticker, counted)
+        return text.stream(request, reply, after, Reader(request, "text", after))
     ids = request.query.get("ids") != "0"
     if not ids:
         first = b""
-    return sse.stream(request, reply, after, ticker, counted, ids=ids, first=first)
+    reader = Reader(request, "sse", after)
+    return sse.stream(request, reply, after, reader, ids=ids, first=first)
 
 
 async def stop_reply(request: web.Request) -> web.Response:

@@ -57,7 +57,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     pinger = asyncio.create_task(connection.keep_alive())
     name = "websocket" if ws.ws_protocol is None else SUBPROTOCOL
     try:
-        with app[METRICS].reading(name, 0), suppress(ConnectionError):
+        with app[METRICS].reading(name), suppress(ConnectionError):
             try:
                 if ws.ws_protocol == SUBPROTOCOL:
                     await serve_events(connection, lambda f: _told(_events(request, f)))

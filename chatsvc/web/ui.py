@@ -10,10 +10,10 @@ from aiohttp import web
 from ..problems import ReplyExpired, ReplyNotFound
 from ..replies import Reply
 from ..requests import BODY_FACTOR
-from ..transports import streaming
+from ..transports.streaming import Answer, is_chunked
 from ..transports.ui import UI_HEADERS, UIChunks, parse_turn
-from .keys import REPLIES, SETTINGS, TICKER, service
-from .metrics import METRICS
+from .keys import REPLIES, SETTINGS, service
+from .readers import Reader
 from .routes import begin, read_body, user
 
 
@@ -28,7 +28,7 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     before = await _known(request, await app[REPLIES].store.remember(name, reply.id))
     if before is not None and before.id != reply.id and before.end is None:
         await app[REPLIES].stop(before)
-    return await _stream(request, reply)
+    return _stream(request, reply)
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
@@ -37,7 +37,7 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
     One that has ended is given too: whoever was cut off shortly before the end has not seen it.
     """
     reply = await _last(request, request.match_info["chat"])
-    return web.Response(status=204) if reply is None else await _stream(request, reply)
+    return web.Response(status=204) if reply is None else _stream(request, reply)
 
 
 async def _last(request: web.Request, chat: str) -> Reply | None:
@@ -52,15 +52,13 @@ async def _known(request: web.Request, reply_id: str | None) -> Reply | None:
     return None
 
 
-async def _stream(request: web.Request, reply: Reply) -> web.StreamResponse:
-    app = service(request)
-    chunks = UIChunks(reply.id, chunked=streaming.is_chunked(request))
-    return await streaming.send(
+def _stream(request: web.Request, reply: Reply) -> Answer:
+    chunks = UIChunks(reply.id, chunked=is_chunked(request))
+    return Answer(
         request,
         reply,
         0,
-        app[TICKER],
-        app[METRICS].reading("ui", 0),
+        Reader(request, "ui"),
         chunks,
         first=chunks.first(),
         headers=UI_HEADERS,

@@ -94,6 +94,18 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
 
 
+async def test_the_log_tells_of_a_stream_that_broke_off() -> None:
+    flags = ("--log-format", "json", "--backend", "builtins:len")
+    async with child(*flags) as chat:
+        for kind in ("text/plain", "text/event-stream"):
+            await chat.raw("POST /api/chat", f"Accept: {kind}", body=BODY)
+        await chat.terminate()
+        _, errors = await chat.ended()
+    told = [json.loads(line) for line in errors.splitlines()]
+    requests = [line for line in told if line["message"] == "request"]
+    assert [line.get("broken") for line in requests] == [True, None]
+
+
 @pytest.mark.parametrize(
     ("flags", "environment", "status", "word"),
     [

@@ -1,0 +1,32 @@
+"""Who is given a stream."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from .keys import service
+from .leaving import CLIENTS
+from .metrics import METRICS
+
+
+class Reader:
+    """A client that is given a stream: counted by transport, and watched, for as long as the block lasts.
+
+    `after` is the position that it starts behind (code points).
+    """
+
+    __slots__ = ("_clients", "_gauge", "_request")
+
+    def __init__(self, request: web.Request, transport: str, after: int = 0) -> None:
+        app = service(request)
+        self._request = request
+        self._clients = app[CLIENTS]
+        self._gauge = app[METRICS].gauge(transport, after)
+
+    def __enter__(self) -> None:
+        self._gauge.inc()
+        self._clients.enter(self._request)
+
+    def __exit__(self, *_: object) -> None:
+        self._gauge.dec()
+        self._clients.leave()
