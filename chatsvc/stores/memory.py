@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,13 +11,14 @@ from typing import TypeVar
 from ..problems import ReplyExpired, ReplyNotFound
 from ..ticker import Clock, monotonic
 from .base import Ended, KeyReused, Record
+from .expired import Expired
 from .log import End, Log
 
 REMEMBERED = 24 * 3600
 """Seconds for which the id of an expired reply, and an idempotency key, are known."""
 
 MOST_REMEMBERED = 500_000
-"""Expired ids that are remembered at most; beyond that the oldest is forgotten."""
+"""Expired ids, and keys of theirs, that are remembered at most; beyond that the oldest are forgotten."""
 
 _Item = TypeVar("_Item")
 
@@ -24,10 +26,10 @@ _Item = TypeVar("_Item")
 class _Queue(deque[tuple[float, _Item]]):
     """Things in the order in which their time comes."""
 
-    def due(self, now: float) -> list[_Item]:
-        """Take those whose time has come."""
+    def due(self, now: float, most: int = sys.maxsize) -> list[_Item]:
+        """Take those whose time has come, and the oldest if they are more than `most`."""
         found = []
-        while self and self[0][0] <= now:
+        while self and (self[0][0] <= now or len(self) > most):
             found.append(self.popleft()[1])
         return found
 
@@ -48,9 +50,8 @@ class MemoryStore:
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: OrderedDict[str, str] = OrderedDict()
         self._ended: _Queue[str] = _Queue()
-        self._expired: set[str] = set()
-        # What expired at one time is forgotten at one time: its ids, and its keys.
-        self._remembered: _Queue[tuple[list[str], list[tuple[str, str]]]] = _Queue()
+        self._expired = Expired()
+        self._remembered: _Queue[tuple[str, str]] = _Queue()  # keys of expired replies
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -164,24 +165,14 @@ class MemoryStore:
     def expire(self) -> None:
         """Let go of the texts, and later the ids, whose time has come."""
         now = self._now() / 1e6
-        ended = self._ended.due(now)
-        if ended:
-            records = [self._kept.pop(reply_id)[0] for reply_id in ended]
-            places = [(record.user, record.key) for record in records if record.key]
-            self._expired.update(ended)
-            self._remembered.append((now + REMEMBERED, (ended, places)))
-        for forgotten in self._remembered.due(now):
-            self._forget(*forgotten)
-        while (over := len(self._expired) - MOST_REMEMBERED) > 0:
-            when, (ids, places) = self._remembered.popleft()
-            self._forget(ids[:over], places)
-            if over < len(ids):
-                self._remembered.appendleft((when, (ids[over:], [])))
-
-    def _forget(self, ids: list[str], places: list[tuple[str, str]]) -> None:
-        self._expired.difference_update(ids)
-        for place in places:
-            del self._keys[place]
+        for reply_id in self._ended.due(now):
+            record, _ = self._kept.pop(reply_id)
+            self._expired.add(reply_id, now + REMEMBERED)
+            if record.key:
+                self._remembered.append((now + REMEMBERED, (record.user, record.key)))
+        self._expired.forget(now, MOST_REMEMBERED)
+        for key in self._remembered.due(now, MOST_REMEMBERED):
+            del self._keys[key]
 
     async def _sweep(self) -> None:
         while True:

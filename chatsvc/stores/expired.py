@@ -1,0 +1,58 @@
+"""The ids of replies that are no longer kept."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict, deque
+from hashlib import blake2b
+
+BATCH = 4096
+"""Ids that are packed at a time."""
+
+
+class Expired:
+    """Remembers ids in eight bytes each: a day's are many, and hardly one is ever asked for.
+
+    It keeps a hash of each, so one in 10**13 that it never saw is taken for one of half a million that it remembers.
+    They are added in the order in which they are forgotten; those that are packed together are forgotten together.
+    """
+
+    def __init__(self) -> None:
+        self._recent: OrderedDict[int, float] = OrderedDict()
+        self._packed: deque[tuple[float, array[int]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._recent) + sum(len(hashes) for _, hashes in self._packed)
+
+    def __contains__(self, reply_id: str) -> bool:
+        number = _hash(reply_id)
+        return number in self._recent or any(
+            _is_in(number, hashes) for _, hashes in self._packed
+        )
+
+    def add(self, reply_id: str, until: float) -> None:
+        """Remember an id until then (seconds of any clock) or a little longer."""
+        self._recent[_hash(reply_id)] = until
+        if len(self._recent) == BATCH:
+            self._packed.append((until, array("Q", sorted(self._recent))))
+            self._recent.clear()
+
+    def forget(self, now: float, most: int) -> None:
+        """Forget those whose time has come, and the oldest if they are more than `most`."""
+        over = len(self) - most
+        while self._packed and (self._packed[0][0] <= now or over > 0):
+            over -= len(self._packed.popleft()[1])
+        while self._recent and (over > 0 or next(iter(self._recent.values())) <= now):
+            over -= 1
+            self._recent.popitem(last=False)
+
+
+def _hash(reply_id: str) -> int:
+    data = reply_id.encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8).digest())
+
+
+def _is_in(number: int, hashes: array[int]) -> bool:
+    index = bisect_left(hashes, number)
+    return index < len(hashes) and hashes[index] == number
