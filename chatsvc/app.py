@@ -21,7 +21,6 @@ from .web.keys import (
     PREFIX,
     REPLIES,
     SETTINGS,
-    TICKER,
     Authorize,
     prefix,
 )
@@ -86,7 +85,7 @@ async def _running(
     """Everything that has a beginning and an end, in that order and back."""
     settings = app[SETTINGS]
     app[PREFIX] = prefix(app)
-    ticker = app[TICKER] = Ticker(store.clock)
+    ticker = Ticker(store.clock)
     async with AsyncExitStack() as stack:
         await store.open()
         stack.push_async_callback(store.close)

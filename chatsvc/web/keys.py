@@ -9,14 +9,12 @@ from aiohttp import web
 
 from ..replies import Replies
 from ..settings import Settings
-from ..ticker import Ticker
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
 """Tells whose request this is; None refuses it. A user's replies are found by that user only."""
 
 REPLIES = web.AppKey("replies", Replies)
 SETTINGS = web.AppKey("settings", Settings)
-TICKER = web.AppKey("ticker", Ticker)
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 
 PREFIX = web.AppKey("prefix", str)
