@@ -45,11 +45,11 @@ def test_it_remembers_each_long_enough_and_few_too_long(
     expired.forget(now, most)
     due = [reply for reply, until in added if until > now]
     batch = chatsvc.stores.expired.BATCH
-    least = due[max(0, len(due) - max(0, most - batch)) :] if most < len(due) else due
+    sure = len(added) if len(added) <= most else max(0, most - batch)
     known = [reply for reply, _ in added if reply in expired]
     assert len(known) == len(expired)
     assert known == [reply for reply, _ in added][len(added) - len(known) :]
-    assert set(least) <= set(known)
+    assert set(due[max(0, len(due) - sure) :]) <= set(known)
     assert len(known) - len(due) < batch
     assert "another" not in expired
 
