@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -18,7 +17,7 @@ REMEMBERED = 24 * 3600
 """Seconds for which the id of an expired reply, and an idempotency key, are known."""
 
 MOST_REMEMBERED = 500_000
-"""Expired ids, and keys of theirs, that are remembered at most; beyond that the oldest are forgotten."""
+"""Expired ids that are remembered at most; beyond that the oldest are forgotten, and their keys."""
 
 _Item = TypeVar("_Item")
 
@@ -26,10 +25,10 @@ _Item = TypeVar("_Item")
 class _Queue(deque[tuple[float, _Item]]):
     """Things in the order in which their time comes."""
 
-    def due(self, now: float, most: int = sys.maxsize) -> list[_Item]:
-        """Take those whose time has come, and the oldest if they are more than `most`."""
+    def due(self, now: float) -> list[_Item]:
+        """Take those whose time has come."""
         found = []
-        while self and (self[0][0] <= now or len(self) > most):
+        while self and self[0][0] <= now:
             found.append(self.popleft()[1])
         return found
 
@@ -51,7 +50,7 @@ class MemoryStore:
         self._names: OrderedDict[str, str] = OrderedDict()
         self._ended: _Queue[str] = _Queue()
         self._expired = Expired()
-        self._remembered: _Queue[tuple[str, str]] = _Queue()  # keys of expired replies
+        self._spent: deque[tuple[str, str]] = deque()  # keys of expired replies
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -169,10 +168,11 @@ class MemoryStore:
             record, _ = self._kept.pop(reply_id)
             self._expired.add(reply_id, now + REMEMBERED)
             if record.key:
-                self._remembered.append((now + REMEMBERED, (record.user, record.key)))
+                self._spent.append((record.user, record.key))
         self._expired.forget(now, MOST_REMEMBERED)
-        for key in self._remembered.due(now, MOST_REMEMBERED):
-            del self._keys[key]
+        # A key is known as long as its id: it would lead to a reply that nobody ever heard of.
+        while self._spent and self._keys[self._spent[0]][0] not in self._expired:
+            del self._keys[self._spent.popleft()]
 
     async def _sweep(self) -> None:
         while True:

@@ -108,3 +108,16 @@ async def test_no_task_is_left_when_it_is_closed() -> None:
     await store.close()
     assert asyncio.all_tasks() == before
     await MemoryStore(keep=1).close()  # one that was never opened
+
+
+async def test_a_key_is_forgotten_with_its_id(
+    place: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chatsvc.stores.memory, "MOST_REMEMBERED", 3)
+    keys = ["a", "b", "", "", "c"]
+    logs = [await begin(place.store, key=key, digest="d") for key in keys]
+    for log in logs:
+        await place.store.finish(log, DONE)
+    await place.forward(place.keep + 1)
+    known = [await place.store.known(record(key=key, digest="d")) for key in "abc"]
+    assert known == [None, None, logs[4].reply_id]
