@@ -162,6 +162,11 @@ class Answer(web.StreamResponse):
         self._probes = probes
         self._heartbeat: Heartbeat | None = None
 
+    def enable_compression(
+        self, force: object = None, strategy: int | None = None
+    ) -> None:
+        """Nothing: whatever a middleware would like, what is written round aiohttp goes as it is."""
+
     def prepare(
         self, request: web.BaseRequest
     ) -> Coroutine[Any, Any, AbstractStreamWriter | None]:

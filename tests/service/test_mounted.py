@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
@@ -122,3 +123,30 @@ async def test_a_silent_reply_that_is_left_is_noticed_soon(
         writer.close()
         await eventually(lambda: not chat.replies.known)
         assert not backend.open
+
+
+async def test_a_stream_goes_as_it_is_whatever_a_middleware_would_have_it() -> None:
+    @web.middleware
+    async def compress(
+        request: web.Request, handler: Callable[..., Any]
+    ) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(request)
+        response.enable_compression()
+        response.headers["X-Theirs"] = "yes"
+        return response
+
+    app = theirs()
+    app.middlewares.append(compress)
+    async with inside(Settings(pace=0), app=app) as chat:
+        body = json.dumps({"message": HARD}).encode()
+        coding = "Accept-Encoding: gzip, deflate"
+        for version in ("HTTP/1.1", "HTTP/1.0"):
+            answer = await chat.raw(
+                "POST /chat/api/chat", coding, body=body, version=version
+            )
+            assert "Content-Encoding" not in answer.headers
+            assert answer.headers["X-Theirs"] == "yes"
+            whole = events(answer.reply, HARD) + done(answer.reply)
+            assert without_comments(answer.body) == whole
+        theirs_too = await chat.raw("GET /", coding)
+        assert theirs_too.headers["Content-Encoding"] == "deflate"
