@@ -175,32 +175,37 @@ class Answer(web.StreamResponse):
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         reply, encoder = self._reply, self._encoder
-        with self._held, reply.reading():
-            writer = await super().prepare(request)
-            transport = transport_of(request)
-            stream = Stream(reply, self._after, transport, encoder)
-            try:
-                await self._begin(stream, transport)
-                await stream.run()
-                last = None if reply.end is None else encoder.end(reply.end)
-            except Moved:
-                last = encoder.moved()
-            except ConnectionError:
-                raise
-            except Exception as error:
-                logger.error("a stream failed", exc_info=error)
-                last = None  # it has begun: nobody can be told in another way
-            finally:
-                stream.close()
-                if self._heartbeat is not None:
-                    self._heartbeat.close()
-            if last is None:
-                transport.abort()
-                raise ClientGone
-            await ready_to_end(transport, reply.ticker)
-        await self.write_eof(last)
-        self.broken = False
-        return writer
+        try:
+            with self._held, reply.reading():
+                writer = await super().prepare(request)
+                transport = transport_of(request)
+                stream = Stream(reply, self._after, transport, encoder)
+                try:
+                    await self._begin(stream, transport)
+                    await stream.run()
+                    last = None if reply.end is None else encoder.end(reply.end)
+                except Moved:
+                    last = encoder.moved()
+                except ConnectionError:
+                    raise
+                except Exception as error:
+                    logger.error("a stream failed", exc_info=error)
+                    last = None  # it has begun: nobody can be told in another way
+                finally:
+                    stream.close()
+                    if self._heartbeat is not None:
+                        self._heartbeat.close()
+                if last is None:
+                    transport.abort()
+                    raise ClientGone
+                await ready_to_end(transport, reply.ticker)
+            await self.write_eof(last)
+            self.broken = False
+            return writer
+        finally:
+            # A connection that is kept open holds its last answer, for an hour if nobody asks for more.
+            del self._reply, self._held, self._encoder
+            self._heartbeat = None
 
     async def _begin(self, stream: Stream, transport: asyncio.Transport) -> None:
         """Send the head, with what goes first and what is out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -313,3 +314,17 @@ async def test_nobody_reading_abandons_a_reply() -> None:
         got = await chat.json("GET", f"/api/chat/{reply}")
         assert (got["state"], got["finish_reason"]) == ("stopped", "abandoned")
         assert not backend.open
+
+
+async def test_a_connection_that_is_kept_open_keeps_no_reply() -> None:
+    go = asyncio.Event()
+    async with inside(Settings(pace=0), backend=Scripted("ab", go, "c")) as chat:
+        asked = ("POST /api/chat", "Accept: text/plain")
+        reader, _ = await chat.connect(*asked, body=b'{"message": "hi"}')
+        await asyncio.wait_for(reader.readuntil(b"\r\na\r\n"), 5)
+        (reply,) = map(weakref.ref, chat.opened.values())
+        go.set()
+        await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+        await chat.nothing_left()
+        await eventually(lambda: reply() is None)
+        assert not reader.at_eof()
