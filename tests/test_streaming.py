@@ -10,8 +10,9 @@ import pytest
 
 from chatsvc.backends import Prompt
 from chatsvc.replies import Reply
+from chatsvc.replies.characters import RUN
 from chatsvc.stores import End, Log, Record
-from chatsvc.ticker import SLOT, Ticker
+from chatsvc.ticker import SLOT, Ticker, Waiter
 from chatsvc.transports.outlet import (
     DEADLINE,
     FULL,
@@ -139,3 +140,26 @@ async def test_a_reader_that_takes_nothing_is_dropped(hand: Hand) -> None:
         with pytest.raises(SlowReader):
             await asyncio.wait_for(running, 10)
         assert wire.aborted
+
+
+async def test_one_that_catches_up_lets_the_others_come_between(hand: Hand) -> None:
+    class Other(Waiter):
+        """Notes how much the one that catches up has written when it is its turn."""
+
+        def call(self) -> None:
+            seen.append(len(wire.written))
+
+    seen: list[int] = []
+    wire = Wire()
+    reply = reply_of("a" * (10 * RUN), 0, hand)
+    other = Other(reply.ticker)
+    reply.log.finish(End("done", "stop"), hand.now)
+    reply.ticker.enter(other.until(hand.now + SLOT))
+    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+        running = asyncio.create_task(stream.run())
+        await turns(1)
+        assert len(wire.written) == RUN
+        hand.now += 2 * SLOT
+        await asyncio.wait_for(running, 10)
+    assert len(wire.written) == 10 * RUN
+    assert 0 < seen[0] <= 3 * RUN

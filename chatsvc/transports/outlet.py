@@ -20,6 +20,7 @@ from typing import Protocol
 from aiohttp import web
 
 from ..replies import Characters, Reply
+from ..replies.characters import RUN
 from ..ticker import DEAF, NOW, Ticker, Waiter
 
 FULL = 64 * 1024
@@ -138,6 +139,9 @@ class Stream(Characters):
                     self._halt(None)
                     return
                 if self.slot > ticker.slot:
+                    return
+                if len(run) == RUN:  # much to catch up with: the others come between
+                    self.slot = ticker.slot
                     return
             if self.over:
                 self._halt(None)
