@@ -281,6 +281,18 @@ async def test_nothing_that_waits_is_left_when_a_reader_goes(run: Modes) -> None
     assert not reply.log.waiters
 
 
+async def test_a_generator_that_was_closed_gives_nothing() -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    reply.log.append("ab", ticker.refresh())
+    runs = reply.characters()
+    assert await anext(runs) == (0, "ab")
+    reply.log.append("c", ticker.refresh())
+    await runs.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(runs)
+
+
 @both
 async def test_an_empty_reply_ends(run: Modes) -> None:
     ticker = Ticker()

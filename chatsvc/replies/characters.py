@@ -131,11 +131,13 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
 
     async def __anext__(self) -> Run:
         self.ticker.refresh()
-        while (run := self.take()) is None:
-            if self.over:
-                raise StopAsyncIteration
-            await self
-        return run
+        while not self.over:
+            run = self.take()
+            if run is not None:
+                return run
+            if not self.over:
+                await self
+        raise StopAsyncIteration
 
     async def asend(self, value: None) -> Run:
         """As `anext`: there is nothing to tell it."""

@@ -16,7 +16,7 @@ from .metrics import METRICS
 from .problems import BEGUN, PROBLEM, SECURITY_HEADERS, answer, of_http_error
 
 CLIENT_GONE = 499
-"""The status that logs show for a client that left; nothing is sent."""
+"""The status that logs show for a client that left before its answer began; nothing is sent."""
 
 OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics", "/static/")
 """Where nobody is asked who they are."""
