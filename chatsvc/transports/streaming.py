@@ -160,7 +160,6 @@ class Answer(web.StreamResponse):
         self._encoder = encoder
         self._first = first
         self._probes = probes
-        self._heartbeat: Heartbeat | None = None
 
     def enable_compression(
         self, force: object = None, strategy: int | None = None
@@ -174,49 +173,46 @@ class Answer(web.StreamResponse):
         return super().prepare(request) if self.prepared else self._stream(request)
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        reply, encoder = self._reply, self._encoder
-        try:
-            with self._held, reply.reading():
-                writer = await super().prepare(request)
-                transport = transport_of(request)
-                stream = Stream(reply, self._after, transport, encoder)
-                try:
-                    await self._begin(stream, transport)
-                    await stream.run()
-                    last = None if reply.end is None else encoder.end(reply.end)
-                except Moved:
-                    last = encoder.moved()
-                except ConnectionError:
-                    raise
-                except Exception as error:
-                    logger.error("a stream failed", exc_info=error)
-                    last = None  # it has begun: nobody can be told in another way
-                finally:
-                    stream.close()
-                    if self._heartbeat is not None:
-                        self._heartbeat.close()
-                if last is None:
-                    transport.abort()
-                    raise ClientGone
-                await ready_to_end(transport, reply.ticker)
-            await self.write_eof(last)
-            self.broken = False
-            return writer
-        finally:
-            # A connection that is kept open holds its last answer, for an hour if nobody asks for more.
-            del self._reply, self._held, self._encoder
-            self._heartbeat = None
+        reply, held, encoder = self._reply, self._held, self._encoder
+        # A connection that is kept open holds its last answer, for an hour if nobody asks for more.
+        del self._reply, self._held, self._encoder
+        with held, reply.reading():
+            writer = await super().prepare(request)
+            transport = transport_of(request)
+            stream, heartbeat = Stream(reply, self._after, transport, encoder), None
+            try:
+                await self._begin(stream, reply, encoder)
+                if self._probes is not None:
+                    heartbeat = Heartbeat(stream, transport, encoder, self._probes)
+                await stream.run()
+                last = None if reply.end is None else encoder.end(reply.end)
+            except Moved:
+                last = encoder.moved()
+            except ConnectionError:
+                raise
+            except Exception as error:
+                logger.error("a stream failed", exc_info=error)
+                last = None  # it has begun: nobody can be told in another way
+            finally:
+                stream.close()
+                if heartbeat is not None:
+                    heartbeat.close()
+            if last is None:
+                transport.abort()
+                raise ClientGone
+            await ready_to_end(transport, reply.ticker)
+        await self.write_eof(last)
+        self.broken = False
+        return writer
 
-    async def _begin(self, stream: Stream, transport: asyncio.Transport) -> None:
+    async def _begin(self, stream: Stream, reply: Reply, encoder: Encoder) -> None:
         """Send the head, with what goes first and what is out."""
         try:
-            if 0 < self._reply.out() - stream.position <= FIRST:
+            if 0 < reply.out() - stream.position <= FIRST:
                 taken = stream.take()
                 if taken is not None:
-                    self._first += self._encoder.plain(*taken)
+                    self._first += encoder.plain(*taken)
         finally:
             await self.write(self._first)
         self._first = b""  # a stream lives long, and this is gone out
         self.headers.clear()
-        if self._probes is not None:
-            self._heartbeat = Heartbeat(stream, transport, self._encoder, self._probes)
