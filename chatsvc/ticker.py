@@ -24,6 +24,9 @@ SLOT = 5_000
 MOST = 128
 """Waiters that are called in a turn at most, a millisecond's work: a new client should not have to wait for a crowd."""
 
+LIMIT_SLOTS = 4
+"""Slots after which who is held up by the clock's limit looks again."""
+
 NOW = 0
 """The slot of a waiter that has more to do at once: it is called in the next turn."""
 
@@ -83,6 +86,13 @@ class Waiter:
         """Name the slot to be called in: at `when` (microseconds), not before. Returns itself, to be awaited."""
         self.slot = -(-when // SLOT)
         return self
+
+    def until_out(self, due: int) -> None:
+        """Name the slot to be called in when what is `due` (microseconds of the store's clock) may be out."""
+        slot = -((self.ticker.clock.offset - due) // SLOT)
+        if slot <= self.ticker.slot:  # its time has come, but the clock's limit hasn't
+            slot = self.ticker.slot + LIMIT_SLOTS
+        self.slot = slot
 
     def __await__(self) -> Generator[Any, None, None]:
         self.future = asyncio.get_running_loop().create_future()

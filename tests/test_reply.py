@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from chatsvc.backends import Prompt
 from chatsvc.characters import Splitter
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.characters import LIMIT_SLOTS, RUN, Characters, Moved, Released
+from chatsvc.replies.characters import RUN, Characters, Moved, Released
 from chatsvc.replies.reply import Reply
 from chatsvc.stores import End, Log, Record
 from chatsvc.stores.log import Segment
-from chatsvc.ticker import SLOT, Clock, Ticker, Waiter
+from chatsvc.ticker import LIMIT_SLOTS, SLOT, Clock, Ticker, Waiter
 
 from .hand import Hand, hand_of_time, reach, turns
 

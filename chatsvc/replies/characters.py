@@ -6,16 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..stores.log import Segment
-from ..ticker import IDLE, NOW, SLOT, Waiter
+from ..ticker import IDLE, NOW, Waiter
 
 if TYPE_CHECKING:
     from .reply import Reply
 
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
-
-LIMIT_SLOTS = 4
-"""Slots of the ticker after which a reader that the clock's limit holds up looks again."""
 
 Run = tuple[int, Sequence[str]]
 """The position (code points) before some characters, and the characters."""
@@ -70,7 +67,7 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
             return None
         horizon, due, position = ticker.horizon, self._due, self.position
         if horizon < due:
-            self._wait(due)
+            self.until_out(due)
             return None
         following = due + self._stride
         if horizon >= following:
@@ -82,14 +79,8 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
         if index + 1 == len(text):
             self.moved, self.slot = True, NOW
         else:
-            self._wait(following)
+            self.until_out(following)
         return position, text[index]
-
-    def _wait(self, due: int) -> None:
-        slot = -((self.ticker.clock.offset - due) // SLOT)
-        if slot <= self.ticker.slot:  # held up by the limit
-            slot = self.ticker.slot + LIMIT_SLOTS
-        self.slot = slot
 
     def _find(self) -> bool:
         """Stand in the segment that holds what is next; whether there is one."""
@@ -173,12 +164,9 @@ class Released(Waiter):
 
     def call(self) -> None:
         """Look whether it is time."""
-        ticker, due = self.ticker, self._log.due()
-        if due <= ticker.horizon:
-            self.close()
-            self._then()
+        due = self._log.due()
+        if due > self.ticker.horizon:
+            self.until_out(due)
             return
-        when = due - ticker.clock.offset
-        if when <= ticker.now:  # held up by the limit
-            when = ticker.now + LIMIT_SLOTS * SLOT
-        self.until(when)
+        self.close()
+        self._then()

@@ -80,12 +80,6 @@ class Metrics:
             self._ended.labels(reply.end.state, reply.end.finish_reason).inc()
         self._characters.inc(reply.log.position)
 
-    def gauge(self, transport: str, after: int) -> Gauge:
-        """What counts the readers of a transport; one more of them starts behind a position."""
-        if after:
-            self.resumes.labels(transport).inc()
-        return self.readers.labels(transport)
-
     def reading(self, transport: str) -> AbstractContextManager[None]:
         """Count a reader for as long as the block lasts."""
         return self.readers.labels(transport).track_inprogress()

@@ -19,9 +19,12 @@ class Reader:
 
     def __init__(self, request: web.Request, transport: str, after: int = 0) -> None:
         app = service(request)
+        metrics = app[METRICS]
         self._request = request
         self._clients = app[CLIENTS]
-        self._gauge = app[METRICS].gauge(transport, after)
+        self._gauge = metrics.readers.labels(transport)
+        if after:
+            metrics.resumes.labels(transport).inc()
 
     def __enter__(self) -> None:
         self._gauge.inc()
