@@ -164,6 +164,24 @@ async def longest_frame(browser: Browser, page: Page) -> float:
     return max(LONGEST_FRAME, sorted(times)[-12])
 
 
+async def too_long(
+    browser: Browser, page: Page, act: Callable[[], Awaitable[object]]
+) -> list[float]:
+    """The tasks that take longer than a frame may, in each of two tries.
+
+    What the page does itself takes that long both times; what a busy machine adds to one
+    task, it doesn't add again.
+    """
+    for _ in range(2):
+        before = await longest_frame(browser, page)
+        times = await tasks(browser, page, act)
+        limit = max(before, await longest_frame(browser, page))
+        found = [time for time in times if time >= limit]
+        if not found:
+            break
+    return found
+
+
 async def test_frames_stay_short_on_a_slow_machine(
     chromium: Browser, faster_service: int, open_page: OpenPage
 ) -> None:
@@ -174,30 +192,34 @@ async def test_frames_stay_short_on_a_slow_machine(
     url = f"http://127.0.0.1:{faster_service}"
     page = await open_page(chromium, url, storage_state=stored(url, LONG_CONVERSATION))
     assert len(await driving.text(page)) > 100_000
-    before = await longest_frame(chromium, page)
     await page.evaluate(
-        """text => {
-          const field = document.querySelector('#message');
-          field.value = text;
-          field.dispatchEvent(new Event('input'));
-          field.focus();
-          new MutationObserver((_, observer) => {
-            if (!document.querySelector('article:nth-child(4)[data-state=done]')) return;
-            observer.disconnect();
+        """() => {
+          const ended = () => document.querySelectorAll('article[data-state=done]').length;
+          let before = ended();
+          new MutationObserver(() => {
+            if (ended() === before) return;
+            before = ended();
             console.log('over');
           }).observe(document.querySelector('#log'), {subtree: true, attributes: true});
-        }""",
-        "一二三四五六七八九十 and so on.\n" * 120,
+        }"""
     )
 
     async def send() -> None:
+        await page.evaluate(
+            """text => {
+              const field = document.querySelector('#message');
+              field.value = text;
+              field.dispatchEvent(new Event('input'));
+              field.focus();
+            }""",
+            "一二三四五六七八九十 and so on.\n" * 120,
+        )
         # To ask the page whether it is over would be work of its own.
         async with page.expect_console_message() as said:
             await page.keyboard.press("Enter")
         assert (await said.value).text == "over"
 
-    times = await tasks(chromium, page, send)
-    assert max(times) < max(before, await longest_frame(chromium, page))
+    assert await too_long(chromium, page, send) == []
 
 
 async def test_one_update_a_frame_however_fast_it_comes(
@@ -230,17 +252,12 @@ PREPARE = """async words => {
   const growing = new GrowingText(element);
   const line = words.repeat(100000 / words.length + 1).slice(0, 100000);
   let at = 0;
-  window.grow = async (to, step) => {
-    const times = [];
-    while (at < to) {
+  window.grow = async (by, step) => {
+    for (const to = at + by; at < to; at += step) {
       await new Promise(requestAnimationFrame);
-      const start = performance.now();
       growing.append(line.slice(at, at + step));
       document.body.offsetHeight;
-      times.push(performance.now() - start);
-      at += step;
     }
-    return Math.max(...times);
   };
   window.looks = () => {
     const plain = element.cloneNode();
@@ -263,10 +280,11 @@ async def test_a_line_without_end_grows_as_fast(
     page = await open_page(chromium, f"http://127.0.0.1:{fast_service}/")
     watched = Watched(page)
     await page.evaluate(PREPARE, words)
-    await page.evaluate("grow(96000, 3000)")
-    before = await longest_frame(chromium, page)
-    times = await tasks(chromium, page, lambda: page.evaluate("grow(100_000, 50)"))
-    assert max(times) < max(before, await longest_frame(chromium, page))
+    await page.evaluate("grow(93_000, 3000)")
+    # To break the last of those large steps takes longer than any that comes after it.
+    await page.evaluate("grow(2000, 50)")
+    grow = "grow(4000, 50)"
+    assert await too_long(chromium, page, lambda: page.evaluate(grow)) == []
     assert await page.locator(".text > div").count() > 20
     exact, height, plain = await page.evaluate("looks()")
     assert exact and height == plain
