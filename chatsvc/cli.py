@@ -8,7 +8,11 @@ from collections.abc import Sequence
 
 from . import __version__
 from .client.ask import add_ask_arguments, run_ask
+from .client.doctor import add_doctor_arguments, run_doctor
 from .settings import Settings, add_flags, from_environment, read_settings
+
+OTHERS = {"ask": ("url", "transport"), "doctor": ("seconds",)}
+"""The flags of the commands that have no `Settings`."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +27,10 @@ def parser() -> argparse.ArgumentParser:
     add_flags(serve)
     ask = commands.add_parser("ask", help="stream a reply to the terminal")
     add_ask_arguments(ask)
+    doctor = commands.add_parser(
+        "doctor", help="try every transport through whatever stands between"
+    )
+    add_doctor_arguments(doctor)
     return top
 
 
@@ -33,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")
     ):
         words.insert(0, "serve")
-    if words[0] == "ask":
-        words[1:1] = from_environment("url", "transport")
+    words[1:1] = from_environment(*OTHERS.get(words[0], ()))
     args = parser().parse_args(words)
-    return run_ask(args) if args.command == "ask" else _serve(args)
+    commands = {"ask": run_ask, "doctor": run_doctor, "serve": _serve}
+    return commands[args.command](args)
 
 
 def _serve(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 README = Path(__file__).parent.parent / "README.md"
 _BLOCKS = re.findall(
-    r"^```(\w+)\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+    r"^ *```(\w+)\n(.*?)^ *```", README.read_text(), re.MULTILINE | re.DOTALL
 )
 
 

@@ -222,7 +222,7 @@ async def test_stop_finds_out_what_to_stop_when_the_answer_was_lost() -> None:
     service = Service(TEXT)
     async with running(service.app()) as url, aiohttp.ClientSession() as session:
         question = Question(service_url(str(url)), {"message": "hi"}, "key")
-        assert await stop(session, question, Reading(["sse"]))
+        assert await stop(session, question, None)
     assert service.stopped.is_set() and len(service.started) == 1
 
 

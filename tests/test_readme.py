@@ -79,6 +79,11 @@ def test_ask_prints_the_reply(port: str) -> None:
     assert run(example, port).strip() == "你好"
 
 
+def test_doctor_finds_all_well(port: str) -> None:
+    [example] = blocks("sh", "chatsvc doctor")
+    assert run(example, port).count(" works") == 5
+
+
 def test_the_websocket_example_prints_the_reply(port: str) -> None:
     [example] = blocks("python", "websockets")
     done = subprocess.run(

@@ -120,7 +120,7 @@ async def ask(
         except asyncio.CancelledError:
             # Where signals can't be handled here, asyncio.run cancels this task.
             reader.cancel()
-            if not await stop(session, question, reading):
+            if not await stop(session, question, reading.reply):
                 _say("interrupted, but the server did not say that it stopped")
             if not interrupted:
                 raise
@@ -128,7 +128,7 @@ async def ask(
         except BrokenPipeError:
             # Nobody reads on (`| head`). Python must not try to flush at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            await stop(session, question, reading)
+            await stop(session, question, reading.reply)
             return FAILED
         finally:
             if handled:

@@ -49,7 +49,7 @@ async def pieces(
 
 
 async def stop(
-    session: aiohttp.ClientSession, question: Question, reading: Reading
+    session: aiohttp.ClientSession, question: Question, reply: str | None
 ) -> bool:
     """Stop the reply on the server (PROTOCOL.md section 7); say whether it took it.
 
@@ -58,7 +58,6 @@ async def stop(
     """
     try:
         async with asyncio.timeout(_STOP_TIMEOUT):
-            reply = reading.reply
             if reply is None:
                 step = Step("poll", None, 0, 0.0)
                 async with answer(
