@@ -197,9 +197,10 @@ async def test_a_reply_without_end_is_stopped() -> None:
 
     app = create_app(Settings(), backend=endless)
     async with running(app) as url:
-        trials = await examine(service_url(str(url)), 1, first=0, late=0)
-        # The last character may still grow.
+        trials = await examine(service_url(str(url)), 1, first=0)
+        # The last character might still have grown.
         assert {trial.text for trial in trials} == {"h"}
+        assert all(judge(trial, trials).works for trial in trials)
         assert app[REPLIES].running == 0
 
 
@@ -295,4 +296,4 @@ def test_arguments() -> None:
 
 @given(st.integers(1, 600))
 def test_the_message_takes_an_echo_that_long(wanted: int) -> None:
-    assert wanted * 10 <= len(message(wanted)) <= max(32, wanted * 10 + 5)
+    assert wanted * 10 <= len(message(wanted)) <= max(34, wanted * 10 + 5)

@@ -137,8 +137,8 @@ def judge(trial: Trial, trials: Sequence[Trial]) -> Finding:
         place = f"after {len(trial.text)} of {len(whole)} characters"
         return _found(trial, f"{how} {place}", CUTS)
     says = f"works: at most {late * 1000:.0f} ms behind"
-    if isinstance(end, Ended) and end.state != "done":
-        says = f"works, but the reply {end.state}: {end.problem}"
+    if isinstance(end, Ended) and end.state == "failed":
+        says = f"works, but the reply failed: {end.problem}"
     elif took(trials) < LONG_ENOUGH:
         says = (
             "works, but the reply came too fast to see whether anything holds it back"

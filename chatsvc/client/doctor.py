@@ -85,9 +85,7 @@ async def examine(
         patience=Patience(headers=limit, silence=limit),
     )
     reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    trials = [
-        Trial(transport) for transport in (*TRANSPORTS, RESUMED)
-    ]  # the last waits for the others
+    trials = [Trial(transport) for transport in (*TRANSPORTS, RESUMED)]
     tasks = [asyncio.create_task(_try(trial, question, reply)) for trial in trials]
     try:
         with suppress(TimeoutError):
@@ -96,15 +94,23 @@ async def examine(
                     await done
                     if _ended(trials) or _all_failed(trials):
                         break
-            await asyncio.wait(tasks, timeout=late if reply.done() else 0)
+        await _stop(question, reply, trials)
+        await asyncio.wait(tasks, timeout=late if reply.done() else 0)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if reply.done() and not _ended(trials):
-            async with aiohttp.ClientSession(trust_env=True) as session:
-                await stop(session, question, reply.result())
-    return trials if reply.done() else trials[:-1]
+        await _stop(question, reply, trials)
+    return [t for t in trials if reply.done() or t.transport != RESUMED]
+
+
+async def _stop(
+    question: Question, reply: asyncio.Future[str], trials: Sequence[Trial]
+) -> None:
+    """Stop the reply, unless its end is known."""
+    if reply.done() and not _ended(trials):
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            await stop(session, question, reply.result())
 
 
 def _ended(trials: Sequence[Trial]) -> bool:
@@ -120,7 +126,7 @@ def _all_failed(trials: Sequence[Trial]) -> bool:
 
 def message(seconds: float) -> str:
     """What takes an echo about so many seconds to say, and a model, too, if it does as it is told."""
-    text, number = "Repeat this, word for word:", 0
+    text, number = f"Count from 1 to {25 * seconds:.0f}, like this:", 0
     while len(text) < seconds / PACE:
         number += 1
         text += f" {number}"
