@@ -107,10 +107,11 @@ async def examine(
 async def _stop(
     question: Question, reply: asyncio.Future[str], trials: Sequence[Trial]
 ) -> None:
-    """Stop the reply, unless its end is known."""
-    if reply.done() and not _ended(trials):
+    """Stop the reply, unless its end is known or there is none. Its id may not have come yet."""
+    if not (_ended(trials) or _all_failed(trials)):
         async with aiohttp.ClientSession(trust_env=True) as session:
-            await stop(session, question, reply.result())
+            known = reply.result() if reply.done() else None
+            await stop(session, question, known)
 
 
 def _ended(trials: Sequence[Trial]) -> bool:
