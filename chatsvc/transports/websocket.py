@@ -172,6 +172,14 @@ class Connection:
         self._check_open()
         write(self._transport, data)
 
+    async def answer(self, text: str) -> None:
+        """Send a frame that belongs to no stream, and wait while the client is behind. Raises `ConnectionError`.
+
+        The next frame is read only then, so a client that asks and never reads is soon silent, and is dropped.
+        """
+        self._check_open()
+        await self.ws.send_str(text)
+
     def _check_open(self) -> None:
         """Behind a close frame there may be none with data (RFC 6455 section 5.5.1)."""
         if self._closing:
@@ -292,7 +300,7 @@ async def serve_events(
                 )
             asked = await start(text)
         except Problem as problem:
-            refuse(connection, problem, text)
+            await connection.answer(refusal(problem, text))
             continue
         if asked is None:
             continue
@@ -310,11 +318,11 @@ async def _text(connection: Connection) -> str | None:
         try:
             return await connection.receive()
         except UnsupportedMediaType as problem:
-            refuse(connection, problem, "")
+            await connection.answer(refusal(problem, ""))
 
 
-def refuse(connection: Connection, problem: Problem, text: str) -> None:
-    """Tell of a frame that led to nothing; with its key, if it had one that can be read."""
+def refusal(problem: Problem, text: str) -> str:
+    """What tells of a frame that led to nothing; with its key, if it had one that can be read."""
     event: dict[str, Any] = {"event": "failed", "id": None, "data": problem.as_dict()}
     with suppress(msgspec.DecodeError):
         asked = msgspec.json.decode(text)
@@ -322,4 +330,4 @@ def refuse(connection: Connection, problem: Problem, text: str) -> None:
             event["id"] = asked.get("read") or asked.get("stop")
             if "key" in asked:
                 event["key"] = asked["key"]
-    connection.send(frame(msgspec.json.encode(event)))
+    return msgspec.json.encode(event).decode()

@@ -12,7 +12,7 @@ import pytest
 
 from chatsvc import ticker
 from chatsvc.settings import Settings
-from chatsvc.transports import outlet
+from chatsvc.transports import outlet, websocket
 
 from .running import (
     Inside,
@@ -23,6 +23,7 @@ from .running import (
     parse,
     without_comments,
 )
+from .test_sockets import masked
 
 MANY = 2000
 TEXT = "多👨‍👩‍👧‍👦\n x"
@@ -122,6 +123,28 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
             assert got + without_comments(rest.body) == whole + done(reply)
         for _, writer in never:
             writer.transport.abort()
+
+
+async def test_one_that_sends_mistakes_and_never_reads_costs_a_bounded_buffer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "PING_EVERY", 0.2)
+    async with inside(Settings(pace=0), send_buffer=2**16) as chat:
+        reply = await chat.start("x")
+        _, writer = await _never_reads(chat, reply, 1)
+        writer.write(masked(1, b"{}") * 50_000)
+        most = 0
+
+        def dropped() -> bool:
+            nonlocal most
+            most = max([most, *chat.buffers])
+            return len(chat.buffers) <= 1  # the one of `start` is kept alive
+
+        await eventually(lambda: len(chat.buffers) == 2)
+        await eventually(dropped)
+        assert outlet.FULL // 2 < most < 3 * outlet.FULL
+        await chat.nothing_left()
+        writer.transport.abort()
 
 
 async def test_a_reader_that_does_not_take_the_end_is_dropped(
