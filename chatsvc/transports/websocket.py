@@ -324,7 +324,7 @@ async def _text(connection: Connection) -> str | None:
 def refusal(problem: Problem, text: str) -> str:
     """What tells of a frame that led to nothing; with its key, if it had one that can be read."""
     event: dict[str, Any] = {"event": "failed", "id": None, "data": problem.as_dict()}
-    with suppress(msgspec.DecodeError):
+    with suppress(msgspec.DecodeError, RecursionError):
         asked = msgspec.json.decode(text)
         if isinstance(asked, dict):
             event["id"] = asked.get("read") or asked.get("stop")

@@ -340,6 +340,7 @@ class Frame(NamedTuple):
 
 BOTH = [
     Frame("bad-json", 1007, "{"),
+    Frame("bad-json", 1007, "[" * 1020),  # deeper than a parser goes
     Frame("bad-text", 1007, '{"message": "\\ud800"}'),
     Frame("too-large", 1009, json.dumps({"message": "x" * 65})),
     Frame("unsupported-media-type", 1003, b"\x00"),
