@@ -111,6 +111,28 @@ async def test_what_a_function_holds_open_is_closed_with_the_stream() -> None:
     assert closed == [True]
 
 
+async def test_what_gives_an_iterator_of_its_own_is_closed_with_the_stream() -> None:
+    closed: list[str] = []
+
+    class Upstream:
+        """As the streams of many clients: an iterable, with a close of its own."""
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield "a"
+            finally:
+                closed.append("iterator")
+
+        async def aclose(self) -> None:
+            closed.append("upstream")
+
+    stream = FunctionBackend(lambda turns: Upstream()).stream(Prompt(()))
+    assert await anext(stream) == "a"
+    await stream.aclose()
+    assert closed == ["iterator", "upstream"]
+
+
 @pytest.mark.parametrize(
     ("gives", "why"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from ..problems import BackendFailed
@@ -34,23 +35,28 @@ class FunctionBackend:
             raise BackendFailed(
                 f"The backend {self.name} must give an async iterator of str."
             )
-        try:
-            async for piece in pieces:
+        async with AsyncExitStack() as stack:
+            _close_with(stack, pieces)
+            iterator = aiter(pieces)
+            if iterator is not pieces:
+                _close_with(stack, iterator)
+            async for piece in iterator:
                 if not isinstance(piece, (str, Finish)):
                     raise BackendFailed(
                         f"The backend {self.name} must yield str, not {type(piece).__name__}."
                     )
                 yield piece
-        finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
 
     async def open(self) -> None:
         """Nothing to start."""
 
     async def close(self) -> None:
         """Nothing to give back."""
+
+
+def _close_with(stack: AsyncExitStack, opened: Any) -> None:
+    if hasattr(opened, "aclose"):
+        stack.push_async_callback(opened.aclose)
 
 
 def load_function(path: str) -> FunctionBackend:
