@@ -23,6 +23,9 @@ logger = logging.getLogger("chatsvc.backend")
 TURN = 64
 """Pieces after which the event loop gets a turn, for a backend may give all of them without ever waiting."""
 
+PART = 32 * 1024
+"""Code points of a piece that are taken in one turn: cutting them into characters keeps the event loop for 10 ms."""
+
 
 class Production:
     """The making of one reply, on the node that owns it.
@@ -144,6 +147,15 @@ async def produce(
             await store.append(log, fitting)
         return len(fitting) == len(text)
 
+    async def take(piece: str) -> bool:
+        """Append what fits of a piece of any size; whether all of it did."""
+        for begin in range(0, len(piece), PART):
+            if begin:
+                await asyncio.sleep(0)
+            if not await add(splitter.feed(piece[begin : begin + PART])):
+                return False
+        return True
+
     try:
         try:
             prompt = (
@@ -158,7 +170,7 @@ async def produce(
                         await asyncio.sleep(0)
                     if isinstance(piece, Finish):
                         end = End("done", piece.reason, usage=piece.usage)
-                    elif not await add(splitter.feed(piece)):
+                    elif not await take(piece):
                         cut = True
                         break
                 else:

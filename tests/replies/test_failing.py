@@ -11,6 +11,7 @@ import pytest
 from chatsvc.backends.base import Finish, Prompt
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.replies.producer import PART
 from chatsvc.stores import End, Log
 from chatsvc.stores.memory import MemoryStore
 
@@ -191,6 +192,25 @@ async def test_a_backend_that_never_waits_lets_others_have_their_turn() -> None:
         await replies.stop(reply)
         assert await replies.stopped(reply)
         assert await read_all(reply) == ("", "stopped", "stopped")
+
+
+async def test_a_backend_that_gives_very_much_at_once_lets_others_have_their_turn() -> (
+    None
+):
+    text = "好" * (20 * PART)
+
+    async def answer(messages: Any) -> AsyncIterator[str]:
+        yield text
+
+    async with serving(answer, max_reply=len(text.encode())) as replies:
+        reply = await replies.start(asking())
+        turns = 0
+        async with asyncio.timeout(WAIT):
+            while reply.end is None:
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns >= 20
+        assert await read_all(reply) == (text, "done", "stop")
 
 
 class LostStore(MemoryStore):
