@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from typing import NamedTuple
 
 from aiohttp import web
@@ -22,6 +23,9 @@ logger = logging.getLogger("chatsvc")
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a crowd that comes back at once after a restart."""
+
+LAST_WORD = 2.0
+"""Seconds for which the process lives on when all is over, while a backend's tasks or threads do not end."""
 
 
 class CannotListen(OSError):
@@ -52,7 +56,7 @@ class Worker(NamedTuple):
 
 
 def serve(settings: Settings, worker: Worker | None = None) -> None:
-    """Serve until told to end.
+    """Serve until told to end; then the process ends, too, within `LAST_WORD` seconds.
 
     Raises `CannotListen`, `StoreUnavailable`, and `ValueError` for a backend or a store that can't be had.
     """
@@ -120,6 +124,17 @@ async def _serve(
     await app[REPLIES].drain(settings.drain)
     with contextlib.suppress(asyncio.CancelledError):
         await runner.cleanup()
+    _end_by_force(0)
+
+
+def _end_by_force(status: int) -> None:
+    """End the process with this exit status, if it has not ended in `LAST_WORD` seconds.
+
+    A function's task may swallow its cancellation, and a thread can't be cancelled; Python would wait for both.
+    """
+    timer = threading.Timer(LAST_WORD, os._exit, [status])
+    timer.daemon = True
+    timer.start()
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, life: int, told: asyncio.Event) -> None:
@@ -129,6 +144,7 @@ def _orphaned(loop: asyncio.AbstractEventLoop, life: int, told: asyncio.Event) -
 
 def _told_to_end(told: asyncio.Event, settings: Settings) -> None:
     if told.is_set():  # told twice: somebody is in a hurry
+        _end_by_force(1)
         raise SystemExit(1)
     logger.info("draining: running replies get %g s", settings.drain)
     told.set()

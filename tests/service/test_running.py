@@ -285,6 +285,39 @@ async def test_what_can_end_within_the_drain_does() -> None:
         assert status == 0
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("hurry", [False, True])
+async def test_a_function_that_cannot_be_stopped_does_not_keep_the_service_from_ending(
+    hurry: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "stubborn.py").write_text(
+        "import asyncio, time\n"
+        "async def answer(messages):\n"
+        "    yield 'x\\n'\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.to_thread(time.sleep, 3600)\n"
+        "        except asyncio.CancelledError:\n"
+        "            pass\n"
+    )
+    drain = "3600" if hurry else "0"
+    flags = ("--backend", "stubborn:answer", "--drain", drain)
+    async with child(*flags, PYTHONPATH=str(tmp_path)) as chat:
+        reader, writer = await chat.connect("POST /api/chat", body=BODY)
+        await reader.readuntil(b"data:\ndata:\n\n")
+        await chat.terminate()
+        if hurry:
+            while (await chat.raw("GET /readyz")).status != 503:
+                pass
+            await chat.terminate()
+        else:
+            assert b"data: [DONE]" in await asyncio.wait_for(reader.read(), 20)
+        status, errors = await chat.ended()
+        writer.close()
+    assert status == int(hurry)
+    assert "Traceback" not in errors
+
+
 async def test_a_node_that_drains_says_so() -> None:
     async with child("--pace", "0.02", "--drain", "20") as chat:
         body = json.dumps({"message": "x" * 10_000}).encode()
