@@ -66,7 +66,10 @@ class Store(Protocol):
         ...
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
-        """A reply with all that has arrived. Raises `ReplyNotFound` or `ReplyExpired`."""
+        """A reply with all that has arrived. Raises `ReplyNotFound` or `ReplyExpired`.
+
+        Of one that has ended, the record may be without its prompt.
+        """
         ...
 
     async def append(self, log: Log, text: str) -> None:

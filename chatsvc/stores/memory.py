@@ -7,6 +7,9 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from ..backends.base import Prompt
 from ..problems import ReplyExpired, ReplyNotFound
 from ..ticker import Clock, monotonic
 from .base import Ended, KeyReused, Record
@@ -18,6 +21,8 @@ REMEMBERED = 24 * 3600
 
 MOST_REMEMBERED = 500_000
 """Expired ids that are remembered at most; beyond that the oldest are forgotten, and their keys."""
+
+_NOTHING = Prompt(())
 
 _Item = TypeVar("_Item")
 
@@ -112,6 +117,9 @@ class MemoryStore:
         if log.end is None:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
+            # What was asked is a conversation, perhaps many times as long as its last reply, and nobody needs it now.
+            record, _ = self._kept[log.reply_id]
+            self._kept[log.reply_id] = replace(record, prompt=_NOTHING), log
 
     async def remember(self, name: str, reply_id: str) -> str | None:
         """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 import chatsvc.stores.memory
+from chatsvc.backends import Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores import Log
 from chatsvc.stores.memory import REMEMBERED, MemoryStore
@@ -81,6 +83,21 @@ async def test_it_remembers_a_bounded_number_of_ids(
     for log in logs[2:]:
         with pytest.raises(ReplyExpired):
             await place.store.find(log.reply_id)
+
+
+async def test_an_ended_reply_is_kept_without_what_was_asked(
+    place: MemoryPlace,
+) -> None:
+    asked = record(key="k", user="u")
+    await place.store.create(asked)
+    found, log = await place.store.find(asked.reply_id)
+    assert found == asked
+    assert asked.prompt.messages
+    await place.store.append(log, "an answer")
+    await place.store.finish(log, DONE)
+    found, again = await place.store.find(asked.reply_id)
+    assert again is log
+    assert found == msgspec.structs.replace(asked, prompt=Prompt(()))
 
 
 async def test_it_lets_go_by_itself() -> None:
