@@ -48,8 +48,9 @@ def create_app(
     are then found by that user only. Raises `ValueError` for settings that can't be.
 
     Run it with `AppRunner(app, handler_cancellation=True)`, so that a client that leaves is noticed at once and not
-    within a second. The access log of a runner's own counts no bytes of a stream but the first, for the others are
-    written straight to the connection, and finds no headers of its answer: they are let go once they are sent.
+    within a second. When it ends, running replies get `settings.drain` seconds. The access log of a runner's own counts
+    no bytes of a stream but the first, for the others are written straight to the connection, and finds no headers of
+    its answer: they are let go once they are sent.
     """
     settings = settings or Settings()
     if backend is None:
@@ -69,6 +70,7 @@ def create_app(
         raise BadSetting(f"--store: {error}") from None
     app.cleanup_ctx.append(lambda app: _running(app, answering, keeping))
     app.on_response_prepare.append(finish_head)
+    app.on_shutdown.append(_drain)
     app.on_shutdown.append(close_sockets)
     add_routes(app)
     add_websocket(app)
@@ -77,6 +79,16 @@ def create_app(
     add_health(app)
     setup_pages(app, max_message=settings.max_message)
     return app
+
+
+async def _drain(app: web.Application) -> None:
+    """Before aiohttp waits for the streams, for a minute and longer, see that they come to their end.
+
+    `chatsvc serve` has done so by now, while it still listened.
+    """
+    replies = app[REPLIES]
+    if not replies.admission.draining:
+        await replies.drain(app[SETTINGS].drain)
 
 
 async def _running(

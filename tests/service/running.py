@@ -294,15 +294,16 @@ async def inside(
     settings: Settings | None = None,
     app: web.Application | None = None,
     send_buffer: int = 0,
+    drain: float = 0,
     **arguments: Any,
 ) -> AsyncIterator[Inside]:
     """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes.
 
-    Its store is the one that the environment names, as a command's is.
+    Its store is the one that the environment names, as a command's is. In the end it drains for `drain` seconds.
     """
     address = os.environ.get("CHATSVC_STORE", "memory")
     outer = inner = create_app(
-        replace(settings or Settings(), store=address), **arguments
+        replace(settings or Settings(), store=address, drain=drain), **arguments
     )
     if app is not None:
         app.add_subapp("/chat/", inner)

@@ -23,6 +23,7 @@ from .running import (
     events,
     eventually,
     inside,
+    parse,
     without_comments,
 )
 
@@ -123,6 +124,39 @@ async def test_a_silent_reply_that_is_left_is_noticed_soon(
         writer.close()
         await eventually(lambda: not chat.replies.known)
         assert not backend.open
+
+
+async def test_readers_are_told_when_the_application_ends() -> None:
+    async with inside(app=theirs(), backend=Scripted("ab\n", asyncio.Event())) as chat:
+        reader, writer = await chat.connect(
+            "POST /chat/api/chat", "Connection: close", body=b'{"message": ""}'
+        )
+        head = await asyncio.wait_for(reader.readuntil(b"data:\ndata:\n\n"), 10)
+        await asyncio.wait_for(chat.app.shutdown(), 10)
+        answer = parse(head + await asyncio.wait_for(reader.read(), 10))
+        assert answer.complete
+        assert b"event: failed\n" in answer.body
+        assert b"/problems/draining" in answer.body
+        assert answer.body.endswith(done(answer.reply))
+        writer.close()
+
+
+async def test_replies_get_their_time_when_the_application_ends() -> None:
+    go = asyncio.Event()
+    async with inside(
+        app=theirs(), backend=Scripted("ab\n", go, "c"), drain=3600
+    ) as chat:
+        reading = asyncio.create_task(
+            chat.raw("POST /chat/api/chat", body=b'{"message": ""}')
+        )
+        await eventually(lambda: chat.replies.running)
+        ending = asyncio.create_task(chat.app.shutdown())
+        await eventually(lambda: chat.replies.admission.draining)
+        go.set()
+        await asyncio.wait_for(ending, 10)
+        answer = await reading
+        whole = events(answer.reply, "ab\nc") + done(answer.reply)
+        assert without_comments(answer.body) == whole
 
 
 async def test_a_stream_goes_as_it_is_whatever_a_middleware_would_have_it() -> None:
