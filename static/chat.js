@@ -261,8 +261,8 @@ export class Chat {
         return;
       case 'gave-up':
         this.#set({ waiting: null });
-        this.#do({ type: 'lost', entry });
-        this.#parts.say('lost');
+        this.#do({ type: 'lost', entry, problem: progress.problem });
+        this.#parts.say(progress.problem ? 'failed' : 'lost');
     }
   }
 

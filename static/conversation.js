@@ -37,7 +37,7 @@
  *   | {type: 'stopping', entry: string}
  *   | {type: 'ended', entry: string, state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
  *   | {type: 'rendered', entry: string, html: string}
- *   | {type: 'lost', entry: string}
+ *   | {type: 'lost', entry: string, problem: ProblemDetails | null}
  *   | {type: 'synced', conversation: Conversation}
  *   | {type: 'cleared', id: string}} Action
  */
@@ -95,7 +95,7 @@ export function reduce(conversation, action) {
     case 'rendered':
       return change(conversation, action.entry, (reply) => ({ ...reply, html: action.html }), true);
     case 'lost':
-      return change(conversation, action.entry, (reply) => ({ ...reply, state: 'lost', stopping: false }));
+      return change(conversation, action.entry, (reply) => ({ ...reply, state: 'lost', stopping: false, problem: action.problem }));
     case 'synced':
       return merge(conversation, action.conversation);
     case 'cleared':

@@ -24,7 +24,7 @@
  *   | {type: 'waiting', ms: number, problem: ProblemDetails | null}
  *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
  *   | {type: 'refused', problem: ProblemDetails}
- *   | {type: 'gave-up'}} Progress
+ *   | {type: 'gave-up', problem: ProblemDetails | null}} Progress
  *
  * @typedef {object} Order what to follow, and how
  * @property {Target} target
@@ -76,7 +76,7 @@ export async function follow({ target, transport, auto }, world, tell, signal) {
     failures++;
     breaks++;
     if (failures > ATTEMPTS) {
-      tell({ type: 'gave-up' });
+      tell({ type: 'gave-up', problem: outcome.type === 'problem' ? outcome.problem.details : null });
       return;
     }
     const passing = outcome.type === 'problem';
@@ -210,13 +210,17 @@ function pause(ms, patient, world, signal) {
       signal.removeEventListener('abort', done);
       resolve();
     };
+    let over = false;
     const cancel = world.after(() => {
+      over = true;
       if (world.online()) done();
     }, ms);
     const unwake = world.onWake(() => {
-      if (!patient) done();
+      if (over || !patient) done();
     });
     signal.addEventListener('abort', done);
+    // Whoever was told of the pause may have left at once.
+    if (signal.aborted) done();
   });
 }
 

@@ -112,8 +112,8 @@ export class ReplyView {
   /** @param {Reply} reply */
   #problemText({ state, problem }) {
     if (state === 'stopped') return this.#words('said.stopped');
-    if (state === 'lost') return this.#words('problem.lost');
-    if (state !== 'failed') return '';
+    if (state === 'lost' && !problem) return this.#words('problem.lost');
+    if (state !== 'failed' && state !== 'lost') return '';
     const key = problemKey(codeOf(problem));
     const sentence = this.#words(key);
     // A model's refusal reaches the reader in its own words; the service's own are said better by the sentence.

@@ -115,6 +115,37 @@ test('a limit waits as long as it says, and nobody is impatient', async () => {
   assert.equal(textOf(told), ALL);
 });
 
+test('who is refused until it is given up is told why', async () => {
+  const world = new World();
+  const busy = { type: '/problems/overloaded', retryAfter: 1 };
+  world.enqueue('sse', ...Array.from({ length: 9 }, () => [new Problem(busy)]));
+  assert.deepEqual(last(await run(world)), { type: 'gave-up', problem: busy });
+});
+
+test('a limit that was over while the network was away holds no longer', async () => {
+  const world = new World();
+  world.enqueue('sse', [new Problem({ type: '/problems/too-many-requests', retryAfter: 2 })], [headers(), alive(0), text(ALL, 0), end()]);
+  world.isOnline = false;
+  world.clock.after(() => {
+    world.isOnline = true;
+    world.wake('online');
+  }, 60_000);
+  assert.equal(textOf(await run(world)), ALL);
+  assert.equal(world.clock.time, 60_000);
+});
+
+test('who leaves when told of a pause does not wait for its end', async () => {
+  const world = new World();
+  const aborter = new AbortController();
+  world.enqueue('sse', [new Problem({ type: '/problems/overloaded', retryAfter: 3600 })]);
+  let over = false;
+  const target = { base: new URL('http://x/'), reply: null, after: 0, start: { key: 'k', body: '{}' } };
+  const leave = ({ type }) => type === 'waiting' && aborter.abort();
+  follow({ target, transport: 'sse', auto: true }, world, leave, aborter.signal).finally(() => (over = true));
+  await world.clock.run(() => over);
+  assert.equal(world.clock.time, 0);
+});
+
 test('a problem that does not pass ends it at once', async () => {
   const world = new World();
   world.enqueue('sse', [new Problem({ type: '/problems/reply-expired' })]);
@@ -126,7 +157,7 @@ test('a problem that does not pass ends it at once', async () => {
 test('it gives up in the end, having tried all', async () => {
   const world = new World();
   const told = await run(world);
-  assert.deepEqual(last(told), { type: 'gave-up' });
+  assert.deepEqual(last(told), { type: 'gave-up', problem: null });
   assert.deepEqual(new Set(world.calls.map(({ transport }) => transport)), new Set(['sse', 'websocket', 'poll']));
 });
 

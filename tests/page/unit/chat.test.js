@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { Chat } from '../../../static/chat.js';
+import { reduce } from '../../../static/conversation.js';
+import { Keep } from '../../../static/storage.js';
+import { Broken, Problem } from '../../../static/transports/transport.js';
+import { alive, end, headers, text, World } from './scripted.js';
+
+const MESSAGE = 'hi';
+const REPLY = '你好';
+const limited = () => new Problem({ type: '/problems/too-many-requests', retryAfter: 1 });
+
+/** What tabs of one browser share. */
+class Store {
+  items = new Map();
+  getItem = (key) => this.items.get(key) ?? null;
+  setItem = (key, value) => this.items.set(key, value);
+  removeItem = (key) => this.items.delete(key);
+}
+
+/** What the service answers to each wish to stop, the last one for ever; an Error is thrown. */
+function stopAnswers(...answers) {
+  const asked = [];
+  globalThis.fetch = async (url) => {
+    asked.push(String(url));
+    const answer = answers.length > 1 ? answers.shift() : answers[0];
+    if (answer instanceof Error) throw answer;
+    return new Response('', { status: answer });
+  };
+  return asked;
+}
+const realFetch = globalThis.fetch;
+afterEach(() => (globalThis.fetch = realFetch));
+
+/** A tab: a chat in a scripted world, what it said, and what it shows. */
+function tab({ storage = new Store(), world = new World(), keep = new Keep(storage, '') } = {}) {
+  const said = [];
+  const tab = { storage, world, keep, said, status: null };
+  tab.chat = new Chat({
+    base: new URL('http://x/'), keep, world,
+    frame: (run) => world.after(run, 16),
+    draw: (_, status) => (tab.status = status),
+    say: (what) => said.push(what),
+    limits: { message: 1000, body: 16000 },
+    visible: () => true,
+  });
+  tab.last = () => tab.chat.conversation.entries.at(-1);
+  tab.until = (done) => world.clock.run(() => done(tab.last()));
+  return tab;
+}
+
+test('a message is sent, and its reply shown and kept', async () => {
+  const one = tab();
+  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  assert.equal(one.chat.send(MESSAGE), 'sent');
+  await one.until(({ state }) => state === 'done');
+  await one.world.clock.run(() => one.keep.conversation()?.entries.at(-1).state === 'done');
+  assert.equal(one.last().text, REPLY);
+  assert.deepEqual(one.said, ['started', 'done']);
+});
+
+test('who is refused too often is told of the limit, not of the connection', async () => {
+  const one = tab();
+  one.world.enqueue('sse', ...Array.from({ length: 20 }, () => [limited()]));
+  one.chat.send(MESSAGE);
+  await one.until(({ state }) => state === 'lost');
+  assert.equal(one.last().problem.type, '/problems/too-many-requests');
+  assert.deepEqual(one.said, ['failed']);
+  one.chat.resume(one.last().id);
+  assert.equal(one.last().problem, null);
+});
