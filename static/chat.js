@@ -124,7 +124,8 @@ export class Chat {
     if (!reply || reply.stopping) return;
     this.#do({ type: 'stopping', entry: reply.id });
     if (reply.reply) this.#askToStop(reply.reply);
-    else if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
+    // Nothing comes any more; the service stops by itself what nobody reads.
+    if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
   }
 
   /** Keeps what the service rendered of a reply, which it won't do for ever. @param {string} entry @param {string} html */
@@ -251,7 +252,7 @@ export class Chat {
         return;
       case 'waiting':
         this.#set({ waiting: { until: world.now() + progress.ms, problem: progress.problem } });
-        if (this.#reply(entry)?.stopping && !this.#reply(entry)?.reply) this.#end(entry, 'stopped', null);
+        if (this.#reply(entry)?.stopping) this.#end(entry, 'stopped', null);
         return;
       case 'end':
         this.#end(entry, progress.state, progress.problem);
@@ -280,15 +281,12 @@ export class Chat {
   /** @param {string} reply */
   async #askToStop(reply) {
     const url = new URL(`api/chat/${reply}/stop`, this.#parts.base);
-    try {
-      await fetch(url, { method: 'POST', keepalive: true });
-    } catch {
-      // Not reached: the person may press again.
-      const entry = replies(this.#conversation).find((known) => known.reply === reply && known.state === 'running');
-      if (!entry) return;
-      const { reply: id } = entry;
-      this.#parts.world.after(() => id && this.#reply(entry.id)?.state === 'running' && this.#askToStop(id), 1000);
-    }
+    const answer = await fetch(url, { method: 'POST', keepalive: true }).catch(() => null);
+    if (answer && answer.status < 500) return;
+    // Not reached.
+    this.#parts.world.after(() => {
+      if (running(this.#conversation)?.reply === reply) this.#askToStop(reply);
+    }, 1000);
   }
 
   /** @param {string} text */

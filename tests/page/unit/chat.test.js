@@ -69,3 +69,29 @@ test('who is refused too often is told of the limit, not of the connection', asy
   one.chat.resume(one.last().id);
   assert.equal(one.last().problem, null);
 });
+
+test('a stop that something between swallowed is asked for again', async () => {
+  const one = tab();
+  const asked = stopAnswers(502, new TypeError('network error'), 200);
+  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 9000, end('stopped')]);
+  one.chat.send(MESSAGE);
+  await one.until(({ state, reply }) => state === 'running' && reply);
+  one.chat.stop();
+  await one.until(({ state }) => state === 'stopped');
+  assert.deepEqual(asked, Array(3).fill('http://x/api/chat/r/stop'));
+});
+
+test('who stops a reply whose connection is broken waits for nothing', async () => {
+  for (const first of ['broken', 'stopping']) {
+    const one = tab();
+    const asked = stopAnswers(new TypeError('network error'));
+    one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1), 500, new Broken('cut')]);
+    one.chat.send(MESSAGE);
+    await one.until(({ text }) => text !== '');
+    if (first === 'broken') await one.world.clock.run(() => one.status?.waiting);
+    one.chat.stop();
+    await one.until(({ state }) => state === 'stopped');
+    assert.ok(asked.length > 0);
+    assert.ok(one.world.clock.time < 1000);
+  }
+});
