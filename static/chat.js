@@ -66,6 +66,8 @@ export class Chat {
     };
     parts.world.onWake(() => {
       this.#set({ online: parts.world.online() });
+      // A page that lay in the browser's cache was told nothing.
+      this.sync();
       this.#goOn(true);
     });
     this.#goOn(false);
@@ -156,22 +158,33 @@ export class Chat {
   sync() {
     const kept = this.#parts.keep.conversation();
     if (!kept) return;
-    if (kept.id !== this.#conversation.id) this.#leaveAll();
     this.#flush();
-    this.#conversation = reduce(this.#conversation, { type: 'synced', conversation: kept });
-    for (const { id, state } of replies(this.#conversation)) {
-      if (isFinal(state)) this.#leave(id);
-    }
+    this.#take(reduce(this.#conversation, { type: 'synced', conversation: kept }));
+    // It was cleared here: that tab had not yet been told.
+    if (kept.id !== this.#conversation.id) this.save();
     this.#goOn(false);
-    this.#refresh();
   }
 
   /** Writes what is not yet kept: the page may be gone in a moment. */
   save() {
     this.#unkept = false;
     this.#flush();
-    this.#conversation = this.#parts.keep.save(this.#conversation);
+    this.#take(this.#parts.keep.save(this.#conversation));
     this.#saved = this.#parts.world.now();
+  }
+
+  /** Takes what another tab knows too. @param {Conversation} conversation */
+  #take(conversation) {
+    if (conversation === this.#conversation) return;
+    if (conversation.id !== this.#conversation.id) this.#leaveAll();
+    this.#conversation = conversation;
+    for (const { id, state } of replies(conversation)) {
+      if (!isFinal(state)) continue;
+      // The other tab was told first.
+      if (this.#following.has(id)) this.#parts.say(state);
+      this.#leave(id);
+    }
+    this.#refresh();
   }
 
   /**

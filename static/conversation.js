@@ -25,7 +25,10 @@
  * @property {{from: TransportName, to: TransportName, reason: Reason}[]} switches
  *
  * @typedef {Message | Reply} Entry
- * @typedef {{id: string, entries: readonly Entry[]}} Conversation
+ * @typedef {object} Conversation
+ * @property {string} id
+ * @property {readonly Entry[]} entries
+ * @property {readonly string[]} cleared ids of the conversations in whose place it stands, the last ones
  *
  * @typedef {{type: 'asked', message: Message | null, entry: string, key: string, body: string}
  *   | {type: 'linked', entry: string, reply: string}
@@ -43,12 +46,15 @@
  */
 import { newText } from './position.js';
 
+/** So many cleared conversations are remembered. A tab that slept through more of them brings its own back. */
+const REMEMBERED = 50;
+
 /**
  * @param {string} id
  * @returns {Conversation}
  */
 export function empty(id) {
-  return { id, entries: [] };
+  return { id, entries: [], cleared: [] };
 }
 
 /**
@@ -99,20 +105,21 @@ export function reduce(conversation, action) {
     case 'synced':
       return merge(conversation, action.conversation);
     case 'cleared':
-      return empty(action.id);
+      return { ...empty(action.id), cleared: [...conversation.cleared, conversation.id].slice(-REMEMBERED) };
   }
 }
 
 /**
  * One conversation out of two copies of it, of which either may know more: two tabs share one store.
- * Of a reply that both have, the one that is further wins. Another conversation is taken as it is.
+ * Of a reply that both have, the one that is further wins. Another conversation is taken as it is, but for one that was
+ * cleared here: its tab has not yet been told.
  *
  * @param {Conversation} own
  * @param {Conversation} other
  * @returns {Conversation}
  */
 export function merge(own, other) {
-  if (own.id !== other.id) return other;
+  if (own.id !== other.id) return own.cleared.includes(other.id) ? own : other;
   const theirs = new Map(other.entries.map((entry) => [entry.id, entry]));
   const entries = own.entries.map((entry) => {
     const their = theirs.get(entry.id);
@@ -120,7 +127,7 @@ export function merge(own, other) {
     return their && further(entry, their) ? their : entry;
   });
   const same = theirs.size === 0 && entries.every((entry, i) => entry === own.entries[i]);
-  return same ? own : { id: own.id, entries: [...entries, ...theirs.values()] };
+  return same ? own : { ...own, entries: [...entries, ...theirs.values()] };
 }
 
 /** The reply that runs, if one does. @param {Conversation} conversation */
@@ -200,7 +207,7 @@ function further(own, their) {
   return false;
 }
 
-/** @param {Reply['state']} state */
+/** @param {Reply['state']} state @returns {state is 'done' | 'stopped' | 'failed'} */
 export function isFinal(state) {
   return state === 'done' || state === 'stopped' || state === 'failed';
 }

@@ -32,18 +32,19 @@ export class Keep {
   conversation() {
     const value = this.#read('conversation');
     const ok = typeof value?.id === 'string' && Array.isArray(value.entries) && value.entries.every(isEntry);
-    return ok ? value : null;
+    return ok ? { cleared: [], ...value } : null;
   }
 
   /**
-   * Keeps a conversation without losing what another tab has kept meanwhile, and gives what both know.
+   * Keeps a conversation without losing what another tab has kept meanwhile, and gives what is kept: what both know, or
+   * the other tab's if that has cleared this one.
    *
    * @param {Conversation} conversation
    * @returns {Conversation}
    */
   save(conversation) {
     const kept = this.conversation();
-    const both = kept && kept.id === conversation.id ? merge(conversation, kept) : conversation;
+    const both = kept ? merge(conversation, kept) : conversation;
     // A full store loses the oldest first.
     for (let entries = both.entries; !this.#write('conversation', { ...both, entries }); ) {
       if (entries.length < 2) break;

@@ -95,3 +95,49 @@ test('who stops a reply whose connection is broken waits for nothing', async () 
     assert.ok(one.world.clock.time < 1000);
   }
 });
+
+test('a conversation that one tab cleared does not come back out of another', async () => {
+  const storage = new Store();
+  const one = tab({ storage });
+  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  one.chat.send(MESSAGE);
+  await one.until(({ state }) => state === 'done');
+  one.chat.save();
+  const two = tab({ storage });
+  assert.equal(two.chat.conversation.entries.length, 2);
+
+  const before = storage.getItem('conversation');
+  one.chat.clear();
+  // The other tab keeps what it has before it is told, be it asleep or busy.
+  two.chat.save();
+  assert.deepEqual(two.chat.conversation.entries, []);
+  assert.deepEqual(two.keep.conversation().entries, []);
+  // Its browser may have had an old copy of what is kept.
+  storage.setItem('conversation', before);
+  one.chat.sync();
+  assert.deepEqual(one.chat.conversation.entries, []);
+  assert.deepEqual(one.keep.conversation().entries, []);
+});
+
+test('an end that another tab was told of first is said here too', async () => {
+  const [one, two] = [tab(), tab()];
+  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 'hang']);
+  one.chat.send(MESSAGE);
+  await one.until(({ text }) => text !== '');
+  two.keep.save(reduce(one.chat.conversation, { type: 'ended', entry: one.last().id, state: 'done', problem: null }));
+  one.storage.setItem('conversation', two.storage.getItem('conversation'));
+  one.chat.sync();
+  assert.equal(one.last().state, 'done');
+  assert.deepEqual(one.said, ['started', 'done']);
+});
+
+test('a tab that was away takes what another has kept when somebody looks at it', async () => {
+  const storage = new Store();
+  const [one, two] = [tab({ storage }), tab({ storage })];
+  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  one.chat.send(MESSAGE);
+  await one.until(({ state }) => state === 'done');
+  one.chat.save();
+  two.world.wake('seen');
+  assert.equal(two.last().text, REPLY);
+});

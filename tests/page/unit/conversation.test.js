@@ -95,6 +95,15 @@ test('storage: a full one keeps the newest', () => {
   assert.deepEqual(JSON.parse(kept).entries.map(({ id }) => id), ['e']);
 });
 
+test('a cleared conversation is known to be one, whatever came after it', () => {
+  let state = grown;
+  for (let i = 0; i < 3; i++) state = reduce(state, { type: 'cleared', id: `new${i}` });
+  assert.equal(merge(state, grown), state);
+  assert.equal(merge(grown, state), state);
+  for (let i = 0; i < 200; i++) state = reduce(state, { type: 'cleared', id: `newer${i}` });
+  assert.ok(state.cleared.length < 100);
+});
+
 test('a Markdown block is finished at a blank line that stands in no fence', () => {
   const text = '# a\n\n```py\nx\n\ny\n```\npara\n\nopen\n';
   const ends = new Set(Array.from(text, (_, i) => text.slice(0, finished(text.slice(0, i + 1)))));
