@@ -204,7 +204,7 @@ export class Chat {
   /** @param {string} entry @param {boolean} [anew] whether the clock starts now */
   #follow(entry, anew = true) {
     if (this.#following.has(entry)) return;
-    const { world, base, keep } = this.#parts;
+    const { world, base } = this.#parts;
     const aborter = new AbortController();
     this.#following.set(entry, aborter);
     if (anew) {
@@ -220,7 +220,7 @@ export class Chat {
       if (!reply || aborter.signal.aborted) return;
       const start = reply.body === null ? null : { key: reply.key, body: reply.body };
       const target = { base, reply: reply.reply, after: reply.position, start };
-      const chosen = keep.transport;
+      const { chosen } = this.#status;
       const order = { target, transport: this.#begin(chosen), auto: chosen === 'auto' };
       await follow(order, world, (progress) => this.#progress(entry, progress, aborter.signal), aborter.signal);
       if (this.#following.get(entry) === aborter) this.#following.delete(entry);

@@ -13,14 +13,20 @@ import { empty, merge } from './conversation.js';
 export class Keep {
   #storage;
   #prefix;
+  /** @type {Keep} */
+  #settings;
+  /** @type {Verdict | null} */
+  #verdict = null;
 
   /**
    * @param {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>} storage
    * @param {string} prefix
+   * @param {Keep} [settings] what keeps all that is not of one conversation
    */
-  constructor(storage, prefix) {
+  constructor(storage, prefix, settings) {
     this.#storage = storage;
     this.#prefix = prefix;
+    this.#settings = settings ?? this;
   }
 
   /** @param {string} name */
@@ -56,22 +62,23 @@ export class Keep {
   /** @returns {TransportName | 'auto'} */
   get transport() {
     const names = ['sse', 'eventsource', 'websocket', 'text', 'poll'];
-    const value = this.#read('transport');
+    const value = this.#settings.#read('transport');
     return names.includes(value) ? value : 'auto';
   }
 
   set transport(name) {
-    this.#write('transport', name);
+    this.#settings.#write('transport', name);
   }
 
   /** @returns {Verdict | null} */
   get verdict() {
-    const value = this.#read('verdict');
-    return typeof value?.until === 'number' && ['websocket', 'poll'].includes(value.transport) ? value : null;
+    const value = this.#settings.#read('verdict');
+    return typeof value?.until === 'number' && ['websocket', 'poll'].includes(value.transport) ? value : this.#verdict;
   }
 
   set verdict(verdict) {
-    this.#write('verdict', verdict);
+    this.#verdict = verdict;
+    this.#settings.#write('verdict', verdict);
   }
 
   get draft() {
@@ -85,11 +92,11 @@ export class Keep {
 
   /** Whether replies are shown as written, without Markdown. */
   get raw() {
-    return this.#read('raw') === true;
+    return this.#settings.#read('raw') === true;
   }
 
   set raw(raw) {
-    this.#write('raw', raw);
+    this.#settings.#write('raw', raw);
   }
 
   /** @param {string} name @returns {any} */

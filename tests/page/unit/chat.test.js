@@ -59,6 +59,30 @@ test('a message is sent, and its reply shown and kept', async () => {
   assert.deepEqual(one.said, ['started', 'done']);
 });
 
+test('the chosen transport is taken although nothing can be kept, or another tab chose another', async () => {
+  const full = { getItem: () => null, removeItem() {}, setItem() { throw new Error('QuotaExceededError'); } };
+  for (const storage of [full, new Store()]) {
+    const one = tab({ storage });
+    one.chat.use('websocket');
+    new Keep(storage, '').transport = 'text';
+    one.world.enqueue('websocket', [headers(), alive(), text(REPLY, 0), end()]);
+    one.chat.send(MESSAGE);
+    await one.until(({ state }) => state === 'done');
+    assert.deepEqual(one.world.calls.map(({ transport }) => transport), ['websocket']);
+  }
+});
+
+test('what Auto learnt holds until the page is left, although nothing can be kept', async () => {
+  const one = tab({ storage: { getItem: () => null, removeItem() {}, setItem() { throw new Error('QuotaExceededError'); } } });
+  one.world.enqueue('sse', ['hang']);
+  one.world.enqueue('websocket', ...Array(2).fill([headers(), alive(), text(REPLY, 0), end()]));
+  for (let i = 0; i < 2; i++) {
+    one.chat.send(MESSAGE);
+    await one.until(({ state }) => state === 'done');
+  }
+  assert.deepEqual(one.world.calls.map(({ transport }) => transport), ['sse', 'websocket', 'websocket']);
+});
+
 test('who is refused too often is told of the limit, not of the connection', async () => {
   const one = tab();
   one.world.enqueue('sse', ...Array.from({ length: 20 }, () => [limited()]));

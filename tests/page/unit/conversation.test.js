@@ -95,6 +95,21 @@ test('storage: a full one keeps the newest', () => {
   assert.deepEqual(JSON.parse(kept).entries.map(({ id }) => id), ['e']);
 });
 
+test('storage: what is not of one conversation is kept for all of them', () => {
+  const map = new Map();
+  const storage = { getItem: (k) => map.get(k) ?? null, setItem: (k, v) => map.set(k, v), removeItem: (k) => map.delete(k) };
+  const own = new Keep(storage, 'p:');
+  const linked = new Keep({ ...storage, getItem: () => null, setItem() {} }, 'p:link:', own);
+  linked.transport = 'text';
+  linked.raw = true;
+  linked.verdict = { transport: 'poll', reason: 'buffered', until: 5 };
+  for (const keep of [own, linked]) {
+    assert.deepEqual([keep.transport, keep.raw, keep.verdict?.transport], ['text', true, 'poll']);
+  }
+  linked.draft = 'mine';
+  assert.equal(own.draft, '');
+});
+
 test('a cleared conversation is known to be one, whatever came after it', () => {
   let state = grown;
   for (let i = 0; i < 3; i++) state = reduce(state, { type: 'cleared', id: `new${i}` });
