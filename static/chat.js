@@ -79,15 +79,19 @@ export class Chat {
   }
 
   /**
-   * Sends a message and follows its reply; nothing while another reply runs.
+   * Sends a message and follows its reply; nothing while another reply runs, or if there is nothing but white space.
    *
-   * @param {string} text
-   * @returns {'sent' | 'busy' | 'too-long'}
+   * @param {string} written
+   * @returns {'sent' | 'busy' | 'empty' | 'too-long'}
    */
-  send(text) {
+  send(written) {
     if (running(this.#conversation)) return 'busy';
+    if (!written.trim()) return 'empty';
     const { message: limit, body: maxBody } = this.#parts.limits;
-    if (new TextEncoder().encode(text).length > limit) return 'too-long';
+    const bytes = new TextEncoder().encode(written);
+    if (bytes.length > limit) return 'too-long';
+    // Half a surrogate pair is no character, and the service would refuse it with every message to come.
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
     /** @type {import('./conversation.js').Message} */
     const message = { role: 'user', id: newId(), text };
     const body = requestBody([...this.#conversation.entries, message], maxBody);

@@ -8,7 +8,7 @@
  * @import { TransportName } from './transports/transport.js'
  *
  * @typedef {object} Deeds what a person does; the composition root connects them
- * @property {(text: string) => 'sent' | 'busy' | 'too-long'} send
+ * @property {(text: string) => 'sent' | 'busy' | 'empty' | 'too-long'} send
  * @property {() => void} stop
  * @property {() => void} clear
  * @property {(entry: string) => void} retry

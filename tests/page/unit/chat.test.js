@@ -59,6 +59,19 @@ test('a message is sent, and its reply shown and kept', async () => {
   assert.deepEqual(one.said, ['started', 'done']);
 });
 
+test('nothing but white space is no message', () => {
+  const one = tab();
+  for (const nothing of ['', ' ', ' \n\t\n']) assert.equal(one.chat.send(nothing), 'empty');
+  assert.deepEqual(one.chat.conversation.entries, []);
+});
+
+test('half a character is replaced before it is sent, for the service takes none', () => {
+  const one = tab();
+  one.chat.send('\ufeffa\ud83dz 👍');
+  assert.equal(one.chat.conversation.entries[0].text, '\ufeffa\ufffdz 👍');
+  assert.deepEqual(JSON.parse(one.last().body).messages, [{ role: 'user', content: '\ufeffa\ufffdz 👍' }]);
+});
+
 test('the chosen transport is taken although nothing can be kept, or another tab chose another', async () => {
   const full = { getItem: () => null, removeItem() {}, setItem() { throw new Error('QuotaExceededError'); } };
   for (const storage of [full, new Store()]) {
