@@ -1,5 +1,6 @@
 /** Puts the page together; the only module that knows its address, its storage and whether it is seen and online. */
 import { Chat } from './chat.js';
+import { replies } from './conversation.js';
 import { find } from './find.js';
 import { Keep } from './storage.js';
 import { rendered } from './markdown.js';
@@ -9,7 +10,9 @@ import { words as wordsOf } from './words.js';
 
 const base = new URL('./', location.href);
 const page = JSON.parse(find('#page', HTMLScriptElement).textContent ?? '{}');
-const linked = /^#([A-Za-z0-9_-]{22})$/.exec(location.hash)?.[1] ?? null;
+/** The reply that the address names. */
+const named = () => /^#([A-Za-z0-9_-]{22})$/.exec(location.hash)?.[1] ?? null;
+const linked = named();
 
 /** @param {string} [name] */
 const storage = (name) => {
@@ -22,8 +25,8 @@ const storage = (name) => {
 const prefix = `chatsvc:${base.pathname}:`;
 const own = new Keep(storage(), prefix);
 // A reply from somewhere else is shown in a conversation of its own, so that it doesn't end up in the reader's.
-const known = own.conversation()?.entries.some((entry) => entry.role === 'assistant' && entry.reply === linked);
-const keep = linked && !known ? new Keep(storage('linked'), `${prefix}${linked}:`) : own;
+const known = linked && holds(own.conversation(), linked);
+const keep = linked && !known ? new Keep(storage('linked'), `${prefix}${linked}:`, own) : own;
 
 /** @type {import('./follow.js').World} */
 const world = {
@@ -76,22 +79,45 @@ view = new View(words, {
   stop: () => chat.stop(),
   clear: () => {
     chat.clear();
-    history.replaceState(null, '', base);
+    unname();
   },
-  retry: (entry) => chat.retry(entry),
+  retry: (entry) => {
+    chat.retry(entry);
+    unname();
+  },
   resume: (entry) => chat.resume(entry),
   use: (chosen) => chat.use(chosen),
   draft: (text) => (keep.draft = text),
-  raw: (raw) => (own.raw = raw),
+  raw: (raw) => (keep.raw = raw),
   render: (reply) => rendered(base, reply),
   keepHTML: (entry, html) => chat.keepHTML(entry, html),
   link: (reply) => new URL(`#${reply}`, base).href,
-}, { draft: keep.draft, raw: own.raw });
+}, { draft: keep.draft, raw: keep.raw });
+
+/**
+ * @param {import('./conversation.js').Conversation | null} conversation
+ * @param {string} reply
+ */
+function holds(conversation, reply) {
+  return conversation !== null && replies(conversation).some((entry) => entry.reply === reply);
+}
+
+/** A reply that may be gone is named no longer; but a conversation of its own is found by its address. */
+function unname() {
+  if (keep === own) history.replaceState(null, '', base);
+}
 
 if (linked) {
-  chat.link(linked);
+  // One that was cleared here stays so when the page is loaded again.
+  if (!keep.conversation()) chat.link(linked);
   frame(() => view.show(linked));
 }
+// Another address in the same tab loads nothing by itself.
+addEventListener('hashchange', () => {
+  const reply = named();
+  if (reply && holds(chat.conversation, reply)) view.show(reply);
+  else if (reply || keep !== own) location.reload();
+});
 addEventListener('pagehide', () => chat.save());
 addEventListener('storage', (event) => event.key === keep.key('conversation') && chat.sync());
 find('#language', HTMLSelectElement).addEventListener('change', ({ target }) => {
