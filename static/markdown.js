@@ -35,7 +35,7 @@ export function finished(text) {
  *
  * @param {URL} base
  * @param {string} reply
- * @returns {Promise<{html: string} | 'never' | 'later'>} `never`: this service renders none
+ * @returns {Promise<{html: string} | 'never' | 'later'>} `never`: there is none of this reply
  */
 export async function rendered(base, reply) {
   try {

@@ -13,8 +13,8 @@ import { indexOf } from './position.js';
 import { codeOf } from './transports/transport.js';
 import { problemKey } from './words.js';
 
-/** What one page load has learnt of the service: whether it renders Markdown at all. */
-let renders = true;
+/** So often it is asked again for what was lost on the way. */
+const TRIES = 5;
 
 export class ReplyView {
   #element;
@@ -35,6 +35,7 @@ export class ReplyView {
   #asking = false;
   #askedAt = -Infinity;
   #askedTo = -1;
+  #tries = 0;
   #final = false;
   /** Whether it was seen to run: of a reply out of storage the service may know nothing any more. */
   #live = false;
@@ -106,6 +107,7 @@ export class ReplyView {
     this.#rendered.replaceChildren();
     this.#final = this.#live = false;
     this.#askedTo = -1;
+    this.#tries = 0;
     this.#renderedTo = this.#covered = 0;
   }
 
@@ -144,7 +146,7 @@ export class ReplyView {
     if (covered !== this.#covered) this.#growing.cover(covered);
     this.#covered = covered;
     this.#live ||= reply.state === 'running';
-    if (raw || !renders || !this.#live || !reply.reply || this.#asking || this.#final || reply.text === '') return;
+    if (raw || !this.#live || !reply.reply || this.#asking || this.#final || reply.text === '') return;
     const ended = reply.state === 'done' || reply.state === 'stopped';
     const now = performance.now();
     if (!ended && (reply.state !== 'running' || now - this.#askedAt < EVERY_MS)) return;
@@ -160,13 +162,30 @@ export class ReplyView {
     this.#asking = true;
     const answer = await this.#deeds.render(reply.reply ?? '');
     this.#asking = false;
-    if (reply.key !== this.#key || !this.#reply) return;
-    if (answer === 'never') renders = false;
-    if (typeof answer === 'object') {
-      this.#show(answer.html, ended);
-      if (ended) this.#deeds.keepHTML(reply.id, answer.html);
+    if (reply.key === this.#key) {
+      if (answer === 'never') this.#askedTo = Infinity;
+      else if (answer === 'later') this.#askAgain();
+      else {
+        this.#tries = 0;
+        this.#show(answer.html, ended);
+        if (ended) this.#deeds.keepHTML(reply.id, answer.html);
+      }
     }
-    this.#drawMarkdown(this.#reply, this.#raw.getAttribute('aria-pressed') === 'true');
+    this.#redrawMarkdown();
+  }
+
+  #redrawMarkdown() {
+    if (this.#reply) this.#drawMarkdown(this.#reply, this.#raw.getAttribute('aria-pressed') === 'true');
+  }
+
+  #askAgain() {
+    if (this.#tries === TRIES) return;
+    const key = this.#key;
+    setTimeout(() => {
+      if (key !== this.#key || !this.#element.isConnected) return;
+      this.#askedTo = -1;
+      this.#redrawMarkdown();
+    }, EVERY_MS * 2 ** this.#tries++);
   }
 
   /**
