@@ -78,9 +78,12 @@ export class View {
    */
   draw(conversation, status) {
     const before = this.#last?.[0];
+    const focused = document.activeElement;
     this.#last = [conversation, status];
     if (before !== conversation) this.#drawEntries(conversation);
     this.#drawStatus(conversation, status);
+    // What goes takes the focus with it, and a keyboard would begin at the top of the page again.
+    if (focused && (!focused.isConnected || focused.matches('[hidden], [hidden] *, :disabled'))) this.#input.focus();
     if (this.#following) this.#toEnd();
   }
 
@@ -225,6 +228,7 @@ export class View {
       if (this.#following && resized && !near) this.#toEnd();
       else this.#follow(near);
     }, { passive: true });
+    addEventListener('resize', () => this.#fit());
     new ResizeObserver(() => {
       if (this.#following) this.#toEnd();
     }).observe(this.#scroller);
@@ -269,7 +273,10 @@ export class View {
   /** As high as its text, within what the style sheet allows; browsers that can do it themselves do. */
   #fit() {
     if (CSS.supports('field-sizing', 'content')) return;
-    this.#input.rows = Math.min(8, this.#input.value.split('\n').length);
+    const { paddingTop, paddingBottom, lineHeight } = getComputedStyle(this.#input);
+    this.#input.rows = 1;
+    const height = this.#input.scrollHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
+    this.#input.rows = Math.max(1, Math.min(8, Math.round(height / parseFloat(lineHeight))));
   }
 }
 

@@ -141,6 +141,82 @@ async def test_enter_that_ends_a_composition_never_sends(
 
 
 @pytest.mark.thorough
+async def test_the_focus_is_not_lost_with_a_button_that_goes(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
+        for selector in ["#stop", ".link"]:
+            await driving.send(page, LONG)
+            await driving.there(page, f"{LAST} .link:not([hidden])")
+            await page.evaluate(
+                "selector => [...document.querySelectorAll(selector)].at(-1).focus()",
+                selector,
+            )
+            await driving.state(page, "done")
+            await page.wait_for_function("document.activeElement.id === 'message'")
+
+    await everywhere(scenario)
+
+
+@pytest.mark.thorough
+async def test_the_field_is_as_high_as_what_is_written(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
+        size = (
+            "(({clientHeight, scrollHeight}) => [clientHeight, scrollHeight])"
+            "(document.querySelector('#message'))"
+        )
+        low, _ = await page.evaluate(size)
+        await page.fill("#message", "one paragraph that goes on " * 12)
+        high, all_of_it = await page.evaluate(size)
+        assert low < high and high == all_of_it
+        await page.fill("#message", "")
+        assert (await page.evaluate(size))[0] == low
+
+    await everywhere(scenario)
+
+
+@pytest.mark.thorough
+async def test_a_print_has_all_of_the_conversation(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    await driving.send(page, "line\n" * 70)
+    await driving.state(page, "done")
+    await page.emulate_media(media="print")
+    printed, there, screen = await page.evaluate(
+        "[document.documentElement.scrollHeight,"
+        " document.querySelector('#log').scrollHeight, innerHeight]"
+    )
+    assert printed >= there > 2 * screen
+    assert not await page.is_visible("#message")
+
+
+@pytest.mark.thorough
+async def test_a_long_word_stays_within_the_page(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
+        word = "x" * 500
+        await page.fill("#message", word)
+        edges = (
+            "['#send', '#clear', 'footer'].map((selector) =>"
+            " document.querySelector(selector).getBoundingClientRect().right)"
+            ".filter((right) => right > innerWidth)"
+        )
+        assert await page.evaluate(edges) == []
+        await driving.send(page, word)
+        await driving.state(page, "done")
+        assert await page.evaluate(edges) == []
+
+    await everywhere(scenario)
+
+
+@pytest.mark.thorough
 async def test_nothing_is_open_while_nothing_streams(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
