@@ -9,13 +9,14 @@ export const EVERY_MS = 1000;
  * The index behind the last block of a text that is finished: a blank line that stands in no code fence ends one.
  *
  * @param {string} text
+ * @param {number} [from] an index to which it is known to be finished
  * @returns {number} UTF-16 units
  */
-export function finished(text) {
+export function finished(text, from = 0) {
   let fence = '';
-  let end = 0;
-  let start = 0;
-  for (let stop = text.indexOf('\n'); stop >= 0; stop = text.indexOf('\n', start)) {
+  let end = from;
+  let start = from;
+  for (let stop = text.indexOf('\n', start); stop >= 0; stop = text.indexOf('\n', start)) {
     const line = text.slice(start, stop);
     start = stop + 1;
     const mark = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1] ?? '';

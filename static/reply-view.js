@@ -23,6 +23,8 @@ export class ReplyView {
   #text;
   #growing;
   #rendered;
+  /** The HTML of each block in `.rendered`. @type {string[]} */
+  #blocks = [];
   #notes;
   #problem;
   #raw;
@@ -105,6 +107,7 @@ export class ReplyView {
     this.#key = key;
     this.#growing.clear();
     this.#rendered.replaceChildren();
+    this.#blocks = [];
     this.#final = this.#live = false;
     this.#askedTo = -1;
     this.#tries = 0;
@@ -150,7 +153,7 @@ export class ReplyView {
     const ended = reply.state === 'done' || reply.state === 'stopped';
     const now = performance.now();
     if (!ended && (reply.state !== 'running' || now - this.#askedAt < EVERY_MS)) return;
-    const to = ended ? reply.text.length + 1 : finished(reply.text);
+    const to = ended ? reply.text.length + 1 : finished(reply.text, this.#renderedTo);
     if (to <= this.#askedTo || to === 0) return;
     this.#askedTo = to;
     this.#askedAt = now;
@@ -203,8 +206,21 @@ export class ReplyView {
       this.#renderedTo = indexOf(text, Number(blocks.at(-1)?.getAttribute('data-end') ?? 0));
     }
     this.#final = ended;
-    this.#rendered.replaceChildren(...blocks.map((block) => document.adoptNode(block)));
-    for (const pre of this.#rendered.querySelectorAll('pre')) {
+    // What stays the same stays in place: it may be selected, or scrolled sideways, and need not be laid out anew.
+    const sources = blocks.map((block) => block.outerHTML);
+    const different = sources.findIndex((source, i) => source !== this.#blocks[i]);
+    const same = different < 0 ? sources.length : different;
+    for (const gone of [...this.#rendered.children].slice(same)) gone.remove();
+    this.#blocks = sources;
+    const added = document.createDocumentFragment();
+    added.append(...blocks.slice(same));
+    this.#prepare(added);
+    this.#rendered.append(added);
+  }
+
+  /** Gives blocks what is to be pressed in them. @param {DocumentFragment} blocks */
+  #prepare(blocks) {
+    for (const pre of blocks.querySelectorAll('pre')) {
       const frame = document.createElement('div');
       frame.className = 'code';
       const button = document.createElement('button');
@@ -215,7 +231,7 @@ export class ReplyView {
       frame.append(pre, button);
     }
     // What is too wide scrolls sideways; a keyboard must be able to do that too.
-    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (this.#rendered.querySelectorAll('pre, table'))) {
+    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table'))) {
       wide.tabIndex = 0;
     }
   }

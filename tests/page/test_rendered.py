@@ -76,3 +76,28 @@ async def test_a_reply_that_is_gone_leaves_markdown_to_the_others(
     await page.unroute("**/api/chat/*")
     await driving.send(page, "**bold**")
     await page.wait_for_selector(f"{LAST} .rendered strong")
+
+
+async def test_what_is_rendered_stays_in_place_while_more_comes(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    code = "```\n" + "wide " * 60 + "\n```\n\n"
+    await driving.send(page, code + "more\n\n" * 60)
+    await page.wait_for_selector(f"{LAST} .rendered pre")
+    await page.evaluate(
+        "last => {"
+        " window.pre = document.querySelector(last + ' .rendered pre');"
+        " pre.scrollLeft = 40;"
+        " getSelection().selectAllChildren(pre); }",
+        LAST,
+    )
+    await page.wait_for_selector(f"{LAST}[data-state=running] .rendered p")
+    await page.wait_for_selector(f"{LAST}[data-state=done] .rendered p:last-child")
+    await page.wait_for_function(
+        "last => document.querySelectorAll(last + ' .rendered p').length === 60",
+        arg=LAST,
+    )
+    assert await page.evaluate("[pre.isConnected, pre.scrollLeft]") == [True, 40]
+    assert await page.evaluate("getSelection().toString().startsWith('wide wide')")
+    assert await page.locator(f"{LAST} .code button").count() == 1

@@ -122,5 +122,6 @@ test('a cleared conversation is known to be one, whatever came after it', () => 
 test('a Markdown block is finished at a blank line that stands in no fence', () => {
   const text = '# a\n\n```py\nx\n\ny\n```\npara\n\nopen\n';
   const ends = new Set(Array.from(text, (_, i) => text.slice(0, finished(text.slice(0, i + 1)))));
+  for (const end of ends) assert.equal(finished(text, end.length), finished(text));
   assert.deepEqual([...ends], ['', '# a\n\n', '# a\n\n```py\nx\n\ny\n```\n', '# a\n\n```py\nx\n\ny\n```\npara\n\n']);
 });
