@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .client.ask import add_ask_arguments, run_ask
+from .client.ask import INTERRUPTED, add_ask_arguments, run_ask
 from .client.doctor import add_doctor_arguments, run_doctor
 from .settings import Settings, add_flags, from_environment, read_settings
 
@@ -61,4 +61,6 @@ def _serve(args: argparse.Namespace) -> int:
         why, status = refusal(error, settings)
         print(f"chatsvc: {why}", file=sys.stderr)
         return status
+    except KeyboardInterrupt:  # before it serves: a model takes minutes to load
+        return INTERRUPTED
     return 0

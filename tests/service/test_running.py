@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.stores.memory import MemoryStore
 
+from ..loopback import listening
 from .running import (
     Child,
     Inside,
@@ -171,6 +174,25 @@ async def test_a_port_that_is_taken() -> None:
     (line,) = errors.decode().splitlines()
     assert f"127.0.0.1:{port}" in line
     assert (process.returncode, out) == (1, b"")
+
+
+async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
+    connected = asyncio.Event()
+
+    async def silent(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """A Redis that never answers."""
+        connected.set()
+        with closing(writer):
+            await asyncio.Event().wait()
+
+    async with listening(silent) as port:
+        process = await launch("--port", "0", "--store", f"redis://127.0.0.1:{port}")
+        await asyncio.wait_for(connected.wait(), 20)
+        process.send_signal(signal.SIGINT)
+        out, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, out, errors) == (130, b"", b"")
 
 
 async def test_an_unknown_flag_is_refused() -> None:
