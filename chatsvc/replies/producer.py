@@ -116,6 +116,65 @@ class Production:
             self.cancel()
 
 
+class Filling:
+    """Fills a reply's log with what a backend gives, in whole characters, up to `max_bytes` of UTF-8.
+
+    `full` tells that there was more. `first` is told when the first character has arrived.
+    """
+
+    __slots__ = (
+        "_first",
+        "_max_bytes",
+        "_reply",
+        "_size",
+        "_splitter",
+        "_store",
+        "full",
+    )
+
+    def __init__(
+        self,
+        reply: Reply,
+        store: Store,
+        max_bytes: int,
+        first: Callable[[Reply], None],
+    ) -> None:
+        self.full = False
+        self._max_bytes = max_bytes
+        self._reply = reply
+        self._store = store
+        self._first = first
+        self._splitter = Splitter()
+        # Counted here: what a store takes may show in the log later.
+        self._size = reply.log.size
+
+    def take(self, piece: str) -> Coroutine[Any, Any, None]:
+        """Append a piece of any size, but for what may yet grow. Raises `Ended`, and a `Problem` of the store's."""
+        if len(piece) <= PART:
+            return self._append(self._splitter.feed(piece))
+        return self._take_parts(piece)
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Append what was held back: no more will come. Raises as `take`."""
+        return self._append(self._splitter.close())
+
+    async def _take_parts(self, piece: str) -> None:
+        for begin in range(0, len(piece), PART):
+            await self._append(self._splitter.feed(piece[begin : begin + PART]))
+            if self.full:
+                return
+            await asyncio.sleep(0)
+
+    async def _append(self, text: str) -> None:
+        fitting = _fitting(text, self._max_bytes - self._size)
+        if fitting:
+            if not self._size:
+                self._first(self._reply)
+            self._size += len(fitting.encode())
+            await self._store.append(self._reply.log, fitting)
+        self.full = len(fitting) < len(text)
+
+
 async def produce(
     production: Production,
     backend: Backend,
@@ -130,39 +189,14 @@ async def produce(
     """
     reply, store = production.reply, production.store
     log = reply.log
-    splitter = Splitter()
-    size = log.size  # counted here: what a store takes may show in the log later
+    filling = Filling(reply, store, max_bytes, first)
+    prompt = reply.record.prompt
+    if log.size:
+        prompt = msgspec.structs.replace(prompt, written=log.text(0))
     end = End("done", "stop")
-    cut = False  # there was more than `max_bytes`
     count = 0
-
-    async def add(text: str) -> bool:
-        """Append what fits; whether all of it did."""
-        nonlocal size
-        fitting = _fitting(text, max_bytes - size)
-        if fitting:
-            if not size:
-                first(reply)
-            size += len(fitting.encode())
-            await store.append(log, fitting)
-        return len(fitting) == len(text)
-
-    async def take(piece: str) -> bool:
-        """Append what fits of a piece of any size; whether all of it did."""
-        for begin in range(0, len(piece), PART):
-            if begin:
-                await asyncio.sleep(0)
-            if not await add(splitter.feed(piece[begin : begin + PART])):
-                return False
-        return True
-
     try:
         try:
-            prompt = (
-                msgspec.structs.replace(reply.record.prompt, written=log.text(0))
-                if size
-                else reply.record.prompt
-            )
             async with aclosing(backend.stream(prompt)) as pieces:
                 async for piece in pieces:
                     count += 1
@@ -170,19 +204,20 @@ async def produce(
                         await asyncio.sleep(0)
                     if isinstance(piece, Finish):
                         end = End("done", piece.reason, usage=piece.usage)
-                    elif not await take(piece):
-                        cut = True
+                        continue
+                    await filling.take(piece)
+                    if filling.full:
                         break
                 else:
-                    cut = not await add(splitter.close())
+                    await filling.close()
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001  (a stranger's code may raise anything)
             problem = _told(error, backend)
-            if not cut:  # else it failed in closing
-                await add(splitter.close())  # text held back is delivered first
+            if not filling.full:  # else it failed in closing
                 end = End("failed", "error", problem.as_dict())
-        if cut:
+                await filling.close()  # text held back is delivered first
+        if filling.full and end.state == "done":
             end = End("done", "length")
         await store.complete(log, end)
     except Ended:

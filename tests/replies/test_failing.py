@@ -180,6 +180,12 @@ async def test_a_failure_in_closing_leaves_no_hole_in_a_reply_that_got_too_long(
         assert await read_all(reply) == ("aa", "done", "length")
 
 
+async def test_a_failure_stays_one_when_the_text_held_back_does_not_fit() -> None:
+    async with serving(raises_after_text, max_reply=2) as replies:
+        reply = await replies.start(asking())
+        assert await read_all(reply) == ("ab", "failed", "error")
+
+
 async def test_a_backend_that_never_waits_lets_others_have_their_turn() -> None:
     async def endless(messages: Any) -> AsyncIterator[str]:
         while True:
