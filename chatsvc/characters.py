@@ -16,9 +16,12 @@ import regex
 
 _character = regex.compile(r"\X")
 
-# No writing system has characters this long (in code points), but an attacker's text may have one
-# that never ends: holding it back would cost memory, and looking it over again at each piece, time.
 LONGEST_HELD = 1024
+"""Code points of a character that are held back at most.
+
+No writing system has characters this long, but an attacker's text may have one that never ends: holding it back would
+cost memory, and looking it over again at each piece, time.
+"""
 
 
 def boundaries(text: str) -> array[int] | None:

@@ -8,6 +8,7 @@ import secrets
 from .problems import BadCursor
 
 END = "end"
+"""Stands in a cursor for the position behind a reply's end."""
 
 _reply_id = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
 _cursor = re.compile(r"([A-Za-z0-9_-]{22}):(end|0|[1-9][0-9]{0,8})", re.ASCII)

@@ -14,6 +14,7 @@ from .backends.base import Message, Prompt
 from .problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
 
 ROLES = ("system", "developer", "user", "assistant")
+"""Who may have said a message of a conversation."""
 
 BODY_FACTOR = 16
 """A body may be this many times as large as one message: it holds a conversation."""

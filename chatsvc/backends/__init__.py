@@ -43,6 +43,7 @@ BACKENDS: dict[str, Callable[[Settings], Backend]] = {
     "openai": _openai,
     "local": lambda settings: LocalBackend(settings.model, **_model_options(settings)),
 }
+"""By the name that `--backend` has for each."""
 
 
 def make_backend(settings: Settings) -> Backend:

@@ -12,6 +12,7 @@ from ..problems import BackendFailed
 from .base import Finish, Prompt
 
 Function = Callable[[list[dict[str, str]]], AsyncIterator[str]]
+"""What a user writes: gives the reply's text to a conversation, a list of `{"role", "content"}`, in pieces of any size."""
 
 
 class FunctionBackend:

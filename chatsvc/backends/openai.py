@@ -29,7 +29,9 @@ from .completions import Answer, words_of
 ATTEMPTS = 3
 """How often a question is put in all, as long as nothing of an answer was given."""
 
-FIRST_BACKOFF = 0.5  # seconds, doubled each time
+FIRST_BACKOFF = 0.5
+"""Seconds before the second attempt; before each further one, twice as many."""
+
 _LONGEST_RETRY_AFTER = 20.0  # seconds; a user would not wait longer
 _CONNECT = 10.0  # seconds
 _EVENTS_FACTOR = 5  # comments keep a silent upstream going for so many timeouts

@@ -40,7 +40,7 @@ class Store(Protocol):
     """Keeps replies.
 
     `shared` tells whether several nodes may keep theirs in it. Then each reply has one owner, and only that one can
-    write to it; anybody may stop it.
+    write to it; anybody may stop it. `clock` is the time by which characters are out.
     """
 
     clock: Clock

@@ -145,9 +145,8 @@ class Log:
         self._merged = 0  # the segment up to which all are merged
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
-        self.ending: End | None = (
-            None  # what the end will be, once the text is complete
-        )
+        # What the end will be once all is out; known since the text is complete.
+        self.ending: End | None = None
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None  # for whoever produces it
         self.waiters: set[Waiter] = set()  # woken when it grows or ends
@@ -173,12 +172,8 @@ class Log:
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:
         """Spread a segment over the time that the pace and the lag leave it."""
-        segment.first, segment.step = at, self.pace
-        if last is None:
-            before = at - self.pace
-        else:
-            before = last.last
-        segment.first = max(at, before + self.pace)
+        before = at - self.pace if last is None else last.last
+        segment.first, segment.step = max(at, before + self.pace), self.pace
         if self.lag is not None:
             begin = max(at, before)
             room = at + self.lag - begin

@@ -185,3 +185,4 @@ class _Digits(dict[int, bytes]):
 
 
 DIGITS = _Digits((n, b"%d" % n) for n in range(8192))
+"""Positions in decimal."""

@@ -30,7 +30,9 @@ class _Data(Encodings):
 
 
 _data = _Data()
+
 DONE = b"data: [DONE]\n\n"
+"""The last event of a stream: closed, don't come back."""
 
 
 def json_line(value: object) -> bytes:

@@ -29,6 +29,7 @@ from .outlet import DIGITS, ClientGone, Encodes, Encodings, Stream, transport_of
 from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
+"""The subprotocol of events as JSON."""
 
 PING_EVERY = 20.0
 """Seconds between two pings; a peer from which nothing came since the last one is dropped."""
