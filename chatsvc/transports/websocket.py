@@ -37,6 +37,9 @@ PING_EVERY = 20.0
 MOST_QUEUED = 64
 """Requests that may wait for their turn on a bare connection, and replies at once on one of `chatsvc.v1`."""
 
+MOST_WAITING = 1 << 20
+"""Code points that the requests which wait on a bare connection may have in all, if they are more than one."""
+
 
 def frame(payload: bytes) -> bytes:
     """A whole unmasked text frame (RFC 6455 section 5.2)."""
@@ -273,10 +276,11 @@ async def serve_bare(
         if not busy:
             busy = True
             await next_one(text)
-        elif len(waiting) < MOST_QUEUED:
-            waiting.append(text)
-        else:
-            raise Overloaded(f"{MOST_QUEUED} requests are waiting on this connection.")
+            continue
+        waiting.append(text)
+        count, size = len(waiting), sum(map(len, waiting))
+        if count > MOST_QUEUED or (count > 1 and size > MOST_WAITING):
+            raise Overloaded("Too many requests are waiting on this connection.")
 
 
 def _problem_of(end: End) -> Problem:

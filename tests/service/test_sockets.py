@@ -334,6 +334,12 @@ async def test_a_flood_of_requests_is_bounded() -> None:
             await ws.send_json({"message": "hi"})
         closed = await ws.receive(timeout=10)
         assert closed.data == 1013
+        long = await bare(chat)
+        said = {"role": "assistant", "content": "x" * 500_000}
+        for _ in range(4):
+            await long.send_json({"messages": [said, {"role": "user", "content": ""}]})
+        closed = await long.receive(timeout=10)
+        assert closed.data == 1013
         many = await v1(chat)
         for _ in range(websocket.MOST_QUEUED + 1):
             await many.send_json({"message": "hi"})
