@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 
 from aiohttp import StreamReader, hdrs, web
 
@@ -40,32 +41,50 @@ READ_BODY = 30.0
 
 
 def representation(request: web.Request, *more: str) -> str:
-    """The representation that `Accept` asks for (RFC 9110 section 12.5.1); events if it doesn't care.
+    """The representation that `Accept` asks for; events if it doesn't care.
 
     There is `more` on some addresses. Raises `NotAcceptable`.
     """
     kinds = (EVENTS, TEXT, JSON, *more)
-    accept = request.headers.get(hdrs.ACCEPT)
-    if not accept:
-        return EVENTS
-    best, best_quality = "", 0.0
-    for item in accept.split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        kind = {"*/*": EVENTS, "text/*": EVENTS, "application/*": JSON}.get(
-            kind.lower(), kind.lower()
-        )
-        if kind in kinds and quality > best_quality:
-            best, best_quality = kind, quality
-    if not best:
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+    kind = best(accept, kinds) if accept else EVENTS
+    if kind is None:
         raise NotAcceptable(f"There is {', '.join(kinds)}.")
-    return best
+    return kind
+
+
+def best(accept: str, kinds: Sequence[str]) -> str | None:
+    """Which of some media types is wanted most (RFC 9110 section 12.5.1); None if none is.
+
+    Of two that are wanted alike it is the one that `accept` names first, else the first of `kinds`.
+    """
+    ranges: dict[str, tuple[float, int]] = {}  # quality, and how early it stands
+    for place, item in enumerate(accept.split(",")):
+        name, *parameters = (part.strip() for part in item.lower().split(";"))
+        found = (_quality(parameters), -place)
+        ranges[name] = max(found, ranges.get(name, found))
+
+    def wish(kind: str) -> tuple[float, int]:
+        # [RFC 9110] "the most specific reference has precedence"
+        for name in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
+            if name in ranges:
+                return ranges[name]
+        return 0.0, 0
+
+    kind = max(kinds, key=wish)
+    return kind if wish(kind)[0] else None
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    """The weight among a range's parameters, from 0 to 1; 0 for one that can't be read."""
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                quality = float(parameter[2:])
+            except ValueError:
+                return 0.0
+            return min(quality, 1.0) if quality > 0 else 0.0
+    return 1.0
 
 
 def wait_seconds(request: web.Request) -> float | None:

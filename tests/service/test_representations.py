@@ -8,8 +8,11 @@ import weakref
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatsvc.settings import Settings
+from chatsvc.web.routes import best
 
 from .running import (
     HARD,
@@ -41,6 +44,14 @@ def body(message: str) -> bytes:
         ("text/html, text/plain;q=0.1", "text/plain"),
         ("TEXT/PLAIN", "text/plain"),
         ("text/event-stream;q=0, text/plain", "text/plain"),
+        # What is named itself is not what a wildcard stands for.
+        ("text/event-stream;q=0, */*", "text/plain"),
+        ("*/*, text/event-stream;q=0", "text/plain"),
+        ("text/*;q=0, */*", "application/json"),
+        ("text/plain;q=0.5, text/event-stream;q=0.2, */*;q=0.1", "text/plain"),
+        ("text/plain;Q=0.1, application/json;q=0.2", "application/json"),
+        ("text/plain;q=nan, */*;q=0.1", "text/event-stream"),
+        ("text/plain;q=x", "application/problem+json"),
         ("text/html", "application/problem+json"),
     ],
 )
@@ -49,6 +60,33 @@ async def test_accept_chooses(chat: Inside, accept: str, kind: str) -> None:
     answer = await chat.raw("POST /api/chat", *headers, body=body("hi"))
     assert answer.headers["Content-Type"].partition(";")[0] == kind
     assert (answer.status == 406) == (kind == "application/problem+json")
+
+
+async def test_accept_may_come_in_several_lines(chat: Inside) -> None:
+    """RFC 9110 section 5.3: they are one list."""
+    lines = ("Accept: text/html", "Accept: text/plain")
+    answer = await chat.raw("POST /api/chat", *lines, body=body("hi"))
+    assert answer.body == b"hi"
+
+
+KINDS = ("a/x", "a/y", "b/x")
+_named = st.sampled_from([*KINDS, "c/z", "a/*", "b/*", "*/*"])
+
+
+@given(st.dictionaries(_named, st.sampled_from([0, 0.1, 0.5, 1])))
+def test_the_most_specific_range_of_accept_counts(qualities: dict[str, float]) -> None:
+    def quality(kind: str) -> float:
+        ranges = (kind, f"{kind[0]}/*", "*/*")
+        return next((qualities[name] for name in ranges if name in qualities), 0)
+
+    accept = ", ".join(f"{name};q={q}" for name, q in qualities.items())
+    kind = best(accept, KINDS)
+    assert (0 if kind is None else quality(kind)) == max(map(quality, KINDS))
+
+
+@given(st.text())
+def test_accept_may_be_anything(accept: str) -> None:
+    assert best(accept, KINDS) in (None, *KINDS)
 
 
 @pytest.mark.parametrize("pace", [0, 0.001])
