@@ -70,7 +70,8 @@ def _why(error: Exception, body: bytes | str) -> Problem:
     except UnicodeDecodeError:
         return BadText("The body is not UTF-8.")
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        # An int() of very many digits would be refused, though it is JSON.
+        value = json.loads(text, parse_constant=_no_constant, parse_int=float)
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return BadText("The text holds a lone surrogate, which is not a character.")

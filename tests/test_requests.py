@@ -78,6 +78,7 @@ def test_unknown_fields_are_ignored_and_an_empty_message_is_valid() -> None:
         (b"{}", InvalidRequest, '"message"'),
         (b'{"message": null}', InvalidRequest, '"message"'),
         (b'{"message": 5}', InvalidRequest, r"\$\.message"),
+        (b'{"message": 1%b}' % (b"0" * 5000), InvalidRequest, r"\$\.message"),
         (b'{"message": {"a": 1}}', InvalidRequest, r"\$\.message"),
         (b'{"messages": []}', InvalidRequest, "at least one"),
         (b'{"messages": "a"}', InvalidRequest, r"\$\.messages"),
