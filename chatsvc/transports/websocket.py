@@ -189,10 +189,10 @@ class Connection:
         if self._closing:
             raise ClientGone
 
-    @property
-    def streams(self) -> int:
-        """How many replies are being sent."""
-        return len(self._streams)
+    def check_room(self) -> None:
+        """Raises `Overloaded` when as many replies are being sent as may be."""
+        if len(self._streams) >= MOST_QUEUED:
+            raise Overloaded(f"{MOST_QUEUED} replies are running on this connection.")
 
     # ------------------------------------------------------------------ receiving
 
@@ -299,10 +299,6 @@ async def serve_events(
     """`chatsvc.v1`: several replies at once, events as JSON; a bad frame gets a `failed` event."""
     while (text := await _text(connection)) is not None:
         try:
-            if connection.streams >= MOST_QUEUED:
-                raise Overloaded(
-                    f"{MOST_QUEUED} replies are running on this connection."
-                )
             asked = await start(text)
         except Problem as problem:
             await connection.answer(refusal(problem, text))

@@ -60,7 +60,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         with app[METRICS].reading(name), suppress(ConnectionError):
             try:
                 if ws.ws_protocol == SUBPROTOCOL:
-                    await serve_events(connection, lambda f: _told(_events(request, f)))
+                    await serve_events(
+                        connection, lambda f: _told(_events(request, connection, f))
+                    )
                 else:
                     await serve_bare(connection, lambda f: _told(_bare(request, f)))
             except Problem as problem:
@@ -92,13 +94,16 @@ async def _bare(request: web.Request, text: str) -> Asked:
     return Asked(reply)
 
 
-async def _events(request: web.Request, text: str) -> Asked | None:
+async def _events(
+    request: web.Request, connection: Connection, text: str
+) -> Asked | None:
     app = service(request)
     frame = parse_frame(text)
     if frame.stop is not None:
         reply = await app[REPLIES].open(frame.stop, user=user(request))
         await app[REPLIES].stop(reply)
         return None
+    connection.check_room()  # a stop needs none, and makes it
     if frame.read is not None:
         return await _read(request, frame, frame.read)
     asked = prompt(frame, app[SETTINGS].max_message)

@@ -345,4 +345,10 @@ async def test_a_flood_of_requests_is_bounded() -> None:
             await many.send_json({"message": "hi"})
         told = await frame(many)
         assert told["data"]["type"] == "/problems/overloaded"
+        reply = next(id for id, reply in chat.opened.items() if reply.readers)
+        await many.send_json({"stop": reply})  # that makes room
+        frames = await of_reply(many)
+        assert frames[0]["event"] == "stopped"
+        await many.send_json({"read": reply})
+        assert await of_reply(many) == frames
         await many.close()
