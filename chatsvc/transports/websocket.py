@@ -132,6 +132,8 @@ class Connection:
         self._streams: dict[asyncio.Task[None], Reply] = {}
         self._heard = True
         self._closing = False
+        self._away: Problem | None = None  # what it is to be closed with
+        self._reading: asyncio.Timeout | None = None
 
     # ------------------------------------------------------------------ sending
 
@@ -160,7 +162,7 @@ class Connection:
             with reply.reading(), closing(stream):
                 await stream.run()
         except Moved:
-            await self.close(Draining())
+            self.send_away(Draining())
             return
         await finish(reply)
 
@@ -197,9 +199,12 @@ class Connection:
     # ------------------------------------------------------------------ receiving
 
     async def receive(self) -> str | None:
-        """The next text frame; None when the connection is over. Raises `UnsupportedMediaType` for a binary one."""
+        """The next text frame; None when the connection is over.
+
+        Raises `UnsupportedMediaType` for a binary one, and the problem that the client is sent away with.
+        """
         while True:
-            message: WSMessage = await self.ws.receive()
+            message = await self._message()
             self._heard = True
             if message.type is WSMsgType.TEXT:
                 return str(message.data)
@@ -209,6 +214,30 @@ class Connection:
                 raise UnsupportedMediaType("Frames must be text.")
             elif message.type is not WSMsgType.PONG:
                 return None
+
+    async def _message(self) -> WSMessage:
+        if self._away is not None:
+            raise self._away
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                return await self.ws.receive()
+        except TimeoutError:
+            if self._away is None:
+                raise
+            raise self._away from None
+        finally:
+            self._reading = None
+
+    def send_away(self, problem: Problem) -> None:
+        """Have `receive` raise a problem, so that who reads closes the connection with it.
+
+        [RFC 6455, 7.1.1] The peer's close frame is waited for. Whoever closes beside the reader can't: aiohttp drops
+        the connection then, and what the peer was sending may cost it the code.
+        """
+        if self._away is None:
+            self._away = problem
+            if self._reading is not None:
+                self._reading.reschedule(0)
 
     async def keep_alive(self) -> None:
         """Ping now and then; drop a peer that is silent past the next ping."""
@@ -221,17 +250,14 @@ class Connection:
             await self.ws.ping()
 
     async def close(self, problem: Problem) -> None:
-        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6).
-
-        First ends all streams, but for the one that asks for it.
-        """
+        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6); for who reads."""
         self._closing = True
         await self.end()
         await self.ws.close(code=problem.close_code, message=problem.title.encode())
 
     async def end(self) -> None:
-        """End all streams but the caller: the connection is over."""
-        tasks = self._streams.keys() - {asyncio.current_task()}
+        """End all streams: the connection is over."""
+        tasks = list(self._streams)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -256,7 +282,7 @@ async def serve_bare(
     async def finish(reply: Reply) -> None:
         nonlocal busy
         if reply.end is not None and reply.end.state == "failed":
-            await connection.close(_problem_of(reply.end))
+            connection.send_away(_problem_of(reply.end))
             return
         connection.send(frame(b"[DONE]"))
         if waiting:
@@ -268,7 +294,7 @@ async def serve_bare(
         try:
             asked = await start(text)
         except Problem as problem:
-            await connection.close(problem)
+            connection.send_away(problem)
             return
         connection.begin(asked.reply, asked.after, BareFrames(), finish)
 

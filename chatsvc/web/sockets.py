@@ -132,11 +132,8 @@ async def _read(request: web.Request, frame: Frame, reply_id: str) -> Asked:
 async def close_sockets(app: web.Application) -> None:
     """Send the WebSockets away: the service is going down."""
     going = Draining("The service is going down.")
-    connections = app[SOCKETS]
-    await asyncio.gather(
-        *(connection.close(going) for connection in connections),
-        return_exceptions=True,
-    )
+    for connection in app[SOCKETS]:
+        connection.send_away(going)
 
 
 def add_websocket(app: web.Application) -> None:

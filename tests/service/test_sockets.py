@@ -25,6 +25,7 @@ from .running import (
 )
 
 V1 = "chatsvc.v1"
+PROTOCOL = "Sec-WebSocket-Protocol"
 
 
 async def bare(chat: Inside) -> ClientWebSocketResponse:
@@ -301,25 +302,65 @@ def masked(opcode: int, payload: bytes) -> bytes:
     return bytes([0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
+async def upgraded(
+    chat: Inside, *headers: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket as bytes."""
+    reader, writer = await chat.connect(
+        "GET /ws/chat",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+        *headers,
+    )
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    return reader, writer
+
+
+async def closed_with(reader: asyncio.StreamReader) -> int:
+    """The code of the close frame that is the next one."""
+    kind, size = await asyncio.wait_for(reader.readexactly(2), 5)
+    assert kind == 0x88
+    return int.from_bytes((await reader.readexactly(size))[:2], "big")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "code"), [((), 4502), ((), 1012), ((f"{PROTOCOL}: {V1}",), 1012)]
+)
+async def test_the_peers_close_frame_is_waited_for(
+    protocols: tuple[str, ...], code: int
+) -> None:
+    """RFC 6455 section 7.1.1: what the peer is sending must not cost it the code."""
+    go = asyncio.Event()
+    async with inside(backend=Scripted(go, ValueError())) as chat:
+        reader, writer = await upgraded(chat, *protocols)
+        writer.write(masked(1, b'{"message": "hi"}'))
+        await eventually(lambda: [r for r in chat.opened.values() if r.readers])
+        if code == 1012:
+            for reply in list(chat.opened.values()):
+                reply.leave()
+        else:
+            go.set()
+        assert await closed_with(reader) == code
+        await chat.metrics()  # time enough to drop the connection
+        assert not reader.at_eof()
+        writer.write(masked(8, code.to_bytes(2, "big")))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        go.set()
+        await chat.nothing_left()
+
+
 async def test_nothing_stands_behind_a_close_frame() -> None:
     """RFC 6455 section 5.5.1. The reply goes on meanwhile, and others read it."""
     go = asyncio.Event()
     async with inside(backend=Scripted("\n", go, "bc")) as chat:
-        reader, writer = await chat.connect(
-            "GET /ws/chat",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
-        )
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        reader, writer = await upgraded(chat)
         writer.write(masked(1, b'{"message": "hi"}'))
         assert await asyncio.wait_for(reader.readexactly(3), 5) == b"\x81\x01\n"
         (reply,) = chat.opened
         writer.write(masked(2, b"\0"))
-        kind, size = await asyncio.wait_for(reader.readexactly(2), 5)
-        assert kind == 0x88
-        assert (await reader.readexactly(size))[:2] == (1003).to_bytes(2, "big")
+        assert await closed_with(reader) == 1003
         go.set()
         assert b"data: c" in (await chat.read(reply)).body
         writer.write(masked(8, b""))
