@@ -107,7 +107,7 @@ class Events(Encoder):
             problem = end.problem or told_stop(end)
             data = b"event: %b\ndata: %b\n\n" % (
                 end.state.encode(),
-                msgspec.json.encode(problem),
+                json_line(problem),
             )
         return data + name + DONE
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from chatsvc.problems import BackendFailed
 from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
 from chatsvc.transports import sse, streaming
@@ -291,6 +292,16 @@ async def test_a_failure_is_told_before_the_end() -> None:
             events(answer.reply, "ab") + told[0] + done(answer.reply)
         )
         await chat.nothing_left()
+
+
+async def test_a_problem_is_one_line_for_clients_that_cut_at_too_much() -> None:
+    """`str.splitlines` cuts at more than an event stream does."""
+    failed = Scripted(BackendFailed("It\u2028said\x85no."))
+    async with inside(backend=failed) as chat:
+        answer = await chat.raw("POST /api/chat", body=body("hi"))
+        lines = without_comments(answer.body).decode().splitlines()
+        problem = json.loads(lines[1].removeprefix("data: "))
+        assert problem["detail"] == "It\u2028said\x85no."
 
 
 async def test_fifty_readers_cost_one_producer() -> None:
