@@ -13,6 +13,8 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -63,6 +65,14 @@ def write(transport: asyncio.Transport, data: bytes) -> None:
     if transport.is_closing():
         raise ClientGone
     transport.write(data)
+
+
+def end_by_reset(transport: asyncio.Transport, on: bool) -> None:
+    """Whether a connection that is closed, by whatever, is reset: for bodies whose end nothing else tells."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        linger = struct.pack("ii", on, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 async def drained(

@@ -7,7 +7,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -16,7 +16,15 @@ from aiohttp.http import HttpVersion11
 from ..replies import Moved, Reply
 from ..stores.log import End
 from ..ticker import Waiter
-from .outlet import ClientGone, Held, Stream, ready_to_end, transport_of, write
+from .outlet import (
+    ClientGone,
+    Held,
+    Stream,
+    end_by_reset,
+    ready_to_end,
+    transport_of,
+    write,
+)
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -46,6 +54,9 @@ class Encoder(ABC):
     """Makes bytes of a reply; one for each kind of stream. `chunked` tells whether they go in chunks."""
 
     __slots__ = ("_chunked",)
+
+    marks_end: ClassVar[bool] = True
+    """Whether its readers see by what it says that it has ended. If not, a body without chunks is cut by a reset."""
 
     def __init__(self, *, chunked: bool = True) -> None:
         self._chunked = chunked
@@ -179,6 +190,9 @@ class Answer(web.StreamResponse):
         with held, reply.reading():
             writer = await super().prepare(request)
             transport = transport_of(request)
+            by_reset = not (self.chunked or encoder.marks_end)
+            if by_reset:  # it must not look complete until it is
+                end_by_reset(transport, True)
             stream, heartbeat = Stream(reply, self._after, transport, encoder), None
             try:
                 await self._begin(stream, reply, encoder)
@@ -201,6 +215,8 @@ class Answer(web.StreamResponse):
                 transport.abort()
                 raise ClientGone
             await ready_to_end(transport, reply.ticker)
+        if by_reset:
+            end_by_reset(transport, False)
         await self.write_eof(last)
         self.broken = False
         return writer

@@ -16,6 +16,7 @@ class Text(Encoder):
     """A reply's text as it is. What is not whole is broken off, so it never looks complete."""
 
     __slots__ = ()
+    marks_end = False
 
     def plain(self, position: int, run: Sequence[str]) -> bytes:
         """See `Encoder.plain`."""

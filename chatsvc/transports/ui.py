@@ -84,6 +84,7 @@ class UIChunks(Encoder):
     """Encodes a reply's characters as text deltas, one each. The message's id is the reply's: it can be stopped by it."""
 
     __slots__ = ("_reply_id",)
+    marks_end = False  # to `useChat` any end is one
 
     def __init__(self, reply_id: str, *, chunked: bool = True) -> None:
         self._reply_id = reply_id

@@ -112,6 +112,19 @@ async def test_text_of_a_failed_reply_never_looks_complete() -> None:
         assert not answer.complete
 
 
+async def test_text_without_chunks_that_fails_never_looks_complete() -> None:
+    """A body of HTTP/1.0 ends with its connection; only a reset is no end."""
+    go = asyncio.Event()
+    async with inside(backend=Scripted("\n", go, ValueError())) as chat:
+        asked = ("POST /api/chat", TEXT)
+        reader, _ = await chat.connect(*asked, body=body("hi"), version="HTTP/1.0")
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n\n"), 5)
+        go.set()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        await chat.nothing_left()
+
+
 async def test_the_whole_reply_as_json() -> None:
     async with inside(Settings(pace=0.001)) as chat:
         answer = await chat.raw("POST /api/chat", JSON, body=body(HARD))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from aiohttp import web
 
 from chatsvc.problems import BackendFailed
@@ -112,13 +113,20 @@ async def test_a_chat_is_found_by_its_user_only() -> None:
         assert again.body == mine.body
 
 
-async def test_whoever_is_sent_away_sees_that_it_broke_off() -> None:
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+async def test_whoever_is_sent_away_sees_that_it_broke_off(version: str) -> None:
     async with inside(
         Settings(pace=0), backend=Scripted("so", asyncio.Event())
     ) as chat:
-        reading = asyncio.create_task(chat.raw("POST /api/ui", body=turn("x")))
+        reading = asyncio.create_task(
+            chat.raw("POST /api/ui", body=turn("x"), version=version)
+        )
         await eventually(lambda: chat.replies.running)
         reply = await chat.replies.open(await running(chat))
         reply.leave()
-        assert not (await reading).complete
+        if version == "HTTP/1.0":  # without chunks the end of the connection is one
+            with pytest.raises(ConnectionResetError):
+                await reading
+        else:
+            assert not (await reading).complete
         await chat.replies.stop(reply)
