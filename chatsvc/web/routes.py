@@ -188,17 +188,12 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Last-Event-ID"):
         return await resume(request)
     reply = await start(request)
-    if kind != JSON:
-        return stream(request, reply, 0, kind)
-    with service(request)[METRICS].reading("json"):
-        if wait is not None:
-            return await snapshot.poll(reply, 0, wait, begun=True)
-        return await snapshot.whole(reply)
+    return await give(request, reply, kind, wait)
 
 
 async def get_chat(request: web.Request) -> web.StreamResponse:
     """`GET /api/chat?message=…` for a native EventSource; reconnecting resumes."""
-    kind = representation(request)
+    kind, wait = representation(request), wait_seconds(request)
     if request.headers.get("Last-Event-ID"):
         return await resume(request)
     message = request.query.get("message")
@@ -213,11 +208,25 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
         user=user(request),
         client=request.remote or "",
     )
-    if kind == JSON:
-        return await snapshot.whole(reply)
     # An id without data is remembered and not dispatched: from here on, a reconnect resumes.
     first = f"id: {reply.id}:0\n\n".encode()
-    return stream(request, reply, 0, kind, first)
+    return await give(request, reply, kind, wait, first)
+
+
+async def give(
+    request: web.Request,
+    reply: Reply,
+    kind: str,
+    wait: float | None,
+    first: bytes = b"",
+) -> web.StreamResponse:
+    """A reply that was begun with this request: as a stream, or as JSON when it has ended or `wait` seconds are over."""
+    if kind != JSON:
+        return stream(request, reply, 0, kind, first)
+    with service(request)[METRICS].reading("json"):
+        if wait is not None:
+            return await snapshot.poll(reply, 0, wait, begun=True)
+        return await snapshot.whole(reply)
 
 
 async def get_reply(request: web.Request) -> web.StreamResponse:

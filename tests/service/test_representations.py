@@ -150,6 +150,17 @@ async def test_whole_json_of_a_failed_reply_is_a_502_with_what_there_is() -> Non
         assert b"secret" not in answer.body
 
 
+async def test_a_get_with_a_message_waits_as_a_post_does() -> None:
+    async with inside(backend=Scripted(asyncio.Event())) as chat:
+        path = "/api/chat?message=hi&wait="
+        told = await chat.json("GET", f"{path}0")
+        assert (told["state"], told["text"]) == ("running", "")
+        refused = await chat.json("GET", f"{path}31")
+        assert refused["type"] == "/problems/invalid-request"
+        assert (await chat.metrics())["chatsvc_replies_started_total"] == 1
+        await _stop(chat, told["reply"])
+
+
 async def test_a_snapshot_waits_for_nothing() -> None:
     go = asyncio.Event()
     async with inside(backend=Scripted("ab", go, "c")) as chat:
