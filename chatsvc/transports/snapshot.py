@@ -44,11 +44,16 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
 
 def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
     """A JSON answer about a reply."""
+    headers = {**HEADERS, "X-Reply-Id": reply.id}
+    if (
+        status == 503
+    ):  # the node or its store cut the reply: another attempt may go through
+        headers["Retry-After"] = "1"
     return web.Response(
         body=msgspec.json.encode(body),
         status=status,
         content_type="application/json",
-        headers={**HEADERS, "X-Reply-Id": reply.id},
+        headers=headers,
     )
 
 

@@ -246,6 +246,24 @@ async def test_draining() -> None:
         assert (await chat.raw("GET /healthz")).status == 200
 
 
+COMPLETE = "POST /v1/chat/completions"
+
+
+@pytest.mark.parametrize("line", [CHAT, COMPLETE])
+async def test_a_whole_reply_that_draining_cuts_says_when_to_come_back(
+    line: str,
+) -> None:
+    asked = b'{"message": "", "messages": [{"role": "user", "content": ""}]}'
+    async with inside(backend=Scripted(asyncio.Event())) as chat:
+        whole = asyncio.create_task(
+            chat.raw(line, "Accept: application/json", body=asked)
+        )
+        await eventually(lambda: [r for r in chat.opened.values() if r.readers])
+        await chat.replies.drain(0)
+        answer = await whole
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+
+
 class Away(MemoryStore):
     """A store that can't be reached."""
 
