@@ -12,6 +12,7 @@ from ..backends.base import Message, Prompt
 from ..cursor import is_reply_id, parse_cursor
 from ..problems import (
     BadCursor,
+    BadRequest,
     BadText,
     InvalidRequest,
     NotAcceptable,
@@ -112,7 +113,7 @@ def user(request: web.Request) -> str:
 async def read_body(request: web.Request, most: int) -> bytes:
     """The JSON body, at most `most` bytes of it.
 
-    Raises `UnsupportedMediaType`, `TooLarge`, and `InvalidRequest` for one that has not arrived in `READ_BODY` seconds.
+    Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in `READ_BODY` seconds.
     """
     if request.content_type != JSON:
         raise UnsupportedMediaType(
@@ -142,7 +143,9 @@ async def _arriving(content: StreamReader, most: int) -> bytes:
                 if len(body) > most:
                     break
     except TimeoutError:
-        raise InvalidRequest(f"The body did not arrive in {READ_BODY:g} s.") from None
+        raise BadRequest(
+            f"The body did not arrive in {READ_BODY:g} s.", status=408
+        ) from None
     return bytes(body)
 
 

@@ -16,7 +16,7 @@ from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 
-from .running import Answer, Inside, Scripted, eventually, inside
+from .running import Answer, Inside, Scripted, eventually, inside, parse
 
 UNKNOWN = "A" * 22
 V1 = ("chatsvc.v1",)
@@ -143,6 +143,20 @@ async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
     )
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     assert head.startswith(b"HTTP/1.1 413 ")
+    writer.close()
+
+
+async def test_a_body_that_does_not_arrive(
+    monkeypatch: pytest.MonkeyPatch, small: Inside
+) -> None:
+    monkeypatch.setattr("chatsvc.web.routes.READ_BODY", 0.05)
+    reader, writer = await asyncio.open_connection(small.host, small.port)
+    writer.write(
+        b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 17\r\nConnection: close\r\n\r\n{"
+    )
+    head = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    problem(parse(head), "bad-request", 408)
     writer.close()
 
 
