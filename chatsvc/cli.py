@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import __version__
 from .client.ask import INTERRUPTED, add_ask_arguments, run_ask
@@ -15,9 +16,16 @@ OTHERS = {"ask": ("url", "transport"), "doctor": ("seconds",)}
 """The flags of the commands that have no `Settings`."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage (PROTOCOL.md section 8)."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their flags."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="chatsvc",
         description="Streams the replies of an AI, character by character.",
     )

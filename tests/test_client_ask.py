@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from chatsvc.app import create_app
+from chatsvc.cli import main
 from chatsvc.client.ask import add_ask_arguments, ask, service_url
 from chatsvc.client.reader import pieces, stop
 from chatsvc.client.reading import Backoff, Reading
@@ -254,6 +255,30 @@ def test_arguments() -> None:
     for bad in ("h:1", "ftp://h", "", "http://", "http://[", "localhost"):
         with pytest.raises(argparse.ArgumentTypeError):
             service_url(bad)
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "named"),
+    [
+        (["--url", "ftp://h", "hi"], {}, "--url"),
+        (["hi"], {"CHATSVC_TRANSPORT": "pigeon"}, "--transport"),
+        ([], {}, "MESSAGE"),
+    ],
+)
+def test_what_can_not_be_asked_is_one_line_and_status_2(
+    words: list[str],
+    variables: dict[str, str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", *words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, line.partition(":")[0]) == (2, "chatsvc ask")
+    assert named in line
 
 
 def test_retry_after() -> None:
