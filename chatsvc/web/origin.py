@@ -6,8 +6,6 @@ request to a foreign host (RFC 6454, WHATWG Fetch).
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from aiohttp import hdrs, web
 
 from ..problems import ForbiddenOrigin
@@ -15,9 +13,9 @@ from ..problems import ForbiddenOrigin
 ALLOWED_HEADERS = (
     "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "
     # OpenAI's client in a browser, and the AI SDK's provider, tell of themselves.
-    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-OS, "
-    "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
-    "X-Stainless-Timeout"
+    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, "
+    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
+    "X-Stainless-Runtime-Version, X-Stainless-Timeout"
 )
 EXPOSED_HEADERS = "X-Reply-Id, Retry-After"
 
@@ -38,8 +36,9 @@ def is_own(request: web.Request, origin: str) -> bool:
     """
     if request.headers.get("Sec-Fetch-Site") == "same-origin":
         return True
-    hosts = {request.host.lower(), request.headers.get("X-Forwarded-Host", "").lower()}
-    return urlsplit(origin).netloc.lower() in hosts - {""}
+    forwarded = request.headers.get("X-Forwarded-Host", "").split(",")  # one a proxy
+    hosts = {host.strip().lower() for host in (request.host, *forwarded)}
+    return origin.partition("://")[2].lower() in hosts - {""}
 
 
 def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:

@@ -35,6 +35,7 @@ async def socket(chat: Inside, origin: str) -> int:
         ("http://friend.example", 403),
         ("http://localhost", 403),
         ("null", 403),
+        ("http://[", 403),
     ],
 )
 async def test_an_origin_on_post_and_websocket_alike(origin: str, status: int) -> None:
@@ -45,6 +46,13 @@ async def test_an_origin_on_post_and_websocket_alike(origin: str, status: int) -
         assert await socket(chat, origin) == (101 if status == 200 else status)
         if status == 403:
             assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_a_chain_of_proxies_names_several_hosts(chat: Inside) -> None:
+    asks = ("Origin: http://chat.example", "X-Forwarded-Host: chat.example, inner:80")
+    assert (await chat.raw("POST /api/chat", *asks, body=BODY)).status == 200
+    asks = ("Origin: http://chat", *asks[1:])
+    assert (await chat.raw("POST /api/chat", *asks, body=BODY)).status == 403
 
 
 async def test_no_origin_is_no_browser(chat: Inside) -> None:
@@ -79,5 +87,7 @@ async def test_a_preflight() -> None:
             allowed = answer.headers["Access-Control-Allow-Headers"].lower()
             for header in ("content-type", "last-event-id", "idempotency-key"):
                 assert header in allowed
+            # OpenAI's client sends it with `chat.completions.stream`.
+            assert "x-stainless-helper-method" in allowed
         foreign = await chat.raw("OPTIONS /api/chat", "Origin: https://e.example")
         assert foreign.status == 403
