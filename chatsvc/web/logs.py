@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
 
 from ..replies import Reply
 from ..transports.streaming import Answer
@@ -57,8 +59,23 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(data, ensure_ascii=False, default=str)
 
 
+def _untold(record: logging.LogRecord) -> bool:
+    """A filter: of a request that aiohttp can't read, nothing but what kind of mistake it is.
+
+    It would show the line in question, which may be a message's or have a reply's id in it.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg = "a request that can't be read: %s"
+        record.args = (type(error).__name__,)
+        record.exc_info = None
+    return True
+
+
 def set_up_logs(log_format: str) -> None:
     """Send all logs to stderr."""
+    server_logger.addFilter(_untold)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)

@@ -97,6 +97,33 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
 
 
+async def test_logs_hold_nothing_of_a_request_that_is_not_http() -> None:
+    words = b"words"
+    chunks = (b"Transfer-Encoding: chunked", b"Content-Type: application/json")
+    async with child("--log-format", "json") as chat:
+        for lines, body in (
+            (
+                [b"GET /api/chat?message=" + words * 9999 + b" HTTP/1.1", b"Host: x"],
+                b"",
+            ),
+            ([b"GET /api/chat/" + words + b"?\xff HTTP/1.1", b"Host: x"], b""),
+            ([b"POST /api/chat HTTP/1.1", b"Host: x", *chunks], words),
+        ):
+            reader, writer = await asyncio.open_connection(chat.host, chat.port)
+            writer.write(b"\r\n".join([*lines, b"", body, b""]))
+            head = await asyncio.wait_for(reader.readline(), 10)
+            assert b" 400 " in head
+            writer.close()
+        await chat.terminate()
+        _, errors = await chat.ended()
+    assert "words" not in errors
+    told = [json.loads(line) for line in errors.splitlines()]
+    refused = [line for line in told if line["logger"] == "aiohttp.server"]
+    assert {line["level"] for line in refused} == {"info"}
+    assert len(refused) == 3
+    assert refused[0]["message"].endswith(": LineTooLong")
+
+
 async def test_the_log_tells_of_a_stream_that_broke_off() -> None:
     flags = ("--log-format", "json", "--backend", "builtins:len")
     async with child(*flags) as chat:
