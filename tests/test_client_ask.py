@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from chatsvc.app import create_app
 from chatsvc.cli import main
@@ -110,6 +111,26 @@ async def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     async with running(service.app()) as url:
         assert await answer_of(url, "sse") == (1, "")
     assert capsys.readouterr().err == "chatsvc ask: No: not now\n"
+
+
+@pytest.mark.parametrize("transport", ["auto", "sse", "text", "poll"])
+async def test_a_redirect_that_loses_the_question_is_told(
+    transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 301 makes a GET of a POST; the answer to that would be about another request."""
+    service = Service(TEXT)
+    async with running(service.app()) as url:
+
+        async def elsewhere(request: web.Request) -> web.StreamResponse:
+            raise web.HTTPMovedPermanently(url / request.path.removeprefix("/"))
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", elsewhere)
+        async with running(app) as moved:
+            assert await answer_of(moved, transport) == (1, "")
+    said = capsys.readouterr().err
+    assert f"--url {url}" in said and said.count("\n") == 1
+    assert not service.started
 
 
 @pytest.mark.parametrize("transport", ["sse", "text", "poll"])
