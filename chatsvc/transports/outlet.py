@@ -70,7 +70,7 @@ def write(transport: asyncio.Transport, data: bytes) -> None:
 def end_by_reset(transport: asyncio.Transport, on: bool) -> None:
     """Whether a connection that is closed, by whatever, is reset: for bodies whose end nothing else tells."""
     sock = transport.get_extra_info("socket")
-    if sock is not None:
+    if sock is not None and not transport.is_closing():
         linger = struct.pack("ii", on, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 

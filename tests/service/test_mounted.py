@@ -184,3 +184,23 @@ async def test_a_stream_goes_as_it_is_whatever_a_middleware_would_have_it() -> N
             assert without_comments(answer.body) == whole
         theirs_too = await chat.raw("GET /", coding)
         assert theirs_too.headers["Content-Encoding"] == "deflate"
+
+
+async def test_a_text_whose_reader_has_left_ends_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody cancels its handler here: it finds the connection closed when the reply ends."""
+    go = asyncio.Event()
+    async with inside(app=theirs(), backend=Scripted("\n", go)) as chat:
+        reader, writer = await chat.connect(
+            "POST /chat/api/chat",
+            "Accept: text/plain",
+            body=b'{"message": "hi"}',
+            version="HTTP/1.0",
+        )
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n\n"), 5)
+        writer.transport.abort()
+        await eventually(lambda: not chat.buffers)
+        go.set()
+        await eventually(lambda: not chat.replies.known)
+    assert not caplog.records
