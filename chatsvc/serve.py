@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from .app import create_app
-from .problems import StoreUnavailable
+from .problems import BackendFailed, StoreUnavailable
 from .settings import BadSetting, Settings
 from .web.keys import REPLIES
 from .web.logs import AccessLog, access, set_up_logs
@@ -32,17 +32,19 @@ class CannotListen(OSError):
     """The address can't be listened on."""
 
 
-CANNOT_START = (ValueError, StoreUnavailable, CannotListen)
+CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
 """What `serve` raises when there is no way to begin."""
 
 
 def refusal(error: Exception, settings: Settings) -> tuple[str, int]:
     """One line that says why the service can't start, and the exit status (PROTOCOL.md section 8)."""
+    if isinstance(error, BadSetting):
+        return str(error), 2
     if isinstance(error, StoreUnavailable):
         return f"--store: {error}", 1
-    if isinstance(error, ValueError) and not isinstance(error, BadSetting):
-        return f"--backend {settings.backend}: {error}", 2
-    return str(error), 2 if isinstance(error, BadSetting) else 1
+    if isinstance(error, CannotListen):
+        return str(error), 1
+    return f"--backend {settings.backend}: {error}", 2
 
 
 class Worker(NamedTuple):
@@ -58,7 +60,8 @@ class Worker(NamedTuple):
 def serve(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until told to end; then the process ends, too, within `LAST_WORD` seconds.
 
-    Raises `CannotListen`, `StoreUnavailable`, and `ValueError` for a backend or a store that can't be had.
+    Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` for a model that can't be loaded, and `ValueError` for a
+    backend or a store that can't be had.
     """
     set_up_logs(settings.log_format)
     app = create_app(settings)

@@ -15,6 +15,7 @@ import pytest
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.stores.memory import MemoryStore
 
+from ..conftest import require_module
 from ..loopback import listening
 from .running import (
     Child,
@@ -201,6 +202,19 @@ async def test_a_port_that_is_taken() -> None:
     (line,) = errors.decode().splitlines()
     assert f"127.0.0.1:{port}" in line
     assert (process.returncode, out) == (1, b"")
+
+
+async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    require_module("xllamacpp")
+    model = tmp_path / "broken.gguf"
+    model.write_text("no model")
+    flags = ("--backend", "local", "--model", str(model))
+    process = await launch("--port", "0", *flags)
+    out, errors = await asyncio.wait_for(process.communicate(), 20)
+    (line,) = errors.decode().splitlines()
+    assert "--backend local" in line
+    assert model.name in line
+    assert (process.returncode, out) == (2, b"")
 
 
 async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
