@@ -227,8 +227,9 @@ class OpenAIBackend:
             if not begun and not (start := chunk.lstrip()):
                 continue
             if not begun and start[:1] == b"{":  # no event stream begins like that
-                async for piece in self._whole(content, chunk, answer):
-                    yield piece
+                if text := await self._whole(content, chunk, answer):
+                    yield text
+                yield Finish(answer.finish or "stop", answer.usage)
                 return
             begun = True
             for item in parser.feed(chunk):
@@ -250,7 +251,8 @@ class OpenAIBackend:
 
     async def _whole(
         self, content: aiohttp.StreamReader, chunk: bytes, answer: Answer
-    ) -> AsyncGenerator[str | Finish, None]:
+    ) -> str:
+        """Give the text of an answer in one piece, which begins with `chunk`."""
         body = bytearray(chunk)
         while chunk := await content.readany():
             body += chunk
@@ -259,9 +261,7 @@ class OpenAIBackend:
         text = answer.text_of(body.decode("utf-8", "replace"))
         if not answer.answered:
             raise BackendFailed("The model's server sent no answer.")
-        if text := text + answer.rest():
-            yield text
-        yield Finish(answer.finish or "stop", answer.usage)
+        return text + answer.rest()
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> BackendFailed:
         raw = bytearray()
