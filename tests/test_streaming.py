@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -85,6 +86,25 @@ async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None
         (20 + silence, b": "),
         (20 + 2 * silence, b": "),
     ]
+
+
+async def test_a_stream_that_is_over_holds_nothing_until_its_next_comment(
+    hand: Hand,
+) -> None:
+    wire, text = Wire(), Text(chunked=False)
+    reply = reply_of("abc", 0, hand)
+    ticker = reply.ticker
+    with (
+        closing(Stream(reply, 0, wire, text)) as stream,
+        closing(Heartbeat(stream, wire, text)),
+    ):
+        reply.log.finish(End("done", "stop"), hand.now)
+        await asyncio.wait_for(stream.run(), 10)
+    left = weakref.ref(reply), weakref.ref(reply.log)
+    del reply, stream
+    assert [it() for it in left] == [None, None]
+    await reach(ticker, hand, hand.now + SILENCE)
+    assert wire.written == b"abc"
 
 
 async def test_nothing_is_written_to_a_connection_that_closes(hand: Hand) -> None:

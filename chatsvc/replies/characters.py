@@ -168,5 +168,11 @@ class Released(Waiter):
         if due > self.ticker.horizon:
             self.until_out(due)
             return
+        then = self._then
         self.close()
-        self._then()
+        then()
+
+    def close(self) -> None:
+        """Never call `then`. The ticker may keep this for as long as the text would have taken: it holds no reply."""
+        super().close()
+        del self._log, self._then

@@ -120,6 +120,11 @@ class Heartbeat(Waiter):
             self._wrote = now
         self.until(self._due())
 
+    def close(self) -> None:
+        """Write no more. The ticker may keep this until the next one was due: it holds no stream."""
+        super().close()
+        del self._stream, self._transport, self._encoder
+
     def _due(self) -> int:
         """When the next one is, unless more is written before."""
         if self._probes:

@@ -57,14 +57,17 @@ async def test_a_reply_whose_text_is_complete_is_given_whole_when_the_node_goes(
         assert await read_all(reply) == ("abcdef", "done", "stop")
 
 
-@pytest.mark.parametrize("pace", [0, 0.001])
+@pytest.mark.parametrize("pace", [0, 0.001, 3600])
 async def test_nothing_is_left_of_a_reply_that_is_not_kept(pace: float) -> None:
     store = MemoryStore(keep=0)
     async with serving(EchoBackend(), store, pace=pace) as replies:
         gc.disable()  # cycles would wait for it
         try:
             reply = await replies.start(asking("abc"))
-            assert await read_all(reply) == ("abc", "done", "stop")
+            if pace == 3600:  # its end is far off
+                await replies.stop(reply)
+            else:
+                assert await read_all(reply) == ("abc", "done", "stop")
             async with asyncio.timeout(WAIT):
                 while replies.running:
                     await asyncio.sleep(0)
