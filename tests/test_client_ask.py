@@ -129,7 +129,7 @@ async def test_a_redirect_that_loses_the_question_is_told(
         async with running(app) as moved:
             assert await answer_of(moved, transport) == (1, "")
     said = capsys.readouterr().err
-    assert f"--url {url}" in said and said.count("\n") == 1
+    assert f"; ask {url}\n" in said and said.count("\n") == 1
     assert not service.started
 
 

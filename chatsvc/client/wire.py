@@ -91,7 +91,7 @@ async def refusal(response: aiohttp.ClientResponse) -> AsyncGenerator[Signal, No
     if response.history and response.history[0].method != response.method:
         # A redirect made a GET of the POST: what this says is not about the question.
         root = str(response.url.with_query(None)).removesuffix("api/chat")
-        title = f"the server redirects to another place; ask it with --url {root}"
+        title = f"the server redirects the question, which gets lost; ask {root}"
         yield Refused(Problem(response.history[0].status, title))
         return
     raw = await response.content.read(_PROBLEM_LIMIT)
