@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from ..backends.base import Backend, Prompt
-from ..cursor import new_reply_id
+from ..cursor import is_reply_id, new_reply_id
 from ..problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from ..stores.base import KeyReused, Record, Store
 from ..stores.log import End
@@ -130,6 +130,10 @@ class Replies:
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
         """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
+        if not is_reply_id(
+            reply_id
+        ):  # it would be part of a key, and perhaps another's
+            raise ReplyNotFound("A reply id has 22 URL-safe characters.")
         reply = await self._opened.open(reply_id)
         if reply.record.user != user:
             raise ReplyNotFound("No reply has this id.")

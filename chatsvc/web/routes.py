@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from aiohttp import StreamReader, hdrs, web
 
 from ..backends.base import Message, Prompt
-from ..cursor import is_reply_id, parse_cursor
+from ..cursor import parse_cursor
 from ..problems import (
     BadCursor,
     BadRequest,
     BadText,
     InvalidRequest,
     NotAcceptable,
-    ReplyNotFound,
     TooLarge,
     UnsupportedMediaType,
 )
@@ -235,8 +234,6 @@ async def give(
 async def get_reply(request: web.Request) -> web.StreamResponse:
     """`GET /api/chat/{reply}`: read it again, from the start, from a cursor, as a snapshot, or rendered."""
     reply_id = request.match_info["reply"]
-    if not is_reply_id(reply_id):
-        raise ReplyNotFound("A reply id has 22 URL-safe characters.")
     if representation(request, HTML) == HTML:
         app = service(request)
         reply = await app[REPLIES].open(reply_id, user=user(request))

@@ -41,6 +41,16 @@ async def test_a_reply_that_was_never_there_or_is_no_longer() -> None:
             await replies.open(reply.id)
 
 
+@pytest.mark.parametrize("text", ["", "nodes", "{}", "a b", "é" * 22, "a" * 23])
+async def test_a_store_is_asked_for_ids_only(text: str) -> None:
+    """In Redis an id is part of a key, and `nodes` is another one's."""
+    store = MemoryStore(keep=0)
+    async with serving(EchoBackend(), store) as replies:
+        store.find = None  # type: ignore[assignment,method-assign]
+        with pytest.raises(ReplyNotFound):
+            await replies.open(text)
+
+
 async def test_the_same_key_never_starts_a_second_reply() -> None:
     backend = Hanging("a")
     async with serving(backend) as replies:

@@ -82,6 +82,7 @@ HTTP = [
     Row("reply-not-found", 404, GET),
     Row("reply-not-found", 404, "GET /api/chat/short"),
     Row("reply-not-found", 404, f"POST /api/chat/{UNKNOWN}/stop"),
+    Row("reply-not-found", 404, "POST /api/chat/nodes/stop"),  # a key in Redis
     Row("reply-not-found", 404, CHAT, b"", (f"Last-Event-ID: {UNKNOWN}:1",)),
     Row("reply-not-found", 404, CHAT, b"", (f"Last-Event-ID: {UNKNOWN}:end",)),
     Row("too-large", 413, CHAT, json.dumps({"message": "x" * 65}).encode()),
@@ -384,6 +385,8 @@ ONLY_V1 = [
     Frame("reply-not-found", 4404, json.dumps({"read": UNKNOWN, "key": "k"})),
     Frame("reply-not-found", 4404, json.dumps({"stop": UNKNOWN})),
     Frame("reply-not-found", 4404, json.dumps({"read": "short"})),
+    Frame("reply-not-found", 4404, json.dumps({"read": "nodes"})),
+    Frame("reply-not-found", 4404, json.dumps({"stop": "nodes"})),
     Frame("invalid-request", 4422, json.dumps({"read": UNKNOWN, "after": -1})),
     Frame("invalid-request", 4422, json.dumps({"message": "", "key": "a b"})),
 ]
