@@ -1,7 +1,7 @@
 """Who may use the service from a browser (PROTOCOL.md section 2): its own origin, and those that were allowed.
 
-What is no browser sends no `Origin` and is let through; a browser always sends one with a POST, a WebSocket and a
-request to a foreign host (RFC 6454, WHATWG Fetch).
+What is no browser sends no `Origin` and is let through; a browser always sends one with a POST, a WebSocket and a script's
+request to a foreign host (RFC 6454, WHATWG Fetch). For an image or a link it sends none, but says where that is from.
 """
 
 from __future__ import annotations
@@ -54,6 +54,17 @@ def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
     raise ForbiddenOrigin(
         f"The origin {origin} may not use this service; --allow-origin would let it."
     )
+
+
+def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
+    """Raise `ForbiddenOrigin` for a GET without an origin that a foreign page makes: an image, a script, a link."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if (
+        hdrs.ORIGIN not in request.headers
+        and site not in ("none", "same-origin")
+        and "*" not in allowed
+    ):
+        raise ForbiddenOrigin("A page of another origin may not begin a reply.")
 
 
 def cors_headers(request: web.Request, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from ..requests import (
 from ..transports import html, snapshot, sse, text
 from .keys import REPLIES, SETTINGS, USER, service
 from .metrics import METRICS
+from .origin import check_site
 from .readers import Reader
 
 EVENTS, TEXT, JSON = "text/event-stream", "text/plain", "application/json"
@@ -204,6 +205,7 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
     if "\ufffd" in message and "%EF%BF%BD" not in request.raw_path.upper():
         raise BadText("The query is not UTF-8.")
     app = service(request)
+    check_site(request, app[SETTINGS].allow_origin)
     check_text(message, app[SETTINGS].max_message)
     reply = await app[REPLIES].start(
         Prompt((Message("user", message),)),

@@ -59,6 +59,32 @@ async def test_no_origin_is_no_browser(chat: Inside) -> None:
     assert (await chat.raw("POST /api/chat", body=BODY)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("site", "allowed", "status"),
+    [
+        ("cross-site", (), 403),
+        ("same-site", (), 403),
+        ("cross-site", (FRIEND,), 403),
+        ("cross-site", ("*",), 200),
+        ("same-origin", (), 200),
+        ("none", (), 200),
+    ],
+)
+async def test_an_image_of_a_foreign_page_begins_no_reply(
+    site: str, allowed: tuple[str, ...], status: int
+) -> None:
+    """A browser sends no `Origin` for one (WHATWG Fetch), but it tells where the page is from."""
+    async with inside(Settings(pace=0, allow_origin=allowed)) as chat:
+        line = "GET /api/chat?message=a"
+        answer = await chat.raw(line, f"Sec-Fetch-Site: {site}")
+        assert answer.status == status
+        started = (await chat.metrics())["chatsvc_replies_started_total"]
+        assert started == (status == 200)
+        reply = await chat.start("b")  # whoever has a link may follow it
+        link = await chat.raw(f"GET /api/chat/{reply}", f"Sec-Fetch-Site: {site}")
+        assert link.status == 200
+
+
 async def test_an_allowed_origin_may_read() -> None:
     async with inside(ALLOWING) as chat:
         for path in ("/api/chat", "/api/chat?ids=0"):
