@@ -6,8 +6,9 @@ round `StreamResponse.write` and `send_str` saves a coroutine, a header made ane
 
 Rules
 - Nothing is written to a connection that is closing: `ClientGone` is raised instead.
-- A reader that does not read costs `FULL` bytes and one run of characters. Its stream waits, looking again every
-  `LOOK_AGAIN`; after `DEADLINE` without progress the connection is aborted and `SlowReader` raised. It can resume.
+- A reader that does not read costs `FULL` bytes and one run of characters; where several streams have one connection,
+  one run of each that had begun. Its stream waits, looking again every `LOOK_AGAIN`; after `DEADLINE` without progress
+  the connection is aborted and `SlowReader` raised. It can resume.
 """
 
 from __future__ import annotations

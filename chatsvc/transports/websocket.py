@@ -25,7 +25,16 @@ from ..problems import (
 )
 from ..replies import Moved, Reply
 from ..stores.log import End
-from .outlet import DIGITS, ClientGone, Encodes, Encodings, Stream, transport_of, write
+from .outlet import (
+    DIGITS,
+    ClientGone,
+    Encodes,
+    Encodings,
+    Stream,
+    drained,
+    transport_of,
+    write,
+)
 from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
@@ -160,6 +169,8 @@ class Connection:
         try:
             stream = Stream(reply, after, self._transport, encoder)
             with reply.reading(), closing(stream):
+                # Others may have filled the connection, and each that begins adds a run before it looks.
+                await drained(self._transport, reply.ticker)
                 await stream.run()
         except Moved:
             self.send_away(Draining())
