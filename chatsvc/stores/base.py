@@ -57,12 +57,15 @@ class Store(Protocol):
     async def create(self, record: Record) -> str:
         """Begin a log, unless `record.key` was used before: the id of the reply that stands for the record.
 
-        Raises `KeyReused`.
+        Raises as `known`.
         """
         ...
 
     async def known(self, record: Record) -> str | None:
-        """The id of the reply that stands for `record.key`, if there is one. Raises `KeyReused`."""
+        """The id of the reply that stands for `record.key`, if there is one.
+
+        Raises `KeyReused`, and may raise `ReplyExpired` for one whose reply is no longer kept.
+        """
         ...
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:

@@ -1,4 +1,4 @@
-"""The ids of replies that are no longer kept."""
+"""The ids of replies that are no longer kept, and their keys."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from hashlib import blake2b
 
-BATCH = 4096
-"""Ids that are packed at a time."""
+BATCH = 16_384
+"""Ids that are packed at a time: each pack is a place to look in, for every key that is new."""
 
 
 class Expired:
-    """Remembers ids in eight bytes each: a day's are many, and hardly one is ever asked for.
+    """Remembers ids, or keys, in eight bytes each: a day's are many, and hardly one ever comes again.
 
-    It keeps a hash of each, so one in 10**13 that it never saw is taken for one of half a million that it remembers.
+    It keeps a hash of each, so one in 10**13 that it never saw is taken for one of a million that it remembers.
     They are added in the order in which they are forgotten; those that are packed together are forgotten together.
     """
 

@@ -20,7 +20,9 @@ REMEMBERED = 24 * 3600
 """Seconds for which the id of an expired reply, and an idempotency key, are known."""
 
 MOST_REMEMBERED = 500_000
-"""Expired ids that are remembered at most; beyond that the oldest are forgotten, and their keys."""
+"""Expired ids that are remembered at most, and as many keys; beyond that the oldest are forgotten."""
+
+_EXPIRED = "The reply has ended and its text is no longer kept."
 
 _NOTHING = Prompt(())
 
@@ -55,7 +57,7 @@ class MemoryStore:
         self._names: OrderedDict[str, str] = OrderedDict()
         self._ended: _Queue[str] = _Queue()
         self._expired = Expired()
-        self._spent: deque[tuple[str, str]] = deque()  # keys of expired replies
+        self._spent = Expired()  # keys of expired replies, alone and with their use
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -83,8 +85,15 @@ class MemoryStore:
 
     async def known(self, record: Record) -> str | None:
         """See `Store.known`."""
-        known = self._keys.get((record.user, record.key)) if record.key else None
+        if not record.key:
+            return None
+        known = self._keys.get((record.user, record.key))
         if known is None:
+            key, use = _names(record)
+            if use in self._spent:
+                raise ReplyExpired(_EXPIRED)
+            if key in self._spent:
+                raise KeyReused
             return None
         reply_id, digest = known
         if digest != record.digest:
@@ -97,7 +106,7 @@ class MemoryStore:
         if found is not None:
             return found
         if reply_id in self._expired:
-            raise ReplyExpired("The reply has ended and its text is no longer kept.")
+            raise ReplyExpired(_EXPIRED)
         raise ReplyNotFound("No reply has this id.")
 
     async def append(self, log: Log, text: str) -> None:
@@ -172,17 +181,25 @@ class MemoryStore:
     def expire(self) -> None:
         """Let go of the texts, and later the ids, whose time has come."""
         now = self._now() / 1e6
+        until = now + REMEMBERED
         for reply_id in self._ended.due(now):
             record, _ = self._kept.pop(reply_id)
-            self._expired.add(reply_id, now + REMEMBERED)
+            self._expired.add(reply_id, until)
             if record.key:
-                self._spent.append((record.user, record.key))
+                del self._keys[record.user, record.key]
+                # The use stays the longer: a key without it would be taken for one with another use.
+                for name in _names(record):
+                    self._spent.add(name, until)
         self._expired.forget(now, MOST_REMEMBERED)
-        # A key is known as long as its id: it would lead to a reply that nobody ever heard of.
-        while self._spent and self._keys[self._spent[0]][0] not in self._expired:
-            del self._keys[self._spent.popleft()]
+        self._spent.forget(now, 2 * MOST_REMEMBERED)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, max(self._keep / 2, 0.05)))
             self.expire()
+
+
+def _names(record: Record) -> tuple[str, str]:
+    """What stands for a record's key, and for the key with what it was used for."""
+    key = f"{len(record.user)}:{record.user}{record.key}"
+    return key, f"{key}\0{record.digest}"

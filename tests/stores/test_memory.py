@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
+import chatsvc.stores.expired
 import chatsvc.stores.memory
 from chatsvc.backends import Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
-from chatsvc.stores import Log
+from chatsvc.stores import KeyReused, Log
 from chatsvc.stores.memory import REMEMBERED, MemoryStore
 from chatsvc.ticker import monotonic
 
@@ -59,7 +61,13 @@ async def test_an_expired_id_is_known_for_a_day_and_its_key_with_it(
     await place.forward(REMEMBERED - 10)
     with pytest.raises(ReplyExpired):
         await place.store.find(log.reply_id)
-    assert await place.store.create(record(key="k", digest="d")) == log.reply_id
+    for ask in (place.store.known, place.store.create):
+        with pytest.raises(ReplyExpired):
+            await ask(record(key="k", digest="d"))
+        with pytest.raises(KeyReused):
+            await ask(record(key="k", digest="another"))
+        other = record(key="k", user="u", digest="d")
+        assert await ask(other) in (None, other.reply_id)
     await place.forward(20)
     with pytest.raises(ReplyNotFound):
         await place.store.find(log.reply_id)
@@ -127,14 +135,37 @@ async def test_no_task_is_left_when_it_is_closed() -> None:
     await MemoryStore(keep=1).close()  # one that was never opened
 
 
-async def test_a_key_is_forgotten_with_its_id(
+async def test_it_remembers_a_bounded_number_of_keys(
     place: MemoryPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chatsvc.stores.memory, "MOST_REMEMBERED", 3)
-    keys = ["a", "b", "", "", "c"]
-    logs = [await begin(place.store, key=key, digest="d") for key in keys]
-    for log in logs:
-        await place.store.finish(log, DONE)
+    for key in "abcde":
+        await place.store.finish(await begin(place.store, key=key, digest="d"), DONE)
     await place.forward(place.keep + 1)
-    known = [await place.store.known(record(key=key, digest="d")) for key in "abc"]
-    assert known == [None, None, logs[4].reply_id]
+    for key in "ab":
+        assert await place.store.known(record(key=key, digest="d")) is None
+    for key in "cde":
+        with pytest.raises(ReplyExpired):
+            await place.store.known(record(key=key, digest="d"))
+
+
+async def test_a_key_whose_reply_is_no_longer_kept_costs_next_to_nothing(
+    place: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chatsvc.stores.expired, "BATCH", 256)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(4096):
+            asked = record(key=f"key {number:060}", digest=f"{number:064}")
+            await place.store.create(asked)
+            _, log = await place.store.find(asked.reply_id)
+            await place.store.finish(log, DONE)
+            del log
+            if not number % 64:
+                await place.forward(place.keep + 1)
+        await place.forward(place.keep + 1)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 60 * 4096
