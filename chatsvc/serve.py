@@ -106,6 +106,7 @@ async def _serve(
     try:
         await site.start()
     except OSError as error:
+        await app[REPLIES].drain(0)  # of what it may have taken over by now
         await runner.cleanup()
         raise CannotListen(
             f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
