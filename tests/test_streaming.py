@@ -102,6 +102,7 @@ async def test_a_stream_that_is_over_holds_nothing_until_its_next_comment(
         await asyncio.wait_for(stream.run(), 10)
     left = weakref.ref(reply), weakref.ref(reply.log)
     del reply, stream
+    await turns()  # it was woken for the end
     assert [it() for it in left] == [None, None]
     await reach(ticker, hand, hand.now + SILENCE)
     assert wire.written == b"abc"
