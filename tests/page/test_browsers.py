@@ -217,6 +217,24 @@ async def test_a_long_word_stays_within_the_page(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+async def test_the_head_fits_on_the_narrowest_phone(
+    chromium: Browser, service: int, open_page: OpenPage, locale: str
+) -> None:
+    size = {"width": 320, "height": 568}
+    url = f"http://127.0.0.1:{service}/"
+    page = await open_page(chromium, url, locale=locale, viewport=size)
+    high = await page.eval_on_selector("header", "header => header.offsetHeight")
+    for transport in ["sse", "eventsource", "websocket", "text", "poll"]:
+        await driving.use(page, transport)
+        right, height = await page.evaluate(
+            "[document.querySelector('#clear').getBoundingClientRect().right,"
+            " document.querySelector('header').offsetHeight]"
+        )
+        assert right <= 320 and height == high <= 56, transport
+
+
+@pytest.mark.thorough
 async def test_nothing_is_open_while_nothing_streams(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
