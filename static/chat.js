@@ -199,8 +199,10 @@ export class Chat {
    */
   #goOn(lost) {
     if (!this.#parts.visible()) return;
+    const last = this.#conversation.entries.at(-1);
     for (const reply of replies(this.#conversation)) {
-      if (lost && reply.state === 'lost') this.resume(reply.id);
+      // A message that nobody answered, and that was followed by another, is not sent behind the reader's back.
+      if (lost && reply.state === 'lost' && (reply.reply || reply === last)) this.resume(reply.id);
       else if (reply.state === 'running' && !this.#following.has(reply.id)) this.#follow(reply.id);
     }
   }

@@ -107,6 +107,23 @@ test('who is refused too often is told of the limit, not of the connection', asy
   assert.equal(one.last().problem, null);
 });
 
+test('what was given up goes on when somebody looks, but is not asked for once more behind a newer message', async () => {
+  for (const started of [true, false]) {
+    const one = tab();
+    one.chat.send(MESSAGE);
+    const lost = one.last().id;
+    if (started) one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1)]);
+    await one.until(({ state }) => state === 'lost');
+    one.world.enqueue('sse', [headers('r2'), alive(0), text(REPLY, 0), end()]);
+    one.chat.use('sse');
+    one.chat.send(MESSAGE);
+    await one.until(({ state }) => state === 'done');
+    one.world.wake('seen');
+    const { state } = one.chat.conversation.entries.find(({ id }) => id === lost);
+    assert.equal(state, started ? 'running' : 'lost');
+  }
+});
+
 test('a stop that something between swallowed is asked for again', async () => {
   const one = tab();
   const asked = stopAnswers(502, new TypeError('network error'), 200);
