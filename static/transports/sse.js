@@ -5,6 +5,7 @@
  * @import { Transport } from './transport.js'
  */
 import { EventStreamParser } from '../event-stream.js';
+import { parseCursor } from '../position.js';
 import { ReplyEvents } from './stream-events.js';
 import { Broken, request } from './transport.js';
 import { snapshot } from './poll.js';
@@ -22,7 +23,8 @@ export const sse = {
     if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
       throw new Broken('not an event stream');
     }
-    see({ type: 'headers', reply: response.headers.get('X-Reply-Id') });
+    let reply = response.headers.get('X-Reply-Id') ?? target.reply;
+    see({ type: 'headers', reply });
     const parser = new EventStreamParser();
     const events = new ReplyEvents(see);
     const decoder = new TextDecoder();
@@ -31,8 +33,14 @@ export const sse = {
       for (let read = await reader.read(); !read.done; read = await reader.read()) {
         const stamps = [];
         for (const item of parser.push(decoder.decode(read.value, { stream: true }))) {
-          if (item.type === 'event') events.take(item.event, item.id, item.data);
-          else if (item.type === 'retry') see(item);
+          if (item.type === 'event') {
+            if (!reply) {
+              // Something between may give on no header that it does not know.
+              reply = parseCursor(item.id)?.reply ?? null;
+              see({ type: 'headers', reply });
+            }
+            events.take(item.event, item.id, item.data);
+          } else if (item.type === 'retry') see(item);
           else if (item.comment.startsWith('t=')) stamps.push(Number(item.comment.slice(2)));
         }
         see({ type: 'alive', stamps });

@@ -105,6 +105,14 @@ def lump(size: int) -> Pipe:
     return pipe
 
 
+async def strip(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Give on no header of the service's own."""
+    head = await upstream.readuntil(b"\r\n\r\n")
+    lines = [x for x in head.split(b"\r\n") if not x.lower().startswith(b"x-")]
+    client.write(b"\r\n".join(lines))
+    await pass_on(upstream, client)
+
+
 class Proxy:
     """A proxy before a service, one connection a request.
 

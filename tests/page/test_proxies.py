@@ -121,6 +121,20 @@ async def test_a_stalled_stream_is_left(
         assert "fell silent" in await driving.notes(page)
 
 
+async def test_a_stop_behind_a_proxy_that_strips_headers(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    async with Proxy(service, lambda head: proxies.strip) as proxy:
+        page = await open_page(chromium, proxy.url)
+        message = TEXT * 18
+        await driving.send(page, message)
+        await driving.grown(page, 5)
+        await page.click("#stop")
+        await driving.state(page, "stopped")
+        stopped = await driving.text(page)
+        assert message.startswith(stopped) and stopped != message
+
+
 NGINX = """
 {http}
 server {{
