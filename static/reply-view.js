@@ -34,6 +34,8 @@ export class ReplyView {
   #link;
   /** @type {Reply | null} */
   #reply = null;
+  #last = false;
+  #asWritten = false;
   #asking = false;
   #askedAt = -Infinity;
   #askedTo = -1;
@@ -83,6 +85,10 @@ export class ReplyView {
    * @param {boolean} raw
    */
   draw(reply, last, raw) {
+    // Most of a conversation stays as it is from one frame to the next.
+    if (reply === this.#reply && last === this.#last && raw === this.#asWritten) return;
+    this.#last = last;
+    this.#asWritten = raw;
     const running = reply.state === 'running';
     if (this.#key !== reply.key || reply.text.length < this.#growing.length) this.#restart(reply.key);
     if (reply.text.length > this.#growing.length) this.#growing.append(reply.text.slice(this.#growing.length));
@@ -178,7 +184,7 @@ export class ReplyView {
   }
 
   #redrawMarkdown() {
-    if (this.#reply) this.#drawMarkdown(this.#reply, this.#raw.getAttribute('aria-pressed') === 'true');
+    if (this.#reply) this.#drawMarkdown(this.#reply, this.#asWritten);
   }
 
   #askAgain() {

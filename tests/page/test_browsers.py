@@ -292,6 +292,26 @@ async def test_the_view_follows_the_end_only_while_the_reader_is_there(
     )
 
 
+@pytest.mark.thorough
+async def test_replies_that_have_ended_are_not_touched_any_more(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
+    for _ in range(2):
+        await driving.send(page)
+        await driving.state(page, "done")
+        await page.wait_for_selector(f"{LAST} .rendered:not([hidden])")
+    await page.evaluate(
+        "window.touched = 0;"
+        "new MutationObserver((records) => touched += records.length)"
+        ".observe(document.querySelector('article.reply'),"
+        " {subtree: true, childList: true, attributes: true, characterData: true})"
+    )
+    await driving.send(page, LONG)
+    await driving.state(page, "done")
+    assert await page.evaluate("touched") == 0
+
+
 async def test_copying_a_selection_gives_the_text_as_it_is(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
