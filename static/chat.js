@@ -32,6 +32,7 @@ import { isFinal, reduce, replies, requestBody, running } from './conversation.j
 import { follow } from './follow.js';
 import { codePoints } from './position.js';
 import { fresh, newId } from './storage.js';
+import { snapshot } from './transports/poll.js';
 
 /** At most so often is a growing reply written to storage. */
 const SAVE_MS = 2000;
@@ -132,6 +133,7 @@ export class Chat {
     if (reply.reply) this.#askToStop(reply.reply);
     // Nothing comes any more; the service stops by itself what nobody reads.
     if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
+    else if (!reply.reply) this.#askForName(reply);
   }
 
   /** Keeps what the service rendered of a reply, which it won't do for ever. @param {string} entry @param {string} html */
@@ -295,6 +297,24 @@ export class Chat {
     this.#do({ type: 'ended', entry, state, problem });
     this.#leave(entry);
     this.#parts.say(state);
+  }
+
+  /**
+   * Over a socket a reply has no name before its first character; who asks again with the same key is told at once.
+   *
+   * @param {Reply} reply
+   */
+  async #askForName({ id, key, body }) {
+    const signal = this.#following.get(id)?.signal;
+    if (!signal || body === null) return;
+    const target = { base: this.#parts.base, reply: null, after: 0, start: { key, body } };
+    try {
+      await snapshot(target, (sight) => {
+        if (sight.type === 'headers' && sight.reply) this.#progress(id, { type: 'started', reply: sight.reply }, signal);
+      }, signal, 0);
+    } catch {
+      // Then its first character tells.
+    }
   }
 
   /** @param {string} reply */

@@ -35,7 +35,7 @@ export async function snapshot(target, see, signal, wait) {
     see({ type: 'end', state: 'done', problem: null });
     return { target, ended: true };
   }
-  /** @type {{reply: string, state: 'running' | 'done' | 'stopped' | 'failed', after: number, text: string, next: number, problem?: unknown}} */
+  /** @type {{reply: string, state: 'running' | 'done' | 'stopped' | 'failed', finish_reason: string | null, text: string, next: number}} */
   let body;
   try {
     body = await response.json();
@@ -49,7 +49,9 @@ export async function snapshot(target, see, signal, wait) {
   if (body.text) see({ type: 'text', text: body.text, to: body.next });
   const at = { ...target, reply: body.reply, after: body.next };
   if (body.state === 'running') return { target: at, ended: false };
-  const problem = body.state === 'failed' ? { type: '/problems/backend-failed' } : null;
+  // More than the reason a snapshot does not tell.
+  const code = body.finish_reason === 'interrupted' ? 'draining' : 'backend-failed';
+  const problem = body.state === 'failed' ? { type: `/problems/${code}` } : null;
   see({ type: 'end', state: body.state, problem });
   return { target: at, ended: true };
 }

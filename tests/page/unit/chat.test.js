@@ -124,6 +124,24 @@ test('what was given up goes on when somebody looks, but is not asked for once m
   }
 });
 
+test('a reply that has no name before its first character is asked for it when it is to be stopped', async () => {
+  const one = tab();
+  const asked = [];
+  globalThis.fetch = async (url, { headers }) => {
+    asked.push(String(url));
+    if (String(url).endsWith('/stop')) return new Response('{}');
+    assert.equal(headers['Idempotency-Key'], one.last().key);
+    return Response.json({ reply: 'r', state: 'running', finish_reason: null, after: 0, text: '', next: 0 });
+  };
+  one.chat.use('websocket');
+  one.world.enqueue('websocket', [headers(null), 3000, end('stopped')]);
+  one.chat.send(MESSAGE);
+  await one.world.clock.run(() => one.world.calls.length > 0);
+  one.chat.stop();
+  await one.until(({ state }) => state === 'stopped');
+  assert.deepEqual(asked, ['http://x/api/chat?wait=0', 'http://x/api/chat/r/stop']);
+});
+
 test('a stop that something between swallowed is asked for again', async () => {
   const one = tab();
   const asked = stopAnswers(502, new TypeError('network error'), 200);
