@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from . import driving, proxies
-from .browsers import Everywhere, NewProfile, Page
+from .browsers import ELSEWHERE, Everywhere, NewProfile, Page
 from .conftest import OpenPage
 from .driving import LAST, TEXT
 from .proxies import Pipe, Proxy
@@ -82,7 +82,8 @@ async def test_it_goes_on_by_itself_when_the_network_is_back(
 ) -> None:
     road = Road()
     async with Proxy(service, road) as proxy:
-        page = await open_page(chromium, proxy.url)
+        # The network is of no matter to a service on the same machine, as an address says.
+        page = await open_page(chromium, proxy.url.replace("127.0.0.1", ELSEWHERE))
         await give_up(page, road)
         # To be told that it is offline would make it look again, too.
         await page.evaluate(
@@ -94,6 +95,25 @@ async def test_it_goes_on_by_itself_when_the_network_is_back(
         await page.context.set_offline(False)
         await driving.state(page, "done")
         assert await driving.text(page) == MESSAGE
+
+
+async def test_a_service_on_this_machine_needs_no_network(
+    chromium: Browser, service: int, open_page: OpenPage
+) -> None:
+    road = Road()
+    async with Proxy(service, road) as proxy:
+        road.pipes = [proxies.cut(400), proxies.pass_on]
+        page = await open_page(chromium, proxy.url)
+        await page.add_init_script(
+            "Object.defineProperty(Navigator.prototype, 'onLine', {get: () => false})"
+        )
+        await page.reload()
+        await page.wait_for_selector("html[data-ready]")
+        assert await page.evaluate("navigator.onLine") is False
+        await driving.send(page, MESSAGE)
+        await driving.state(page, "done")
+        assert await driving.text(page) == MESSAGE
+        assert "offline" not in await driving.seen(page, "#notice")
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=["chromium", "webkit"])
