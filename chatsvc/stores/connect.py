@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,19 +27,31 @@ _PASSING = (
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
+    exceptions.NoPermissionError,
     exceptions.ClusterError,
     exceptions.TryAgainError,
     exceptions.RedisClusterException,
 )
 
-_PASSING_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
+_PASSING_WORDS = (
+    "BUSY",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "UNBLOCKED",
+    "Protocol error: unauthenticated",
+)
+
+_IN_SCRIPT = re.compile(r"Error running script .*?: -", re.DOTALL)
+"""What Redis 6.2 puts before an error of a command in a script."""
 
 
 def passes(error: object) -> bool:
     """Whether an error says "not now": then the same command is worth another try."""
     return isinstance(error, _PASSING) or (
         isinstance(error, exceptions.ResponseError)
-        and str(error).startswith(_PASSING_WORDS)
+        and _IN_SCRIPT.sub("", str(error), count=1).startswith(_PASSING_WORDS)
     )
 
 

@@ -1,7 +1,7 @@
 """The one connection that asks Redis and writes to it: whatever is wanted within a few milliseconds goes together.
 
-What fails because Redis is away is sent again, in the same order, until its patience is over. So every command that
-comes here must be one that may be sent twice.
+What fails because Redis is away, or takes no writes, is sent again, in the same order, until its patience is over. So
+every command that comes here must be one that may be sent twice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ MOST = 512
 AGAIN = 0.1
 """Seconds between two tries."""
 
+SAY_AGAIN = 10_000_000
+"""Microseconds after which the log says again what Redis answers in place of doing what it is asked."""
+
 
 class _Command:
     __slots__ = ("answer", "deadline", "words")
@@ -50,6 +53,7 @@ class Writer:
         self._queue: list[_Command] = []
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._said: int | None = None  # when the log was told last
         self.away_since: int | None = None  # microseconds of the monotonic clock
         self.operations = 0
 
@@ -100,6 +104,8 @@ class Writer:
                 self._fail(batch)
                 raise
             self._queue[:0] = left
+            if left:
+                self._give_up_late()
             if not self._queue:
                 self._some.clear()
 
@@ -118,9 +124,9 @@ class Writer:
             # None was answered. redis-py lets more through than its own errors, when a connection is taken from under it.
             if not isinstance(error, FAILURES):
                 logger.warning("Redis was not asked", exc_info=error)
-            answers = [ConnectionError()] * len(batch)
+            answers = [ConnectionError(str(error) or repr(error))] * len(batch)
         left, loaded = [], False
-        away = False
+        away: Exception | None = None
         for command, answer in zip(batch, answers, strict=True):
             if command.answer.done():
                 continue
@@ -128,20 +134,33 @@ class Writer:
                 loaded = loaded or await self._load()
                 left.append(command)
             elif passes(answer):
-                away = True
-                if monotonic() < command.deadline:
-                    left.append(command)
-                else:
-                    self._fail([command])
+                away = answer
+                left.append(command)
             elif isinstance(answer, Exception):
-                command.answer.set_exception(answer)
+                logger.error("Redis has refused a command", exc_info=answer)
+                self._fail([command])
             else:
                 command.answer.set_result(answer)
-        if not away:
+        if away is None:
             self.away_since = None
-        elif self.away_since is None:
-            self.away_since = monotonic()
+        else:
+            self._note(away)
         return left
+
+    def _note(self, error: Exception) -> None:
+        """Redis is away, or takes no writes."""
+        now = monotonic()
+        if self.away_since is None:
+            self.away_since = now
+        if self._said is None or now - self._said > SAY_AGAIN:
+            self._said = now
+            logger.warning("Redis is away: %s", error)
+
+    def _give_up_late(self) -> None:
+        """End what waits for too long, also behind a batch that is tried again and again."""
+        now = monotonic()
+        self._fail([command for command in self._queue if command.deadline <= now])
+        self._queue = [command for command in self._queue if not command.answer.done()]
 
     async def _load(self) -> bool:
         try:
