@@ -62,6 +62,8 @@ class Opened:
             elif reply.end is None:
                 self._replies[reply.id] = reply
         elif not reply.readers:
+            # It may have been read here before it was taken over to be produced here.
+            self._store.reading(reply.log, False)
             self._wait_for_readers(reply, self._grace)
 
     def _wait_for_readers(self, reply: Reply, seconds: float) -> None:

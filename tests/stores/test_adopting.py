@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends import make_backend
-from chatsvc.backends.base import Finish
+from chatsvc.backends.base import Finish, Message, Prompt
+from chatsvc.backends.echo import EchoBackend
 from chatsvc.cursor import new_reply_id
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
@@ -18,6 +19,7 @@ from chatsvc.stores import nodes
 from chatsvc.stores.base import Record
 from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
+from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head
 
@@ -161,3 +163,25 @@ async def test_one_that_was_forgotten_is_looked_after_once_it_owns_something(
     await die(owner)
     _, end = await ended(elsewhere)
     assert (end.state, end.finish_reason) == ("failed", "interrupted")
+
+
+async def test_who_takes_over_what_it_reads_is_no_other_that_reads_it(
+    service: Service, redis_server: RedisServer
+) -> None:
+    """Else no reply that was taken over would ever be abandoned."""
+    owner, other = await service(EchoBackend()), await service(EchoBackend())
+    prompt = Prompt((Message("user", "x" * 10_000),))
+    reply = await other.open((await owner.start(prompt)).id)
+    readers = f"chatsvc:{{0}}:{reply.id}:readers"
+    async with Redis.from_url(redis_server.url) as redis, asyncio.timeout(WAIT):
+        with reply.reading():
+            while not await redis.hlen(readers):
+                await asyncio.sleep(0.01)
+            await die(owner)
+            while reply.producer is None:
+                await asyncio.sleep(0.01)
+        await other.store.refresh(reply.log)  # goes behind it on the same connection
+        clock = other.store.clock
+        last = await other.store.last_read(reply.log)
+        assert 0 < last <= monotonic() + clock.offset + 5000
+    await other.stop(reply)
