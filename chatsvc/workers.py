@@ -43,7 +43,8 @@ class _Parent:
             sign = signal.sigtimedwait(SIGNS, 0.2)
             if sign is not None and sign.si_signo != signal.SIGCHLD:
                 return self._drain(0)
-            if waiting > 0 and (ready := self._count_ready()):
+            # Those who start again say so as well, and wait once the pipe is full.
+            if (ready := self._count_ready()) and waiting > 0:
                 if waiting == self._settings.workers:
                     for _ in range(waiting - 1):
                         self._start()

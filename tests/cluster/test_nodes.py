@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import struct
+import termios
 import time
 from pathlib import Path
 from random import Random
@@ -257,6 +260,22 @@ async def test_what_redis_loses_ends_explicitly(
         server.stop()
 
 
+def pipes(pid: int) -> list[str]:
+    """Those that a process holds open."""
+    places = [place for place in Path(f"/proc/{pid}/fd").iterdir()]
+    return [str(p) for p in places if os.readlink(p).startswith("pipe:")]
+
+
+def unread(place: str) -> int:
+    """The bytes that stand in a pipe."""
+    pipe = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        [count] = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+        return int(count)
+    finally:
+        os.close(pipe)
+
+
 async def test_workers_share_a_port_and_are_restarted(
     cluster: Cluster, session: aiohttp.ClientSession
 ) -> None:
@@ -276,6 +295,10 @@ async def test_workers_share_a_port_and_are_restarted(
     message = "0123456789"
     reply = await start(session, parent, message)
     assert (await until_end(session, parent, reply))["text"] == message
+    async with asyncio.timeout(20):
+        # What they say when they are ready is read, however often they start: once a pipe is full, they would wait.
+        while sum(map(unread, pipes(parent.pid))):
+            await asyncio.sleep(0.02)
     left = workers()
     parent.send(signal.SIGTERM)
     assert await parent.ended() == 0
