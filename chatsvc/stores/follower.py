@@ -62,6 +62,9 @@ class Told(Protocol):
     def lost(self, reply_id: str) -> None:
         """Redis has not what this node has been given."""
 
+    def disturbed(self) -> None:
+        """Redis could not be read."""
+
     def given_up(self, log: Log) -> None:
         """Redis is away for too long: this is one of the logs that are followed."""
 
@@ -306,6 +309,7 @@ class Follower:
         return about
 
     def _away(self, error: Exception) -> None:
+        self._told.disturbed()
         if self.away > self._patience and (logs := self.logs()):
             logger.warning("Redis is away: %s", error)
             for log in logs:

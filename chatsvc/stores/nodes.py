@@ -40,6 +40,7 @@ class Nodes:
         self._prefixes = prefixes
         self._lease = lease
         self._renewed = 0
+        self._steady = 0  # since when the leases of the others can be trusted
         self._task: asyncio.Task[None] | None = None
         self.adopt: Callable[[str], Awaitable[None]] | None = None
         self.each: Callable[[], Awaitable[None]] | None = None
@@ -58,6 +59,15 @@ class Nodes:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    @property
+    def alive(self) -> bool:
+        """Whether the lease is kept."""
+        return monotonic() - self._renewed < self._lease * 1e6
+
+    def unsettle(self) -> None:
+        """Redis was away, or has lost what it was told last: the others need a moment to renew their leases."""
+        self._steady = monotonic()
 
     async def compare(self) -> None:
         """Compare the clock with Redis': what stays is a lower bound, so this node is never ahead of any of a Cluster."""
@@ -84,7 +94,7 @@ class Nodes:
         self._renewed = now
 
     async def _run(self) -> None:
-        steady = monotonic()  # since when there has been no gap
+        self.unsettle()
         while True:
             await asyncio.sleep(self._lease / 5)
             try:
@@ -92,10 +102,9 @@ class Nodes:
                 await self.compare()
                 await self.renew()
                 now = monotonic()
-                # After a gap the others need a moment to renew theirs as well: nobody died.
-                if now - before > self._lease * 0.75e6:
-                    steady = now
-                if now - steady > self._lease * 0.5e6 and self.adopt is not None:
+                if now - before > self._lease * 0.75e6:  # nobody died
+                    self.unsettle()
+                if now - self._steady > self._lease * 0.5e6 and self.adopt is not None:
                     await self._look()
                     await self._look_at_own()
                 if self.each is not None:

@@ -133,7 +133,8 @@ class RedisStore:
 
     def ready(self) -> bool:
         """See `Store.ready`."""
-        return all(
+        # A Redis that is full, or a replica, still answers who reads.
+        return self._nodes.alive and all(
             follower.away < self._patience * 0.2e6 for follower in self._followers
         )
 
@@ -243,6 +244,10 @@ class RedisStore:
                     self.lost(reply_id)
 
     # What the followers tell (see `follower.Told`):
+
+    def disturbed(self) -> None:
+        """Redis could not be read: it may come back without what it was told last."""
+        self._nodes.unsettle()
 
     def seen(self, tag: int, until: int) -> None:
         """All is known up to that time; so what is due until a little later may be given out."""

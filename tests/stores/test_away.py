@@ -7,15 +7,18 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from chatsvc.backends.base import Message, Prompt
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies, Reply
+from chatsvc.stores import writer
 from chatsvc.stores.redis import RedisStore
-from chatsvc.ticker import Ticker
+from chatsvc.ticker import Ticker, monotonic
 from tests.conftest import require
 from tests.redis_server import RedisServer
 
@@ -159,3 +162,58 @@ async def test_what_it_has_lost_ends_and_says_so(
         assert (end.state, end.finish_reason) == ("failed", "interrupted")
     text, end = await ended(await b.start(SHORT))
     assert (text, end.state) == ("again", "done")
+
+
+async def test_what_waits_behind_much_else_waits_no_longer(
+    server: RedisServer, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ends of many replies are kept for a Redis that is away: they must not keep whoever asks."""
+    monkeypatch.setattr(writer, "MOST", 2)
+    a = await nodes.start(1.0)
+    assert isinstance(a.store, RedisStore)
+    await pause(server)
+    asking = a.store._writer.ask
+    patient = [asyncio.create_task(asking("PING", patience=60)) for _ in range(5)]
+    async with asyncio.timeout(WAIT):
+        with pytest.raises(StoreUnavailable):
+            await a.start(SHORT)
+    await go_on(server)
+    async with asyncio.timeout(WAIT):
+        await asyncio.gather(*patient)
+
+
+async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
+    tmp_path: Path,
+) -> None:
+    """It saves now and then: what it has after a crash is from a time for which no lease holds any more."""
+    require("redis-server")
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        async with AsyncExitStack() as stack:
+            nodes = Nodes(server, stack)
+            some = []
+            for _ in range(3):
+                some.append(await nodes.start(4.0))
+                await asyncio.sleep(0.07)  # so they renew theirs one after another
+            long = Prompt((Message("user", TEXT * 4),))
+            replies = [await node.start(long) for node in some]
+            reading = [asyncio.create_task(ended(reply)) for reply in replies]
+            async with Redis.from_url(server.url, decode_responses=True) as client:
+                await client.save()
+                leases: Any = await client.zrange(
+                    "chatsvc:{0}:nodes", 0, -1, withscores=True
+                )
+            until = max(score for _, score in leases) * 1000
+            async with asyncio.timeout(WAIT):
+                while monotonic() + some[0].store.clock.offset <= until:
+                    await asyncio.sleep(0.01)
+            await crash(server)
+            await restart(server)
+            for told in reading:
+                assert (await told)[0] == TEXT * 4
+            async with Redis.from_url(server.url, decode_responses=True) as client:
+                for reply in replies:
+                    assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"
+    finally:
+        server.stop()
