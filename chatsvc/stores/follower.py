@@ -99,6 +99,8 @@ def apply(log: Log, entry: str, fields: Fields) -> bool:
     if "c" in fields:
         log.complete(msgspec.json.decode(fields["c"], type=End))
     if "e" in fields:
+        if log.position < int(fields["p"]):
+            return False
         end = msgspec.json.decode(fields["e"], type=End)
         log.finish(end, at + LEEWAY if end.state == "stopped" else at)
     return True
@@ -278,17 +280,17 @@ class Follower:
         if log is None:
             return
         for entry, fields in entries:
-            followed.last = entry
             if not apply(log, entry, fields):
                 break
+            followed.last = entry
         else:
             return
         # Perhaps entries have come behind `last` whose ids are before it, by another master's clock.
         for entry, fields in await self._client.xrange(stream):
-            followed.last = entry
             if not apply(log, entry, fields):
                 self._told.lost(log.reply_id)
                 return
+            followed.last = entry
 
     def _heard(self, news: list[tuple[str, Fields]]) -> bool:
         """Take the news; whether one was about a log that is followed here."""

@@ -186,8 +186,10 @@ class Owner:
         log.finish(failed, 0)
 
     async def _finish_late(self, log: Log, end: End, owned: Owned) -> None:
-        await self._finish(log, end, owned, LATER)
-        self.forget(log.reply_id)
+        try:
+            await self._finish(log, end, owned, LATER)
+        finally:  # what Redis refuses, `Nodes` finds as ours without our knowing
+            self.forget(log.reply_id)
         await self._let_go(log.reply_id)
 
     async def _finish(
@@ -217,8 +219,10 @@ class Owner:
             )
             if said != "torn" or owned is None or not owned.rewind(int(more[0])):
                 break
-        if said == "ok" and owned is not None and owned.flushing is None:
-            self._follower(log.reply_id).wrote(log, more[0], {"e": encoded})
+        # Another may have written since this node was paused, and stopping asks for no epoch.
+        if said == "ok" and int(more[1]) == log.position:
+            fields = {"p": more[1], "e": encoded}
+            self._follower(log.reply_id).wrote(log, more[0], fields)
         elif said not in ("ok", "ended"):
             self._refused(log, said)
             return
@@ -238,7 +242,7 @@ class Owner:
         key = self._places.reply(reply_id)
         # Nobody may begin another reply under this id.
         await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
-        await self._writer.ask("DEL", key, f"{key}:log")
+        await self._writer.ask("DEL", key, f"{key}:log", f"{key}:readers")
 
     def produced(self, log: Log) -> None:
         """See `Store.produced`."""

@@ -38,6 +38,9 @@ PATIENCE = 10.0
 LOOK_AGAIN = 2_000_000
 """Microseconds between two looks whether Redis still has what is read here."""
 
+KEEP_BELL = 60
+"""Seconds for which the bell of a node that is gone is kept."""
+
 
 class RedisStore:
     """`address` is what `connect` takes, `keep` the seconds for which an ended reply is kept, `lease` those after which
@@ -117,6 +120,9 @@ class RedisStore:
             await self._nodes.open()
             for follower in self._followers:
                 await follower.open()
+                # From here on it is never without a time after which it goes.
+                await self._writer.ask("XADD", follower.bell, "MAXLEN", 1, "*", "r", "")
+                await self._writer.ask("EXPIRE", follower.bell, KEEP_BELL)
         except StoreUnavailable:
             await self.close()
             raise
@@ -173,18 +179,17 @@ class RedisStore:
 
     async def _find(self, reply_id: str) -> tuple[Record, Log]:
         key = self._places.reply(reply_id)
-        (encoded, created), gone, entries = await asyncio.gather(
-            self._writer.ask("HMGET", key, "r", "at"),
+        (encoded, created, position, ended), gone, entries = await asyncio.gather(
+            self._writer.ask("HMGET", key, "r", "at", "p", "x"),
             self._writer.ask("EXISTS", f"{key}:gone"),
             self._writer.ask("XRANGE", f"{key}:log", "-", "+"),
         )
         if encoded is None:
             self.lost(reply_id)
-            if gone:
-                raise ReplyExpired(
-                    "The reply has ended and its text is no longer kept."
-                )
-            raise ReplyNotFound("No reply has this id.")
+            if not gone:
+                raise ReplyNotFound("No reply has this id.")
+        if encoded is None or (ended and not entries):
+            raise ReplyExpired("The reply has ended and its text is no longer kept.")
         record = msgspec.json.decode(encoded, type=Record)
         log = self._logs.get(reply_id)
         if log is None:
@@ -192,6 +197,8 @@ class RedisStore:
             last = "0-0"
             for last, fields in entries:
                 apply(log, last, fields)
+            if log.end is None and log.position < int(position):
+                _lose(log)  # Redis has it, and not its text
             if log.end is None:
                 self._logs[reply_id] = log
                 self._follower(reply_id).add(log, last)
@@ -231,7 +238,7 @@ class RedisStore:
             return
         self._looked = now
         for follower in self._followers:
-            await self._writer.ask("EXPIRE", follower.bell, 60)
+            await self._writer.ask("EXPIRE", follower.bell, KEEP_BELL)
             ids = [log.reply_id for log in follower.logs()]
             keys = list(map(self._places.reply, ids))
             if not keys or await self._writer.ask("EXISTS", *keys) == len(keys):
@@ -273,8 +280,7 @@ class RedisStore:
         self._owner.forget(reply_id)
         log = self._logs.get(reply_id)
         if log is not None and log.end is None:
-            problem = InternalError("The store has lost the reply.")
-            log.finish(End("failed", "interrupted", problem.as_dict()), 0)
+            _lose(log)
 
     def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -285,3 +291,8 @@ class RedisStore:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.warning("a message to Redis was lost: %s", task.exception())
+
+
+def _lose(log: Log) -> None:
+    problem = InternalError("The store has lost the reply.")
+    log.finish(End("failed", "interrupted", problem.as_dict()), 0)

@@ -2,8 +2,8 @@
 
 A reply is a hash and a stream. The hash holds `r` the record, `o` the owner, `e` its epoch, `p` the position up to
 which text is in the stream, `c` once that is all of it, `x` once it has its end. The stream's entries hold `p` and `t` (text
-that begins after position `p`), `c` (the text is complete: the end that will follow), `e` (the end). Their ids are the
-times of arrival, by Redis' clock.
+that begins after position `p`), `c` (the text is complete: the end that will follow), `e` (the end, behind position `p`).
+Their ids are the times of arrival, by Redis' clock.
 
 Every script may be sent twice, when an answer was lost on the way: the second time changes nothing.
 """
@@ -58,9 +58,10 @@ if ARGV[6] ~= '' and not h[5] then
   entry[#entry + 1] = ARGV[6]
 end
 if h[3] == ARGV[3] and #entry > 0 then
+  local id = redis.call('XADD', KEYS[2], '*', unpack(entry))
   redis.call('HSET', KEYS[1], 'p', ARGV[4])
   if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'c', '1') end
-  return {'ok', redis.call('XADD', KEYS[2], '*', unpack(entry))}
+  return {'ok', id}
 end
 if h[3] ~= ARGV[4] then return {'torn', h[3]} end
 return {'ok', redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1][1]}
@@ -80,18 +81,18 @@ if ARGV[2] ~= '' then
   if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'lost'} end
   if tonumber(h[4]) < tonumber(ARGV[3]) then return {'torn', h[4]} end
 end
+local id = redis.call('XADD', KEYS[2], '*', 'p', h[4], 'e', ARGV[4])
 redis.call('HSET', KEYS[1], 'x', '1')
-local id = redis.call('XADD', KEYS[2], '*', 'e', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 redis.call('SET', KEYS[3], '1', 'PX', ARGV[6])
 redis.call('DEL', KEYS[4])
 if ARGV[8] == '' then redis.call('SREM', KEYS[6] .. h[1], ARGV[7]) end
 tell(KEYS[5], ARGV[7])
-return {'ok', id}
+return {'ok', id, h[4]}
 """
 )
-"""Gives the entry's id, or what `WRITE` does.
+"""Gives the entry's id and the position in Redis, or what `WRITE` does.
 
 KEYS hash, stream, mark of an expired id, readers, news, what an owner's set begins with. ARGV owner, epoch (empty:
 whoever owns it), the position, the end, milliseconds for which the text and the id are kept, reply id, whether the owner

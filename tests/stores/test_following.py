@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from chatsvc.problems import ReplyExpired
 from chatsvc.stores.base import Ended
 from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
@@ -197,3 +198,48 @@ async def test_a_text_that_goes_on_otherwise_ends_where_it_was_read(
     assert elsewhere.text(0) == "one two "
     assert isinstance(elsewhere.end, End)
     assert elsewhere.end.finish_reason == "interrupted"
+
+
+async def test_a_text_that_redis_has_lost_is_not_taken_for_an_empty_one(
+    node: Node, client: Any
+) -> None:
+    """It was full, and threw out what was used least: the text, and not what stands beside it."""
+    a, b = await node(), await node()
+    log = await begin(a)
+    await a.append(log, "one ")
+    await until(lambda: log.position == 4, a, log)
+    await client.delete(f"chatsvc:{{0}}:{log.reply_id}:log")
+    for _ in range(2):  # before there is more, and when there is
+        _, found = await b.find(log.reply_id)
+        assert isinstance(found.end, End)
+        assert (found.end.finish_reason, found.text(0)) == ("interrupted", "")
+        del found
+        await a.append(log, "two")
+        await a.complete(log, DONE)
+        await a.refresh(log)
+    await a.finish(log, DONE)
+    _, found = await b.find(log.reply_id)
+    assert isinstance(found.end, End)
+    assert found.end.finish_reason == "interrupted"
+    await client.delete(f"chatsvc:{{0}}:{log.reply_id}:log")
+    with pytest.raises(ReplyExpired):
+        await (await node()).find(log.reply_id)
+
+
+async def test_an_end_does_not_come_before_its_text(node: Node, client: Any) -> None:
+    """The text came behind what was read last, with an earlier time: by another master's clock."""
+    a, b = await node(), await node()
+    log = await begin(a)
+    await a.append(log, "one ")
+    await until(lambda: log.position == 4, a, log)
+    _, elsewhere = await b.find(log.reply_id)
+    await b._followers[0].close()
+    await a.append(log, "two")
+    await a.complete(log, DONE)
+    await until(lambda: log.ending == DONE, a, log)
+    last = (await client.xrevrange(f"chatsvc:{{0}}:{log.reply_id}:log", count=1))[0][0]
+    b._followers[0]._followed[log.reply_id].last = last
+    await a.finish(log, DONE)
+    await b._followers[0].open()
+    await until(lambda: elsewhere.end is not None, b, elsewhere)
+    assert (elsewhere.text(0), elsewhere.end) == ("one two", DONE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
             return store
 
         yield start
+
+
+@asynccontextmanager
+async def connected(server: RedisServer) -> AsyncIterator[Any]:
+    """To see what stands in Redis, and to change it."""
+    client = connect(server.url, 10)
+    yield client
+    await disconnect(client)
 
 
 class RedisPlace:
@@ -261,3 +270,52 @@ async def test_once_it_is_closed_it_keeps_nobody_waiting(node: Node) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await asyncio.wait_for(store.recall("a name"), 10)
+
+
+async def test_an_owner_that_was_paused_and_stops_it_gives_all_that_was_written(
+    node: Node,
+) -> None:
+    """Anybody may stop a reply: that Redis lets it do so does not say that it knows the text."""
+    a, b = await node(lease=0.2), await node()
+    log = await begun(a)
+    await a.append(log, "ab")
+    await a.refresh(log)
+    _, elsewhere = await b.find(log.reply_id)
+    await a._nodes.close()  # from here on, A renews nothing,
+    for follower in a._followers:
+        await follower.close()  # and hears nothing
+    async with asyncio.timeout(10):
+        while not await b.take(elsewhere):
+            await asyncio.sleep(0.02)
+        await b.append(elsewhere, "cd")
+        await b.refresh(elsewhere)
+        stopping = asyncio.create_task(a.finish(log, End("stopped", "stopped")))
+        while elsewhere.end is None:
+            await asyncio.sleep(0.001)
+        for follower in a._followers:
+            await follower.open()
+        await stopping
+    assert log.text(0) == elsewhere.text(0) == "abcd"
+
+
+async def test_nothing_stays_in_redis_without_a_time_after_which_it_goes(
+    node: Node, redis_server: RedisServer
+) -> None:
+    a, b = await node(), await node()
+    async with connected(redis_server) as client:
+        assert await client.ttl(a._followers[0].bell) > 0
+        log = await begun(a)
+        key = f"chatsvc:{{0}}:{log.reply_id}"
+        _, elsewhere = await b.find(log.reply_id)
+        b.reading(elsewhere, True)
+        await b.refresh(elsewhere)
+        await client.hset(key, "p", 100)  # what this node can't have written
+        with pytest.raises(Ended):
+            while True:
+                await a.append(log, "x")
+                await a.refresh(log)
+        async with asyncio.timeout(10):
+            while (left := await client.keys(f"{key}*")) != [f"{key}:gone"]:
+                assert left
+                await asyncio.sleep(0.01)
+        assert await client.ttl(f"{key}:gone") > 0
