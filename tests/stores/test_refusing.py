@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def full(client: Any) -> None:
-    await client.config_set("maxmemory", "1mb")
+    await client.config_set("maxmemory", "1")
 
 
 async def roomy(client: Any) -> None:
