@@ -139,9 +139,13 @@ def serve_workers(settings: Settings) -> int:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Bound and never listening: it keeps the port, also while all workers restart, and takes no connection.
     with socket.socket(family, socket.SOCK_STREAM) as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # With SO_REUSEPORT the kernel would mix this service with another that has it, too: first without.
+            with socket.socket(family, socket.SOCK_STREAM) as alone:
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind((settings.host, settings.port))
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             place.bind((settings.host, settings.port))
         except OSError as error:
             raise CannotListen(

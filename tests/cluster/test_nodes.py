@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import struct
+import sys
 import termios
 import time
 from pathlib import Path
@@ -277,8 +278,9 @@ def unread(place: str) -> int:
 
 
 async def test_workers_share_a_port_and_are_restarted(
-    cluster: Cluster, session: aiohttp.ClientSession
+    cluster: Cluster, session: aiohttp.ClientSession, redis_server: RedisServer
 ) -> None:
+    """Among themselves, and with no other service."""
     (parent,) = await cluster(1, "--workers", "2", "--drain", "0.1")
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
 
@@ -295,6 +297,21 @@ async def test_workers_share_a_port_and_are_restarted(
     message = "0123456789"
     reply = await start(session, parent, message)
     assert (await until_end(session, parent, reply))["text"] == message
+    words = ["-m", "chatsvc", "--port", str(parent.port), "--workers", "2"]
+    another = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *words,
+        "--store",
+        redis_server.url,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(20):
+            _, why = await another.communicate()
+    finally:
+        if another.returncode is None:
+            another.kill()
+    assert (another.returncode, b"in use" in why) == (1, True)
     async with asyncio.timeout(20):
         # What they say when they are ready is read, however often they start: once a pipe is full, they would wait.
         while sum(map(unread, pipes(parent.pid))):
