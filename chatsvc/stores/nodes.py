@@ -66,7 +66,7 @@ class Nodes:
         return monotonic() - self._renewed < self._lease * 1e6
 
     def unsettle(self) -> None:
-        """Redis was away, or has lost what it was told last: the others need a moment to renew their leases."""
+        """Redis was away, or what it was told last may not hold: the others need a moment to renew their leases."""
         self._steady = monotonic()
 
     async def compare(self) -> None:
@@ -79,6 +79,9 @@ class Nodes:
         time = min(int(seconds) * 1_000_000 + int(micros) for seconds, micros in times)
         clock = self._clock
         if time - received > clock.offset or time - sent < clock.offset:
+            # A jump of Redis' clock lets leases run out, and nobody died.
+            if abs(time - received - clock.offset) > self._lease * 0.25e6:
+                self.unsettle()
             clock.offset = time - received
 
     async def renew(self) -> None:

@@ -319,3 +319,23 @@ async def test_nothing_stays_in_redis_without_a_time_after_which_it_goes(
                 assert left
                 await asyncio.sleep(0.01)
         assert await client.ttl(f"{key}:gone") > 0
+
+
+@pytest.mark.parametrize("seconds", [10, -10])
+async def test_a_jump_of_the_clock_of_redis_makes_nobody_dead(
+    node: Node, seconds: int
+) -> None:
+    """Leases run out by that clock: as after a gap, the others are given a moment to renew theirs."""
+    a = await node(lease=60)
+    began = a._nodes._steady
+    await a._nodes.compare()
+    assert a._nodes._steady == began
+    a.clock.offset -= seconds * 1_000_000
+    await a._nodes.compare()
+    assert a._nodes._steady == began
+
+    b = await node()
+    began = b._nodes._steady
+    b.clock.offset -= seconds * 1_000_000
+    await b._nodes.compare()
+    assert b._nodes._steady > began
