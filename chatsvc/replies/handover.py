@@ -26,6 +26,9 @@ logger = logging.getLogger("chatsvc.replies")
 LOOK_AGAIN = 1.0
 """Seconds between two looks for a reply that the store may have begun before it went away."""
 
+MOST_LATE = 1000
+"""Replies that are looked for so at once: while the store is away for long, every question would leave one more."""
+
 
 class Handover:
     """Takes replies over for as long as this node does not drain, and hands them on when it does."""
@@ -43,19 +46,29 @@ class Handover:
         self._admission = admission
         self._opened = opened
         self._running = running
+        self._late = 0
         store.watch(self._take_over)
 
     # ------------------------------------------------------------------ to this node
 
     async def begin_late(self, record: Record) -> None:
-        """The store went away while it began a reply. If it has begun it all the same, produce it."""
-        with suppress(ReplyNotFound, ReplyExpired, KeyReused):
-            while not self._admission.draining:  # else another node takes it over
-                await asyncio.sleep(LOOK_AGAIN)
-                with suppress(StoreUnavailable):
-                    known = await self._store.known(record) if record.key else None
-                    if await self._adopt(known or record.reply_id, asked=True):
-                        return
+        """The store went away while it began a reply. If it has begun it all the same, produce it.
+
+        Beyond `MOST_LATE`, the store finds what it has begun, and it ends as interrupted if it can't be carried on.
+        """
+        if self._late >= MOST_LATE:
+            return
+        self._late += 1
+        try:
+            with suppress(ReplyNotFound, ReplyExpired, KeyReused):
+                while not self._admission.draining:  # else another node takes it over
+                    await asyncio.sleep(LOOK_AGAIN)
+                    with suppress(StoreUnavailable):
+                        known = await self._store.known(record) if record.key else None
+                        if await self._adopt(known or record.reply_id, asked=True):
+                            return
+        finally:
+            self._late -= 1
 
     async def _take_over(self, reply_id: str) -> None:
         await self._adopt(reply_id, asked=False)

@@ -82,3 +82,25 @@ async def test_a_reply_that_was_begun_after_all_is_produced(
     reply = await b.start(PROMPT, key=kind.__name__)
     assert await ended(reply) == ANSWERED
     assert counted.calls == 1
+
+
+class Away(RedisStore):
+    """Is away whenever a reply is begun or looked at."""
+
+    async def create(self, record: Record) -> str:
+        raise StoreUnavailable("Redis can't be reached.")
+
+    async def find(self, reply_id: str) -> tuple[Record, Log]:
+        raise StoreUnavailable("Redis can't be reached.")
+
+
+async def test_while_redis_is_away_not_every_question_leaves_something(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "MOST_LATE", 3)
+    a = await service(FunctionBackend(Counted()), Away)
+    for _ in range(10):
+        with pytest.raises(StoreUnavailable):
+            await a.start(PROMPT)
+    await asyncio.sleep(0)  # what is to leave at once does so
+    assert len(a._background._tasks) == 3
