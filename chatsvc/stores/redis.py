@@ -170,7 +170,10 @@ class RedisStore:
             finding = asyncio.create_task(self._find(reply_id))
             self._finding[reply_id] = finding
             finding.add_done_callback(lambda task: self._found(reply_id, task))
-        return await asyncio.shield(finding)
+        try:
+            return await asyncio.shield(finding)
+        finally:
+            del finding
 
     def _found(self, reply_id: str, task: asyncio.Task[tuple[Record, Log]]) -> None:
         del self._finding[reply_id]

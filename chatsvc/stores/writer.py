@@ -73,13 +73,17 @@ class Writer:
         """Send one command and give the answer. Raises `StoreUnavailable` after `patience` seconds."""
         seconds = self._patience if patience is None else patience
         command = _Command(words, monotonic() + round(seconds * 1e6))
-        self._queue.append(command)
-        if (
-            self._task is None or self._task.done()
-        ):  # whoever ends in a hurry must not wait
-            self._fail([command])
-        self._some.set()
-        return await command.answer
+        if self._task is None or self._task.done():
+            self._fail([command])  # whoever ends in a hurry must not wait
+        else:
+            self._queue.append(command)
+            self._some.set()
+        try:
+            return await command.answer
+        finally:
+            del (
+                command
+            )  # an error and the frame that it passed through would keep each other
 
     async def run(
         self,

@@ -41,7 +41,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             await _identify(request, app)
         return await handler(request)
     except Problem as error:
-        problem = error
+        # Its traceback would hold this frame, which holds it, and the request with its body.
+        problem = error.with_traceback(None)
     except web.HTTPError as error:
         problem = of_http_error(error)
     except web.HTTPException:  # a redirect: the answer of whoever raised it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from chatsvc.problems import StoreUnavailable, every_problem
+from chatsvc.problems import ReplyNotFound, StoreUnavailable, every_problem
 from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
@@ -533,3 +534,18 @@ def test_every_problem_of_the_table_is_tried_here() -> None:
         tried = source.read()
     missing = {kind.code for kind in every_problem() if f'"{kind.code}"' not in tried}
     assert missing <= {"backend-failed"}  # with the transports
+
+
+async def test_a_refusal_keeps_nothing_once_it_is_told(chat: Inside) -> None:
+    """Neither the request nor its body: the garbage collector looks rarely."""
+    gc.collect()
+    gc.disable()
+    try:
+        problem(await chat.raw(GET), "reply-not-found", 404)
+        await eventually(lambda: not any(map(is_refusal, gc.get_objects())))
+    finally:
+        gc.enable()
+
+
+def is_refusal(thing: object) -> bool:
+    return isinstance(thing, ReplyNotFound)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -339,3 +340,20 @@ async def test_a_jump_of_the_clock_of_redis_makes_nobody_dead(
     b.clock.offset -= seconds * 1_000_000
     await b._nodes.compare()
     assert b._nodes._steady > began
+
+
+async def test_an_error_keeps_nothing_once_it_is_handled(node: Node) -> None:
+    """While Redis is away there are many: they must not wait for the garbage collector, which looks rarely."""
+    store = await node()
+    await store.close()
+    gc.collect()
+    gc.disable()
+    try:
+        for what in store.find(new_reply_id()), store.recall("a name"):
+            with suppress(StoreUnavailable):
+                await what
+        async with asyncio.timeout(10):
+            while any(isinstance(o, StoreUnavailable) for o in gc.get_objects()):
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
