@@ -10,7 +10,7 @@ from .driving import TEXT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MESSAGE = TEXT * 4
+MESSAGE = TEXT * 8
 
 
 async def start_reply(page: Page) -> str:

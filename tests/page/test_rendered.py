@@ -92,8 +92,6 @@ async def test_what_is_rendered_stays_in_place_while_more_comes(
         " getSelection().selectAllChildren(pre); }",
         LAST,
     )
-    await page.wait_for_selector(f"{LAST}[data-state=running] .rendered p")
-    await page.wait_for_selector(f"{LAST}[data-state=done] .rendered p:last-child")
     await page.wait_for_function(
         "last => document.querySelectorAll(last + ' .rendered p').length === 60",
         arg=LAST,
