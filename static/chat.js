@@ -262,6 +262,8 @@ export class Chat {
         const waiting = this.#pending.get(entry)?.text ?? '';
         this.#pending.set(entry, { text: waiting + progress.text, to: progress.to });
         this.#measure(progress.text);
+        // The browser may know of no network, and the service be on this machine.
+        if (!this.#status.online) this.#set({ online: true });
         this.#refresh();
         return;
       }
@@ -272,7 +274,7 @@ export class Chat {
         keep.verdict = { transport: progress.transport, reason: progress.reason, until: Date.now() + VERDICT_MS };
         return;
       case 'waiting':
-        this.#set({ waiting: { until: world.now() + progress.ms, problem: progress.problem } });
+        this.#set({ waiting: { until: world.now() + progress.ms, problem: progress.problem }, online: world.online() });
         if (this.#reply(entry)?.stopping) this.#end(entry, 'stopped', null);
         return;
       case 'end':

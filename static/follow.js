@@ -73,6 +73,8 @@ export async function follow({ target, transport, auto }, world, tell, signal) {
     }
     if (outcome.type === 'woken') continue;
     if (at.after > before) breaks = failures = 0;
+    // Without a network nothing is given up; yet it is tried, for a service on this machine is there all the same.
+    if (!world.online()) failures = Math.min(failures, ATTEMPTS / 2);
     failures++;
     breaks++;
     if (failures > ATTEMPTS) {
@@ -194,7 +196,7 @@ async function readOnce(target, transport, auto, world, tell, signal) {
 }
 
 /**
- * Waits, but no longer than until the network is back or somebody looks; while offline, as long as it takes.
+ * Waits, but no longer than until the network is back or somebody looks.
  *
  * @param {number} ms
  * @param {boolean} patient whether the server asked for the pause, so that nobody's look shortens it
@@ -210,13 +212,9 @@ function pause(ms, patient, world, signal) {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    let over = false;
-    const cancel = world.after(() => {
-      over = true;
-      if (world.online()) done();
-    }, ms);
+    const cancel = world.after(done, ms);
     const unwake = world.onWake(() => {
-      if (over || !patient) done();
+      if (!patient) done();
     });
     signal.addEventListener('abort', done);
     // Whoever was told of the pause may have left at once.

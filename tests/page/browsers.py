@@ -14,8 +14,6 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ELSEWHERE = "page.localhost"
-"""A name of this machine that the page takes for another's."""
 READY = "'ready' in document.documentElement.dataset"
 """Whether the page's modules have run."""
 TIMEOUT = 20_000

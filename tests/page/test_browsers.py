@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser, Route
 
 from . import driving
-from .browsers import ELSEWHERE, READY, Everywhere, NewProfile
+from .browsers import READY, Everywhere, NewProfile
 from .conftest import OpenPage
 from .driving import LAST, TEXT
 
@@ -336,7 +336,7 @@ async def test_copying_a_selection_gives_the_text_as_it_is(
 async def test_offline_says_so_and_a_message_waits(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
-    page = await open_page(chromium, f"http://{ELSEWHERE}:{service}/")
+    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
     await page.context.set_offline(True)
     await driving.send(page, "later")
     await page.wait_for_function(

@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from . import driving, proxies
-from .browsers import ELSEWHERE, Everywhere, NewProfile, Page
+from .browsers import Everywhere, NewProfile, Page
 from .conftest import OpenPage
 from .driving import LAST, TEXT
 from .proxies import Pipe, Proxy
@@ -82,8 +82,7 @@ async def test_it_goes_on_by_itself_when_the_network_is_back(
 ) -> None:
     road = Road()
     async with Proxy(service, road) as proxy:
-        # The network is of no matter to a service on the same machine, as an address says.
-        page = await open_page(chromium, proxy.url.replace("127.0.0.1", ELSEWHERE))
+        page = await open_page(chromium, proxy.url)
         await give_up(page, road)
         # To be told that it is offline would make it look again, too.
         await page.evaluate(
