@@ -289,13 +289,15 @@ class Owner:
             await owned.flushed()
         except (Ended, StoreUnavailable):
             return False
-        said = await self._writer.run(
-            scripts.RELEASE,
-            self._hands(log.reply_id),
-            self._node,
-            owned.epoch,
-            log.reply_id,
-            NOBODY,
-        )
-        self.forget(log.reply_id)
+        try:
+            said = await self._writer.run(
+                scripts.RELEASE,
+                self._hands(log.reply_id),
+                self._node,
+                owned.epoch,
+                log.reply_id,
+                NOBODY,
+            )
+        finally:  # also if Redis does not hear of it: another finds it once this node is gone
+            self.forget(log.reply_id)
         return bool(said == "ok")

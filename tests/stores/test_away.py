@@ -217,3 +217,20 @@ async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
                     assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"
     finally:
         server.stop()
+
+
+async def test_what_a_node_leaves_while_redis_is_away_is_carried_on(
+    server: RedisServer, nodes: Nodes
+) -> None:
+    """It can't hand it on, and must not end it: another finds it when the lease is over."""
+    a, b = await nodes.start(4.0), await nodes.start(20.0)
+    here, there = await begun(a, b)
+    reading = asyncio.create_task(ended(there))
+    await pause(server)
+    await a.drain(0)
+    assert here.end is None and not a.store.owns(here.log)
+    assert isinstance(a.store, RedisStore)
+    await a.store._nodes.close()  # it is gone
+    await go_on(server)
+    text, end = await reading
+    assert (text, end.state) == (TEXT, "done")
