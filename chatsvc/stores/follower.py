@@ -7,7 +7,8 @@ Rules
   only little can still come from elsewhere: an end, or another owner. That is told by the `news`, one stream for all
   replies of a hash tag; then the reply's own is read again. So a round costs as many streams as are being written
   elsewhere, not as many as there are readers.
-- News are numbered. Where some are missing (there are only so many of them), every stream is read again.
+- News are numbered. Where some are missing (there are only so many of them), every stream is read again; and now and
+  then without any, for one may have come by another master's clock, behind the last.
 - A log is followed for as long as somebody holds it, and until it has its end.
 - A stop in Redis at time T ends a reply where it is out at T + `LEEWAY`. A round that was sent at V and brought no stop
   allows this node to give out what is due by V + `LEEWAY`. So no reader on any node has been given what a stop cuts
@@ -166,6 +167,13 @@ class Follower:
         followed = self._followed.get(reply_id)
         if followed is not None:
             followed.asked = True
+
+    def look_again(self, due: int) -> None:
+        """Read all streams in the next round, but those whose text is complete and not yet out at `due`."""
+        for followed in self._followed.values():
+            log = followed.log()
+            if log is not None and (log.ending is None or log.due() < due):
+                followed.asked = True
 
     def wrote(self, log: Log, entry: str, fields: Fields) -> None:
         """Take an entry that this node has written."""

@@ -36,7 +36,7 @@ PATIENCE = 10.0
 """Seconds for which Redis may be away before replies end."""
 
 LOOK_AGAIN = 2_000_000
-"""Microseconds between two looks whether Redis still has what is read here."""
+"""Microseconds between two looks whether Redis still has what is read here, and whether it has more."""
 
 KEEP_BELL = 60
 """Seconds for which the bell of a node that is gone is kept."""
@@ -242,6 +242,7 @@ class RedisStore:
         self._looked = now
         for follower in self._followers:
             await self._writer.ask("EXPIRE", follower.bell, KEEP_BELL)
+            follower.look_again(now + self.clock.offset - LOOK_AGAIN)
             ids = [log.reply_id for log in follower.logs()]
             keys = list(map(self._places.reply, ids))
             if not keys or await self._writer.ask("EXISTS", *keys) == len(keys):

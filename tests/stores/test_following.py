@@ -243,3 +243,24 @@ async def test_an_end_does_not_come_before_its_text(node: Node, client: Any) -> 
     await b._followers[0].open()
     await until(lambda: elsewhere.end is not None, b, elsewhere)
     assert (elsewhere.text(0), elsewhere.end) == ("one two", DONE)
+
+
+async def test_what_no_news_tell_is_seen_all_the_same(node: Node) -> None:
+    """They came behind the last, by another master's clock."""
+    a, b = await node(), await node()
+    ends, stops = await begin(a), await begin(a)
+    _, elsewhere = await b.find(ends.reply_id)
+    for store in a, b:
+        store._followers[0]._last_news = "9999999999999-0"
+    await a.append(ends, "abc")
+    await a.complete(ends, DONE)
+    await until(lambda: elsewhere.ending == DONE, b, elsewhere)
+    await a.refresh(stops)
+    assert not alone(b, elsewhere) and not alone(a, stops)
+    await a.finish(ends, DONE)
+    _, stopping = await b.find(stops.reply_id)
+    await b.finish(stopping, STOPPED)
+    async with asyncio.timeout(WAIT):
+        while elsewhere.end is None or stops.end is None:
+            await asyncio.sleep(0.01)
+    assert (elsewhere.end, stops.end) == (DONE, STOPPED)
