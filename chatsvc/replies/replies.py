@@ -130,9 +130,8 @@ class Replies:
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
         """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
-        if not is_reply_id(
-            reply_id
-        ):  # it would be part of a key, and perhaps another's
+        if not is_reply_id(reply_id):
+            # It would be part of a key, and perhaps another's.
             raise ReplyNotFound("A reply id has 22 URL-safe characters.")
         reply = await self._opened.open(reply_id)
         if reply.record.user != user:
@@ -142,9 +141,8 @@ class Replies:
     async def check(self, reply: Reply, after: int) -> None:
         """Raise `CursorPastEnd` for a position that the reply has not reached on any node."""
         if after > reply.log.position and reply.end is None:
-            await self.store.refresh(
-                reply.log
-            )  # the reader may come from a node that knew more
+            # The reader may come from a node that knew more.
+            await self.store.refresh(reply.log)
         reply.check(after)
 
     async def stop(self, reply: Reply) -> None:

@@ -81,9 +81,8 @@ class Writer:
         try:
             return await command.answer
         finally:
-            del (
-                command
-            )  # an error and the frame that it passed through would keep each other
+            # An error and the frame that it passed through would keep each other.
+            del command
 
     async def run(
         self,

@@ -45,9 +45,8 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
 def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
     """A JSON answer about a reply."""
     headers = {**HEADERS, "X-Reply-Id": reply.id}
-    if (
-        status == 503
-    ):  # the node or its store cut the reply: another attempt may go through
+    if status == 503:
+        # The node or its store cut the reply: another attempt may go through.
         headers["Retry-After"] = "1"
     return web.Response(
         body=msgspec.json.encode(body),
