@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,6 +14,9 @@ from .redis_server import RedisServer
 # A deadline would be a test of the machine's mood: speed is measured elsewhere.
 hypothesis.settings.register_profile("chatsvc", deadline=None)
 hypothesis.settings.load_profile("chatsvc")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the commands that are tested here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
 """Whether everything must be there, and everything is to be tried, however long it takes."""

@@ -130,11 +130,12 @@ async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
     reply = reply_of("abc", SECOND, hand)
     with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
         running = asyncio.create_task(stream.run())
-        wire.waiting = FULL + 1
         await turns()
+        wire.waiting = FULL + 1  # another stream's, or its own
+        await reach(stream.ticker, hand, hand.now + SECOND)
         assert wire.written == b"a"
         reply.log.append("d", hand.now)  # wakes nobody
-        await reach(stream.ticker, hand, hand.now + 2 * SECOND)
+        await reach(stream.ticker, hand, hand.now + SECOND)
         wire.waiting = FULL // 2 + 1
         await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
         assert wire.written == b"a"

@@ -6,9 +6,9 @@ round `StreamResponse.write` and `send_str` saves a coroutine, a header made ane
 
 Rules
 - Nothing is written to a connection that is closing: `ClientGone` is raised instead.
-- A reader that does not read costs `FULL` bytes and one run of characters; where several streams have one connection,
-  one run of each that had begun. Its stream waits, looking again every `LOOK_AGAIN`; after `DEADLINE` without progress
-  the connection is aborted and `SlowReader` raised. It can resume.
+- A reader that does not read costs `FULL` bytes and one run of characters, however many streams its connection has. They
+  wait, looking again every `LOOK_AGAIN`; after `DEADLINE` without progress the connection is aborted and `SlowReader`
+  raised. It can resume.
 """
 
 from __future__ import annotations
@@ -139,21 +139,24 @@ class Stream(Characters):
         """Write what is out. `run` goes on at the end, on a mistake, and when the reader is behind."""
         ticker, transport, encoder = self.ticker, self._transport, self._encoder
         try:
-            while (taken := self.take()) is not None:
+            # First, for other streams may have filled the connection.
+            while transport.get_write_buffer_size() <= FULL:
+                taken = self.take()
+                if taken is None:
+                    break
                 position, run = taken
                 data = encoder.encode(position, run)
                 if transport.is_closing():
                     raise ClientGone
                 transport.write(data)
                 self.wrote = ticker.now
-                if transport.get_write_buffer_size() > FULL:
-                    self._halt(None)
-                    return
                 if self.slot > ticker.slot:
                     return
                 if len(run) == RUN:  # much to catch up with: the others come between
                     self.slot = ticker.slot
                     return
+            else:
+                self._halt(None)
             if self.over:
                 self._halt(None)
         except Exception as error:  # noqa: BLE001

@@ -31,7 +31,6 @@ from .outlet import (
     Encodes,
     Encodings,
     Stream,
-    drained,
     transport_of,
     write,
 )
@@ -169,8 +168,6 @@ class Connection:
         try:
             stream = Stream(reply, after, self._transport, encoder)
             with reply.reading(), closing(stream):
-                # Others may have filled the connection, and each that begins adds a run before it looks.
-                await drained(self._transport, reply.ticker)
                 await stream.run()
         except Moved:
             self.send_away(Draining())
