@@ -8,7 +8,7 @@ from .browsers import Everywhere, NewProfile
 from .conftest import OpenPage
 from .driving import TEXT
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
 MESSAGE = TEXT * 8
 
@@ -47,7 +47,6 @@ async def test_a_link_that_is_pasted_into_a_tab_of_the_page_is_opened(
     await everywhere(scenario)
 
 
-@pytest.mark.thorough
 async def test_a_click_on_the_link_does_not_disturb_the_conversation(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
@@ -67,7 +66,6 @@ async def test_a_click_on_the_link_does_not_disturb_the_conversation(
     assert await driving.articles(page) == 4
 
 
-@pytest.mark.thorough
 async def test_a_linked_reply_has_the_reader_s_transport_and_a_conversation_of_its_own(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
@@ -84,7 +82,6 @@ async def test_a_linked_reply_has_the_reader_s_transport_and_a_conversation_of_i
     assert await driving.articles(reader) == 0
 
 
-@pytest.mark.thorough
 async def test_a_linked_reply_that_was_cleared_does_not_come_back(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:

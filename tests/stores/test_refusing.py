@@ -90,10 +90,15 @@ class Steady(Scripted):
     ("harm", "mend"),
     [
         (full, roomy),
-        (replica, master),
-        (lonely, content),
-        (locked, unlocked),
-        (forbidden, allowed),
+        *(
+            pytest.param(*what, marks=pytest.mark.thorough)
+            for what in [
+                (replica, master),
+                (lonely, content),
+                (locked, unlocked),
+                (forbidden, allowed),
+            ]
+        ),
     ],
 )
 async def test_for_a_moment_streams_pause_and_go_on(
