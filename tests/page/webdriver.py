@@ -8,18 +8,20 @@ import asyncio
 import os
 import shutil
 import subprocess
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import glob
 from typing import Any, TypeVar
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.client_config import ClientConfig
+from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from urllib3.exceptions import HTTPError
 
 from tests.conftest import require
 
@@ -32,6 +34,11 @@ KEYS = {
 }
 POLL = 0.05
 """Seconds between two looks at what is waited for."""
+
+ANSWER = 30
+"""Seconds in which a driver does one thing."""
+TRIES = 3
+"""Times that WebKit is started at most: now and then its browser does not come up, and its driver waits for it."""
 
 T = TypeVar("T")
 
@@ -61,14 +68,32 @@ def start_webkit(display: str) -> WebDriver:
     options = webdriver.WebKitGTKOptions()
     options.add_argument("--automation")
     options.binary_location = _mini_browser()
-    service = webdriver.WebKitGTKService(
-        executable_path=shutil.which("WebKitWebDriver"),
-        env={**os.environ, "DISPLAY": display},
-    )
-    with warnings.catch_warnings():
-        # Selenium's own use of what it has deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return webdriver.WebKitGTK(options=options, service=service)
+    for _ in range(TRIES - 1):
+        with suppress(HTTPError):
+            return _WebKit(options, display)
+    return _WebKit(options, display)
+
+
+class _WebKit(webdriver.WebKitGTK):
+    """With a limit to what its driver may take, for which Selenium's own waits for ever."""
+
+    def __init__(self, options: webdriver.WebKitGTKOptions, display: str) -> None:
+        self.options = options
+        self.service = webdriver.WebKitGTKService(
+            executable_path=shutil.which("WebKitWebDriver"),
+            env={**os.environ, "DISPLAY": display},
+        )
+        self.service.start()
+        limited = ClientConfig(self.service.service_url, timeout=ANSWER)
+        try:
+            webdriver.Remote.__init__(
+                self, RemoteConnection(client_config=limited), options=options
+            )
+        except BaseException:
+            self.service.process.kill()
+            self.service.process.wait()
+            self.service.stop()
+            raise
 
 
 def _mini_browser() -> str:
