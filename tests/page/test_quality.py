@@ -76,11 +76,8 @@ async def test_axe_finds_nothing(
         assert watched.messages == []
 
 
-@pytest.mark.skipif(not THOROUGH, reason="takes 15 s: CHATSVC_REQUIRE_ALL=1 runs it")
-async def test_lighthouse_gives_95_and_more(
-    service: int, npm: Path, tmp_path: Path
-) -> None:
-    report = tmp_path / "report.json"
+async def lighthouse(service: int, npm: Path, report: Path) -> tuple[int, str]:
+    """Write Lighthouse's report; gives its exit status and what it says of errors."""
     process = await asyncio.create_subprocess_exec(
         "node",
         str(npm / "lighthouse" / "cli" / "index.js"),
@@ -95,7 +92,21 @@ async def test_lighthouse_gives_95_and_more(
         stderr=asyncio.subprocess.PIPE,
     )
     _, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()[-2000:]
+    return process.returncode or 0, errors.decode()
+
+
+@pytest.mark.skipif(not THOROUGH, reason="takes 15 s: CHATSVC_REQUIRE_ALL=1 runs it")
+async def test_lighthouse_gives_95_and_more(
+    service: int, npm: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    status, errors = await lighthouse(service, npm, report)
+    for _ in range(2):
+        if not (status and "Please run Lighthouse again" in errors):
+            break
+        # Its trace began too late, and it knows.
+        status, errors = await lighthouse(service, npm, report)
+    assert status == 0, errors[-2000:]
     found = json.loads(report.read_text())
     marks = {name: x["score"] for name, x in found["categories"].items()}
     poor = {
