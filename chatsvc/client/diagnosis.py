@@ -98,12 +98,17 @@ class Finding:
     mend: tuple[str, ...] = ()
 
 
+def _earliest(position: int, trials: Sequence[Trial]) -> float:
+    """When the first of them had the code point before `position`, which one has."""
+    times = (trial.had(position) for trial in trials)
+    return min(time for time in times if time is not None)
+
+
 def behind(trial: Trial, trials: Sequence[Trial]) -> float:
     """The most seconds that a character came later over one transport than over any."""
     most, before = 0.0, 0
     for moment, position in trial.arrivals:
-        times = (other.had(before + 1) for other in trials)
-        first = min(time for time in times if time is not None)
+        first = _earliest(before + 1, trials)
         most, before = max(most, moment - first), position
     return most
 
@@ -111,11 +116,9 @@ def behind(trial: Trial, trials: Sequence[Trial]) -> float:
 def took(trials: Sequence[Trial]) -> float:
     """The seconds from the first character to the last, each as early as any transport had it."""
     length = max(len(trial.text) for trial in trials)
-    first, last = (
-        [time for trial in trials if (time := trial.had(position)) is not None]
-        for position in (1, length)
-    )
-    return min(last) - min(first) if length and first and last else 0.0
+    if not length:
+        return 0.0
+    return _earliest(length, trials) - _earliest(1, trials)
 
 
 def judge(trial: Trial, trials: Sequence[Trial]) -> Finding:

@@ -10,15 +10,12 @@ from contextlib import aclosing, suppress
 import aiohttp
 from yarl import URL
 
-from chatsvc.client.ask import service_url
+from chatsvc.client.ask import DONE, FAILED, INTERRUPTED, service_url
 from chatsvc.client.diagnosis import Finding, Trial, chosen, judge
 from chatsvc.client.reader import TRANSPORTS, stop
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Ended
 from chatsvc.client.wire import Patience, Question
-
-WORKS, FAILED, INTERRUPTED = 0, 1, 130
-"""The exit statuses (PROTOCOL.md section 8)."""
 
 SECONDS = 4.0
 PACE = 0.1
@@ -65,7 +62,7 @@ def run_doctor(args: argparse.Namespace) -> int:
         return INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
     sys.stdout.writelines(f"{line}\n" for line in report(args.url, trials, findings))
-    return WORKS if all(finding.works for finding in findings) else FAILED
+    return DONE if all(finding.works for finding in findings) else FAILED
 
 
 async def examine(

@@ -155,7 +155,7 @@ class Stream(Characters):
                 if len(run) == RUN:  # much to catch up with: the others come between
                     self.slot = ticker.slot
                     return
-            else:
+            else:  # the reader is behind
                 self._halt(None)
             if self.over:
                 self._halt(None)
