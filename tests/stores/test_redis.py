@@ -243,8 +243,8 @@ async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
     assert reply_id not in followed and kept.reply_id in followed
 
 
-async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> None:
-    """It does not know that another has taken its reply: only the check in Redis keeps it out."""
+async def overtaken(node: Node) -> tuple[RedisStore, RedisStore, Log, Log]:
+    """A node that was paused, another that has taken its reply meanwhile, and the reply's log at each: "ab"."""
     a, b = await node(lease=0.2), await node()
     log = await begun(a)
     await a.append(log, "ab")
@@ -256,6 +256,12 @@ async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> N
     async with asyncio.timeout(10):
         while not await b.take(elsewhere):
             await asyncio.sleep(0.02)
+    return a, b, log, elsewhere
+
+
+async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> None:
+    """It does not know that another has taken its reply: only the check in Redis keeps it out."""
+    a, b, log, elsewhere = await overtaken(node)
     assert a.owns(log)
     await a.append(log, "from the past")
     await a.finish(log, End("failed", "interrupted"))
@@ -277,17 +283,8 @@ async def test_an_owner_that_was_paused_and_stops_it_gives_all_that_was_written(
     node: Node,
 ) -> None:
     """Anybody may stop a reply: that Redis lets it do so does not say that it knows the text."""
-    a, b = await node(lease=0.2), await node()
-    log = await begun(a)
-    await a.append(log, "ab")
-    await a.refresh(log)
-    _, elsewhere = await b.find(log.reply_id)
-    await a._nodes.close()  # from here on, A renews nothing,
-    for follower in a._followers:
-        await follower.close()  # and hears nothing
+    a, b, log, elsewhere = await overtaken(node)
     async with asyncio.timeout(10):
-        while not await b.take(elsewhere):
-            await asyncio.sleep(0.02)
         await b.append(elsewhere, "cd")
         await b.refresh(elsewhere)
         stopping = asyncio.create_task(a.finish(log, End("stopped", "stopped")))
