@@ -15,6 +15,9 @@ from ..backends.base import Prompt
 from ..ticker import Clock
 from .log import End, Log
 
+EXPIRED = "The reply has ended and its text is no longer kept."
+"""What `ReplyExpired` says."""
+
 
 class Record(msgspec.Struct, frozen=True):
     """What is known of a reply from its start. `pace` and `lag` are in microseconds, as in `Log`."""

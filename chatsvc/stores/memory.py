@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..backends.base import Prompt
 from ..problems import ReplyExpired, ReplyNotFound
 from ..ticker import Clock, monotonic
-from .base import Ended, KeyReused, Record
+from .base import EXPIRED, Ended, KeyReused, Record
 from .expired import Expired
 from .log import End, Log
 
@@ -21,8 +21,6 @@ REMEMBERED = 24 * 3600
 
 MOST_REMEMBERED = 500_000
 """Expired ids that are remembered at most, and as many keys; beyond that the oldest are forgotten."""
-
-_EXPIRED = "The reply has ended and its text is no longer kept."
 
 _NOTHING = Prompt(())
 
@@ -91,7 +89,7 @@ class MemoryStore:
         if known is None:
             key, use = _names(record)
             if use in self._spent:
-                raise ReplyExpired(_EXPIRED)
+                raise ReplyExpired(EXPIRED)
             if key in self._spent:
                 raise KeyReused
             return None
@@ -106,7 +104,7 @@ class MemoryStore:
         if found is not None:
             return found
         if reply_id in self._expired:
-            raise ReplyExpired(_EXPIRED)
+            raise ReplyExpired(EXPIRED)
         raise ReplyNotFound("No reply has this id.")
 
     async def append(self, log: Log, text: str) -> None:

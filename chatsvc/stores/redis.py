@@ -19,7 +19,7 @@ import msgspec
 
 from ..problems import InternalError, ReplyExpired, ReplyNotFound, StoreUnavailable
 from ..ticker import Clock, monotonic
-from .base import Record
+from .base import EXPIRED, Record
 from .connect import FAILURES, connect, disconnect, follow_master
 from .follower import LEEWAY, Follower, apply
 from .log import End, Log
@@ -192,7 +192,7 @@ class RedisStore:
             if not gone:
                 raise ReplyNotFound("No reply has this id.")
         if encoded is None or (ended and not entries):
-            raise ReplyExpired("The reply has ended and its text is no longer kept.")
+            raise ReplyExpired(EXPIRED)
         record = msgspec.json.decode(encoded, type=Record)
         log = self._logs.get(reply_id)
         if log is None:
