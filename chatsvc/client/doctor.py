@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import secrets
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 
@@ -61,7 +60,8 @@ def run_doctor(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
-    sys.stdout.writelines(f"{line}\n" for line in report(args.url, trials, findings))
+    # All at once, so that whoever reads only the beginning (`| head`) breaks nothing.
+    print("\n".join(report(args.url, trials, findings)), flush=True)
     return DONE if all(finding.works for finding in findings) else FAILED
 
 
