@@ -1,5 +1,5 @@
 """`python -m chatsvc`."""
 
-from .cli import main
+from chatsvc.cli import main
 
 raise SystemExit(main())

@@ -8,15 +8,13 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from .backends import Backend, make_backend
-from .backends.function import Function, FunctionBackend
-from .replies import Replies
-from .settings import BadSetting, Settings
-from .stores import Store, make_store
-from .ticker import Ticker
-from .web.guard import finish_head, guard
-from .web.health import add_health
-from .web.keys import (
+from chatsvc.backends import Backend, make_backend
+from chatsvc.backends.function import Function, FunctionBackend
+from chatsvc.replies import Replies
+from chatsvc.settings import BadSetting, Settings
+from chatsvc.stores import Store, make_store
+from chatsvc.ticker import Ticker
+from chatsvc.web.app_keys import (
     AUTHORIZE,
     PREFIX,
     REPLIES,
@@ -24,14 +22,16 @@ from .web.keys import (
     Authorize,
     prefix,
 )
-from .web.leaving import CLIENTS, Clients
-from .web.logs import EventLog
-from .web.metrics import METRICS, Metrics
-from .web.openai import add_openai
-from .web.pages import setup_pages
-from .web.routes import add_routes
-from .web.sockets import add_websocket, close_sockets
-from .web.ui import add_ui
+from chatsvc.web.disconnects import CLIENTS, Clients
+from chatsvc.web.health import add_health
+from chatsvc.web.logs import EventLog
+from chatsvc.web.metrics import METRICS, Metrics
+from chatsvc.web.middleware import finish_head, guard
+from chatsvc.web.openai import add_openai
+from chatsvc.web.pages import setup_pages
+from chatsvc.web.routes import add_routes
+from chatsvc.web.sockets import add_websocket, close_sockets
+from chatsvc.web.ui import add_ui
 
 
 def create_app(

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import __version__
-from .client.ask import INTERRUPTED, add_ask_arguments, run_ask
-from .client.doctor import add_doctor_arguments, run_doctor
-from .settings import Settings, add_flags, from_environment, read_settings
+from chatsvc import __version__
+from chatsvc.client.ask import INTERRUPTED, add_ask_arguments, run_ask
+from chatsvc.client.doctor import add_doctor_arguments, run_doctor
+from chatsvc.settings import Settings, add_flags, from_environment, read_settings
 
 OTHERS = {"ask": ("url", "transport"), "doctor": ("seconds",)}
 """The flags of the commands that have no `Settings`."""
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from .serve import CANNOT_START, refusal, serve
-    from .workers import serve_workers
+    from chatsvc.serve import CANNOT_START, refusal, serve
+    from chatsvc.workers import serve_workers
 
     settings = Settings()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from .problems import BadCursor
+from chatsvc.problems import BadCursor
 
 END = "end"
 """Stands in a cursor for the position behind a reply's end."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from .backends.base import Message, Prompt
-from .problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
+from chatsvc.model import Message, Prompt
+from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
 
 ROLES = ("system", "developer", "user", "assistant")
 """Who may have said a message of a conversation."""

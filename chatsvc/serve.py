@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from .app import create_app
-from .problems import BackendFailed, StoreUnavailable
-from .settings import BadSetting, Settings
-from .web.keys import REPLIES
-from .web.logs import AccessLog, access, set_up_logs
+from chatsvc.app import create_app
+from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.settings import BadSetting, Settings
+from chatsvc.web.app_keys import REPLIES
+from chatsvc.web.logs import AccessLog, access, set_up_logs
 
 logger = logging.getLogger("chatsvc")
 

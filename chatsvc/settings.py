@@ -114,7 +114,7 @@ def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
 
 def backend(text: str) -> str:
     """The name of a backend, or where a function is."""
-    from .backends import BACKENDS
+    from chatsvc.backends import BACKENDS
 
     module, colon, function = text.partition(":")
     if text in BACKENDS or (
@@ -130,7 +130,7 @@ def backend(text: str) -> str:
 
 def store(text: str) -> str:
     """The name of a store, or its address."""
-    from .stores import STORES
+    from chatsvc.stores import STORES
 
     if text in STORES or text.partition("://")[0] in STORES:
         return text

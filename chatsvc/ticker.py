@@ -69,12 +69,12 @@ class Waiter:
     to be done then; this one ends the wait of a task that awaits it.
     """
 
-    __slots__ = ("future", "moved", "slot", "ticker")
+    __slots__ = ("future", "slot", "stale", "ticker")
 
     def __init__(self, ticker: Ticker) -> None:
         self.ticker = ticker
         self.slot = IDLE
-        self.moved = False  # set by who changes what is waited for: look for it anew
+        self.stale = False  # set by who changes what is waited for: look for it anew
         self.future: asyncio.Future[None] | None = None
 
     def call(self) -> None:

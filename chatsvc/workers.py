@@ -13,8 +13,8 @@ import sys
 import time
 from dataclasses import replace
 
-from .serve import CANNOT_START, CannotListen, Worker, refusal, serve
-from .settings import BadSetting, Settings
+from chatsvc.serve import CANNOT_START, CannotListen, Worker, refusal, serve
+from chatsvc.settings import BadSetting, Settings
 
 SIGNS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.backends import Finish, Message, Prompt, make_backend
+from chatsvc.backends import make_backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import FunctionBackend, load_function
-from chatsvc.characters import Splitter
+from chatsvc.graphemes import Splitter
+from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 

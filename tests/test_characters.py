@@ -1,4 +1,4 @@
-"""Characters of text that arrives in pieces, against the rules of `chatsvc.characters`."""
+"""Characters of text that arrives in pieces, against the rules of `chatsvc.graphemes`."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatsvc.characters import LONGEST_HELD, Splitter, boundaries
+from chatsvc.graphemes import LONGEST_HELD, Splitter, boundaries
 
 FAMILY = "👨‍👩‍👧"
 FLAGS = "🇩🇪🇫🇷"

@@ -22,9 +22,9 @@ from chatsvc.client.doctor import (
     report,
     seconds,
 )
-from chatsvc.client.signals import Attached, Characters, Ended
+from chatsvc.client.signals import Attached, Ended, TextReceived
 from chatsvc.settings import Settings
-from chatsvc.web.keys import REPLIES
+from chatsvc.web.app_keys import REPLIES
 from tests.conftest import require
 from tests.loopback import free_port
 from tests.nginx_server import NginxServer
@@ -227,7 +227,7 @@ def trial_of(moments: list[float], transport: str = "sse") -> Trial:
     trial = Trial(transport)
     trial.take(Attached("r"), 0.0)
     for position, moment in enumerate(sorted(moments), 1):
-        trial.take(Characters(position, "x"), moment)
+        trial.take(TextReceived(position, "x"), moment)
     trial.take(Ended("done"), max(moments))
     return trial
 
@@ -249,21 +249,21 @@ def test_all_at_once_is_behind_by_the_first_of_them(
 ) -> None:
     prompt = trial_of(moments)
     bunched = Trial("text", answered=True)
-    bunched.take(Characters(len(moments), "x" * len(moments)), max(moments))
+    bunched.take(TextReceived(len(moments), "x" * len(moments)), max(moments))
     assert behind(bunched, [bunched, prompt]) == max(moments) - min(moments)
 
 
 @pytest.mark.parametrize(
     ("signals", "torn"),
     [
-        ([Characters(2, "ab"), Characters(3, "c")], False),
-        ([Characters(1, "a"), Characters(3, "c")], True),
-        ([Characters(1, "a"), Characters(1, "a")], True),
-        ([Characters(2, "ab"), Characters(1, "a")], True),
+        ([TextReceived(2, "ab"), TextReceived(3, "c")], False),
+        ([TextReceived(1, "a"), TextReceived(3, "c")], True),
+        ([TextReceived(1, "a"), TextReceived(1, "a")], True),
+        ([TextReceived(2, "ab"), TextReceived(1, "a")], True),
     ],
 )
 def test_a_text_with_holes_or_doubles_is_torn(
-    signals: list[Characters], torn: bool
+    signals: list[TextReceived], torn: bool
 ) -> None:
     trial = Trial("sse", answered=True)
     for at in signals:
@@ -274,8 +274,8 @@ def test_a_text_with_holes_or_doubles_is_torn(
 
 def test_another_text_is_told() -> None:
     mine, other = Trial("text", answered=True), Trial("poll", answered=True)
-    mine.take(Characters(1, "?"), 0.0)
-    other.take(Characters(2, "é!"), 0.0)
+    mine.take(TextReceived(1, "?"), 0.0)
+    other.take(TextReceived(2, "é!"), 0.0)
     assert "another text" in judge(mine, [mine, other]).says
 
 

@@ -7,11 +7,11 @@ from chatsvc.client.reading import Backoff, Outcome, Reading, Step
 from chatsvc.client.signals import (
     Attached,
     Broken,
-    Characters,
     Ended,
     EndUnknown,
     Problem,
     Refused,
+    TextReceived,
     Wait,
 )
 
@@ -30,19 +30,19 @@ def test_any_cuts_and_repeats_give_the_text_exactly_once(
         assert step is not None and step.after == len(got)
         # At least once: from anywhere at or before what it asked for.
         start = data.draw(st.integers(0, step.after))
-        # Events need not end where those of another connection did.
+        # EventInterpreter need not end where those of another connection did.
         for end in sorted(
             data.draw(st.sets(st.integers(start + 1, size), max_size=5))
             if start < size
             else ()
         ):
-            got += reading.take(Characters(end, text[start:end]))
+            got += reading.take(TextReceived(end, text[start:end]))
             start = end
         reading.take(Broken("cut"))
     step = reading.next()
     assert step is not None
     for end in range(step.after + 1, size + 1):
-        got += reading.take(Characters(end, text[end - 1 : end]))
+        got += reading.take(TextReceived(end, text[end - 1 : end]))
     reading.take(Ended("done"))
     assert got == text
     assert reading.next() is None
@@ -52,9 +52,9 @@ def test_any_cuts_and_repeats_give_the_text_exactly_once(
 def test_a_gap_is_never_skipped() -> None:
     reading = Reading(["sse"])
     reading.next()
-    assert reading.take(Characters(1, "a")) == "a"
-    assert reading.take(Characters(3, "c")) == ""
-    assert reading.take(Characters(2, "b")) == ""  # the attempt is over
+    assert reading.take(TextReceived(1, "a")) == "a"
+    assert reading.take(TextReceived(3, "c")) == ""
+    assert reading.take(TextReceived(2, "b")) == ""  # the attempt is over
     step = reading.next()
     assert step is not None and step.after == 1
 
@@ -69,7 +69,7 @@ def test_the_delay_grows_and_has_jitter_and_text_resets_it() -> None:
         reading.take(Broken("cut"))
     assert delays == [0.0, 1.5, 3.0, 3.0, 3.0, 3.0]
     reading.next()
-    reading.take(Characters(1, "a"))
+    reading.take(TextReceived(1, "a"))
     reading.take(Broken("cut"))
     step = reading.next()
     assert step is not None and step.delay == 0.75
@@ -134,11 +134,11 @@ def test_an_end_that_is_not_known_is_asked_for_by_a_poll() -> None:
     reading = Reading(["text"])
     reading.next()
     reading.take(Attached("r"))
-    assert reading.take(Characters(2, "ab")) == "ab"
+    assert reading.take(TextReceived(2, "ab")) == "ab"
     reading.take(EndUnknown())
     step = reading.next()
     assert step == Step("poll", "r", 2, step.delay if step else 0.0)
-    assert reading.take(Characters(3, "c")) == "c"
+    assert reading.take(TextReceived(3, "c")) == "c"
     reading.take(Ended("stopped", Problem(0, "stopped")))
     assert reading.outcome == Outcome("stopped", "stopped")
 
@@ -148,5 +148,5 @@ def test_another_reply_than_the_one_read_is_a_failure() -> None:
     reading.next()
     reading.take(Attached("r"))
     reading.take(Attached("s"))
-    assert reading.take(Characters(1, "a")) == ""
+    assert reading.take(TextReceived(1, "a")) == ""
     assert reading.outcome is not None and reading.outcome.state == "failed"

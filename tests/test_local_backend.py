@@ -11,10 +11,10 @@ import pytest
 from yarl import URL
 
 from chatsvc.app import create_app
-from chatsvc.backends.base import Finish, Message, Prompt
 from chatsvc.backends.local import LocalBackend, find_model
 from chatsvc.client.ask import ask, service_url
 from chatsvc.client.reading import Backoff
+from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 from tests.conftest import require_module

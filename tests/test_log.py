@@ -1,4 +1,4 @@
-"""The log's schedule and end, against the rules of `chatsvc.stores.log`. Time is given, in microseconds."""
+"""The log's schedule and end, against the rules of `chatsvc.log`. Time is given, in microseconds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.stores import End, Log
-from chatsvc.stores.log import MERGE_AT_ONCE, MERGE_BELOW, Segment
+from chatsvc.log import MERGE_AT_ONCE, MERGE_BELOW, Log, Segment
+from chatsvc.model import End
 
 DONE = End("done", "stop")
 STOPPED = End("stopped", "stopped")
@@ -150,7 +150,7 @@ def test_any_other_end_keeps_all_that_has_arrived(
     appends: list[tuple[int, str]], pace: int, lag: int | None, end: End
 ) -> None:
     run = Run(appends, pace, lag)
-    run.log.complete(end)
+    run.log.seal(end)
     run.log.finish(end, run.now)
     assert run.log.text(0) == run.text
     assert run.log.out(run.now) == len(run.text)

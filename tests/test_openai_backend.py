@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsvc.backends.base import Finish, Message, Prompt
 from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatsvc.backends import Prompt
-from chatsvc.characters import Splitter
+from chatsvc.graphemes import Splitter
+from chatsvc.log import Log, Segment
+from chatsvc.model import End, Prompt
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.characters import RUN, Characters, Moved, Released
+from chatsvc.replies.reader import RUN, Released, ReplyReader, SentAway
 from chatsvc.replies.reply import Reply
-from chatsvc.stores import End, Log, Record
-from chatsvc.stores.log import Segment
+from chatsvc.stores import Record
 from chatsvc.ticker import LIMIT_SLOTS, SLOT, Clock, Ticker, Waiter
 
 from .hand import Hand, hand_of_time, reach, turns
@@ -69,7 +69,7 @@ class Reader:
         end = asyncio.get_running_loop().create_future()
         reader = self
 
-        class Standing(Characters):
+        class Standing(ReplyReader):
             def call(self) -> None:
                 try:
                     while (taken := self.take()) is not None:
@@ -80,7 +80,7 @@ class Reader:
                             return
                     if self.over:
                         end.set_result(None)
-                except (Moved, AssertionError) as error:
+                except (SentAway, AssertionError) as error:
                     self.close()
                     end.set_exception(error)
 
@@ -168,7 +168,7 @@ async def play(
             assert len(reader.text) >= log.out(seen)
     if end is not STOPPED:
         log.append(splitter.close(), hand.now + offset)
-        log.complete(End("done", "stop"))
+        log.seal(End("done", "stop"))
         await reach(ticker, hand, max(hand.now, log.due() - offset + SLOT))
     log.finish(end, hand.now + offset)
     text = log.text(0)
@@ -392,12 +392,12 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
     idle.leave()
     paced.leave()
     for reading in going:
-        with pytest.raises(Moved):
+        with pytest.raises(SentAway):
             await asyncio.wait_for(reading, 10)
     assert [reader.text for reader in readers] == ["", "a", ""]
     assert not idle.log.waiters
     assert not paced.log.waiters
-    with pytest.raises(Moved):  # and who comes later
+    with pytest.raises(SentAway):  # and who comes later
         await run(Reader(idle, 0))
 
 

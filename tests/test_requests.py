@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.backends import Message, Prompt
+from chatsvc.model import Message, Prompt
 from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
 from chatsvc.requests import (
     ROLES,

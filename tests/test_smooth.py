@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.stores.log import Log
+from chatsvc.log import Log
 
 LAG = 500_000  # microseconds
 

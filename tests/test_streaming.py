@@ -9,12 +9,15 @@ from contextlib import closing
 
 import pytest
 
-from chatsvc.backends import Prompt
+from chatsvc.log import Log
+from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply
-from chatsvc.replies.characters import RUN
-from chatsvc.stores import End, Log, Record
+from chatsvc.replies.reader import RUN
+from chatsvc.stores import Record
 from chatsvc.ticker import SLOT, Ticker, Waiter
-from chatsvc.transports.outlet import (
+from chatsvc.transports.response import SILENCE, Heartbeat
+from chatsvc.transports.text import Text
+from chatsvc.transports.writing import (
     DEADLINE,
     FULL,
     LOOK_AGAIN,
@@ -22,8 +25,6 @@ from chatsvc.transports.outlet import (
     SlowReader,
     Stream,
 )
-from chatsvc.transports.streaming import SILENCE, Heartbeat
-from chatsvc.transports.text import Text
 
 from .hand import Hand, hand_of_time, reach, turns
 

@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .base import Backend, Finish, Message, Prompt
-from .echo import EchoBackend
-from .function import load_function
-from .local import LocalBackend
-from .openai import OpenAIBackend
+from chatsvc.backends.base import Backend
+from chatsvc.backends.echo import EchoBackend
+from chatsvc.backends.function import load_function
+from chatsvc.backends.local import LocalBackend
+from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.model import Finish, Message, Prompt
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from chatsvc.settings import Settings
 
 
 def _model_options(settings: Settings) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def _model_options(settings: Settings) -> dict[str, Any]:
 
 
 def _openai(settings: Settings) -> Backend:
-    from ..settings import openai_api_key
+    from chatsvc.settings import openai_api_key
 
     return OpenAIBackend(
         settings.openai_url,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from .base import Finish, Prompt
+from chatsvc.model import Finish, Prompt
 
 
 class EchoBackend:

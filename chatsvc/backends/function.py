@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ..problems import BackendFailed
-from .base import Finish, Prompt
+from chatsvc.model import Finish, Prompt
+from chatsvc.problems import BackendFailed
 
 Function = Callable[[list[dict[str, str]]], AsyncIterator[str]]
 """What a user writes: gives the reply's text to a conversation, a list of `{"role", "content"}`, in pieces of any size."""

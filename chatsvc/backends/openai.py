@@ -21,10 +21,10 @@ from typing import Any
 
 import aiohttp
 
-from ..eventstream import Comment, EventStreamError, EventStreamParser
-from ..problems import BackendFailed
-from .base import Finish, Prompt
-from .completions import Answer, words_of
+from chatsvc.backends.chunks import ChunkReader, words_of
+from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
+from chatsvc.model import Finish, Prompt
+from chatsvc.problems import BackendFailed
 
 ATTEMPTS = 3
 """How often a question is put in all, as long as nothing of an answer was given."""
@@ -199,7 +199,7 @@ class OpenAIBackend:
         content, parser, answer = (
             response.content,
             EventStreamParser(),
-            Answer(self._told),
+            ChunkReader(self._told),
         )
         clock = asyncio.get_running_loop().time
         last_event = clock()
@@ -250,7 +250,7 @@ class OpenAIBackend:
         yield Finish(answer.finish or "stop", answer.usage)
 
     async def _whole(
-        self, content: aiohttp.StreamReader, chunk: bytes, answer: Answer
+        self, content: aiohttp.StreamReader, chunk: bytes, answer: ChunkReader
     ) -> str:
         """Give the text of an answer in one piece, which begins with `chunk`."""
         body = bytearray(chunk)

@@ -14,11 +14,11 @@ from chatsvc.client.reader import AUTO
 from chatsvc.client.signals import (
     Attached,
     Broken,
-    Characters,
     Ended,
     EndUnknown,
     Refused,
     Signal,
+    TextReceived,
 )
 
 HELD_BACK = 0.5
@@ -59,7 +59,7 @@ class Trial:
     answered: bool = False
     """Whose reply it is was known."""
     torn: bool = False
-    """Characters were missing or came out of order."""
+    """TextReceived were missing or came out of order."""
     end: Signal | None = None
     """The last signal; None when nothing more came."""
     ended: float = 0.0
@@ -72,7 +72,7 @@ class Trial:
         """Note a signal."""
         if isinstance(signal, Attached):
             self.answered = True
-        elif isinstance(signal, Characters):
+        elif isinstance(signal, TextReceived):
             new = signal.position - len(self.text)
             if new != len(signal.text):
                 self.torn = True

@@ -7,8 +7,15 @@ from collections.abc import AsyncGenerator
 import aiohttp
 
 from chatsvc.client.reading import Step
-from chatsvc.client.signals import Attached, Broken, Characters, Ended, Problem, Signal
-from chatsvc.client.wire import Question, answer, broken, refusal
+from chatsvc.client.signals import (
+    Attached,
+    Broken,
+    Ended,
+    Problem,
+    Signal,
+    TextReceived,
+)
+from chatsvc.client.wire import Question, broken, refusal, send_step
 
 _SLACK = 10.0  # seconds beyond what the server was asked to wait
 
@@ -22,7 +29,7 @@ async def read(
         try:
             async with (
                 asyncio.timeout(wait + _SLACK),
-                answer(
+                send_step(
                     session, question, step, "application/json", wait=wait
                 ) as response,
             ):
@@ -43,7 +50,7 @@ async def read(
             yield Broken("the answer can't be read")
             return
         yield Attached(reply)
-        yield Characters(position, text)
+        yield TextReceived(position, text)
         if state != "running":
             yield Ended(state, _problem(state, reason))
             return

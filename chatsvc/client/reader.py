@@ -9,7 +9,7 @@ import aiohttp
 
 from chatsvc.client import poll, sse, text, websocket
 from chatsvc.client.reading import Reading, Step
-from chatsvc.client.wire import Question, answer
+from chatsvc.client.wire import Question, send_step
 
 TRANSPORTS = {
     "sse": sse.read,
@@ -60,7 +60,7 @@ async def stop(
         async with asyncio.timeout(_STOP_TIMEOUT):
             if reply is None:
                 step = Step("poll", None, 0, 0.0)
-                async with answer(
+                async with send_step(
                     session, question, step, "application/json", wait=0
                 ) as response:
                     reply = str(json.loads(await response.read())["reply"])

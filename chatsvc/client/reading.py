@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from chatsvc.client.signals import (
     Attached,
     Broken,
-    Characters,
     Ended,
     EndUnknown,
     Problem,
     Refused,
     Signal,
+    TextReceived,
     Wait,
 )
 
@@ -126,7 +126,7 @@ class Reading:
                 if self.reply is not None and reply != self.reply:
                     self._end("failed", "the server answered with another reply")
                 self.reply = reply
-            case Characters(position, text):
+            case TextReceived(position, text):
                 return self._characters(position, text)
             case Wait(seconds):
                 self._wait = max(self._wait, seconds)

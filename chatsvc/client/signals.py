@@ -1,6 +1,6 @@
 """What a transport tells: its part of the wire, in the words of PROTOCOL.md section 1.
 
-A transport gives any number of Attached, Characters and Wait, and then nothing more, or
+A transport gives any number of Attached, TextReceived and Wait, and then nothing more, or
 one of the rest. Giving nothing more counts as Broken.
 """
 
@@ -30,7 +30,7 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
-class Characters:
+class TextReceived:
     """Text whose last code point is the reply's `position`-th."""
 
     position: int
@@ -76,4 +76,4 @@ class Refused:
     retry_after: float | None = None
 
 
-Signal = Attached | Characters | Wait | Ended | EndUnknown | Broken | Refused
+Signal = Attached | TextReceived | Wait | Ended | EndUnknown | Broken | Refused

@@ -10,13 +10,13 @@ from chatsvc.client.reading import Step
 from chatsvc.client.signals import (
     Attached,
     Broken,
-    Characters,
     Ended,
     Problem,
     Signal,
+    TextReceived,
     Wait,
 )
-from chatsvc.client.wire import Question, answer, broken, problem_of, refusal
+from chatsvc.client.wire import Question, broken, problem_of, refusal, send_step
 from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
 
 _BUNCHED = 500  # milliseconds between the stamps of two comments that came in one read
@@ -28,7 +28,7 @@ async def read(
 ) -> AsyncGenerator[Signal, None]:
     """Give the signals of one connection."""
     patience = question.patience
-    request = answer(session, question, step, "text/event-stream")
+    request = send_step(session, question, step, "text/event-stream")
     try:
         try:
             async with asyncio.timeout(patience.headers):
@@ -58,7 +58,11 @@ async def _body(
         return
     if reply := response.headers.get("X-Reply-Id"):
         yield Attached(reply)
-    patience, parser, events = question.patience, EventStreamParser(), Events()
+    patience, parser, events = (
+        question.patience,
+        EventStreamParser(),
+        EventInterpreter(),
+    )
     first, clock = True, asyncio.get_running_loop().time
     processed = clock()
     while True:
@@ -102,7 +106,7 @@ async def _body(
             return
 
 
-class Events:
+class EventInterpreter:
     """Tells what events mean; the WebSocket's frames mirror them (section 4)."""
 
     def __init__(self) -> None:
@@ -125,7 +129,7 @@ class Events:
         elif event.data == "[DONE]":
             found.append(Ended(self._state, self._problem))
         elif place.isascii() and place.isdigit():
-            found.append(Characters(int(place[:18]), event.data))
+            found.append(TextReceived(int(place[:18]), event.data))
         else:
             found.append(Broken("an event came without its position", leave=True))
         return found

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 import aiohttp
 
 from chatsvc.client.reading import Step
-from chatsvc.client.signals import Attached, Broken, Characters, EndUnknown, Signal
-from chatsvc.client.wire import Question, answer, broken, refusal
+from chatsvc.client.signals import Attached, Broken, EndUnknown, Signal, TextReceived
+from chatsvc.client.wire import Question, broken, refusal, send_step
 
 
 async def read(
@@ -23,7 +23,7 @@ async def read(
     # Half a code point at a cut is not counted, so it comes again.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
-        async with answer(session, question, step, "text/plain") as response:
+        async with send_step(session, question, step, "text/plain") as response:
             if response.status != 200:
                 async for signal in refusal(response):
                     yield signal
@@ -39,7 +39,7 @@ async def read(
                     break
                 if text := decoder.decode(chunk):
                     position += len(text)
-                    yield Characters(position, text)
+                    yield TextReceived(position, text)
             yield EndUnknown()
     except (aiohttp.ClientError, OSError) as error:
         # A failed reply aborts its body, which looks like a cut. When the one that was

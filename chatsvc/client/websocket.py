@@ -8,7 +8,7 @@ import aiohttp
 
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Broken, Ended, Refused, Signal
-from chatsvc.client.sse import Events
+from chatsvc.client.sse import EventInterpreter
 from chatsvc.client.wire import Question, broken, problem_of, retry_after
 from chatsvc.eventstream import Event
 
@@ -72,7 +72,7 @@ async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
 async def _frames(
     socket: aiohttp.ClientWebSocketResponse,
 ) -> AsyncGenerator[Signal, None]:
-    events = Events()
+    events = EventInterpreter()
     while True:
         message = await socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:

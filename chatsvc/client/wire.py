@@ -15,12 +15,12 @@ from yarl import URL
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import (
     Broken,
-    Characters,
     Ended,
     EndUnknown,
     Problem,
     Refused,
     Signal,
+    TextReceived,
 )
 
 _PROBLEM_LIMIT = 1 << 20  # bytes; a failed whole answer carries the text so far
@@ -61,7 +61,7 @@ class Question:
 
 
 @asynccontextmanager
-async def answer(
+async def send_step(
     session: aiohttp.ClientSession,
     question: Question,
     step: Step,
@@ -104,7 +104,7 @@ async def refusal(response: aiohttp.ClientResponse) -> AsyncGenerator[Signal, No
         # A whole answer that failed: the partial text comes with its problem.
         after = body.get("after")
         start = after if isinstance(after, int) else 0
-        yield Characters(start + len(body["text"]), body["text"])
+        yield TextReceived(start + len(body["text"]), body["text"])
         yield Ended("failed", problem)
     elif response.status in (429, 503):
         yield Refused(problem, retry_after(response.headers.get("Retry-After")) or 0.0)

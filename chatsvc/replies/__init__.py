@@ -1,8 +1,8 @@
 """Replies: what chatsvc exists for. Knows no transport and no HTTP."""
 
-from .characters import Characters, Moved
-from .replies import Replies
-from .reply import Reply
-from .running import Observer
+from chatsvc.replies.producers import Observer
+from chatsvc.replies.reader import ReplyReader, SentAway
+from chatsvc.replies.replies import Replies
+from chatsvc.replies.reply import Reply
 
-__all__ = ["Characters", "Moved", "Observer", "Replies", "Reply"]
+__all__ = ["Observer", "Replies", "Reply", "ReplyReader", "SentAway"]

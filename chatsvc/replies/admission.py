@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..problems import Draining, Overloaded, TooManyRequests
+from chatsvc.problems import Draining, Overloaded, TooManyRequests
 
 
 class Admission:

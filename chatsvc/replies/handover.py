@@ -6,20 +6,20 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from ..backends.base import Backend
-from ..problems import (
+from chatsvc.backends.base import Backend
+from chatsvc.model import End
+from chatsvc.problems import (
     Draining,
     InternalError,
     ReplyExpired,
     ReplyNotFound,
     StoreUnavailable,
 )
-from ..stores.base import KeyReused, Record, Store
-from ..stores.log import End
-from .admission import Admission
-from .opened import Opened
-from .reply import Reply
-from .running import Running
+from chatsvc.replies.admission import Admission
+from chatsvc.replies.producers import Producers
+from chatsvc.replies.registry import Registry
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import KeyReused, Record, Store
 
 logger = logging.getLogger("chatsvc.replies")
 
@@ -38,8 +38,8 @@ class Handover:
         store: Store,
         backend: Backend,
         admission: Admission,
-        opened: Opened,
-        running: Running,
+        opened: Registry,
+        running: Producers,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -84,15 +84,15 @@ class Handover:
         reply = await self._opened.open(reply_id)
         if reply.producer is not None or not await self._store.take(reply.log):
             return True
-        ending = reply.log.ending
+        planned_end = reply.log.planned_end
         anew = asked and not reply.log.position
-        if ending is None and (self._backend.resumes or anew):
+        if planned_end is None and (self._backend.resumes or anew):
             self._running.read(reply)
             return True
-        if ending is None:
+        if planned_end is None:
             problem = InternalError("What wrote the reply went down.")
-            ending = End("failed", "interrupted", problem.as_dict())
-        self._running.end(reply, ending)
+            planned_end = End("failed", "interrupted", problem.as_dict())
+        self._running.end(reply, planned_end)
         return True
 
     # ------------------------------------------------------------------ from this node
@@ -112,7 +112,7 @@ class Handover:
     async def _let_go(self, reply: Reply) -> None:
         """Hand a reply on, or end it."""
         store = self._store
-        if reply.log.ending is not None or self._backend.resumes:
+        if reply.log.planned_end is not None or self._backend.resumes:
             try:
                 released = await store.release(reply.log)
             except StoreUnavailable:
@@ -122,7 +122,7 @@ class Handover:
                     reply.producer.cancel()
                 return
         problem = Draining("The service went down before the reply was complete.")
-        end = reply.log.ending or End("failed", "interrupted", problem.as_dict())
+        end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())
         try:
             await store.finish(reply.log, end)
         except StoreUnavailable:

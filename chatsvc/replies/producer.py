@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from ..backends.base import Backend, Finish
-from ..characters import Splitter
-from ..problems import BackendFailed, Problem
-from ..stores.base import Ended, Store
-from ..stores.log import End, Segment
-from .characters import Released
-from .reply import Reply
+from chatsvc.backends.base import Backend
+from chatsvc.graphemes import Splitter
+from chatsvc.log import Segment
+from chatsvc.model import End, Finish
+from chatsvc.problems import BackendFailed, Problem
+from chatsvc.replies.reader import Released
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import NotWritable, Store
 
 logger = logging.getLogger("chatsvc.backend")
 
@@ -27,7 +28,7 @@ PART = 32 * 1024
 """Code points of a piece that are taken in one turn: cutting them into characters keeps the event loop for 10 ms."""
 
 
-class Production:
+class Producer:
     """The making of one reply, on the node that owns it.
 
     Its backend is read in a task. When its text is complete, the end waits in the ticker until all of it is out, which
@@ -51,7 +52,7 @@ class Production:
         self,
         reply: Reply,
         store: Store,
-        over: Callable[[Production], None],
+        over: Callable[[Producer], None],
         *,
         client: str = "",
     ) -> None:
@@ -116,7 +117,7 @@ class Production:
             self.cancel()
 
 
-class Filling:
+class LogWriter:
     """Fills a reply's log with what a backend gives, in whole characters, up to `max_bytes` of UTF-8.
 
     `full` tells that there was more. `first` is told when the first character has arrived.
@@ -149,7 +150,7 @@ class Filling:
         self._size = reply.log.size
 
     def take(self, piece: str) -> Coroutine[Any, Any, None]:
-        """Append a piece of any size, but for what may yet grow. Raises `Ended`, and a `Problem` of the store's."""
+        """Append a piece of any size, but for what may yet grow. Raises `NotWritable`, and a `Problem` of the store's."""
         if len(piece) <= PART:
             return self._append(self._splitter.feed(piece))
         return self._take_parts(piece)
@@ -176,7 +177,7 @@ class Filling:
 
 
 async def produce(
-    production: Production,
+    production: Producer,
     backend: Backend,
     max_bytes: int,
     first: Callable[[Reply], None],
@@ -189,7 +190,7 @@ async def produce(
     """
     reply, store = production.reply, production.store
     log = reply.log
-    filling = Filling(reply, store, max_bytes, first)
+    filling = LogWriter(reply, store, max_bytes, first)
     prompt = reply.record.prompt
     if log.size:
         prompt = msgspec.structs.replace(prompt, written=log.text(0))
@@ -210,7 +211,7 @@ async def produce(
                         break
                 else:
                     await filling.close()
-        except Ended:
+        except NotWritable:
             raise
         except Exception as error:  # noqa: BLE001  (a stranger's code may raise anything)
             problem = _told(error, backend)
@@ -219,8 +220,8 @@ async def produce(
                 await filling.close()  # text held back is delivered first
         if filling.full and end.state == "done":
             end = End("done", "length")
-        await store.complete(log, end)
-    except Ended:
+        await store.seal(log, end)
+    except NotWritable:
         return None
     except Problem as problem:  # the store is away
         await _give_up(production, problem)
@@ -228,18 +229,18 @@ async def produce(
     return end
 
 
-async def finish(production: Production, end: End) -> None:
+async def finish(production: Producer, end: End) -> None:
     """Set the end, unless somebody has."""
     production.finishing = True
     try:
         await production.store.finish(production.reply.log, end)
-    except Ended:
+    except NotWritable:
         return
     except Problem as problem:  # the store is away
         await _give_up(production, problem)
 
 
-async def _give_up(production: Production, problem: Problem) -> None:
+async def _give_up(production: Producer, problem: Problem) -> None:
     """Say to those who read here what keeps them from the rest."""
     production.finishing = True
     end = End("failed", "error", problem.as_dict())

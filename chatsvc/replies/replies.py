@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from ..backends.base import Backend, Prompt
-from ..cursor import is_reply_id, new_reply_id
-from ..problems import InvalidRequest, ReplyNotFound, StoreUnavailable
-from ..stores.base import KeyReused, Record, Store
-from ..stores.log import End
-from ..ticker import Ticker
-from .admission import Admission
-from .background import Background
-from .handover import Handover
-from .opened import Opened
-from .reply import Reply
-from .running import Observer, Running
+from chatsvc.backends.base import Backend
+from chatsvc.cursor import is_reply_id, new_reply_id
+from chatsvc.model import End, Prompt
+from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
+from chatsvc.replies.admission import Admission
+from chatsvc.replies.background import Background
+from chatsvc.replies.handover import Handover
+from chatsvc.replies.producers import Observer, Producers
+from chatsvc.replies.registry import Registry
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import KeyReused, Record, Store
+from chatsvc.ticker import Ticker
 
 STOP_WAIT = 2.0
 """Seconds that a stop waits for the producer to end (PROTOCOL.md section 7)."""
@@ -47,8 +47,8 @@ class Replies:
         self.admission = Admission(max_running, max_per_client)
         self._pace = backend.pace if pace is None else pace
         self._background = Background()
-        self._opened = Opened(store, ticker, grace, self._background)
-        self._running = Running(
+        self._opened = Registry(store, ticker, grace, self._background)
+        self._running = Producers(
             store, backend, max_reply, self.admission, self._background, observers
         )
         self._handover = Handover(

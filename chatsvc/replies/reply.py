@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..problems import CursorPastEnd
-from ..stores.base import Record
-from ..stores.log import End, Log
-from ..ticker import Ticker
-from .characters import Characters
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.problems import CursorPastEnd
+from chatsvc.replies.reader import ReplyReader
+from chatsvc.stores.base import Record
+from chatsvc.ticker import Ticker
 
 if TYPE_CHECKING:
-    from .producer import Production
+    from chatsvc.replies.producer import Producer
 
 
 class Reading:
@@ -65,7 +66,7 @@ class Reply:
         self.on_readers = on_readers
         self.readers = 0
         self.started = ticker.refresh()  # when this node took it in hand
-        self.producer: Production | None = None  # on the node that owns it
+        self.producer: Producer | None = None  # on the node that owns it
         self.leaving = False  # readers are sent away: this node goes
         self.grace: asyncio.TimerHandle | None = None
         self.ticker = ticker
@@ -91,7 +92,7 @@ class Reply:
         return self.log.out(self.ticker.horizon)
 
     def leave(self) -> None:
-        """Send all readers away: they get `Moved` where they stand."""
+        """Send all readers away: they get `SentAway` where they stand."""
         self.leaving = True
         self.log.interrupt()
 
@@ -109,6 +110,6 @@ class Reply:
         """Count a reader for as long as the block lasts."""
         return Reading(self)
 
-    def characters(self, after: int = 0) -> Characters:
+    def characters(self, after: int = 0) -> ReplyReader:
         """The generator of what stands behind position `after`; close it when it is not needed any more."""
-        return Characters(self, after)
+        return ReplyReader(self, after)

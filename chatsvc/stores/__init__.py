@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .base import Ended, KeyReused, Record, Store
-from .log import End, Log
-from .memory import MemoryStore
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.stores.base import KeyReused, NotWritable, Record, Store
+from chatsvc.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from chatsvc.settings import Settings
 
 
 def _redis(settings: Settings) -> Store:
     try:
-        from .redis import RedisStore
+        from chatsvc.stores.redis import RedisStore
     except ModuleNotFoundError as error:
         raise ValueError(f"needs chatsvc[redis]: {error}") from None
     return RedisStore(settings.store, keep=settings.keep)
@@ -39,9 +40,9 @@ def make_store(settings: Settings) -> Store:
 __all__ = [
     "STORES",
     "End",
-    "Ended",
     "KeyReused",
     "Log",
+    "NotWritable",
     "Record",
     "Store",
     "make_store",

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from ..backends.base import Prompt
-from ..ticker import Clock
-from .log import End, Log
+from chatsvc.log import Log
+from chatsvc.model import End, Prompt
+from chatsvc.ticker import Clock
 
 EXPIRED = "The reply has ended and its text is no longer kept."
 """What `ReplyExpired` says."""
@@ -35,7 +35,7 @@ class KeyReused(Exception):
     """The idempotency key was used before, with another request."""
 
 
-class Ended(Exception):
+class NotWritable(Exception):
     """The reply has its end, or belongs to another node: nothing can be written to it from here."""
 
 
@@ -79,10 +79,10 @@ class Store(Protocol):
         ...
 
     async def append(self, log: Log, text: str) -> None:
-        """Add whole characters. Raises `Ended`."""
+        """Add whole characters. Raises `NotWritable`."""
 
-    async def complete(self, log: Log, ending: End) -> None:
-        """Note that all of the text has arrived, and how it is to end once all is out. Raises `Ended`."""
+    async def seal(self, log: Log, planned_end: End) -> None:
+        """Note that all of the text has arrived, and how it is to end once all is out. Raises `NotWritable`."""
 
     async def finish(self, log: Log, end: End) -> None:
         """Set the end; if it has one already, that one stands."""

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ..backends.base import Prompt
-from ..problems import ReplyExpired, ReplyNotFound
-from ..ticker import Clock, monotonic
-from .base import EXPIRED, Ended, KeyReused, Record
-from .expired import Expired
-from .log import End, Log
+from chatsvc.log import Log
+from chatsvc.model import End, Prompt
+from chatsvc.problems import ReplyExpired, ReplyNotFound
+from chatsvc.stores.base import EXPIRED, KeyReused, NotWritable, Record
+from chatsvc.stores.expired import Expired
+from chatsvc.ticker import Clock, monotonic
 
 REMEMBERED = 24 * 3600
 """Seconds for which the id of an expired reply, and an idempotency key, are known."""
@@ -110,14 +110,14 @@ class MemoryStore:
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         if log.end is not None:
-            raise Ended
+            raise NotWritable
         log.append(text, self._now())
 
-    async def complete(self, log: Log, ending: End) -> None:
-        """See `Store.complete`."""
+    async def seal(self, log: Log, planned_end: End) -> None:
+        """See `Store.seal`."""
         if log.end is not None:
-            raise Ended
-        log.complete(ending)
+            raise NotWritable
+        log.seal(planned_end)
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`."""

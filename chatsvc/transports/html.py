@@ -32,8 +32,8 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-from ..replies import Reply
-from .streaming import HEADERS
+from chatsvc.replies import Reply
+from chatsvc.transports.response import HEADERS
 
 LONGEST_COLOURED = 8 * 1024
 """Characters of a code block up to which it is coloured: some lexers take quadratic time."""

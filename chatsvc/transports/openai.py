@@ -8,14 +8,13 @@ from typing import Any
 
 import msgspec
 
-from ..backends.base import Message, Prompt
-from ..problems import BackendFailed, Draining, InvalidRequest
-from ..replies import Reply
-from ..requests import ChatRequest, decode, prompt
-from ..stores.log import End
-from .outlet import Encodings
-from .sse import DONE, json_event, json_line
-from .streaming import Encoder
+from chatsvc.model import End, Message, Prompt
+from chatsvc.problems import BackendFailed, Draining, InvalidRequest
+from chatsvc.replies import Reply
+from chatsvc.requests import ChatRequest, decode, prompt
+from chatsvc.transports.response import Encoder
+from chatsvc.transports.sse import DONE, json_event, json_line
+from chatsvc.transports.writing import Encodings
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """Told where the backend counted nothing: clients that asked wait for the object, and a guess would be charged."""
@@ -212,6 +211,6 @@ class Chunks(Encoder):
             data += json_event({**self._identity, "choices": [], "usage": usage})
         return data + DONE
 
-    def moved(self) -> bytes:
+    def sent_away(self) -> bytes:
         """[OpenAI] knows no resuming, and its clients take a body without an end for a whole one: this is an error."""
         return json_event(error_object(Draining().as_dict())) + DONE

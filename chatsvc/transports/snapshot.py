@@ -8,10 +8,10 @@ from contextlib import aclosing
 import msgspec
 from aiohttp import web
 
-from ..problems import Draining
-from ..replies import Moved, Reply
-from ..stores.log import End
-from .streaming import HEADERS
+from chatsvc.model import End
+from chatsvc.problems import Draining
+from chatsvc.replies import Reply, SentAway
+from chatsvc.transports.response import HEADERS
 
 LONGEST_WAIT = 30
 """Seconds that a long poll may last."""
@@ -42,7 +42,7 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
     )
 
 
-def answer(reply: Reply, body: object, status: int = 200) -> web.Response:
+def json_response(reply: Reply, body: object, status: int = 200) -> web.Response:
     """A JSON answer about a reply."""
     headers = {**HEADERS, "X-Reply-Id": reply.id}
     if status == 503:
@@ -76,12 +76,12 @@ async def poll(
                         break
             except TimeoutError:
                 pass
-            except Moved:
+            except SentAway:
                 moved = True
         told = snapshot(reply, after)
     if moved and not begun and not told.text and told.state == "running":
         raise Draining(retry_after=1)  # or the client would ask again at once
-    return answer(reply, told)
+    return json_response(reply, told)
 
 
 async def until_end(reply: Reply) -> End:
@@ -91,7 +91,7 @@ async def until_end(reply: Reply) -> End:
             async with aclosing(reply.characters()) as characters:
                 async for _ in characters:
                     pass
-        except Moved:
+        except SentAway:
             raise Draining(retry_after=1) from None
     return reply.end or End("done", "stop")
 
@@ -101,8 +101,10 @@ async def whole(reply: Reply) -> web.Response:
     end = await until_end(reply)
     body = msgspec.to_builtins(snapshot(reply, 0))
     if end.state != "failed":
-        return answer(reply, body)
+        return json_response(reply, body)
     problem = end.problem or {}
-    response = answer(reply, {**problem, **body}, int(problem.get("status", 502)))
+    response = json_response(
+        reply, {**problem, **body}, int(problem.get("status", 502))
+    )
     response.content_type = "application/problem+json"
     return response

@@ -9,11 +9,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ..cursor import END
-from ..replies import Reply
-from ..stores.log import End
-from .outlet import DIGITS, Encodings, Held
-from .streaming import PROBES, Answer, Encoder, is_chunked, stamp
+from chatsvc.cursor import END
+from chatsvc.model import End
+from chatsvc.replies import Reply
+from chatsvc.transports.response import (
+    PROBES,
+    Encoder,
+    ReplyResponse,
+    is_chunked,
+    stamp,
+)
+from chatsvc.transports.writing import DIGITS, Encodings, ReaderScope
 
 RETRY = (100, 1500)
 """Milliseconds after which readers that are sent away come back, at random: not all at once."""
@@ -66,7 +72,7 @@ _tails = _Tails()
 _SIZES = [b"%x\r\n" % max(0, size - 2) for size in range(1024)]
 
 
-class Events(Encoder):
+class SseEncoder(Encoder):
     """Encodes a reply's characters as events: with `ids` or without, in chunks or bare (HTTP/1.0)."""
 
     __slots__ = ("_ids", "_prefix", "_usual")
@@ -111,7 +117,7 @@ class Events(Encoder):
             )
         return data + name + DONE
 
-    def moved(self) -> bytes:
+    def sent_away(self) -> bytes:
         """No `[DONE]`: whoever reads on resumes, elsewhere."""
         return retry() if self._ids else b""
 
@@ -137,14 +143,16 @@ def stream(
     request: web.Request,
     reply: Reply,
     after: int,
-    held: Held,
+    held: ReaderScope,
     *,
     ids: bool = True,
     first: bytes = b"",
-) -> Answer:
+) -> ReplyResponse:
     """A reply as an event stream. `first` goes before the first event."""
-    events = Events(reply.id, ids=ids, chunked=is_chunked(request))
+    events = SseEncoder(reply.id, ids=ids, chunked=is_chunked(request))
     if ids:
         first = stamp() + first
     probes = PROBES if ids else None
-    return Answer(request, reply, after, held, events, first=first, probes=probes)
+    return ReplyResponse(
+        request, reply, after, held, events, first=first, probes=probes
+    )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from ..replies import Reply
-from ..stores.log import End
-from .outlet import Held
-from .streaming import Answer, Encoder, is_chunked
+from chatsvc.model import End
+from chatsvc.replies import Reply
+from chatsvc.transports.response import Encoder, ReplyResponse, is_chunked
+from chatsvc.transports.writing import ReaderScope
 
 
 class Text(Encoder):
@@ -26,13 +26,15 @@ class Text(Encoder):
         """Nothing."""
         return None if end.state == "failed" else b""
 
-    def moved(self) -> None:
+    def sent_away(self) -> None:
         """The reader can't be told to come back."""
 
 
-def stream(request: web.Request, reply: Reply, after: int, held: Held) -> Answer:
+def stream(
+    request: web.Request, reply: Reply, after: int, held: ReaderScope
+) -> ReplyResponse:
     """A reply's text."""
     text = Text(chunked=is_chunked(request))
-    return Answer(
+    return ReplyResponse(
         request, reply, after, held, text, probes=None, content_type="text/plain"
     )

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from ..backends.base import Message, Prompt
-from ..problems import BackendFailed, InvalidRequest
-from ..requests import ChatRequest, decode, prompt
-from ..stores.log import End
-from .outlet import Encodings
-from .sse import DONE, json_event, told_stop
-from .streaming import HEADERS, Encoder
+from chatsvc.model import End, Message, Prompt
+from chatsvc.problems import BackendFailed, InvalidRequest
+from chatsvc.requests import ChatRequest, decode, prompt
+from chatsvc.transports.response import HEADERS, Encoder
+from chatsvc.transports.sse import DONE, json_event, told_stop
+from chatsvc.transports.writing import Encodings
 
 UI_HEADERS = {**HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
 """Of every UI message stream."""
@@ -118,5 +117,5 @@ class UIChunks(Encoder):
             events.append({"type": "error", "errorText": problem["detail"]})
         return b"".join(map(json_event, events)) + DONE
 
-    def moved(self) -> None:
+    def sent_away(self) -> None:
         """`useChat` resumes what broke off, and takes a body without an end for a whole one: break it."""

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 from aiohttp import WSMessage, WSMsgType, web
 
-from ..cursor import END
-from ..problems import (
+from chatsvc.cursor import END
+from chatsvc.model import End
+from chatsvc.problems import (
     BackendFailed,
     Draining,
     Overloaded,
@@ -23,9 +24,9 @@ from ..problems import (
     UnsupportedMediaType,
     every_problem,
 )
-from ..replies import Moved, Reply
-from ..stores.log import End
-from .outlet import (
+from chatsvc.replies import Reply, SentAway
+from chatsvc.transports.sse import told_stop
+from chatsvc.transports.writing import (
     DIGITS,
     ClientGone,
     Encodes,
@@ -34,7 +35,6 @@ from .outlet import (
     transport_of,
     write,
 )
-from .sse import told_stop
 
 SUBPROTOCOL = "chatsvc.v1"
 """The subprotocol of events as JSON."""
@@ -169,7 +169,7 @@ class Connection:
             stream = Stream(reply, after, self._transport, encoder)
             with reply.reading(), closing(stream):
                 await stream.run()
-        except Moved:
+        except SentAway:
             self.send_away(Draining())
             return
         await finish(reply)

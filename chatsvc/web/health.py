@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..problems import Draining, StoreUnavailable
-from .keys import REPLIES, service
-from .metrics import METRICS
+from chatsvc.problems import Draining, StoreUnavailable
+from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.metrics import METRICS
 
 
 async def healthz(request: web.Request) -> web.Response:

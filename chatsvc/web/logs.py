@@ -14,10 +14,10 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 from aiohttp.log import server_logger
 
-from ..replies import Reply
-from ..transports.streaming import Answer
-from .keys import SERVICE
-from .problems import PROBLEM
+from chatsvc.replies import Reply
+from chatsvc.transports.response import ReplyResponse
+from chatsvc.web.app_keys import SERVICE
+from chatsvc.web.problems import PROBLEM
 
 SECRET = ("{reply}", "{chat}")
 """The parts of routes that only their owners may know."""
@@ -122,7 +122,7 @@ class AccessLog(AbstractAccessLogger):
             "seconds": round(time, 3),
             "client": request.remote,
         }
-        if isinstance(response, Answer) and response.broken:
+        if isinstance(response, ReplyResponse) and response.broken:
             data["broken"] = True  # it has not come to its end
         if PROBLEM in request:
             data["problem"] = request[PROBLEM]

@@ -15,8 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from ..replies import Reply
-from ..ticker import monotonic
+from chatsvc.replies import Reply
+from chatsvc.ticker import monotonic
 
 
 class Metrics:

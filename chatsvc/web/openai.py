@@ -7,21 +7,21 @@ import time
 import msgspec
 from aiohttp import web
 
-from ..backends.base import model_name
-from ..problems import NotFound
-from ..requests import BODY_FACTOR
-from ..transports.openai import (
+from chatsvc.backends.base import model_name
+from chatsvc.problems import NotFound
+from chatsvc.requests import BODY_FACTOR
+from chatsvc.transports.openai import (
     Chunks,
     completion,
     error_object,
     parse_completion,
 )
-from ..transports.snapshot import answer, until_end
-from ..transports.streaming import Answer, is_chunked
-from .keys import REPLIES, SETTINGS, service
-from .metrics import METRICS
-from .readers import Reader
-from .routes import read_body, user
+from chatsvc.transports.response import ReplyResponse, is_chunked
+from chatsvc.transports.snapshot import json_response, until_end
+from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.metrics import METRICS
+from chatsvc.web.readers import Reader
+from chatsvc.web.routes import read_body, user
 
 STARTED = int(time.time())
 """When a model is said to have been made: there is nothing better to tell (Unix seconds)."""
@@ -43,7 +43,9 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
                 reply, model, usage=asked.usage, chunked=is_chunked(request)
             )
             reader = Reader(request, "openai")
-            stream = Answer(request, reply, 0, reader, chunks, first=chunks.first())
+            stream = ReplyResponse(
+                request, reply, 0, reader, chunks, first=chunks.first()
+            )
             await stream.prepare(request)
             return stream
         with app[METRICS].reading("openai"):
@@ -51,8 +53,8 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
             if end.state == "failed":
                 problem = end.problem or {}
                 status = int(problem.get("status", 502))
-                return answer(reply, error_object(problem), status)
-            return answer(reply, completion(reply, model))
+                return json_response(reply, error_object(problem), status)
+            return json_response(reply, completion(reply, model))
     finally:
         if reply.end is None:
             await replies.stop(reply)

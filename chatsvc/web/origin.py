@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from ..problems import ForbiddenOrigin
+from chatsvc.problems import ForbiddenOrigin
 
 ALLOWED_HEADERS = (
     "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "

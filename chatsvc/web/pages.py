@@ -23,7 +23,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-from ..requests import BODY_FACTOR
+from chatsvc.requests import BODY_FACTOR
 
 __all__ = ["LANGUAGE_COOKIE", "setup_pages"]
 

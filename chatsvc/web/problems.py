@@ -7,7 +7,7 @@ from html import escape
 import msgspec
 from aiohttp import hdrs, web
 
-from ..problems import (
+from chatsvc.problems import (
     BadRequest,
     InternalError,
     MethodNotAllowed,
@@ -15,8 +15,8 @@ from ..problems import (
     Problem,
     TooLarge,
 )
-from ..transports.openai import error_object
-from .keys import inner_path
+from chatsvc.transports.openai import error_object
+from chatsvc.web.app_keys import inner_path
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -41,7 +41,7 @@ def of_http_error(error: web.HTTPError) -> Problem:
     return InternalError()
 
 
-def answer(request: web.Request, problem: Problem) -> web.Response:
+def problem_response(request: web.Request, problem: Problem) -> web.Response:
     """A problem as an answer: JSON, or HTML for a browser's page request."""
     headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
     if problem.retry_after is not None:

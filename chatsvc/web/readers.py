@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from .keys import service
-from .leaving import CLIENTS
-from .metrics import METRICS
+from chatsvc.web.app_keys import service
+from chatsvc.web.disconnects import CLIENTS
+from chatsvc.web.metrics import METRICS
 
 
 class Reader:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from aiohttp import StreamReader, hdrs, web
 
-from ..backends.base import Message, Prompt
-from ..cursor import parse_cursor
-from ..problems import (
+from chatsvc.cursor import parse_cursor
+from chatsvc.model import Message, Prompt
+from chatsvc.problems import (
     BadCursor,
     BadRequest,
     BadText,
@@ -19,8 +19,8 @@ from ..problems import (
     TooLarge,
     UnsupportedMediaType,
 )
-from ..replies import Reply
-from ..requests import (
+from chatsvc.replies import Reply
+from chatsvc.requests import (
     BODY_FACTOR,
     check_key,
     check_text,
@@ -28,11 +28,11 @@ from ..requests import (
     parse_chat,
     prompt,
 )
-from ..transports import html, snapshot, sse, text
-from .keys import REPLIES, SETTINGS, USER, service
-from .metrics import METRICS
-from .origin import check_site
-from .readers import Reader
+from chatsvc.transports import html, snapshot, sse, text
+from chatsvc.web.app_keys import REPLIES, SETTINGS, USER, service
+from chatsvc.web.metrics import METRICS
+from chatsvc.web.origin import check_site
+from chatsvc.web.readers import Reader
 
 EVENTS, TEXT, JSON = "text/event-stream", "text/plain", "application/json"
 HTML = "text/html"
@@ -280,7 +280,7 @@ async def stop_reply(request: web.Request) -> web.Response:
     await replies.stop(reply)
     ended = await replies.stopped(reply)
     body = {"reply": reply.id, "state": reply.state, "next": reply.out()}
-    return snapshot.answer(reply, body, 200 if ended else 202)
+    return snapshot.json_response(reply, body, 200 if ended else 202)
 
 
 def add_routes(app: web.Application) -> None:

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from ..problems import Draining, InternalError, InvalidRequest, Problem
-from ..requests import (
+from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
+from chatsvc.requests import (
     BODY_FACTOR,
     Frame,
     check_key,
@@ -20,16 +20,16 @@ from ..requests import (
     parse_frame,
     prompt,
 )
-from ..transports.websocket import (
+from chatsvc.transports.websocket import (
     SUBPROTOCOL,
     Asked,
     Connection,
     serve_bare,
     serve_events,
 )
-from .keys import REPLIES, SETTINGS, service
-from .metrics import METRICS
-from .routes import user
+from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.metrics import METRICS
+from chatsvc.web.routes import user
 
 logger = logging.getLogger("chatsvc.web")
 

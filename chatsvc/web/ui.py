@@ -7,14 +7,14 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from ..problems import ReplyExpired, ReplyNotFound
-from ..replies import Reply
-from ..requests import BODY_FACTOR
-from ..transports.streaming import Answer, is_chunked
-from ..transports.ui import UI_HEADERS, UIChunks, parse_turn
-from .keys import REPLIES, SETTINGS, service
-from .readers import Reader
-from .routes import begin, read_body, user
+from chatsvc.problems import ReplyExpired, ReplyNotFound
+from chatsvc.replies import Reply
+from chatsvc.requests import BODY_FACTOR
+from chatsvc.transports.response import ReplyResponse, is_chunked
+from chatsvc.transports.ui import UI_HEADERS, UIChunks, parse_turn
+from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.readers import Reader
+from chatsvc.web.routes import begin, read_body, user
 
 
 async def post_turn(request: web.Request) -> web.StreamResponse:
@@ -52,9 +52,9 @@ async def _known(request: web.Request, reply_id: str | None) -> Reply | None:
     return None
 
 
-def _stream(request: web.Request, reply: Reply) -> Answer:
+def _stream(request: web.Request, reply: Reply) -> ReplyResponse:
     chunks = UIChunks(reply.id, chunked=is_chunked(request))
-    return Answer(
+    return ReplyResponse(
         request,
         reply,
         0,

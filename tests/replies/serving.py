@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from chatsvc.backends import Backend, Message, Prompt
+from chatsvc.backends import Backend
 from chatsvc.backends.function import FunctionBackend
+from chatsvc.log import Log
+from chatsvc.model import Message, Prompt
 from chatsvc.replies import Replies
 from chatsvc.replies.reply import Reply
-from chatsvc.stores import Log, Record
+from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.ticker import Ticker
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chatsvc.backends.base import Finish, Prompt
 from chatsvc.backends.echo import EchoBackend
+from chatsvc.log import Log
+from chatsvc.model import End, Finish, Prompt
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.replies.producer import PART
-from chatsvc.stores import End, Log
 from chatsvc.stores.memory import MemoryStore
 
 from .serving import FAMILY, WAIT, Hanging, Watch, asking, read_all, serving

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.log import Log
 from chatsvc.problems import Overloaded, TooManyRequests
 from chatsvc.replies.reply import Reply
-from chatsvc.stores import Log, Record
+from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 
 from .serving import FAMILY, WAIT, Hanging, SlowStore, Watch, asking, read_all, serving

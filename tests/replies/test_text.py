@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.backends import Finish, Message, Prompt
 from chatsvc.backends.echo import EchoBackend
-from chatsvc.characters import Splitter
+from chatsvc.graphemes import Splitter
+from chatsvc.model import Finish, Message, Prompt
 
 from .serving import Watch, asking, read, read_all, serving
 

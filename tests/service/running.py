@@ -19,10 +19,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from chatsvc.app import create_app
-from chatsvc.backends import Finish
+from chatsvc.model import Finish
 from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
-from chatsvc.web.keys import REPLIES
+from chatsvc.web.app_keys import REPLIES
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""

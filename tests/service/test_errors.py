@@ -336,7 +336,7 @@ async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
         raise ZeroDivisionError
 
     async with inside() as chat:
-        monkeypatch.setattr("chatsvc.replies.Characters.take", broken)
+        monkeypatch.setattr("chatsvc.replies.ReplyReader.take", broken)
         answer = await chat.raw(CHAT, f"Accept: {kind}", body=b'{"message": ""}')
         assert answer.status == 200
         assert not answer.complete

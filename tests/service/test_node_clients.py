@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.backends import Finish
+from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 

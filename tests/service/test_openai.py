@@ -11,8 +11,8 @@ import openai
 import pytest
 from aiohttp import web
 
-from chatsvc.backends import Finish
 from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatsvc.backends import Message, Prompt
 from chatsvc.cursor import new_reply_id
+from chatsvc.log import Log
+from chatsvc.model import End, Message, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
-from chatsvc.stores import End, Ended, KeyReused, Log, Record, Store
+from chatsvc.stores import KeyReused, NotWritable, Record, Store
 from chatsvc.ticker import Ticker, Waiter, monotonic
 
 PROMPT = Prompt((Message("user", "你好"),), options={"temperature": 0.5})
@@ -68,7 +69,7 @@ class StoreContract:
         assert found == asked
         assert log.reply_id == asked.reply_id
         assert (log.pace, log.lag) == (100_000, 500_000)
-        assert (log.position, log.end, log.ending) == (0, None, None)
+        assert (log.position, log.end, log.planned_end) == (0, None, None)
 
     async def test_an_id_that_was_never_given_is_not_found(self, place: Place) -> None:
         await begin(place.store)
@@ -112,7 +113,7 @@ class StoreContract:
         await place.settle(log, len(text))
         assert log.text(0) == text
         assert log.size == len(text.encode())
-        await place.store.complete(log, DONE)
+        await place.store.seal(log, DONE)
         await place.store.finish(log, DONE)
         await place.settle(log, len(text), ended=True)
         _, later = await place.store.find(log.reply_id)
@@ -128,7 +129,7 @@ class StoreContract:
         ):
             log = await begin(place.store)
             await place.store.append(log, "a")
-            await place.store.complete(log, end)
+            await place.store.seal(log, end)
             await place.store.finish(log, end)
             await place.settle(log, 1, ended=True)
             assert log.end == end
@@ -155,10 +156,10 @@ class StoreContract:
         log = await begin(place.store)
         await place.store.append(log, "a")
         await place.store.finish(log, STOPPED)
-        with pytest.raises(Ended):
+        with pytest.raises(NotWritable):
             await place.store.append(log, "b")
-        with pytest.raises(Ended):
-            await place.store.complete(log, DONE)
+        with pytest.raises(NotWritable):
+            await place.store.seal(log, DONE)
         await place.settle(log, 1, ended=True)
         assert (log.text(0), log.end) == ("a", STOPPED)
 

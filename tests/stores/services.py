@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from chatsvc.backends.base import Finish, Message, Prompt
+from chatsvc.model import End, Finish, Message, Prompt
 from chatsvc.replies import Replies, Reply
-from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
 
 WAIT = 20.0  # seconds: for what must happen, however slow the machine

@@ -10,15 +10,13 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends import make_backend
-from chatsvc.backends.base import Finish, Message, Prompt
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.cursor import new_reply_id
+from chatsvc.model import End, Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
-from chatsvc.stores import nodes
 from chatsvc.stores.base import Record
-from chatsvc.stores.log import End
-from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis import RedisStore, leases
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head
@@ -45,7 +43,7 @@ async def test_once_the_text_is_complete_it_ends_as_its_owner_would_have_ended_i
     reply = await owner.start(PROMPT)
     elsewhere = await other.open(reply.id)
     async with asyncio.timeout(WAIT):
-        while elsewhere.log.ending is None:
+        while elsewhere.log.planned_end is None:
             await other.store.refresh(elsewhere.log)
     await die(owner)
     assert await ended(elsewhere) == (text, end)
@@ -69,7 +67,7 @@ async def test_a_text_that_is_not_complete_ends_as_interrupted(
 async def test_all_that_a_dead_node_had_is_taken_over_at_once(
     service: Service, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "AT_ONCE", 3)
+    monkeypatch.setattr(leases, "AT_ONCE", 3)
     backend = Scripted()
     backend.close_now.set()
     owner, other = await service(backend), await service(Scripted())

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from chatsvc.backends.base import Message, Prompt
 from chatsvc.backends.echo import EchoBackend
+from chatsvc.model import Message, Prompt
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies, Reply
-from chatsvc.stores import writer
-from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis import RedisStore, commands
 from chatsvc.ticker import Ticker, monotonic
 from tests.conftest import require
 from tests.redis_server import RedisServer
@@ -168,7 +167,7 @@ async def test_what_waits_behind_much_else_waits_no_longer(
     server: RedisServer, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ends of many replies are kept for a Redis that is away: they must not keep whoever asks."""
-    monkeypatch.setattr(writer, "MOST", 2)
+    monkeypatch.setattr(commands, "MOST", 2)
     a = await nodes.start(1.0)
     assert isinstance(a.store, RedisStore)
     await pause(server)

@@ -9,10 +9,11 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends.function import FunctionBackend
+from chatsvc.log import Log
+from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import handover
 from chatsvc.stores.base import Record
-from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
 from tests.redis_server import RedisServer
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from chatsvc.log import Log
+from chatsvc.model import End
 from chatsvc.problems import ReplyExpired
-from chatsvc.stores.base import Ended
-from chatsvc.stores.log import End, Log
+from chatsvc.stores.base import NotWritable
 from chatsvc.stores.redis import RedisStore
 from tests.redis_server import RedisServer
 
@@ -64,8 +65,8 @@ async def test_only_what_others_write_is_read_by_itself(node: Node) -> None:
     await until(lambda: elsewhere.position == 3, b, elsewhere)
     await a.refresh(log)
     assert (alone(a, log), alone(b, elsewhere)) == (False, True)
-    await a.complete(log, DONE)
-    await until(lambda: elsewhere.ending == DONE, b, elsewhere)
+    await a.seal(log, DONE)
+    await until(lambda: elsewhere.planned_end == DONE, b, elsewhere)
     assert not alone(b, elsewhere)
     await a.finish(log, DONE)
     async with asyncio.timeout(WAIT):
@@ -100,7 +101,7 @@ async def test_an_owner_hears_that_another_has_taken_its_reply(node: Node) -> No
             await asyncio.sleep(0.02)
         while a.owns(log):
             await asyncio.sleep(0.001)
-    with pytest.raises(Ended):
+    with pytest.raises(NotWritable):
         await a.append(log, "no")
     await b.append(elsewhere, "cd")
     async with asyncio.timeout(WAIT):
@@ -116,8 +117,8 @@ async def test_who_has_missed_news_reads_everything_again(
     logs = [await begin(a) for _ in range(3)]
     others = [(await b.find(log.reply_id))[1] for log in logs]
     for log, other in zip(logs, others, strict=True):
-        await a.complete(log, DONE)
-        await until(lambda other=other: other.ending == DONE, b, other)  # type: ignore[misc]
+        await a.seal(log, DONE)
+        await until(lambda other=other: other.planned_end == DONE, b, other)  # type: ignore[misc]
     await b._followers[0].close()
     for log in logs:
         await a.finish(log, DONE)
@@ -150,7 +151,7 @@ async def test_what_redis_acknowledged_and_lost_is_written_again(
     assert (elsewhere.text(0), late.text(0)) == ("one two ", "one ")
     await a.append(log, "three ")
     await a.append(log, "four")
-    await a.complete(log, DONE)
+    await a.seal(log, DONE)
     await a.refresh(log)
     await _forget(client, log, 4)
     await client.hdel(f"chatsvc:{{0}}:{log.reply_id}", "c")
@@ -174,7 +175,7 @@ async def test_who_takes_a_reply_writes_again_what_redis_has_lost(
     assert await a.release(log)
     await _forget(client, log, 4)
     assert await b.take(elsewhere)
-    await b.complete(elsewhere, DONE)
+    await b.seal(elsewhere, DONE)
     await b.finish(elsewhere, DONE)
     _, found = await (await node()).find(log.reply_id)
     assert (found.text(0), found.end) == ("one two ", DONE)
@@ -215,7 +216,7 @@ async def test_a_text_that_redis_has_lost_is_not_taken_for_an_empty_one(
         assert (found.end.finish_reason, found.text(0)) == ("interrupted", "")
         del found
         await a.append(log, "two")
-        await a.complete(log, DONE)
+        await a.seal(log, DONE)
         await a.refresh(log)
     await a.finish(log, DONE)
     _, found = await b.find(log.reply_id)
@@ -235,8 +236,8 @@ async def test_an_end_does_not_come_before_its_text(node: Node, client: Any) -> 
     _, elsewhere = await b.find(log.reply_id)
     await b._followers[0].close()
     await a.append(log, "two")
-    await a.complete(log, DONE)
-    await until(lambda: log.ending == DONE, a, log)
+    await a.seal(log, DONE)
+    await until(lambda: log.planned_end == DONE, a, log)
     last = (await client.xrevrange(f"chatsvc:{{0}}:{log.reply_id}:log", count=1))[0][0]
     b._followers[0]._followed[log.reply_id].last = last
     await a.finish(log, DONE)
@@ -253,8 +254,8 @@ async def test_what_no_news_tell_is_seen_all_the_same(node: Node) -> None:
     for store in a, b:
         store._followers[0]._last_news = "9999999999999-0"
     await a.append(ends, "abc")
-    await a.complete(ends, DONE)
-    await until(lambda: elsewhere.ending == DONE, b, elsewhere)
+    await a.seal(ends, DONE)
+    await until(lambda: elsewhere.planned_end == DONE, b, elsewhere)
     await a.refresh(stops)
     assert not alone(b, elsewhere) and not alone(a, stops)
     await a.finish(ends, DONE)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import trustme
 
+from chatsvc.log import Log
+from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
-from chatsvc.stores.connect import disconnect
-from chatsvc.stores.log import End, Log
 from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis.connect import disconnect
 from tests.conftest import require
 
 from .contract import StoreContract, begin
@@ -145,6 +146,6 @@ async def _write(store: RedisStore, log: Log, over: asyncio.Event) -> str:
         await asyncio.sleep(0.005)
     end = End("done", "stop")
     if log.end is None:
-        await store.complete(log, end)
+        await store.seal(log, end)
         await store.finish(log, end)
     return text

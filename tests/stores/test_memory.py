@@ -11,9 +11,10 @@ import pytest
 
 import chatsvc.stores.expired
 import chatsvc.stores.memory
-from chatsvc.backends import Prompt
+from chatsvc.log import Log
+from chatsvc.model import Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
-from chatsvc.stores import KeyReused, Log
+from chatsvc.stores import KeyReused
 from chatsvc.stores.memory import REMEMBERED, MemoryStore
 from chatsvc.ticker import monotonic
 

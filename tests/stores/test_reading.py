@@ -8,8 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends.echo import EchoBackend
-from chatsvc.stores import presence
-from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis import RedisStore, presence
 from tests.redis_server import RedisServer
 
 from .services import PROMPT, Service, ended

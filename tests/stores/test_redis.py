@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from chatsvc.backends.base import Message, Prompt
 from chatsvc.cursor import new_reply_id
+from chatsvc.log import Log
+from chatsvc.model import End, Message, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
-from chatsvc.stores.base import Ended, KeyReused, Record
-from chatsvc.stores.connect import connect, disconnect
-from chatsvc.stores.follower import LEEWAY
-from chatsvc.stores.log import End, Log
+from chatsvc.stores.base import KeyReused, NotWritable, Record
 from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis.connect import connect, disconnect
+from chatsvc.stores.redis.follower import LEEWAY
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 
@@ -108,7 +108,7 @@ async def test_what_one_node_writes_another_reads(node: Node) -> None:
     _, elsewhere = await b.find(log.reply_id)
     await a.append(log, "héllo 👩‍👩‍👧 ")
     await a.append(log, "wörld")
-    await a.complete(log, End("done", "stop", usage={"total_tokens": 3}))
+    await a.seal(log, End("done", "stop", usage={"total_tokens": 3}))
     await a.finish(log, End("done", "stop", usage={"total_tokens": 3}))
     await b.refresh(elsewhere)
     assert log.end == elsewhere.end == End("done", "stop", usage={"total_tokens": 3})
@@ -145,9 +145,9 @@ async def test_there_is_one_end_and_nothing_behind_it(node: Node) -> None:
     )
     await a.refresh(log)
     assert log.end == elsewhere.end
-    with pytest.raises(Ended):
+    with pytest.raises(NotWritable):
         await a.append(log, "y")
-        await a.complete(log, End("done", "stop"))
+        await a.seal(log, End("done", "stop"))
 
 
 async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> None:
@@ -183,13 +183,13 @@ async def test_only_the_owner_writes_and_only_in_its_epoch(node: Node) -> None:
     await a.append(log, "ab")
     await a.refresh(log)
     _, elsewhere = await b.find(log.reply_id)
-    with pytest.raises(Ended):
+    with pytest.raises(NotWritable):
         await b.append(elsewhere, "no")
     assert not await b.take(elsewhere)  # the owner lives
     assert await a.release(log)
     assert await b.take(elsewhere)
     await b.append(elsewhere, "cd")
-    with pytest.raises(Ended):
+    with pytest.raises(NotWritable):
         await a.append(log, "no")
     await b.finish(elsewhere, End("done", "stop"))
     assert elsewhere.text(0) == "abcd"
@@ -267,7 +267,7 @@ async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> N
     await a.finish(log, End("failed", "interrupted"))
     assert not a.owns(log)
     await b.append(elsewhere, "cd")
-    await b.complete(elsewhere, End("done", "stop"))
+    await b.seal(elsewhere, End("done", "stop"))
     await b.finish(elsewhere, End("done", "stop"))
     assert (elsewhere.text(0), elsewhere.end) == ("abcd", End("done", "stop"))
 
@@ -308,7 +308,7 @@ async def test_nothing_stays_in_redis_without_a_time_after_which_it_goes(
         b.reading(elsewhere, True)
         await b.refresh(elsewhere)
         await client.hset(key, "p", 100)  # what this node can't have written
-        with pytest.raises(Ended):
+        with pytest.raises(NotWritable):
             while True:
                 await a.append(log, "x")
                 await a.refresh(log)

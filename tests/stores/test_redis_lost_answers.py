@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from chatsvc.backends.base import Message, Prompt
 from chatsvc.cursor import new_reply_id
+from chatsvc.model import End, Message, Prompt
 from chatsvc.stores.base import Record
-from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
 from tests.loopback import listening
 from tests.redis_server import RedisServer
@@ -95,7 +94,7 @@ async def test_a_script_that_is_sent_twice_has_done_its_work_once(
         line.break_next()
         assert await a.take(log)
         line.break_next()
-        await a.complete(log, End("done", "stop"))
+        await a.seal(log, End("done", "stop"))
         line.break_next()
         await a.finish(log, End("done", "stop"))
         assert line.broken == 7

@@ -11,11 +11,11 @@ import pytest
 from redis import exceptions
 from redis.asyncio import Redis
 
-from chatsvc.backends.base import Message, Prompt
+from chatsvc.model import Message, Prompt
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies
-from chatsvc.stores.connect import passes
 from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis.connect import passes
 from chatsvc.ticker import Ticker
 from tests.conftest import require
 from tests.redis_server import RedisServer

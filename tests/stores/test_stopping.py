@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 import chatsvc.replies.replies
+from chatsvc.model import End
 from chatsvc.replies import Replies, Reply
-from chatsvc.stores.log import End
 from chatsvc.stores.redis import RedisStore
 
 from .services import PROMPT, WAIT, Scripted, Service, arrived, die, ended

@@ -18,30 +18,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
 
-import msgspec
-
-from ..characters import boundaries
-from ..ticker import Waiter
+from chatsvc.graphemes import boundaries
+from chatsvc.model import End
+from chatsvc.ticker import Waiter
 
 MERGE_BELOW = 2048
 """Code points up to which neighbouring segments that are out become one."""
 
 MERGE_AT_ONCE = 16
 """Segments that are out before they are merged: a reader has to find its place again each time."""
-
-
-class End(msgspec.Struct, frozen=True):
-    """How a reply ended (PROTOCOL.md section 1): `state` is done, stopped or failed.
-
-    `usage` is what the backend counted, as OpenAI's usage object; None where it counts nothing.
-    """
-
-    state: str
-    finish_reason: str
-    problem: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
 
 
 class Segment:
@@ -123,10 +109,10 @@ class Log:
         "_merged",
         "created",
         "end",
-        "ending",
         "lag",
         "on_end",
         "pace",
+        "planned_end",
         "position",
         "reply_id",
         "segments",
@@ -146,7 +132,7 @@ class Log:
         self.position = 0  # of the last code point that has arrived
         self.size = 0  # bytes of UTF-8 that have arrived
         # What the end will be once all is out; known since the text is complete.
-        self.ending: End | None = None
+        self.planned_end: End | None = None
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None  # for whoever produces it
         self.waiters: set[Waiter] = set()  # woken when it grows or ends
@@ -161,7 +147,7 @@ class Log:
         segment = Segment(self.position, text)
         if last is not None and not self.pace and len(last.text) < MERGE_BELOW:
             self.segments[-1] = Segment.merged((last, segment))
-            self._move()
+            self._invalidate_readers()
         else:
             self._schedule(segment, last, at)
             self._merge(at)
@@ -200,11 +186,11 @@ class Log:
         merged.append(Segment.merged(group))
         segments[begin:end] = merged
         self._merged = begin + len(merged) - 1
-        self._move()
+        self._invalidate_readers()
 
-    def complete(self, ending: End) -> None:
+    def seal(self, planned_end: End) -> None:
         """No more text will come; this end follows when all is out."""
-        self.ending = ending
+        self.planned_end = planned_end
 
     def finish(self, end: End, at: int) -> None:
         """Set the end. One that stops the reply cuts it where it is out at `at`; a second end changes nothing."""
@@ -216,7 +202,7 @@ class Log:
         self.size = len(text.encode())
         self.segments = [Segment(0, text)] if text else []
         self._merged = 0
-        self._move()
+        self._invalidate_readers()
         self._wake(idle_only=False)
         if self.on_end is not None:
             self.on_end()
@@ -224,13 +210,13 @@ class Log:
 
     def interrupt(self) -> None:
         """Let every reader look at where it stands, wherever it waits."""
-        self._move()
+        self._invalidate_readers()
         self._wake(idle_only=False)
 
-    def _move(self) -> None:
+    def _invalidate_readers(self) -> None:
         """A segment that a reader may be in has changed."""
         for waiter in self.waiters:
-            waiter.moved = True
+            waiter.stale = True
 
     def _wake(self, *, idle_only: bool) -> None:
         for waiter in self.waiters:

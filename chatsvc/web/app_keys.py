@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from ..replies import Replies
-from ..settings import Settings
+from chatsvc.replies import Replies
+from chatsvc.settings import Settings
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
 """Tells whose request this is; None refuses it. A user's replies are found by that user only."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from ..ticker import Clock, monotonic
-from . import scripts
-from .log import Log
-from .places import Places
-from .writer import Writer
+from chatsvc.log import Log
+from chatsvc.stores.redis import scripts
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.keys import Keys
+from chatsvc.ticker import Clock, monotonic
 
 RENEW = 10_000_000
 """Microseconds after which a node says again what it reads, for a Redis that was taken over from may have lost it."""
@@ -24,9 +24,9 @@ class Presence:
     A node's word holds for as long as the node lives; so it costs nothing while somebody reads.
     """
 
-    def __init__(self, writer: Writer, places: Places, clock: Clock, node: str) -> None:
+    def __init__(self, writer: Commands, keys: Keys, clock: Clock, node: str) -> None:
         self._writer = writer
-        self._places = places
+        self._keys = keys
         self._clock = clock
         self._node = node
         self._read: set[str] = set()
@@ -44,7 +44,7 @@ class Presence:
 
     async def tell(self, reply_ids: Sequence[str], present: bool) -> None:
         """Tell the owners; the replies are of one hash tag."""
-        hashes = list(map(self._places.reply, reply_ids))
+        hashes = list(map(self._keys.reply, reply_ids))
         await self._writer.run(
             scripts.MARK,
             [f"{key}:readers" for key in hashes],
@@ -62,7 +62,7 @@ class Presence:
         self._renewed = now
         by_tag: dict[int, list[str]] = {}
         for reply_id in self._read:
-            by_tag.setdefault(self._places.tag(reply_id), []).append(reply_id)
+            by_tag.setdefault(self._keys.tag(reply_id), []).append(reply_id)
         for reply_ids in by_tag.values():
             for begin in range(0, len(reply_ids), AT_ONCE):
                 some = [
@@ -73,13 +73,13 @@ class Presence:
 
     async def last(self, reply_id: str) -> int:
         """See `Store.last_read`."""
-        leases = f"{self._places.prefix(reply_id)}nodes"
-        key = f"{self._places.reply(reply_id)}:readers"
+        leases = f"{self._keys.prefix(reply_id)}nodes"
+        key = f"{self._keys.reply(reply_id)}:readers"
         return int(await self._writer.run(scripts.READ, [key, leases])) * 1000
 
     async def quiet(self, log: Log, seconds: float) -> bool:
         """See `Store.quiet`. It is asked for again and again: a stop is rare, and mostly quiet at once."""
-        prefix = self._places.prefix(log.reply_id)
+        prefix = self._keys.prefix(log.reply_id)
         keys = [prefix + log.reply_id, f"{prefix}nodes", f"{prefix}owned:"]
         pause = 0.02
         until = monotonic() + round(seconds * 1e6)

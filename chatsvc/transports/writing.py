@@ -22,9 +22,9 @@ from typing import Protocol
 
 from aiohttp import web
 
-from ..replies import Characters, Reply
-from ..replies.characters import RUN
-from ..ticker import DEAF, NOW, Ticker, Waiter
+from chatsvc.replies import Reply, ReplyReader
+from chatsvc.replies.reader import RUN
+from chatsvc.ticker import DEAF, NOW, Ticker, Waiter
 
 FULL = 64 * 1024
 """Bytes that may wait to be sent to one reader."""
@@ -35,8 +35,8 @@ LOOK_AGAIN = 50_000
 DEADLINE = 30_000_000
 """Microseconds after which a reader that has taken nothing is dropped."""
 
-Held = AbstractContextManager[None]
-"""Held as long as a reader is given something: that counts it, and watches its connection."""
+ReaderScope = AbstractContextManager[None]
+"""ReaderScope as long as a reader is given something: that counts it, and watches its connection."""
 
 
 class Encodes(Protocol):
@@ -103,7 +103,7 @@ async def ready_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
         await drained(transport, ticker, low)
 
 
-class Stream(Characters):
+class Stream(ReplyReader):
     """A reply's characters behind position `after`, on their way to a connection: written as they are due.
 
     The ticker calls it, and it writes at once. It is one object: in a crowd of streams each object is fetched from
@@ -121,7 +121,7 @@ class Stream(Characters):
         self.wrote = self.ticker.now
 
     async def run(self) -> None:
-        """Write to the end. Raises `Moved`, `SlowReader` or `ClientGone`."""
+        """Write to the end. Raises `SentAway`, `SlowReader` or `ClientGone`."""
         ticker = self.ticker
         loop = asyncio.get_running_loop()
         try:

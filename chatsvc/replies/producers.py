@@ -7,14 +7,14 @@ import logging
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ..backends.base import Backend
-from ..problems import InternalError, StoreUnavailable
-from ..stores.base import Store
-from ..stores.log import End
-from .admission import Admission
-from .background import Background
-from .producer import Production
-from .reply import Reply
+from chatsvc.backends.base import Backend
+from chatsvc.model import End
+from chatsvc.problems import InternalError, StoreUnavailable
+from chatsvc.replies.admission import Admission
+from chatsvc.replies.background import Background
+from chatsvc.replies.producer import Producer
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import Store
 
 logger = logging.getLogger("chatsvc.replies")
 
@@ -32,7 +32,7 @@ class Observer(Protocol):
         """A reply that was produced here has ended."""
 
 
-class Running:
+class Producers:
     """Produces replies from the backend, `max_reply` bytes of UTF-8 each at most, and tells the observers."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Running:
         self._admission = admission
         self._background = background
         self._observers = observers
-        self._productions: set[Production] = set()
+        self._productions: set[Producer] = set()
         self._none = asyncio.Event()
         self._none.set()
 
@@ -87,8 +87,8 @@ class Running:
             production.cancel()
         return tasks
 
-    def _run(self, reply: Reply, client: str) -> Production:
-        production = Production(reply, self._store, self._over, client=client)
+    def _run(self, reply: Reply, client: str) -> Producer:
+        production = Producer(reply, self._store, self._over, client=client)
         reply.producer = production
         self._admission.count(client, 1)
         self._productions.add(production)
@@ -100,7 +100,7 @@ class Running:
         for observer in self._observers:
             observer.first(reply)
 
-    def _over(self, production: Production) -> None:
+    def _over(self, production: Producer) -> None:
         reply = production.reply
         reply.producer = None
         reply.log.on_end = None

@@ -12,10 +12,10 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from ..problems import StoreUnavailable
-from ..ticker import monotonic
-from .connect import FAILURES, Client, passes
-from .scripts import ALL, NAMES
+from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.redis.connect import FAILURES, Client, passes
+from chatsvc.stores.redis.scripts import ALL, NAMES
+from chatsvc.ticker import monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
@@ -41,7 +41,7 @@ class _Command:
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
-class Writer:
+class Commands:
     """Sends commands in batches. `operations` counts what has been asked.
 
     `patience` is how many seconds a command that says nothing else is tried for.

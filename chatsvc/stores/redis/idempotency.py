@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
-from . import scripts
-from .base import KeyReused, Record
-from .memory import REMEMBERED
-from .places import Places
-from .writer import Writer
+from chatsvc.stores.base import KeyReused, Record
+from chatsvc.stores.memory import REMEMBERED
+from chatsvc.stores.redis import scripts
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.keys import Keys
 
 
-class Names:
+class Idempotency:
     """Each is kept for `REMEMBERED` seconds under its hash: what clients choose is of any length."""
 
-    def __init__(self, writer: Writer, places: Places) -> None:
+    def __init__(self, writer: Commands, keys: Keys) -> None:
         self._writer = writer
-        self._places = places
+        self._keys = keys
 
     async def claim(self, record: Record) -> str:
         """The reply id that stands for an idempotency key, the record's own if none did. Raises `KeyReused`."""
@@ -52,8 +52,8 @@ class Names:
 
     def _key(self, record: Record) -> str:
         digest = hashlib.sha256(f"{record.user}\0{record.key}".encode()).hexdigest()
-        return f"{self._places.prefix(digest)}key:{digest}"
+        return f"{self._keys.prefix(digest)}key:{digest}"
 
     def _name(self, name: str) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()
-        return f"{self._places.prefix(digest)}name:{digest}"
+        return f"{self._keys.prefix(digest)}name:{digest}"

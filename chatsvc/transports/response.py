@@ -13,12 +13,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
-from ..replies import Moved, Reply
-from ..stores.log import End
-from ..ticker import Waiter
-from .outlet import (
+from chatsvc.model import End
+from chatsvc.replies import Reply, SentAway
+from chatsvc.ticker import Waiter
+from chatsvc.transports.writing import (
     ClientGone,
-    Held,
+    ReaderScope,
     Stream,
     end_by_reset,
     ready_to_end,
@@ -78,7 +78,7 @@ class Encoder(ABC):
         """What stands behind the last character, bare; None: nothing, and the connection is broken."""
 
     @abstractmethod
-    def moved(self) -> bytes | None:
+    def sent_away(self) -> bytes | None:
         """What a reader is told who is sent away before the end; as `end`."""
 
 
@@ -137,7 +137,7 @@ def is_chunked(request: web.Request) -> bool:
     return request.version == HttpVersion11
 
 
-class Answer(web.StreamResponse):
+class ReplyResponse(web.StreamResponse):
     """A reply as a stream. It streams when aiohttp prepares it, as `FileResponse` sends its file.
 
     By then the handler and all middlewares have returned, so a stream that runs holds none of their frames; who wants
@@ -154,7 +154,7 @@ class Answer(web.StreamResponse):
         request: web.Request,
         reply: Reply,
         after: int,
-        held: Held,
+        held: ReaderScope,
         encoder: Encoder,
         *,
         first: bytes = b"",
@@ -205,8 +205,8 @@ class Answer(web.StreamResponse):
                     heartbeat = Heartbeat(stream, transport, encoder, self._probes)
                 await stream.run()
                 last = None if reply.end is None else encoder.end(reply.end)
-            except Moved:
-                last = encoder.moved()
+            except SentAway:
+                last = encoder.sent_away()
             except ConnectionError:
                 raise
             except Exception as error:

@@ -12,10 +12,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from ..problems import ReplyExpired, ReplyNotFound, StoreUnavailable
-from ..ticker import Clock, monotonic
-from .scripts import FORGET, TIME
-from .writer import Writer
+from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.scripts import FORGET, TIME
+from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
@@ -28,11 +28,16 @@ AT_ONCE = 64
 """Replies that are taken over in one go: what one node can't carry, another takes."""
 
 
-class Nodes:
+class Leases:
     """Renews this node's lease, compares the clock, and calls `adopt` with each reply id whose owner is dead."""
 
     def __init__(
-        self, writer: Writer, clock: Clock, node: str, prefixes: list[str], lease: float
+        self,
+        writer: Commands,
+        clock: Clock,
+        node: str,
+        prefixes: list[str],
+        lease: float,
     ) -> None:
         self._writer = writer
         self._clock = clock

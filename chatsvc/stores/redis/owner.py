@@ -1,7 +1,7 @@
 """What this node writes to Redis as the owner of replies: it writes in one epoch only, and a script checks that.
 
 Rules
-- Each reply's text goes to Redis through its `Owned`. The log takes it when Redis has acknowledged it.
+- Each reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged it.
 - Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it.
 """
 
@@ -13,16 +13,17 @@ from typing import Any
 
 import msgspec
 
-from ..problems import StoreUnavailable
-from . import scripts
-from .base import Ended, Record
-from .follower import Follower
-from .log import End, Log
-from .memory import REMEMBERED
-from .nodes import NOBODY
-from .owned import Owned
-from .places import Places
-from .writer import Writer
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.base import NotWritable, Record
+from chatsvc.stores.memory import REMEMBERED
+from chatsvc.stores.redis import scripts
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.follower import Follower
+from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.leases import NOBODY
+from chatsvc.stores.redis.outbox import Outbox
 
 LATER = 24 * 3600
 """Seconds for which the end of a reply is kept for a Redis that is away."""
@@ -37,8 +38,8 @@ class Owner:
 
     def __init__(
         self,
-        writer: Writer,
-        places: Places,
+        writer: Commands,
+        keys: Keys,
         node: str,
         keep: int,
         patience: float,
@@ -49,7 +50,7 @@ class Owner:
         later: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._writer = writer
-        self._places = places
+        self._keys = keys
         self._node = node
         self._keep = keep
         self._patience = patience
@@ -57,7 +58,7 @@ class Owner:
         self._refresh = refresh
         self._lost = lost
         self._later = later
-        self._owned: dict[str, Owned] = {}
+        self._owned: dict[str, Outbox] = {}
 
     def held(self, reply_id: str) -> tuple[Record, Log] | None:
         """A reply that this node has begun and owns: nothing has to be asked for it."""
@@ -68,9 +69,9 @@ class Owner:
 
     def all(self, prefix: str) -> Collection[str]:
         """The ids of what is owned, of one hash tag."""
-        if len(self._places.prefixes) == 1:
+        if len(self._keys.prefixes) == 1:
             return self._owned.keys()
-        return [id for id in self._owned if self._places.prefix(id) == prefix]
+        return [id for id in self._owned if self._keys.prefix(id) == prefix]
 
     def owns(self, reply_id: str) -> bool:
         """Whether this node is the owner, as far as it knows."""
@@ -81,24 +82,24 @@ class Owner:
         if self._owned.pop(reply_id, None) is not None:
             self._follower(reply_id).look(reply_id)
 
-    def moved(self, reply_id: str, epoch: int) -> None:
+    def owner_changed(self, reply_id: str, epoch: int) -> None:
         """Somebody owns the reply from this epoch on."""
         owned = self._owned.get(reply_id)
         if owned is not None and owned.epoch < epoch:
-            owned.ended = Ended()
+            owned.ended = NotWritable()
             self.forget(reply_id)
 
     async def create(self, record: Record, now: int) -> None:
         """Begin a reply, unless it is there already; `now` is by the store's clock."""
         reply_id = record.reply_id
-        key = self._places.reply(reply_id)
+        key = self._keys.reply(reply_id)
         said = await self._writer.run(
             scripts.CREATE,
             [
                 key,
                 f"{key}:gone",
                 self._set(reply_id),
-                f"{self._places.prefix(reply_id)}nodes",
+                f"{self._keys.prefix(reply_id)}nodes",
             ],
             msgspec.json.encode(record),
             self._node,
@@ -108,10 +109,10 @@ class Owner:
         if said == "ok" and reply_id not in self._owned:
             log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
             self._follower(reply_id).add(log, "0-0")
-            self._owned[reply_id] = Owned(log, 1, self._write, record)
+            self._owned[reply_id] = Outbox(log, 1, self._write, record)
 
     def _set(self, reply_id: str) -> str:
-        return f"{self._places.prefix(reply_id)}owned:{self._node}"
+        return f"{self._keys.prefix(reply_id)}owned:{self._node}"
 
     # ------------------------------------------------------------------ text
 
@@ -121,15 +122,17 @@ class Owner:
         if flushing is not None:
             await asyncio.shield(flushing)
 
-    def _mine(self, log: Log) -> Owned:
+    def _mine(self, log: Log) -> Outbox:
         owned = self._owned.get(log.reply_id)
         if owned is None or log.end is not None:
-            raise Ended
+            raise NotWritable
         return owned
 
-    async def _write(self, owned: Owned, text: str, ending: End | None) -> int:
-        key = self._places.reply(owned.log.reply_id)
-        encoded = "" if ending is None else msgspec.json.encode(ending).decode()
+    async def _write(self, owned: Outbox, text: str, planned_end: End | None) -> int:
+        key = self._keys.reply(owned.log.reply_id)
+        encoded = (
+            "" if planned_end is None else msgspec.json.encode(planned_end).decode()
+        )
         said, *more = await self._writer.run(
             scripts.WRITE,
             [key, f"{key}:log"],
@@ -145,7 +148,7 @@ class Owner:
             return int(more[0])
         if said != "ok":
             self._refused(owned.log, said)
-            raise Ended
+            raise NotWritable
         fields = {"p": str(owned.position), "t": text} if text else {}
         if encoded:
             fields["c"] = encoded
@@ -154,10 +157,10 @@ class Owner:
 
     # ------------------------------------------------------------------ the end
 
-    async def complete(self, log: Log, ending: End) -> None:
-        """See `Store.complete`."""
+    async def seal(self, log: Log, planned_end: End) -> None:
+        """See `Store.seal`."""
         owned = self._mine(log)
-        owned.complete(ending)
+        owned.seal(planned_end)
         await owned.flushed()
 
     async def finish(self, log: Log, end: End) -> None:
@@ -185,18 +188,18 @@ class Owner:
             self._later(self._finish_late(log, end or failed, owned))
         log.finish(failed, 0)
 
-    async def _finish_late(self, log: Log, end: End, owned: Owned) -> None:
+    async def _finish_late(self, log: Log, end: End, owned: Outbox) -> None:
         try:
             await self._finish(log, end, owned, LATER)
-        finally:  # what Redis refuses, `Nodes` finds as ours without our knowing
+        finally:  # what Redis refuses, `Leases` finds as ours without our knowing
             self.forget(log.reply_id)
         await self._let_go(log.reply_id)
 
     async def _finish(
-        self, log: Log, end: End, owned: Owned | None, patience: float
+        self, log: Log, end: End, owned: Outbox | None, patience: float
     ) -> None:
-        key = self._places.reply(log.reply_id)
-        prefix = self._places.prefix(log.reply_id)
+        key = self._keys.reply(log.reply_id)
+        prefix = self._keys.prefix(log.reply_id)
         keys = [key, f"{key}:log", f"{key}:gone", f"{key}:readers"]
         keys += [f"{prefix}news", f"{prefix}owned:"]
         encoded = msgspec.json.encode(end).decode()
@@ -239,7 +242,7 @@ class Owner:
             self._later(self._delete(log.reply_id))
 
     async def _delete(self, reply_id: str) -> None:
-        key = self._places.reply(reply_id)
+        key = self._keys.reply(reply_id)
         # Nobody may begin another reply under this id.
         await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
         await self._writer.ask("DEL", key, f"{key}:log", f"{key}:readers")
@@ -258,7 +261,7 @@ class Owner:
 
     def _hands(self, reply_id: str) -> list[str]:
         """The keys of `TAKE` and `RELEASE`."""
-        prefix = self._places.prefix(reply_id)
+        prefix = self._keys.prefix(reply_id)
         names = (reply_id, "nodes", "owned:", "news")
         return [prefix + name for name in names]
 
@@ -275,7 +278,7 @@ class Owner:
         await self._refresh(log)
         if log.end is not None or reply_id in self._owned:  # somebody was faster
             return False
-        owned = Owned(log, int(taken[0]), self._write)
+        owned = Outbox(log, int(taken[0]), self._write)
         self._owned[reply_id] = owned
         owned.rewind(int(taken[1]))
         return True
@@ -287,7 +290,7 @@ class Owner:
             return False
         try:
             await owned.flushed()
-        except (Ended, StoreUnavailable):
+        except (NotWritable, StoreUnavailable):
             return False
         try:
             said = await self._writer.run(

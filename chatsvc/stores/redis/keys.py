@@ -22,7 +22,7 @@ TAGS_OF_CLUSTER = 8
 """Hash tags over which a Cluster's replies are spread; each costs a node one connection that waits."""
 
 
-class Places:
+class Keys:
     """The keys in the Redis at `address`. `prefixes` are what keys begin with, one for each hash tag."""
 
     def __init__(self, address: str) -> None:

@@ -104,13 +104,13 @@ async def disconnect(client: Client) -> None:
 
 def _sentinel(rest: str, options: dict[str, Any]) -> Client:
     parts = urlsplit(f"//{rest}")
-    places = parts.netloc.rpartition("@")[2].split(",")
+    addresses = parts.netloc.rpartition("@")[2].split(",")
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("a Sentinel's address names its service: …/mymaster")
     hosts = [
         (host, int(port or 26379))
-        for host, _, port in (place.partition(":") for place in places)
+        for host, _, port in (place.partition(":") for place in addresses)
     ]
     credentials = parts.netloc.rpartition("@")[0]
     user, _, password = credentials.partition(":")

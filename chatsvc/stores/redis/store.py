@@ -17,18 +17,24 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ..problems import InternalError, ReplyExpired, ReplyNotFound, StoreUnavailable
-from ..ticker import Clock, monotonic
-from .base import EXPIRED, Record
-from .connect import FAILURES, connect, disconnect, follow_master
-from .follower import LEEWAY, Follower, apply
-from .log import End, Log
-from .names import Names
-from .nodes import LEASE, Nodes
-from .owner import Owner
-from .places import Places
-from .presence import Presence
-from .writer import Writer
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.problems import (
+    InternalError,
+    ReplyExpired,
+    ReplyNotFound,
+    StoreUnavailable,
+)
+from chatsvc.stores.base import EXPIRED, Record
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.connect import FAILURES, connect, disconnect, follow_master
+from chatsvc.stores.redis.follower import LEEWAY, Follower, apply
+from chatsvc.stores.redis.idempotency import Idempotency
+from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.leases import LEASE, Leases
+from chatsvc.stores.redis.owner import Owner
+from chatsvc.stores.redis.presence import Presence
+from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
@@ -62,11 +68,11 @@ class RedisStore:
         self.clock = Clock()
         self.clock.limit = 0
         self.node = node or secrets.token_hex(6)
-        self._places = places = Places(address)
+        self._keys = keys = Keys(address)
         self._patience = patience
         self._client = connect(address, patience)
-        self._writer = writer = Writer(self._client, patience / 2)
-        self._seen = [0] * len(places.prefixes)
+        self._writer = writer = Commands(self._client, patience / 2)
+        self._seen = [0] * len(keys.prefixes)
         self._followers = [
             Follower(
                 self._client,
@@ -77,15 +83,15 @@ class RedisStore:
                 round(patience * 1e6),
                 self,
             )
-            for tag, prefix in enumerate(places.prefixes)
+            for tag, prefix in enumerate(keys.prefixes)
         ]
-        self._nodes = Nodes(writer, self.clock, self.node, places.prefixes, lease)
+        self._nodes = Leases(writer, self.clock, self.node, keys.prefixes, lease)
         self._nodes.each = self._each
-        self._names = Names(writer, places)
-        self._presence = Presence(writer, places, self.clock, self.node)
+        self._names = Idempotency(writer, keys)
+        self._presence = Presence(writer, keys, self.clock, self.node)
         self._owner = Owner(
             writer,
-            places,
+            keys,
             self.node,
             max(1, round(keep * 1000)),
             patience,
@@ -104,7 +110,7 @@ class RedisStore:
         self.remember = self._names.remember
         self.recall = self._names.recall
         self.append = self._owner.append
-        self.complete = self._owner.complete
+        self.seal = self._owner.seal
         self.finish = self._owner.finish
         self.produced = self._owner.produced
         self.quiet = self._presence.quiet
@@ -181,7 +187,7 @@ class RedisStore:
             task.exception()  # nobody may be waiting for it any more
 
     async def _find(self, reply_id: str) -> tuple[Record, Log]:
-        key = self._places.reply(reply_id)
+        key = self._keys.reply(reply_id)
         (encoded, created, position, ended), gone, entries = await asyncio.gather(
             self._writer.ask("HMGET", key, "r", "at", "p", "x"),
             self._writer.ask("EXISTS", f"{key}:gone"),
@@ -229,7 +235,7 @@ class RedisStore:
     # ------------------------------------------------------------------ inside
 
     def _follower(self, reply_id: str) -> Follower:
-        return self._followers[self._places.tag(reply_id)]
+        return self._followers[self._keys.tag(reply_id)]
 
     async def _each(self) -> None:
         """What is looked at again on a timer."""
@@ -244,7 +250,7 @@ class RedisStore:
             await self._writer.ask("EXPIRE", follower.bell, KEEP_BELL)
             follower.look_again(now + self.clock.offset - LOOK_AGAIN)
             ids = [log.reply_id for log in follower.logs()]
-            keys = list(map(self._places.reply, ids))
+            keys = list(map(self._keys.reply, ids))
             if not keys or await self._writer.ask("EXISTS", *keys) == len(keys):
                 continue
             kept = await asyncio.gather(
@@ -254,7 +260,7 @@ class RedisStore:
                 if not exists:
                     self.lost(reply_id)
 
-    # What the followers tell (see `follower.Told`):
+    # What the followers tell (see `follower.FollowerListener`):
 
     def disturbed(self) -> None:
         """Redis could not be read: it may come back without what it was told last."""
@@ -275,9 +281,9 @@ class RedisStore:
         self._logs.pop(log.reply_id, None)
         self._owner.give_up(log)
 
-    def moved(self, reply_id: str, epoch: int) -> None:
+    def owner_changed(self, reply_id: str, epoch: int) -> None:
         """Somebody owns the reply from this epoch on."""
-        self._owner.moved(reply_id, epoch)
+        self._owner.owner_changed(reply_id, epoch)
 
     def lost(self, reply_id: str) -> None:
         """Redis has lost a reply (it restarted without its data): whoever reads it here is told."""

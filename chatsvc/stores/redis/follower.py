@@ -24,11 +24,12 @@ from weakref import ReferenceType, ref
 
 import msgspec
 
-from ..problems import StoreUnavailable
-from ..ticker import Clock, monotonic
-from .connect import FAILURES, Client
-from .log import End, Log
-from .writer import Writer
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.connect import FAILURES, Client
+from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
@@ -47,7 +48,7 @@ AGAIN = 0.1
 Fields = dict[str, str]
 
 
-class Told(Protocol):
+class FollowerListener(Protocol):
     """Who is told of what comes."""
 
     def seen(self, tag: int, until: int) -> None:
@@ -57,7 +58,7 @@ class Told(Protocol):
         """Whether this node writes the reply."""
         ...
 
-    def moved(self, reply_id: str, epoch: int) -> None:
+    def owner_changed(self, reply_id: str, epoch: int) -> None:
         """Another node may own the reply, from this epoch on."""
 
     def lost(self, reply_id: str) -> None:
@@ -98,7 +99,7 @@ def apply(log: Log, entry: str, fields: Fields) -> bool:
             return False
         log.append(text[known:], at)
     if "c" in fields:
-        log.complete(msgspec.json.decode(fields["c"], type=End))
+        log.seal(msgspec.json.decode(fields["c"], type=End))
     if "e" in fields:
         if log.position < int(fields["p"]):
             return False
@@ -121,7 +122,7 @@ class Follower:
         node: str,
         clock: Clock,
         patience: int,
-        told: Told,
+        told: FollowerListener,
     ) -> None:
         self._client = client
         self._tag = tag
@@ -172,7 +173,7 @@ class Follower:
         """Read all streams in the next round, but those whose text is complete and not yet out at `due`."""
         for followed in self._followed.values():
             log = followed.log()
-            if log is not None and (log.ending is None or log.due() < due):
+            if log is not None and (log.planned_end is None or log.due() < due):
                 followed.asked = True
 
     def wrote(self, log: Log, entry: str, fields: Fields) -> None:
@@ -182,7 +183,7 @@ class Follower:
         if followed is not None:
             followed.last = entry
 
-    async def refresh(self, reply_id: str, writer: Writer) -> None:
+    async def refresh(self, reply_id: str, writer: Commands) -> None:
         """Return when a round that begins after this moment has been answered. Raises `StoreUnavailable`."""
         self.look(reply_id)
         looked = self._round_after_now()
@@ -276,7 +277,7 @@ class Follower:
         for followed in alone.values():
             log = followed.log()
             if log is not None:
-                followed.alone = log.ending is None and not self._told.writes(
+                followed.alone = log.planned_end is None and not self._told.writes(
                     log.reply_id
                 )
         return -len(streams) if self._heard(news) else len(streams)
@@ -311,7 +312,7 @@ class Follower:
                     followed.asked = about = True
             self._number = number
             if "o" in fields:
-                self._told.moved(fields["r"], int(fields["o"]))
+                self._told.owner_changed(fields["r"], int(fields["o"]))
             if (told := self._followed.get(fields["r"])) is not None:
                 log = told.log()
                 told.asked = log is not None and log.end is None

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..problems import BackendFailed
+from chatsvc.problems import BackendFailed
 
 
-class Answer:
+class ChunkReader:
     """Reads chunks, and what is like one: a whole completion.
 
     `told` makes of the upstream's words what may be passed on.

@@ -11,24 +11,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .base import Record
-from .log import End, Log
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.stores.base import Record
 
 MOST_PENDING = 32 * 1024
 """Code points that wait to be written; with more, the producer waits."""
 
 
-class Owned:
+class Outbox:
     """What this node knows of a reply that it writes: `position` is up to where Redis has it.
 
     `write` sends a flight, text and perhaps how the reply is to end, and gives up to where Redis has it then, which is
-    less than it had if it has lost some; it raises `Ended` if it is not ours to write. `record` is known of those that
+    less than it had if it has lost some; it raises `NotWritable` if it is not ours to write. `record` is known of those that
     were begun here.
     """
 
     __slots__ = (
-        "_ending",
         "_pending",
+        "_planned_end",
         "_waiting",
         "_write",
         "ended",
@@ -44,7 +45,7 @@ class Owned:
         self,
         log: Log,
         epoch: int,
-        write: Callable[[Owned, str, End | None], Awaitable[int]],
+        write: Callable[[Outbox, str, End | None], Awaitable[int]],
         record: Record | None = None,
     ) -> None:
         self.log = log
@@ -57,7 +58,7 @@ class Owned:
         self._write = write
         self._pending: list[str] = []
         self._waiting = 0
-        self._ending: End | None = None  # to be written with the last text
+        self._planned_end: End | None = None  # to be written with the last text
 
     def add(self, text: str) -> asyncio.Task[None] | None:
         """Write this as well; gives what to wait for, if too much is pending. Raises what has ended it."""
@@ -70,10 +71,10 @@ class Owned:
         flushing = self._flush_soon()
         return flushing if self._waiting > MOST_PENDING else None
 
-    def complete(self, ending: End) -> None:
+    def seal(self, planned_end: End) -> None:
         """Write how it is to end with the last text: whoever has that has the end as well."""
         if self.ended is None:
-            self._ending = ending
+            self._planned_end = planned_end
             self._flush_soon()
 
     async def flushed(self) -> None:
@@ -96,7 +97,7 @@ class Owned:
             return False
         self._pending.insert(0, self.log.text(position, self.position))
         self.position = position
-        self._ending = self._ending or self.log.ending
+        self._planned_end = self._planned_end or self.log.planned_end
         return True
 
     def _flush_soon(self) -> asyncio.Task[None]:
@@ -106,15 +107,17 @@ class Owned:
 
     async def _flush(self) -> None:
         try:
-            while self.ended is None and (self._pending or self._ending is not None):
-                text, ending = "".join(self._pending), self._ending
+            while self.ended is None and (
+                self._pending or self._planned_end is not None
+            ):
+                text, planned_end = "".join(self._pending), self._planned_end
                 self._pending.clear()
                 self._waiting = 0
-                self._ending = None
-                position = await self._write(self, text, ending)
+                self._planned_end = None
+                position = await self._write(self, text, planned_end)
                 if self._rewind(position):
                     self._pending.insert(1, text)  # before what has come meanwhile
-                    self._ending = ending or self._ending
+                    self._planned_end = planned_end or self._planned_end
                 else:
                     self.position = position
         except Exception as error:  # noqa: BLE001  (told to the producer by its next call)

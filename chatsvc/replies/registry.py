@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakValueDictionary
 
-from ..problems import StoreUnavailable
-from ..stores.base import Store
-from ..stores.log import End
-from ..ticker import Ticker, monotonic
-from .background import Background
-from .reply import Reply
+from chatsvc.model import End
+from chatsvc.problems import StoreUnavailable
+from chatsvc.replies.background import Background
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import Store
+from chatsvc.ticker import Ticker, monotonic
 
 
-class Opened:
+class Registry:
     """A reply that is produced here is stopped when it has had no reader on any node for `grace` seconds."""
 
     def __init__(

@@ -8,12 +8,18 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 
-from ..problems import BadRequest, InternalError, Problem, Unauthorized
-from . import origin
-from .keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
-from .leaving import CLIENTS, is_gone
-from .metrics import METRICS
-from .problems import BEGUN, PROBLEM, SECURITY_HEADERS, answer, of_http_error
+from chatsvc.problems import BadRequest, InternalError, Problem, Unauthorized
+from chatsvc.web import origin
+from chatsvc.web.app_keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
+from chatsvc.web.disconnects import CLIENTS, is_gone
+from chatsvc.web.metrics import METRICS
+from chatsvc.web.problems import (
+    BEGUN,
+    PROBLEM,
+    SECURITY_HEADERS,
+    of_http_error,
+    problem_response,
+)
 
 CLIENT_GONE = 499
 """The status that logs show for a client that left before its answer began; nothing is sent."""
@@ -63,7 +69,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_GONE)
-    return answer(request, problem)
+    return problem_response(request, problem)
 
 
 async def _identify(request: web.Request, app: web.Application) -> None:

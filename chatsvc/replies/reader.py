@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..stores.log import Segment
-from ..ticker import IDLE, NOW, Waiter
+from chatsvc.log import Segment
+from chatsvc.ticker import IDLE, NOW, Waiter
 
 if TYPE_CHECKING:
-    from .reply import Reply
+    from chatsvc.replies.reply import Reply
 
 RUN = 1024
 """Characters that a reader is given at once at most, so that catching up is cut into pieces."""
@@ -20,16 +20,16 @@ Run = tuple[int, Sequence[str]]
 _NOWHERE = Segment(0, "")
 
 
-class Moved(Exception):
+class SentAway(Exception):
     """This node sends its readers away; the reply goes on, and any other node gives the rest."""
 
 
-class Characters(Waiter, AsyncGenerator[Run, None]):
+class ReplyReader(Waiter, AsyncGenerator[Run, None]):
     """The one generator that feeds every transport: what is out behind a position, then each character when it is due.
 
     It gives runs of whole characters (after a position inside one, what is left of it first), at most `RUN` of them,
     until the end; then `Reply.end` tells how it ended. Iterate over it in a task, or stand it in the ticker and `take`
-    whenever it is called: that is the same without a task to wake. Both raise `Moved` when this node sends its readers
+    whenever it is called: that is the same without a task to wake. Both raise `SentAway` when this node sends its readers
     away.
     """
 
@@ -48,7 +48,7 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
         super().__init__(reply.ticker)
         self.over = False  # there is nothing more to give
         self.position = after  # behind what was given
-        self.moved = True
+        self.stale = True
         self._reply = reply
         self._segment = _NOWHERE  # where it stands in the log
         self._due = 0  # when the next character is out (microseconds)
@@ -63,7 +63,7 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
         None when there is nothing, and when there never will be: then it is `over`.
         """
         ticker = self.ticker
-        if self.moved and not self._find():
+        if self.stale and not self._find():
             return None
         horizon, due, position = ticker.horizon, self._due, self.position
         if horizon < due:
@@ -77,7 +77,7 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
         self._due = following
         self.position = position + 1
         if index + 1 == len(text):
-            self.moved, self.slot = True, NOW
+            self.stale, self.slot = True, NOW
         else:
             self.until_out(following)
         return position, text[index]
@@ -91,11 +91,11 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
             self.slot = IDLE
             return False
         if self._reply.leaving:
-            raise Moved
+            raise SentAway
         if segment is None:
             self.slot = IDLE  # the log wakes it
             return False
-        self.moved = False
+        self.stale = False
         self._segment = segment
         self._stride = segment.step if segment.ends is None else 0
         self._text, self._start = segment.text, segment.start
@@ -116,7 +116,7 @@ class Characters(Waiter, AsyncGenerator[Run, None]):
         self.position = segment.start + segment.offset(out)
         self._due = segment.first + out * segment.step
         if out == segment.count:
-            self.moved = True
+            self.stale = True
         self.slot = NOW
         return before, run
 
