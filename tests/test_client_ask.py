@@ -16,7 +16,7 @@ from chatsvc.cli import main
 from chatsvc.client.ask import add_ask_arguments, ask, service_url
 from chatsvc.client.reader import pieces, stop
 from chatsvc.client.reading import Backoff, Reading
-from chatsvc.client.wire import Patience, Question, retry_after
+from chatsvc.client.wire import Patience, Question
 from chatsvc.settings import Settings
 from tests.scripted_service import CuttingProxy, Service, running
 
@@ -300,9 +300,3 @@ def test_what_can_not_be_asked_is_one_line_and_status_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert (ended.value.code, line.partition(":")[0]) == (2, "chatsvc ask")
     assert named in line
-
-
-def test_retry_after() -> None:
-    assert retry_after("3") == 3.0
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    assert [retry_after(value) for value in (None, "", "-1", "soon", "٣")] == [None] * 5

@@ -9,8 +9,9 @@ import aiohttp
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Broken, Ended, Refused, Signal
 from chatsvc.client.sse import EventInterpreter
-from chatsvc.client.wire import Question, broken, problem_of, retry_after
+from chatsvc.client.wire import Question, broken, problem_of
 from chatsvc.eventstream import Event
+from chatsvc.retry_after import retry_after
 
 _RETRIED_STATUS = (429, 503)
 _RETRIED_CLOSE = {

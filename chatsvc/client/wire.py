@@ -1,9 +1,7 @@
 """What the HTTP transports share: the question, URLs, problems, broken connections."""
 
-import email.utils
 import json
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from chatsvc.client.signals import (
     Signal,
     TextReceived,
 )
+from chatsvc.retry_after import retry_after
 
 _PROBLEM_LIMIT = 1 << 20  # bytes; a failed whole answer carries the text so far
 
@@ -125,20 +124,6 @@ def problem_of(body: object, status: int, title: str) -> Problem:
         str(body.get("detail") or ""),
         kind.rpartition("/")[2] if isinstance(kind, str) else "",
     )
-
-
-def retry_after(value: str | None) -> float | None:
-    """Give the seconds that a Retry-After (RFC 9110 10.2.3) asks for, if it does."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 def broken(error: Exception) -> Broken:
