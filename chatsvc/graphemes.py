@@ -59,7 +59,7 @@ class Splitter:
         held, self._held = self._held, ""
         if held.endswith("\r"):
             held = held[:-1] + "\n"
-        return _joined(held)
+        return join_surrogates(held)
 
 
 def _clean(text: str) -> str:
@@ -67,7 +67,7 @@ def _clean(text: str) -> str:
     last = text[-1]
     if not text.isascii():
         open_end = "\ud800" <= last <= "\udbff"
-        text = _joined(text[:-1]) + last if open_end else _joined(text)
+        text = join_surrogates(text[:-1]) + last if open_end else join_surrogates(text)
     if "\r" in text:
         open_end = last == "\r"
         text = text[:-1] if open_end else text
@@ -76,8 +76,11 @@ def _clean(text: str) -> str:
     return text
 
 
-def _joined(text: str) -> str:
-    """`text` with surrogate pairs joined and lone surrogates replaced."""
+def join_surrogates(text: str) -> str:
+    """Return `text` as valid Unicode: each surrogate pair joined, each lone surrogate replaced by U+FFFD.
+
+    A high surrogate at the very end counts as lone: hold it back if more text may follow.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:

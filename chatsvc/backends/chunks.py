@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from chatsvc.graphemes import join_surrogates
 from chatsvc.problems import BackendFailed
 
 
@@ -63,12 +64,7 @@ class ChunkReader:
         text, self._high = self._high + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._high = text[:-1], text[-1]
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            pairs = text.encode("utf-16-le", "surrogatepass")
-            text = pairs.decode("utf-16-le", "replace")
-        return text
+        return join_surrogates(text)
 
 
 def _texts(choice: Mapping[str, Any]) -> Iterator[str]:
