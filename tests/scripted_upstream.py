@@ -1,4 +1,4 @@
-"""An upstream that sends the bytes it is told to, and sees when it is left."""
+"""A model server that plays scripts of raw bytes and notices when its client leaves."""
 
 import asyncio
 import json
@@ -9,29 +9,40 @@ from typing import Any
 from .loopback import listening
 
 HANG = None
-"""In a script: send nothing more until the client leaves."""
+"""The part of a script that sends nothing more until the client leaves."""
 
 Part = bytes | None
+"""One part of a script: bytes to send in one write, or `HANG`."""
 
 
 def head(
     status: str = "200 OK", kind: str = "text/event-stream", more: str = ""
 ) -> bytes:
-    """A response's head; its body ends with the connection."""
+    """Return a response's head; `more` holds further header lines, each with its CRLF.
+
+    Without a Content-Length the body ends with the connection.
+    """
     return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}\r\n".encode()
 
 
 def chunk(content: object = None, **more: object) -> bytes:
-    """An OpenAI chunk as an event."""
+    """Return an OpenAI chunk as an event; `more` are further members of its only choice."""
     choice = {"index": 0, "delta": {"content": content}, **more}
     return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
 
 
 DONE = b"data: [DONE]\n\n"
+"""The event behind the last chunk."""
 
 
 class Upstream:
-    """Plays one script a connection, in their order, and then the last again."""
+    """The scripted server: the first connection gets the first script, and so on; the last script
+    is played again for every further connection, each of which takes one request.
+
+    - `requests`, `heads`: the bodies (as JSON) and the heads of all requests so far.
+    - `open`: the connections that are open now.
+    - `asked`, `left`: set when a request has been read whole, and when a connection has ended.
+    """
 
     def __init__(self, *scripts: Sequence[Part]) -> None:
         self.scripts = list(scripts)
@@ -44,7 +55,7 @@ class Upstream:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Listen on a free port and give the URL, with its /v1."""
+        """Listen on a free port; yields the URL, with its /v1."""
         async with listening(self._serve) as port:
             self.url = f"http://127.0.0.1:{port}/v1"
             yield self.url

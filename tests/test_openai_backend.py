@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatsvc.backends.chunks import ChunkReader
+from chatsvc.backends.errors import ServerError
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
@@ -26,7 +28,7 @@ def single(data: bytes) -> list[Part]:
 async def asked(
     upstream: Upstream, prompt: Prompt = PROMPT, **options: Any
 ) -> tuple[str, Finish | None, str]:
-    """The text, the finish and what was told of a failure; leaves nothing running."""
+    """Return the text, the finish and a failure's detail; check that nothing is left running."""
     before = asyncio.all_tasks()
     text, finish, failure = "", None, ""
     async with upstream.running() as url:
@@ -203,7 +205,7 @@ BROKE = "The model's server broke off."
             [head("401 No", "text/plain"), b"key s3cret\nis\nwrong"],
             "",
             "The model's server refused with 401: key … is wrong",
-            id="401 does not tell the key",
+            id="401 without the key",
         ),
         pytest.param(
             [head("500 X", "text/html"), b"<html>long page</html>"],
@@ -233,10 +235,10 @@ BROKE = "The model's server broke off."
     ],
 )
 async def test_faults(script: list[Part], text: str, failure: str | None) -> None:
-    got, finish, told = await asked(Upstream(script), key="s3cret")
+    got, finish, detail = await asked(Upstream(script), key="s3cret")
     assert (got, finish) == (text, None)
-    assert told and (failure is None or told == failure)
-    assert len(told) < 600
+    assert detail and (failure is None or detail == failure)
+    assert len(detail) < 600
 
 
 @pytest.mark.parametrize(
@@ -248,14 +250,14 @@ async def test_faults(script: list[Part], text: str, failure: str | None) -> Non
     ],
 )
 async def test_silence_is_a_failure(script: list[Part]) -> None:
-    _, finish, told = await asked(Upstream(script), timeout=0.1)
-    assert finish is None and ("silent" in told or "in time" in told)
+    _, finish, detail = await asked(Upstream(script), timeout=0.1)
+    assert finish is None and ("silent" in detail or "in time" in detail)
 
 
 async def test_comments_alone_do_not_keep_a_silent_upstream_going() -> None:
     upstream = Upstream([head(), *[b": ping\n\n"] * 10, HANG])
-    _, _, told = await asked(upstream, timeout=0.1)
-    assert "silent" in told
+    _, _, detail = await asked(upstream, timeout=0.1)
+    assert "silent" in detail
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ async def test_after_the_first_piece_it_is_not_asked_again() -> None:
     assert len(upstream.requests) == 1
 
 
-async def test_a_long_retry_after_is_told_at_once() -> None:
+async def test_a_long_retry_after_is_a_failure_at_once() -> None:
     upstream = Upstream([head("429 X", more="Retry-After: 3600\r\n"), b"quota"])
     assert (await asked(upstream))[2] == "The model's server refused with 429: quota"
     assert len(upstream.requests) == 1
@@ -290,8 +292,8 @@ async def test_the_finish(reason: str) -> None:
     usage = b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\n'
     script = [head(), chunk("a"), chunk(None, finish_reason=reason), usage, DONE]
     _, finish, _ = await asked(Upstream(script))
-    told = "stop" if reason == "tool_calls" else reason
-    assert finish == Finish(told, {"total_tokens": 3})
+    passed_on = "stop" if reason == "tool_calls" else reason
+    assert finish == Finish(passed_on, {"total_tokens": 3})
 
 
 async def test_the_request() -> None:
@@ -382,7 +384,7 @@ async def test_the_key_is_nowhere_but_in_its_header(
 @settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=30), st.lists(st.integers(1, 400), max_size=5))
 def test_any_text_at_any_cuts(text: str, cuts: list[int]) -> None:
-    """Escaped as JSON does: in UTF-16, so that a piece may be half a character."""
+    """JSON escapes in UTF-16, so a piece may be half a code point."""
     units = text.encode("utf-16-le", "surrogatepass")
     pieces = [
         units[i : i + 2].decode("utf-16-le", "surrogatepass")
@@ -399,3 +401,33 @@ def test_any_text_at_any_cuts(text: str, cuts: list[int]) -> None:
         got, _, failure = runner.run(run())
     expected = units.decode("utf-16-le", "replace")
     assert (got, failure) == (expected, "")
+
+
+# ------------------------------------------------------------------ the reader alone
+
+
+def test_the_reader_needs_no_connection() -> None:
+    reader = ChunkReader()
+    assert list(reader.feed(chunk("a") + chunk("b")[:9])) == ["a"]
+    assert list(reader.feed(chunk("b")[9:] + STOP)) == ["b"]
+    assert (reader.finish, reader.complete) == (Finish("stop"), False)
+    assert list(reader.feed(b'data: {"usage": {"total_tokens": 3}}\n\n' + DONE)) == []
+    assert (reader.finish, reader.complete) == (
+        Finish("stop", {"total_tokens": 3}),
+        True,
+    )
+
+
+def test_comments_are_no_progress() -> None:
+    reader = ChunkReader()
+    assert list(reader.feed(b"\n: ping\n\n")) == []
+    assert reader.progress == 0
+    assert list(reader.feed(chunk(None))) == []
+    assert reader.progress == 1
+
+
+def test_text_before_an_error_in_the_same_bytes_is_yielded() -> None:
+    pieces = ChunkReader().feed(chunk("a") + b'data: {"error": "no"}\n\n')
+    assert next(pieces) == "a"
+    with pytest.raises(ServerError, match="no"):
+        next(pieces)
