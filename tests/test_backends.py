@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.backends import make_backend
+from chatsvc.backends import check_backend_name, make_backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import FunctionBackend, load_function
 from chatsvc.graphemes import Splitter
@@ -33,7 +33,7 @@ async def text_of(stream: AsyncGenerator[str | Finish, None]) -> str:
 
 
 def logged(text: str) -> str:
-    """What a reply's log has of a backend's text."""
+    """Return what a reply's log has of a backend's text."""
     splitter = Splitter()
     return splitter.feed(text) + splitter.close()
 
@@ -65,7 +65,7 @@ async def answer(turns: list[dict[str, str]]) -> AsyncIterator[str]:
 
 
 class Answers:
-    """A function may be any callable, and what it gives any async iterator."""
+    """A function may be any callable, and what it returns any async iterator."""
 
     def __init__(self, *pieces: str) -> None:
         self.pieces = list(pieces)
@@ -156,7 +156,7 @@ async def test_a_function_that_gives_no_text_says_what_it_must_give(
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a test may put a module of its user."""
+    """Return a folder on the import path, with a package of modules good and bad."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "users_package").mkdir()
     (tmp_path / "users_package" / "__init__.py").write_text("")
@@ -192,7 +192,7 @@ async def test_a_function_is_loaded_by_its_path(module: Path) -> None:
         ("users_package.leaving:answer", "failed: SystemExit: 3"),
     ],
 )
-def test_a_function_that_cannot_be_loaded_is_told_in_one_line(
+def test_a_function_that_cannot_be_loaded_is_one_line(
     module: Path, path: str, why: str
 ) -> None:
     with pytest.raises(ValueError) as failed:
@@ -203,3 +203,21 @@ def test_a_function_that_cannot_be_loaded_is_told_in_one_line(
 
 def test_the_name_of_a_backend_chooses_it() -> None:
     assert isinstance(make_backend(Settings()), EchoBackend)
+
+
+@pytest.mark.parametrize("text", ["echo", "openai", "local", "answers:answer", "a.b:c"])
+def test_names_that_a_backend_can_have(text: str) -> None:
+    assert check_backend_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "a:", ":b", "a b:c", "a:b:c", "a.:b"])
+def test_any_other_name_is_refused_in_one_line(text: str) -> None:
+    for refuse in (
+        check_backend_name,
+        lambda text: make_backend(Settings(backend=text)),
+    ):
+        with pytest.raises(ValueError) as refused:
+            refuse(text)
+        assert str(refused.value) == (
+            f"takes echo, openai, local or package.module:function, not {text!r}"
+        )

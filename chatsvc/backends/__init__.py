@@ -1,35 +1,60 @@
-"""What answers. A new backend is one file and one line in `BACKENDS`."""
+"""Backends: where the text of replies comes from.
+
+A backend turns a prompt into the text of one reply, in pieces, as an async generator. It knows
+nothing of replies, stores, readers or transports: `chatsvc.replies` reads the generator into the
+reply's log, whether anybody reads that or not. One backend serves a whole process:
+
+    make_backend(settings)
+        open()                           once, before the service listens
+            stream(prompt) → pieces      once for each reply, many at a time
+            …                            closed when the reply ends, however it ends
+        close()                          once, when the last reply has ended
+
+The modules, each below those that import it:
+
+    base       the protocol `Backend`: all that the rest of the service knows of a backend
+    errors     how model servers word their errors
+    chunks     pure: the bytes of an OpenAI-compatible server's response → text
+    upstream   the client of a model server: attempts, timeouts, limits, redaction of the key
+    openai     `openai`: builds the request; upstream sends it, chunks reads the response
+    llama      the child process of local: llama.cpp's server
+    local      `local`: starts that process and asks it by openai
+    function   `package.module:function`: an operator's own async generator
+    echo       `echo`: the user's last message
+    __init__   the table of names, and what makes the backend that the settings name
+
+Invariants:
+
+- Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
+  `retry_after` and `settings`; the last only here, so that backends can be made without settings.
+- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`.
+
+To add a backend, write a class that satisfies `Backend` in a module of its own, and a line in
+`BACKENDS`; `name` and the members beside `stream` may be as short as `echo`'s. One for another kind
+of model server has three parts: a request body, a `ResponseReader` for what the server answers, and
+an `UpstreamClient` between them; `openai` is the example. Without a change to the package, an
+operator's function does, or `create_app(backend=…)` with any object that satisfies `Backend`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chatsvc.backends.base import Backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import load_function
 from chatsvc.backends.local import LocalBackend
 from chatsvc.backends.openai import OpenAIBackend
-from chatsvc.model import Finish, Message, Prompt
-
-if TYPE_CHECKING:
-    from chatsvc.settings import Settings
+from chatsvc.settings import Settings, openai_api_key
 
 
-def _model_options(settings: Settings) -> dict[str, Any]:
-    return {
-        "timeout": settings.openai_timeout,
-        "system": settings.system,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        "extra": json.loads(settings.openai_extra),
-    }
+def _echo(settings: Settings) -> Backend:
+    return EchoBackend()
 
 
 def _openai(settings: Settings) -> Backend:
-    from chatsvc.settings import openai_api_key
-
     return OpenAIBackend(
         settings.openai_url,
         settings.openai_model,
@@ -39,18 +64,56 @@ def _openai(settings: Settings) -> Backend:
     )
 
 
+def _local(settings: Settings) -> Backend:
+    return LocalBackend(settings.model, **_model_options(settings))
+
+
+def _model_options(settings: Settings) -> dict[str, Any]:
+    """Return the options that all backends have that ask a model."""
+    return {
+        "timeout": settings.openai_timeout,
+        "system": settings.system,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "extra": json.loads(settings.openai_extra),
+    }
+
+
 BACKENDS: dict[str, Callable[[Settings], Backend]] = {
-    "echo": lambda settings: EchoBackend(),
+    "echo": _echo,
     "openai": _openai,
-    "local": lambda settings: LocalBackend(settings.model, **_model_options(settings)),
+    "local": _local,
 }
-"""By the name that `--backend` has for each."""
+"""The makers of the backends that have a name, by the name that `--backend` has for each."""
+
+
+def check_backend_name(text: str) -> str:
+    """Return `text` if it is a name in `BACKENDS` or has the form `package.module:function`.
+
+    Nothing is imported. Raises `ValueError` with a clause that says what is taken, to stand behind
+    the name of the flag or variable.
+    """
+    module, colon, function = text.partition(":")
+    if text in BACKENDS or (
+        colon
+        and function.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    ):
+        return text
+    raise ValueError(
+        f"takes {', '.join(BACKENDS)} or package.module:function, not {text!r}"
+    )
 
 
 def make_backend(settings: Settings) -> Backend:
-    """The backend that the settings name. Raises `ValueError` that says what is wrong."""
-    make = BACKENDS.get(settings.backend)
-    return make(settings) if make is not None else load_function(settings.backend)
+    """Return the backend that `settings.backend` names, not yet open.
+
+    Raises `ValueError` with one line when there is no such backend, and when it can't be made: a
+    function that can't be imported, a model that is not there.
+    """
+    name = check_backend_name(settings.backend)
+    make = BACKENDS.get(name)
+    return make(settings) if make is not None else load_function(name)
 
 
-__all__ = ["BACKENDS", "Backend", "Finish", "Message", "Prompt", "make_backend"]
+__all__ = ["BACKENDS", "Backend", "check_backend_name", "make_backend"]

@@ -1,7 +1,6 @@
-"""What answers a prompt: the interface of a backend.
+"""The interface of a backend: the protocol `Backend`, and a backend's name for OpenAI's clients.
 
-A backend is one object with a name and one method that gives an async generator of text. The generator is closed
-when the reply is stopped, abandoned or too long; whatever it holds open it closes then, in its own `finally`.
+The package's docstring shows how to write a backend and where to register it.
 """
 
 from __future__ import annotations
@@ -13,36 +12,76 @@ from chatsvc.model import Finish, Prompt
 
 
 class Backend(Protocol):
-    """Gives the text of a reply.
+    """A source of replies' texts: a prompt in, the text of one reply out, piece by piece.
 
-    `pace` is the default of the seconds between two characters, `lag` the seconds that release may fall behind
-    arrival (None: the pace is all that counts), `resumes` whether it can carry on from `Prompt.written`.
+    There is one object for the whole service. `open` is called once, before anything else; `stream`
+    once for each reply, for many replies at the same time; `close` once, after all generators that
+    `stream` returned have been closed. Everything runs in the service's event loop, so a backend
+    must not block it: work that takes more than some milliseconds belongs into a thread or process.
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The backend's name in logs, and in the detail of a failure without words of its own."""
+        ...
+
     @property
-    def pace(self) -> float: ...
+    def pace(self) -> float:
+        """The default of `--pace`: seconds between two characters of a reply, 0.0 for no delay."""
+        ...
+
     @property
-    def lag(self) -> float | None: ...
+    def lag(self) -> float | None:
+        """How many seconds the release of characters may fall behind their arrival, at most.
+
+        When pieces arrive faster than the pace releases them, the pace gives way so that this
+        holds. With None the pace holds, however far the release falls behind: for a backend that
+        yields its whole text at once and wants it spread out.
+        """
+        ...
+
     @property
-    def resumes(self) -> bool: ...
+    def resumes(self) -> bool:
+        """Whether `stream` can continue a reply behind `Prompt.written`.
+
+        If so, a reply whose node went down is carried on by another node; else a reply that has
+        text ends there, as `failed` with the finish reason `interrupted` (PROTOCOL.md section 7).
+        """
+        ...
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
-        """The reply's text in pieces of any size, optionally a `Finish`.
+        """Return an async generator of one reply's text.
 
-        Raises `BackendFailed` with a sentence for the user; anything else it raises is logged and told as a failure
-        without its text.
+        It yields `str`, in pieces of any size and cut anywhere, also empty or in the middle of a
+        character; and may yield one `Finish` as the last item, which says why the text ended and
+        what it used (without one the reason is `stop`). A surrogate pair may be cut in two; a lone
+        surrogate becomes U+FFFD, and `\\r\\n` and `\\r` become `\\n`. If `prompt.written` is not
+        empty, which happens only if `resumes`, it yields what follows that text.
+
+        The caller closes the generator when the reply is stopped, abandoned or too long, by
+        `aclose()` or by cancelling the task that waits for it: whatever the generator holds open it
+        must give back then, in its own `finally` or `async with`.
+
+        Raises a `Problem`, usually `BackendFailed` with a sentence for the user, and the reply ends
+        as `failed` with it. Any other exception is logged with its traceback, and the user is shown
+        only that the backend failed. Text yielded before an exception stays in the reply.
         """
         ...
 
     async def open(self) -> None:
-        """Start what it needs; called once, before the first prompt."""
+        """Start what the backend needs, such as a connection pool or a process.
+
+        Raises `BackendFailed` or `ValueError` when it can't; the service then does not start, and
+        prints the sentence.
+        """
 
     async def close(self) -> None:
-        """Give back what it holds; called once, after the last reply has ended."""
+        """Give back what the backend holds."""
 
 
 def model_name(backend: Backend) -> str:
-    """What OpenAI's clients know a backend by: its `model`, where it has one, else its name."""
+    """Return the `model` that OpenAI's clients are shown (PROTOCOL.md section 5).
+
+    It is the backend's attribute `model` if there is one and it is not empty, else its name.
+    """
     return getattr(backend, "model", "") or backend.name

@@ -1,4 +1,4 @@
-"""`echo`: gives the user's last message back. For trying out, for tests, for building a front end."""
+"""The backend `echo`: the user's last message comes back, to try things out and for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from chatsvc.model import Finish, Prompt
 
 
 class EchoBackend:
-    """All of the text arrives at once; the pace makes a stream of it."""
+    """The backend whose reply is the user's last message; without one the reply is empty.
+
+    All of the text arrives at once, and the pace makes a stream of it.
+    """
 
     name = "echo"
     pace = 0.1
@@ -16,16 +19,17 @@ class EchoBackend:
     resumes = True
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
-        """The last message of the user, or nothing if there is none."""
+        """See `Backend.stream`."""
         for message in reversed(prompt.messages):
             if message.role == "user":
-                # Positions count line ends as they are in a reply (PROTOCOL.md section 1).
+                # `written` has its line ends normalised, as a reply's text has (PROTOCOL.md
+                # section 1); lengths agree only if the message has, too.
                 text = message.content.replace("\r\n", "\n").replace("\r", "\n")
                 yield text[len(prompt.written) :]
                 return
 
     async def open(self) -> None:
-        """Nothing to start."""
+        """Do nothing: there is nothing to start."""
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to give back."""

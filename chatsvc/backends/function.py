@@ -1,4 +1,4 @@
-"""`package.module:function`: the user's own `async def function(messages) -> AsyncIterator[str]`."""
+"""The backend `package.module:function`: the operator's own `async def function(messages)`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from chatsvc.model import Finish, Prompt
 from chatsvc.problems import BackendFailed
 
 Function = Callable[[list[dict[str, str]]], AsyncIterator[str]]
-"""What a user writes: gives the reply's text to a conversation, a list of `{"role", "content"}`, in pieces of any size."""
+"""The type of an operator's function: it takes the conversation, a list of `{"role", "content"}`
+with the oldest message first, and returns an async iterator of the reply's text in pieces of any
+size. Most are async generators; a coroutine function that returns an async iterator will do."""
 
 
 class FunctionBackend:
-    """Calls a function with the conversation, as a list of `{"role", "content"}`, and gives what it yields."""
+    """The backend that calls `function` once for each reply.
+
+    `name` is the backend's name, by default that of the function. What the function returns is
+    closed with the reply if it has an `aclose`, and so is the iterator that it gives.
+    """
 
     pace = 0.0
     lag = 0.5
@@ -27,7 +33,11 @@ class FunctionBackend:
         self._function = function
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
-        """What the function yields. Raises `BackendFailed` when that isn't text."""
+        """See `Backend.stream`.
+
+        Raises `BackendFailed` when the function returns no async iterator or yields anything but
+        `str` and `Finish`. What the function itself raises passes through.
+        """
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         pieces = self._function(messages)
         if inspect.isawaitable(pieces):  # a coroutine that returns an iterator
@@ -39,6 +49,8 @@ class FunctionBackend:
         async with AsyncExitStack() as stack:
             _close_with(stack, pieces)
             iterator = aiter(pieces)
+            # The streams of many clients are an iterable with a close of its own, whose iterator
+            # is a generator that has to be closed as well.
             if iterator is not pieces:
                 _close_with(stack, iterator)
             async for piece in iterator:
@@ -49,23 +61,28 @@ class FunctionBackend:
                 yield piece
 
     async def open(self) -> None:
-        """Nothing to start."""
+        """Do nothing: the function was imported when the backend was made."""
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: each call's resources are closed with its reply."""
 
 
-def _close_with(stack: AsyncExitStack, opened: Any) -> None:
-    if hasattr(opened, "aclose"):
-        stack.push_async_callback(opened.aclose)
+def _close_with(stack: AsyncExitStack, resource: Any) -> None:
+    if hasattr(resource, "aclose"):
+        stack.push_async_callback(resource.aclose)
 
 
 def load_function(path: str) -> FunctionBackend:
-    """The backend of `package.module:function`. Raises `ValueError` that says what is wrong with it."""
+    """Return the backend of the function that `path`, as `package.module:function`, names.
+
+    Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
+    no such function.
+    """
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        # The module itself or a package above it, rather than something that it imports.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             raise ValueError(f"there is no module {module_name!r} to import") from None
         raise ValueError(f"importing {module_name!r} failed: {error}") from error

