@@ -12,7 +12,7 @@ from chatsvc.backends.echo import EchoBackend
 from chatsvc.log import Log
 from chatsvc.model import End, Finish, Prompt
 from chatsvc.problems import BackendFailed, StoreUnavailable
-from chatsvc.replies.producer import PART
+from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
 from chatsvc.stores.memory import MemoryStore
 
 from .serving import FAMILY, WAIT, Hanging, Watch, asking, read_all, serving
@@ -203,7 +203,7 @@ async def test_a_backend_that_never_waits_lets_others_have_their_turn() -> None:
 async def test_a_backend_that_gives_very_much_at_once_lets_others_have_their_turn() -> (
     None
 ):
-    text = "好" * (20 * PART)
+    text = "好" * (20 * CODE_POINTS_PER_TURN)
 
     async def answer(messages: Any) -> AsyncIterator[str]:
         yield text
