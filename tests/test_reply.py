@@ -384,13 +384,13 @@ async def test_the_end_is_not_late_when_the_limit_was(hand: Hand) -> None:
         Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda reply: None
     )
     log.append("abcdefgh", begin)
-    told: list[int] = []
-    ReleaseWaiter(reply.log, ticker, lambda: told.append(hand.now)).start()
+    calls: list[int] = []
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
     await reach(ticker, hand, begin + 10_000_000)
-    assert not told
+    assert not calls
     clock.limit = begin + 60_000_000
     await reach(ticker, hand, hand.now + LIMIT_POLL_SLOTS * SLOT_US)
-    assert told == [hand.now]
+    assert calls == [hand.now]
 
 
 @both
@@ -414,7 +414,9 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
 
 
 @both
-async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) -> None:
+async def test_a_reader_that_has_it_all_ends_rather_than_is_sent_away(
+    run: Modes,
+) -> None:
     ticker = Ticker()
     reply = make(ticker)
     reply.log.append("ab", ticker.refresh())
@@ -425,36 +427,36 @@ async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) 
     assert reader.ended is DONE
 
 
-async def test_released_tells_once_all_is_out(hand: Hand) -> None:
+async def test_a_release_waiter_calls_once_all_is_released(hand: Hand) -> None:
     ticker = Ticker()
     reply = make(ticker, pace=100_000)
-    told: list[int] = []
-    ReleaseWaiter(reply.log, ticker, lambda: told.append(hand.now)).start()
-    assert told == [hand.now]  # nothing has arrived, so nothing is to come
+    calls: list[int] = []
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
+    assert calls == [hand.now]  # nothing has arrived, so nothing is to come
     reply.log.append("abc", hand.now)
     begin = hand.now
-    ReleaseWaiter(reply.log, ticker, lambda: told.append(hand.now)).start()
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
     await reach(ticker, hand, begin + 199_000)
-    assert len(told) == 1
+    assert len(calls) == 1
     await reach(ticker, hand, begin + 205_000)
     await reach(ticker, hand, begin + 900_000)
-    assert told == [begin, begin + 205_000]
+    assert calls == [begin, begin + 205_000]
 
 
-def test_readers_are_counted_and_told(hand: Hand) -> None:
+def test_readers_are_counted_and_reported(hand: Hand) -> None:
     async def count() -> None:
-        told: list[int] = []
+        calls: list[int] = []
         record = Record("r" * 22, Prompt(()))
         log = Log(record.reply_id)
         reply = Reply(
-            record, log, Ticker(), Departure(), lambda r: told.append(r.readers)
+            record, log, Ticker(), Departure(), lambda r: calls.append(r.readers)
         )
         with reply.reading():
             with pytest.raises(ZeroDivisionError), reply.reading():
                 assert reply.readers == 2
                 raise ZeroDivisionError
             assert reply.readers == 1
-        assert told == [1, 0]
+        assert calls == [1, 0]
 
     asyncio.run(count())
 

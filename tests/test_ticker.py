@@ -28,7 +28,7 @@ Modes = Callable[[Ticker, Plan], "asyncio.Future[None]"]
 
 
 class Called(Waiter):
-    """Goes on with something when it is called, if it was told with what."""
+    """Goes on with `go_on` when it is called, if that is set."""
 
     def __init__(self, ticker: Ticker) -> None:
         super().__init__(ticker)
@@ -221,11 +221,11 @@ class Mistake(Exception):
     """What a callback raises here."""
 
 
-async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> None:
+async def test_a_callback_that_fails_is_reported_and_harms_no_other(hand: Hand) -> None:
     ticker, woken = Ticker(), list[int]()
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(
-        lambda _, told_: told.append(told_)
+        lambda _, context: reported.append(context)
     )
     when = hand.now + SLOT_US
 
@@ -244,10 +244,10 @@ async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> Non
     await reach(ticker, hand, when + SLOT_US)
     await asyncio.gather(before, after)
     assert woken == [1, 2]
-    assert [type(one["exception"]) for one in told] == [Mistake]
+    assert [type(one["exception"]) for one in reported] == [Mistake]
     ticker.wake(wrong)  # it waits for nothing, and can be woken again
     await turns()
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 async def test_a_callback_that_asks_for_nothing_is_not_called_again(hand: Hand) -> None:

@@ -61,7 +61,7 @@ async def test_a_reply_that_was_stopped_while_its_end_waited_ends_once() -> None
         assert await read_all(another) == ("abcde", "done", "stop")
         await asyncio.wait_for(watch.over.wait(), WAIT)
         assert replies.running == 0
-    ends = [reason for what, reason in watch.told if what == "ended"]
+    ends = [reason for what, reason in watch.events if what == "ended"]
     assert ends == ["stopped", "stop"]
 
 
