@@ -179,8 +179,8 @@ class Log:
         """Spread a segment over the time that the pace and the lag leave to it.
 
         Its first character follows the last one before it by the pace. If its last character would
-        come more than the lag after its arrival, the characters are closer together: evenly between
-        now, or the release of all before it, and that time.
+        come more than the lag after its arrival, the characters are closer together: evenly spread
+        up to that time, from its arrival or the release of all before it, whichever is later.
         """
         before = at - self.pace if last is None else last.last
         segment.first, segment.step = max(at, before + self.pace), self.pace
@@ -218,7 +218,7 @@ class Log:
     def seal(self, planned_end: End) -> None:
         """Note that all of the text has arrived, and the end that follows once it is released.
 
-        Nobody is woken: readers see the end only when `finish` sets it.
+        No reader is woken: readers see the end only when `finish` sets it.
         """
         self.planned_end = planned_end
 
@@ -240,8 +240,7 @@ class Log:
         self._wake(idle_only=False)
         if self.on_end is not None:
             self.on_end()
-        # A set keeps the size that it once had, and an ended log is kept for minutes: copy it
-        # small.
+        # A set stays as large as it once was, a copy doesn't, and ended logs are kept for minutes.
         self.waiters = set(self.waiters)
 
     def interrupt(self) -> None:

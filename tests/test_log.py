@@ -1,4 +1,4 @@
-"""The log's schedule and end, against the rules of `chatsvc.log`. Time is given, in microseconds."""
+"""The log's schedule and end, against the invariants of `chatsvc.log`. Time is given, in microseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Reply.characters`, the generator that feeds every transport: the text exactly once, never early, to the end."""
+"""`ReplyReader`, the generator that feeds every transport: the text exactly once, never early, to the end."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from chatsvc.replies.departure import Departure, SentAway
 from chatsvc.ticker import IDLE, NOW, Ticker, Waiter
 
 LONGEST_RUN = 1024
-"""The characters that a reader yields at once at most: catching up is cut into pieces, in which
-other readers take their turn."""
+"""The characters that a reader yields at once at most; others take their turn in between."""
 
 Run = tuple[int, Sequence[str]]
 """The position (code points) before some characters, and the characters."""

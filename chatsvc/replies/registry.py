@@ -23,8 +23,8 @@ class Registry:
 
     - While a reply runs, everyone on this node who opens it gets the same `Reply`, so that its
       readers are counted in one place.
-    - The registry holds replies weakly: their readers, producers and handlers hold them, and when
-      the last of these is gone the reply is forgotten.
+    - The registry holds replies weakly. Producers, handlers and the blocks of `Reply.reading` hold
+      them, and when the last of these is gone the reply is forgotten.
     """
 
     def __init__(

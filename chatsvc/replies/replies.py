@@ -103,14 +103,14 @@ class Replies:
         try:
             known = await self.store.known(record) if key else None
             if known is not None:
-                # A node may have died after it gave the key to a reply, before it created the
-                # reply.
+                # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
             self.admission.admit(client)
             creating = self._create(record, client)
             if not self.store.shared:
-                return await creating  # never waits, so it can't be cancelled half-way
+                # A store in this process never waits, so nothing can be cancelled half-way.
+                return await creating
             # The client may leave at any time, which cancels this task: a reply that the store has
             # created must not stay without a producer.
             return await asyncio.shield(self._background.run(creating))
@@ -130,9 +130,9 @@ class Replies:
             self.admission.count(client, -1)
         if self._is_orphan(reply):
             self._producers.start(reply, client)
-            await asyncio.sleep(
-                0
-            )  # text that a backend has at once goes out with the head
+            # Text that the backend has at once is then released before the first reader looks, and
+            # goes out together with the head of the response.
+            await asyncio.sleep(0)
         return reply
 
     def _is_orphan(self, reply: Reply) -> bool:
