@@ -1,48 +1,57 @@
-"""An incremental parser of event streams (`text/event-stream`), as WHATWG HTML 9.2 defines them.
+"""An incremental parser of event streams (`text/event-stream`, WHATWG HTML section 9.2).
 
-It takes bytes as they come off a connection and gives events. It never awaits and knows no
+It takes bytes as they come off a connection and yields events. It never awaits and knows no
 connection; `chatsvc ask`, the `openai` backend and the tests feed it.
 
-What always holds:
+Invariants:
 
 - The cuts between chunks change nothing: not in a code point, not between CR and LF, not
   in the byte order mark, and not for a stream that breaks the limit.
-- An event is given as soon as its blank line's first byte is there. A CR ends a line at
-  once; if the LF that belongs to it comes later, it is dropped then.
+- An event is yielded as soon as the first byte of its blank line is there. A CR ends a line
+  at once; if the LF that belongs to it comes later, it is dropped then.
 - Memory is bounded by the limit and by the chunk being fed.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-DEFAULT_LIMIT = 1 << 20
-"""Bytes that one line, or the data of one event, may have."""
+DEFAULT_LIMIT_BYTES = 1 << 20
+"""The default limit of one line, and of the data of one event, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 
-LONGEST_RETRY = 10**18
-"""Milliseconds: what a longer reconnection time counts as. It is 30 million years."""
+LONGEST_RETRY_MS = 10**18
+"""The reconnection time, in milliseconds, that a longer one counts as: 30 million years."""
 
 
 class Event(NamedTuple):
-    """One dispatched event."""
+    """One dispatched event (WHATWG HTML section 9.2.6)."""
 
     data: str
+    """The values of its `data` fields, joined by line feeds."""
     event: str = "message"
-    """Its type."""
+    """The type: the value of its `event` field."""
     id: str = ""
-    """The stream's last event id when it was dispatched, its own or an earlier one's."""
+    """The stream's last event id at the time of dispatch: from this event or an earlier one."""
 
 
 class Comment(NamedTuple):
-    """A line that starts with a colon: to the standard nothing, to chatsvc a heartbeat."""
+    """A line that starts with a colon.
+
+    The standard ignores it; chatsvc sends its heartbeats so (PROTOCOL.md section 3).
+    """
 
     text: str
-    """All that stands after the colon."""
+    """The whole line after the colon, with a leading space if there is one."""
 
 
 class EventStreamError(ValueError):
-    """The stream breaks the limit; what came before it has been given."""
+    """Raised when a line, or the data of an event, is over the limit.
+
+    `what` names which of them, `limit` is in bytes. All events before it have been yielded.
+    """
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"{what} of the event stream is longer than {limit} bytes")
@@ -51,14 +60,14 @@ class EventStreamError(ValueError):
 
 
 class EventStreamParser:
-    """Reads one event stream from its first byte.
+    """The parser of one event stream, from its first byte on.
 
-    `limit` bounds a line and an event's data, each in bytes.
+    `limit` bounds a line and the data of an event, each in bytes.
     """
 
-    def __init__(self, *, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, *, limit: int = DEFAULT_LIMIT_BYTES) -> None:
         self.retry: int | None = None
-        """The reconnection time that the stream last asked for, in milliseconds; at most `LONGEST_RETRY`."""
+        """The last `retry` of the stream in milliseconds, at most `LONGEST_RETRY_MS`, or None."""
         self.last_event_id = ""
         """The last event id, which events without data set as well."""
         self._limit = limit
@@ -71,14 +80,14 @@ class EventStreamParser:
         self._id = ""
 
     def feed(self, chunk: bytes) -> Iterator[Event | Comment]:
-        """Give, in order, what `chunk` completes.
+        """Yield, in order, the events and comments that `chunk` completes.
 
-        Iterate to the end before feeding again. What is incomplete when the stream
-        ends is never given. [spec] "Once the end of the file is reached, any pending
-        data must be discarded."
+        Iterate to the end before the next call. What is incomplete when the stream ends
+        is never yielded. [spec] "Once the end of the file is reached, any pending data
+        must be discarded."
 
-        Raises EventStreamError, from the iteration, when the limit is broken; the
-        parser is of no use after that.
+        The iteration raises `EventStreamError` when the stream breaks the limit; the
+        parser can't be used after that.
         """
         if chunk and self._after_cr:
             self._after_cr = False
@@ -145,7 +154,7 @@ class EventStreamParser:
                 # interpret the field value as an integer in base ten". int() takes no
                 # more than 4,300 of them, and needs ever more time for each.
                 digits = value.lstrip(b"0") or b"0"
-                self.retry = int(digits) if len(digits) <= 18 else LONGEST_RETRY
+                self.retry = int(digits) if len(digits) <= 18 else LONGEST_RETRY_MS
         if len(self._partial) > limit:
             # The byte order mark, whole or not yet, is no part of the line.
             mark = self._at_start and _BOM.startswith(self._partial[: len(_BOM)])

@@ -1,11 +1,19 @@
-"""Characters: extended grapheme clusters (UAX #29) out of text that arrives in arbitrary pieces.
+"""Splitting of text into characters: extended grapheme clusters (UAX #29).
 
-Rules
-- A character is whole once the next one has begun, or the text has ended; until then it is held back.
-- What comes out holds whole characters only, so cutting it anew, piece by piece, gives the same ones.
-- Line ends are `\\n`: `\\r\\n` and `\\r` never come out, even when a piece ends between the two.
-- It is always encodable: a pair of surrogates is joined, a lone one becomes U+FFFD. Half a pair at the end says
-  nothing yet of the character before it, which the whole pair may join: both are held back.
+A backend yields text in arbitrary pieces; `Splitter` turns them into clean text that holds whole
+characters only, and `boundaries` finds the characters in it.
+
+Invariants:
+
+- A character is whole once the next one has begun or the text has ended; until then the splitter
+  holds it back.
+- What the splitter returns holds whole characters only, so cutting each piece of it anew gives the
+  same characters as cutting the whole text.
+- Line ends are `\\n`: `\\r\\n` and `\\r` are never returned, even when a piece ends between the
+  two.
+- The text can be encoded as UTF-8: a pair of surrogates is joined, a lone one becomes U+FFFD. Half
+  a pair at the end doesn't tell yet whether the whole pair will extend the character before it, so
+  both are held back.
 """
 
 from __future__ import annotations
@@ -17,18 +25,18 @@ import regex
 _character = regex.compile(r"\X")
 
 LONGEST_HELD = 1024
-"""Code points of a character that are held back at most.
+"""The longest character, in code points, that a splitter holds back.
 
-No writing system has characters this long, but an attacker's text may have one that never ends: holding it back would
-cost memory, and looking it over again at each piece, time.
+No writing system has characters this long, but an attacker's text may have one that never ends:
+holding it back would cost memory, and looking through it again at each piece would cost time.
 """
 
 
 def boundaries(text: str) -> array[int] | None:
-    """The offsets, in code points, at which the characters of `text` end.
+    """Return the offsets, in code points, at which the characters of `text` end, in order.
 
-    None when each is one code point long: then the text itself is the sequence of its characters.
-    `text` must have normalised line ends.
+    Returns None when each character is one code point long: then the text itself is the sequence of
+    its characters. The line ends of `text` must be `\\n`.
     """
     if text.isascii():
         return None
@@ -37,16 +45,17 @@ def boundaries(text: str) -> array[int] | None:
 
 
 class Splitter:
-    """Holds back what may still grow; gives the rest, clean.
+    """A filter that takes text in any pieces and returns it clean, in whole characters.
 
-    `feed` takes any piece and returns whole characters, possibly none; `close` returns the rest.
+    What may still grow is held back until the next piece. Call `feed` with each piece, and `close`
+    once at the end.
     """
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What is known to be whole after this piece."""
+        """Return the text that is whole after `piece`, perhaps none; hold the rest back."""
         if not piece:
             return ""
         text = _clean(self._held + piece)
@@ -55,7 +64,7 @@ class Splitter:
         return text[:whole]
 
     def close(self) -> str:
-        """What was held back: the text has ended, so it is whole."""
+        """Return the text that was held back: it is whole, for the text has ended."""
         held, self._held = self._held, ""
         if held.endswith("\r"):
             held = held[:-1] + "\n"
@@ -63,7 +72,7 @@ class Splitter:
 
 
 def _clean(text: str) -> str:
-    """`text` without bad surrogates and line ends, but for a last one that the next piece may complete."""
+    """Normalise surrogates and line ends, but for a last code point that may be half of one."""
     last = text[-1]
     if not text.isascii():
         open_end = "\ud800" <= last <= "\udbff"
@@ -89,7 +98,7 @@ def join_surrogates(text: str) -> str:
 
 
 def _whole(text: str) -> int:
-    """How many code points of `text` are whole characters whatever follows."""
+    """Return how many code points of `text` are whole characters, whatever follows."""
     if text[-1] == "\n":  # [UAX #29, GB4] Break after controls.
         return len(text)
     if text.isascii():

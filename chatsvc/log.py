@@ -1,14 +1,20 @@
-"""The log of a reply: what has arrived, when each character is out, and the one end.
+"""The log of a reply: the text that has arrived, when each character is released, and the end.
 
-Arrival and release are two things. The log holds what has *arrived*. The pace says, from the store's clock, what is
-*out*: a character is out when it has arrived and its turn has come. Nothing here awaits and nothing looks at a clock;
-times are given, in integer microseconds of the store's clock, so every node computes the same.
+Arrival and release are two things. A log holds the text that has *arrived* from the backend. Its
+pace and lag say at which time each character is *released* to the readers. Nothing here awaits and
+nothing reads a clock: every time is an argument, in integer microseconds of the store's clock, so
+that every node computes the same schedule.
 
-Rules
-- Text is only appended, in whole characters, and only before `end`. What has been out stays as it is.
-- `end` is set once. A reply that is stopped ends where it was *out*: what had arrived beyond that was given to nobody
-  and goes. Every other end comes after all text; what isn't out yet when it is set is out with it.
-- Segments that are out entirely have no schedule any more and are merged, so a log stays short.
+Invariants:
+
+- Text is only appended, in whole characters, and only before the end. A character that has been
+  released stays as it is, and stays released.
+- The end is set once. A reply that is stopped ends at the position that is *released* at that time:
+  the text that had arrived beyond it was given to no reader and is dropped. Any other end comes
+  after all of the text: what isn't released when it is set is released with it.
+- Segments that are released entirely need no schedule any more and are merged, so that a log has
+  few segments however small the pieces are that arrive.
+- When a segment that a reader may stand in changes, all readers are marked as stale.
 """
 
 from __future__ import annotations
@@ -23,18 +29,20 @@ from chatsvc.graphemes import boundaries
 from chatsvc.model import End
 from chatsvc.ticker import Waiter
 
-MERGE_BELOW = 2048
-"""Code points up to which neighbouring segments that are out become one."""
+MERGED_LENGTH = 2048
+"""The code points up to which neighbouring segments that are released become one."""
 
-MERGE_AT_ONCE = 16
-"""Segments that are out before they are merged: a reader has to find its place again each time."""
+MERGE_BATCH = 16
+"""The released segments that are merged at once: after each merge readers look up their segment."""
 
 
 class Segment:
-    """Text with a schedule: character `i` is out at `first + i * step` (microseconds).
+    """A piece of a log's text and its schedule: character `i` is released at `first + i * step`.
 
-    `start` is the position before it; `ends` the offsets at which its characters end, or None when each is one code
-    point long; `count` the number of characters.
+    `first` and `step` are in microseconds; with a step of 0 all characters are released at `first`.
+    `start` is the position of the text in the log, in code points. `ends` holds the offsets in the
+    text at which its characters end, or is None when each character is one code point long. `count`
+    is the number of characters.
     """
 
     __slots__ = ("count", "ends", "first", "start", "step", "text")
@@ -49,7 +57,10 @@ class Segment:
 
     @classmethod
     def merged(cls, segments: Sequence[Segment]) -> Segment:
-        """One segment without a schedule in the place of several; its characters are theirs."""
+        """Return one segment in the place of neighbouring ones that are released entirely.
+
+        It has the same characters at the same positions, and no schedule: all are released at 0.
+        """
         merged = cls(segments[0].start, "")
         merged.text = "".join(segment.text for segment in segments)
         merged.count = sum(segment.count for segment in segments)
@@ -64,11 +75,11 @@ class Segment:
 
     @property
     def last(self) -> int:
-        """When its last character is out."""
+        """The time at which the last character is released (microseconds)."""
         return self.first + (self.count - 1) * self.step
 
-    def out(self, now: int) -> int:
-        """How many of its characters are out."""
+    def released(self, now: int) -> int:
+        """Return how many characters are released at `now` (microseconds)."""
         if now < self.first:
             return 0
         if not self.step:
@@ -76,17 +87,20 @@ class Segment:
         return min(self.count, (now - self.first) // self.step + 1)
 
     def offset(self, index: int) -> int:
-        """How many code points stand before character `index`."""
+        """Return the offset, in code points, at which character `index` begins."""
         if self.ends is None or index == 0:
             return index
         return self.ends[index - 1]
 
     def index(self, offset: int) -> int:
-        """The character that the code point at `offset` belongs to."""
+        """Return the index of the character that has the code point at `offset`."""
         return offset if self.ends is None else bisect_right(self.ends, offset)
 
     def characters(self, begin: int, end: int) -> Sequence[str]:
-        """The characters from `begin` up to `end`: the text itself where each is one code point."""
+        """Return the characters from index `begin` up to `end`, without `end`.
+
+        Where each character is one code point, that is a slice of the text: a `str`, no list.
+        """
         ends = self.ends
         if ends is None:
             return self.text[begin:end]
@@ -98,10 +112,13 @@ _START = attrgetter("start")
 
 
 class Log:
-    """One reply's text and end, with those who wait for more.
+    """The log of one reply: its text, its end, and the waiters that are woken when it grows.
 
-    `pace` is the microseconds between two characters; `lag` how far release may fall behind arrival (microseconds), or
-    None where the pace is all that counts.
+    `pace` is the time between two characters and `lag` how far release may fall behind arrival,
+    both in microseconds; without a lag (None) the pace alone decides. `position` is the number of
+    code points that have arrived, `size` their bytes of UTF-8. `planned_end` is set by `seal`,
+    `end` by `finish`; both are None before. `on_end` is called once the end is set: the producer's
+    callback. `waiters` holds the readers of this node.
     """
 
     __slots__ = (
@@ -128,24 +145,26 @@ class Log:
         self.lag = lag
         self.created = created
         self.segments: list[Segment] = []
-        self._merged = 0  # the segment up to which all are merged
-        self.position = 0  # of the last code point that has arrived
-        self.size = 0  # bytes of UTF-8 that have arrived
-        # What the end will be once all is out; known since the text is complete.
+        self._merged = 0  # the index of the segment up to which all are merged
+        self.position = 0
+        self.size = 0
         self.planned_end: End | None = None
         self.end: End | None = None
-        self.on_end: Callable[[], None] | None = None  # for whoever produces it
-        self.waiters: set[Waiter] = set()  # woken when it grows or ends
+        self.on_end: Callable[[], None] | None = None
+        self.waiters: set[Waiter] = set()
 
     # ------------------------------------------------------------------ writing
 
     def append(self, text: str, at: int) -> None:
-        """Take text that arrived at `at`; `text` is whole characters with clean line ends."""
+        """Append text that arrived at `at` (microseconds), and wake the readers that wait for it.
+
+        `text` must hold whole characters with clean line ends, as `Splitter` returns them.
+        """
         if not text:
             return
         last = self.segments[-1] if self.segments else None
         segment = Segment(self.position, text)
-        if last is not None and not self.pace and len(last.text) < MERGE_BELOW:
+        if last is not None and not self.pace and len(last.text) < MERGED_LENGTH:
             self.segments[-1] = Segment.merged((last, segment))
             self._invalidate_readers()
         else:
@@ -157,7 +176,12 @@ class Log:
         self._wake(idle_only=True)
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:
-        """Spread a segment over the time that the pace and the lag leave it."""
+        """Spread a segment over the time that the pace and the lag leave to it.
+
+        Its first character follows the last one before it by the pace. If its last character would
+        come more than the lag after its arrival, the characters are closer together: evenly spread
+        up to that time, from its arrival or the release of all before it, whichever is later.
+        """
         before = at - self.pace if last is None else last.last
         segment.first, segment.step = max(at, before + self.pace), self.pace
         if self.lag is not None:
@@ -168,9 +192,12 @@ class Log:
                 segment.first = max(at, begin + segment.step)
 
     def _merge(self, now: int) -> None:
-        """Merge those that are out by now, from where the last time ended."""
+        """Merge the segments that are released at `now`, from where the last merge ended.
+
+        The last merged segment takes part again while it is shorter than `MERGED_LENGTH`.
+        """
         segments, begin = self.segments, self._merged
-        enough = begin + MERGE_AT_ONCE
+        enough = begin + MERGE_BATCH
         if len(segments) <= enough or segments[enough].last > now:
             return
         merged: list[Segment] = []
@@ -178,7 +205,7 @@ class Log:
         end, size = begin, 0
         while end < len(segments) and segments[end].last <= now:
             size += len(segments[end].text)
-            if group and size > MERGE_BELOW:
+            if group and size > MERGED_LENGTH:
                 merged.append(Segment.merged(group))
                 group, size = [], len(segments[end].text)
             group.append(segments[end])
@@ -189,14 +216,21 @@ class Log:
         self._invalidate_readers()
 
     def seal(self, planned_end: End) -> None:
-        """No more text will come; this end follows when all is out."""
+        """Note that all of the text has arrived, and the end that follows once it is released.
+
+        No reader is woken: readers see the end only when `finish` sets it.
+        """
         self.planned_end = planned_end
 
     def finish(self, end: End, at: int) -> None:
-        """Set the end. One that stops the reply cuts it where it is out at `at`; a second end changes nothing."""
+        """Set the end, wake all readers and call `on_end`; do nothing if there is an end already.
+
+        An end whose state is `stopped` cuts the text at the position that is released at `at`
+        (microseconds). With any other end all of the text that has arrived is released.
+        """
         if self.end is not None:
             return
-        text = self.text(0, self.out(at) if end.state == "stopped" else None)
+        text = self.text(0, self.released(at) if end.state == "stopped" else None)
         self.end = end
         self.position = len(text)
         self.size = len(text.encode())
@@ -206,28 +240,29 @@ class Log:
         self._wake(idle_only=False)
         if self.on_end is not None:
             self.on_end()
-        self.waiters = set(self.waiters)  # as small as it can be: an ended log is kept
+        # A set stays as large as it once was, a copy doesn't, and ended logs are kept for minutes.
+        self.waiters = set(self.waiters)
 
     def interrupt(self) -> None:
-        """Let every reader look at where it stands, wherever it waits."""
+        """Wake every reader and have it look up its segment anew, whatever it waits for."""
         self._invalidate_readers()
         self._wake(idle_only=False)
 
     def _invalidate_readers(self) -> None:
-        """A segment that a reader may be in has changed."""
+        """Have every reader look up its segment anew: one that it may stand in has changed."""
         for waiter in self.waiters:
             waiter.stale = True
 
     def _wake(self, *, idle_only: bool) -> None:
         for waiter in self.waiters:
-            # Who waits for the clock will see new text when its time comes.
+            # A reader that stands in a slot of the ticker finds new text when its slot comes.
             if waiter.slot < 0 or not idle_only:
                 waiter.ticker.wake(waiter)
 
     # ------------------------------------------------------------------ reading
 
     def find(self, position: int) -> Segment | None:
-        """The segment that holds the code point after `position`, if it has arrived."""
+        """Return the segment that holds the code point after `position`, or None."""
         if position >= self.position:
             return None
         return self.segments[self._index(position)]
@@ -235,20 +270,20 @@ class Log:
     def _index(self, position: int) -> int:
         return bisect_right(self.segments, position, key=_START) - 1
 
-    def out(self, now: int) -> int:
-        """The position that is out at `now`."""
+    def released(self, now: int) -> int:
+        """Return the position up to which the text is released at `now` (microseconds)."""
         for segment in reversed(self.segments):
-            count = segment.out(now)
+            count = segment.released(now)
             if count:
                 return segment.start + segment.offset(count)
         return 0
 
     def due(self) -> int:
-        """When all that has arrived is out (microseconds; 0 when nothing has arrived)."""
+        """Return the time at which all text that has arrived is released (microseconds), or 0."""
         return self.segments[-1].last if self.segments else 0
 
     def text(self, after: int, before: int | None = None) -> str:
-        """The text between two positions."""
+        """Return the text from position `after` up to `before`, or all behind it."""
         last = self.position if before is None else before
         if after >= last:
             return ""

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between a client and a reply, in one table (PROTOCOL.md section 6).
+"""The errors that clients see, in one table (PROTOCOL.md section 6).
 
     Problem
     ├── BadRequest: BadJson, BadCursor, BadText
@@ -10,8 +10,9 @@
     ├── Unavailable: Overloaded, Draining, StoreUnavailable
     └── BackendFailed, InternalError
 
-A problem knows its code, its HTTP status (RFC 9110), its WebSocket close code (RFC 6455) and, where
-it makes sense to come back, after how many seconds. Transports only choose the clothes.
+A problem knows its code, its title, its HTTP status (RFC 9110), its WebSocket close code (RFC 6455)
+and whether the same request may succeed later. Transports only choose how to encode it: as
+`application/problem+json`, as an event of a stream, as a close frame or as OpenAI's error object.
 """
 
 from __future__ import annotations
@@ -20,16 +21,24 @@ from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """A failure with a place in the table.
+    """The base of all errors that clients see: one row of the table in PROTOCOL.md section 6.
 
-    `detail` is a sentence for whoever has to mend it; it never holds a traceback, a path or a
-    message's text. `retry_after` is in seconds, or None when coming back is no use.
+    `code` is the last part of the problem's type URI, `title` its short text in English, `status`
+    the HTTP status, `close_code` the code that a WebSocket is closed with. `retryable` is whether
+    the same request may succeed later: true for the 429 and the 503s of the table. Clients give up
+    on all others.
+
+    `detail` is a sentence for the developer who has to mend the request; it never holds a
+    traceback, a path or the text of a message. It defaults to the title. `retry_after` is the
+    seconds to wait before a retry, the value of the `Retry-After` header (RFC 9110 section 10.2.3),
+    or None to send none.
     """
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something went wrong on the server"
     status: int = 500
     close_code: ClassVar[int] = 1011
+    retryable: ClassVar[bool] = False
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
         super().__init__(detail or self.title)
@@ -37,7 +46,7 @@ class Problem(Exception):
         self.retry_after = retry_after
 
     def as_dict(self) -> dict[str, Any]:
-        """The members of a problem details object (RFC 9457 section 3.1)."""
+        """Return the problem details object (RFC 9457 section 3.1)."""
         return {
             "type": f"/problems/{self.code}",
             "title": self.title,
@@ -47,11 +56,14 @@ class Problem(Exception):
 
 
 class InternalError(Problem):
-    """A mistake of ours: logged with its traceback, told without it."""
+    """Raised in place of an exception that nothing handles: its text is logged, and not sent."""
 
 
 class BadRequest(Problem):
-    """What came can't be read. `status` is another one that somebody else has refused it with."""
+    """Raised when a request can't be parsed, or the application around the service refuses it.
+
+    `status` replaces the 400, for example with 408 when a body has not arrived in time.
+    """
 
     code = "bad-request"
     title = "The request is malformed"
@@ -65,21 +77,29 @@ class BadRequest(Problem):
 
 
 class BadJson(BadRequest):
+    """Raised when a body or a frame is not JSON."""
+
     code = "bad-json"
     title = "The body is not JSON"
 
 
 class BadCursor(BadRequest):
+    """Raised when a cursor is malformed, or names another reply than the URL."""
+
     code = "bad-cursor"
     title = "The cursor is malformed"
 
 
 class BadText(BadRequest):
+    """Raised when a text is not UTF-8 or has a lone surrogate."""
+
     code = "bad-text"
     title = "The text is not valid Unicode"
 
 
 class Unauthorized(Problem):
+    """Raised when the application's `authorize` names no user for the request."""
+
     code = "unauthorized"
     title = "Who are you?"
     status = 401
@@ -87,6 +107,8 @@ class Unauthorized(Problem):
 
 
 class ForbiddenOrigin(Problem):
+    """Raised when a browser sends the request from a page of another origin that isn't allowed."""
+
     code = "forbidden-origin"
     title = "This origin may not use the service"
     status = 403
@@ -94,6 +116,8 @@ class ForbiddenOrigin(Problem):
 
 
 class NotFound(Problem):
+    """Raised when no route has the request's path."""
+
     code = "not-found"
     title = "There is nothing at this address"
     status = 404
@@ -101,6 +125,12 @@ class NotFound(Problem):
 
 
 class MethodNotAllowed(Problem):
+    """Raised when the request's path has no route for its method.
+
+    `allowed` are the methods that it has, separated by commas: the value of the `Allow` header (RFC
+    9110 section 10.2.1).
+    """
+
     code = "method-not-allowed"
     title = "This address does not take this method"
     status = 405
@@ -112,6 +142,8 @@ class MethodNotAllowed(Problem):
 
 
 class NotAcceptable(Problem):
+    """Raised when the request's `Accept` takes none of the representations that there are."""
+
     code = "not-acceptable"
     title = "None of the representations asked for exists"
     status = 406
@@ -119,6 +151,8 @@ class NotAcceptable(Problem):
 
 
 class ReplyNotFound(Problem):
+    """Raised when no reply has the id, or another user owns it."""
+
     code = "reply-not-found"
     title = "There is no such reply"
     status = 404
@@ -126,6 +160,8 @@ class ReplyNotFound(Problem):
 
 
 class CursorPastEnd(Problem):
+    """Raised when a cursor names a position that the reply has not reached."""
+
     code = "cursor-past-end"
     title = "The reply has not reached this position"
     status = 409
@@ -133,6 +169,8 @@ class CursorPastEnd(Problem):
 
 
 class ReplyExpired(Problem):
+    """Raised when the reply had the id, but its text is no longer kept."""
+
     code = "reply-expired"
     title = "The reply is no longer kept"
     status = 410
@@ -140,6 +178,8 @@ class ReplyExpired(Problem):
 
 
 class TooLarge(Problem):
+    """Raised when a message, a body or a frame is over its limit."""
+
     code = "too-large"
     title = "The request is too large"
     status = 413
@@ -147,6 +187,8 @@ class TooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
+    """Raised when a body is not declared as JSON, and for a binary frame."""
+
     code = "unsupported-media-type"
     title = "The body must be JSON"
     status = 415
@@ -154,6 +196,8 @@ class UnsupportedMediaType(Problem):
 
 
 class InvalidRequest(Problem):
+    """Raised when JSON has the wrong shape, a parameter is out of range, or a key is reused."""
+
     code = "invalid-request"
     title = "The request has the wrong shape"
     status = 422
@@ -161,37 +205,51 @@ class InvalidRequest(Problem):
 
 
 class TooManyRequests(Problem):
+    """Raised when one client has as many running replies as a client may have."""
+
     code = "too-many-requests"
     title = "Too many replies at once"
     status = 429
     close_code = 4429
+    retryable = True
 
 
 class Unavailable(Problem):
-    """Not now; another moment or another node will do."""
+    """The base of the problems with status 503: another moment or another node mends them."""
 
     status = 503
     close_code = 1013
+    retryable = True
 
 
 class Overloaded(Unavailable):
+    """Raised when the node, or the connection, has as many running replies as it may have."""
+
     code = "overloaded"
     title = "The service is full"
 
 
 class Draining(Unavailable):
+    """Raised when the node is about to go down and takes no new replies or readers."""
+
     code = "draining"
     title = "The service is going down"
     close_code = 1012
 
 
 class StoreUnavailable(Unavailable):
+    """Raised when the store of replies doesn't respond or refuses to write."""
+
     code = "store-unavailable"
     title = "The store of replies can't be reached"
 
 
 class BackendFailed(Problem):
-    """What answers went wrong: it refused, broke off, fell silent or sent what can't be read."""
+    """Raised when the backend fails.
+
+    It refuses the request, breaks off, falls silent, sends what can't be parsed, or ends without
+    saying so.
+    """
 
     code = "backend-failed"
     title = "The backend failed"
@@ -200,7 +258,7 @@ class BackendFailed(Problem):
 
 
 def every_problem() -> list[type[Problem]]:
-    """All problems that have a code of their own, in the order of the table."""
+    """Return the classes that set a `code`, one for each in the table; parents before children."""
     found: list[type[Problem]] = []
     waiting: list[type[Problem]] = [Problem]
     while waiting:

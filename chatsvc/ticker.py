@@ -1,13 +1,21 @@
-"""One clock hand for every stream: it calls whoever is due, many at a time, without a timer or a task each.
+"""A timer wheel for all streams of a node: it calls what is due in batches, one timer for them all.
 
-Rules
-- Time is in integer microseconds of the monotonic clock. `now` is when the present turn began, so all that
-  is called in one turn sees the same time, and nobody sees a time that has not come. `slot` is the slot that holds
-  it, and `horizon` is it by the store's clock: what is due by then is out.
-- A waiter stands in the slot named by its `slot`, or in none. An entry whose waiter has moved on is stale and
-  skipped; that makes waking early, moving and leaving cost nothing.
-- A waiter is called where it stands: no task, no future and no handle for each call. In a task it can be awaited.
-- One slot a turn, and `MOST` waiters: when the hand is late, or a slot full, the event loop accepts and reads between.
+Time is cut into slots of `SLOT_US`. A waiter names the slot in which it wants to be called and
+stands in that slot's list, so ten thousand paced streams cost one timer and no task, future or
+handle each.
+
+Invariants:
+
+- Times are integer microseconds of the monotonic clock. `Ticker.now` is when the present turn
+  began: everything that is called in one turn sees the same time, and never a time that has not
+  come. `Ticker.slot` is the slot that holds it. `Ticker.horizon` is the same time by the store's
+  clock: a character that is due by then is released.
+- A waiter stands in the slot that its `slot` names, or in none. An entry of a slot's list whose
+  waiter names another slot by now is stale and skipped, so that waking a waiter early, moving it
+  and closing it cost nothing.
+- A waiter is called directly, in the turn. A task can await it instead.
+- A turn calls at most one slot and `WAITERS_PER_TURN` waiters. When the ticker is late, or a slot
+  is full, the event loop accepts and reads connections between the turns.
 """
 
 from __future__ import annotations
@@ -18,37 +26,44 @@ import time
 from collections.abc import Generator
 from typing import Any, Self
 
-SLOT = 5_000
-"""Width of a slot in microseconds: how late a character can be, and 200 wake-ups a second at most."""
+SLOT_US = 5_000
+"""The width of a slot in microseconds: how late a character can be; 200 turns a second at most."""
 
-MOST = 128
-"""Waiters that are called in a turn at most, a millisecond's work: a new client should not have to wait for a crowd."""
+WAITERS_PER_TURN = 128
+"""The waiters that one turn calls at most: about a millisecond, for which a new client waits."""
 
-LIMIT_SLOTS = 4
-"""Slots after which who is held up by the clock's limit looks again."""
+LIMIT_POLL_SLOTS = 4
+"""The slots after which a waiter that `Clock.limit` holds up looks at the limit again."""
+
+# The values of `Waiter.slot` below zero say that a waiter is in no slot, and why. They are numbers
+# like the slots themselves, not None or members of an enum, because the ticker compares `slot`
+# several times for each character of each stream: one comparison of ints tells a stale entry from a
+# valid one, and one sign check tells a waiter that wants to be called again from one that doesn't.
 
 NOW = 0
-"""The slot of a waiter that has more to do at once: it is called in the next turn."""
+"""The slot of a waiter that has more to do at once: in the past, so the next turn calls it."""
 
 IDLE = -1
-"""The slot of a waiter that only `Ticker.wake` wakes."""
+"""The `slot` of a waiter that stands in no slot: only `Ticker.wake` has it called."""
 
-DEAF = -2
-"""The slot of a waiter that nobody calls."""
+MUTED = -2
+"""The `slot` of a waiter that must not be called: it stands in no slot; waking it does nothing."""
 
-_READY = -3
+_WOKEN = -3
+"""The `slot` of a waiter that `Ticker.wake` has put into the list of the next turn."""
 
 
 def monotonic() -> int:
-    """The monotonic clock in microseconds."""
+    """Return the time of the monotonic clock in microseconds."""
     return time.monotonic_ns() // 1000
 
 
 class Clock:
-    """A store's clock: the monotonic clock plus `offset` microseconds, never ahead of the store's own time.
+    """The clock of a store: the monotonic clock of this machine plus an offset.
 
-    Nothing that is due behind `limit` (microseconds of this clock) is out yet, whatever the time: beyond it, this node
-    may not have heard of a stop.
+    `offset` is in microseconds and errs to the past: the clock is never ahead of the store's own
+    time. `limit` is a time of this clock, in microseconds, beyond which nothing is released,
+    however late it is: this node may not have heard of a stop that happened after it.
     """
 
     __slots__ = ("limit", "offset")
@@ -58,15 +73,24 @@ class Clock:
         self.limit = limit
 
     def at(self, monotonic: int) -> int:
-        """The time up to which characters are out, by the monotonic clock (microseconds)."""
+        """Return the horizon at a monotonic time: what is due by it is released (microseconds)."""
         return min(monotonic + self.offset, self.limit)
+
+    def horizon(self) -> int:
+        """Read the monotonic clock and return the present horizon (microseconds)."""
+        return self.at(monotonic())
 
 
 class Waiter:
-    """One who is called when its time has come, again and again: set `slot`, then `enter` it in the ticker.
+    """Something that a ticker calls, again and again, at times of its own choice.
 
-    It may be called before its slot comes, when it is woken: look again at what you wait for. Some `call` does what is
-    to be done then; this one ends the wait of a task that awaits it.
+    To be called, set `slot`, by `until` or `until_released`, and `Ticker.enter` it; in its own
+    `call`, set `slot` only. A waiter may be called before its slot when it is woken, so `call`
+    looks again whether that which it waits for has come. This class ends the wait of a task that
+    awaits it; subclasses override `call` to do the work right there.
+
+    `stale` is set by the owner of what the waiter waits for, when that has changed: the waiter must
+    look it up anew. `future` ends the wait of a task.
     """
 
     __slots__ = ("future", "slot", "stale", "ticker")
@@ -74,27 +98,32 @@ class Waiter:
     def __init__(self, ticker: Ticker) -> None:
         self.ticker = ticker
         self.slot = IDLE
-        self.stale = False  # set by who changes what is waited for: look for it anew
+        self.stale = False
         self.future: asyncio.Future[None] | None = None
 
     def call(self) -> None:
-        """Its time has come. Set `slot` to be called again."""
+        """Run because the slot has come or the waiter was woken. Set `slot` to be called again."""
         if self.future is not None and not self.future.done():
             self.future.set_result(None)
 
     def until(self, when: int) -> Self:
-        """Name the slot to be called in: at `when` (microseconds), not before. Returns itself, to be awaited."""
-        self.slot = -(-when // SLOT)
+        """Name the first slot not before `when` (microseconds); return self, to be awaited."""
+        self.slot = -(-when // SLOT_US)
         return self
 
-    def until_out(self, due: int) -> None:
-        """Name the slot to be called in when what is `due` (microseconds of the store's clock) may be out."""
-        slot = -((self.ticker.clock.offset - due) // SLOT)
-        if slot <= self.ticker.slot:  # its time has come, but the clock's limit hasn't
-            slot = self.ticker.slot + LIMIT_SLOTS
+    def until_released(self, due: int) -> None:
+        """Name the slot in which a character that is `due` may be released.
+
+        `due` is in microseconds of the store's clock. When it has passed, `Clock.limit` is what
+        holds the character up, and the waiter looks again `LIMIT_POLL_SLOTS` later.
+        """
+        slot = -((self.ticker.clock.offset - due) // SLOT_US)
+        if slot <= self.ticker.slot:
+            slot = self.ticker.slot + LIMIT_POLL_SLOTS
         self.slot = slot
 
     def __await__(self) -> Generator[Any, None, None]:
+        """Enter the slot that was named, and return when the waiter is called."""
         self.future = asyncio.get_running_loop().create_future()
         self.ticker.enter(self)
         try:
@@ -103,12 +132,16 @@ class Waiter:
             self.future = None
 
     def close(self) -> None:
-        """Never to be called again."""
-        self.slot = DEAF
+        """Never be called again. The ticker drops its entry when the slot comes."""
+        self.slot = MUTED
 
 
 class Ticker:
-    """The hand and its slots. Belongs to the running event loop."""
+    """The timer wheel of the running event loop.
+
+    `clock` is the store's; it tells which characters are released. `now`, `slot` and `horizon` are
+    the time of the present turn, as the module's invariants say; `refresh` sets them.
+    """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
@@ -116,21 +149,25 @@ class Ticker:
         self._loop = asyncio.get_running_loop()
         self._slots: dict[int, list[Waiter]] = {}
         self._order: list[int] = []  # a heap of the slots that are in use
-        self._ready: list[Waiter] = []
+        self._woken: list[Waiter] = []
         self._timer: asyncio.Handle | None = None
         self._timer_slot = 0
 
     def refresh(self) -> int:
-        """The time now; for whoever comes from outside a turn."""
+        """Read the clock into `now`, `slot` and `horizon`, and return `now` (microseconds).
+
+        Code that runs outside of a turn, in a task or a callback, calls it before it compares
+        times.
+        """
         self.now = monotonic()
-        self.slot = self.now // SLOT
+        self.slot = self.now // SLOT_US
         self.horizon = self.clock.at(self.now)
         return self.now
 
     # ------------------------------------------------------------------ waiting
 
     def enter(self, waiter: Waiter) -> None:
-        """Put a waiter into the slot it names."""
+        """Put a waiter into the slot that it names; do nothing if it names none."""
         slot = waiter.slot
         if slot < 0:
             return
@@ -147,59 +184,66 @@ class Ticker:
         return waiters
 
     def wake(self, waiter: Waiter) -> None:
-        """End a wait early, in a turn of its own soon after this one."""
-        if waiter.slot == _READY or waiter.slot == DEAF:
+        """Have a waiter called soon, in a later turn than this one, whatever slot it stands in.
+
+        Does nothing for a waiter that is woken already or is muted.
+        """
+        if waiter.slot == _WOKEN or waiter.slot == MUTED:
             return
-        waiter.slot = _READY
-        if not self._ready:
-            self._loop.call_soon(self._run_ready)
-        self._ready.append(waiter)
+        waiter.slot = _WOKEN
+        if not self._woken:
+            self._loop.call_soon(self._run_woken)
+        self._woken.append(waiter)
 
-    # ------------------------------------------------------------------ the hand
+    # ------------------------------------------------------------------ turns
 
-    def _turn(self, waiters: list[Waiter], slot: int) -> None:
-        """Call every waiter that is still in this slot. The hot loop: one pass an event."""
-        into, bucket = IDLE, waiters  # those who move together find their slot once
+    def _call(self, waiters: list[Waiter], slot: int) -> None:
+        """Call every waiter that still names this slot. The hot loop: one pass for each event."""
+        # The list that the last waiter moved into is kept: waiters that were called together mostly
+        # want the same next slot, and a local comparison is cheaper than a look-up of the list.
+        target, target_waiters = IDLE, waiters
         for waiter in waiters:
             if waiter.slot != slot:
                 continue
-            waiter.slot = IDLE  # unless it asks for more
+            waiter.slot = IDLE  # unless `call` names another
             try:
                 waiter.call()
             except Exception as error:  # noqa: BLE001
-                # One mistake must not stop the others' turn.
+                # The mistake of one waiter must not end the turn of the others.
                 self._loop.call_exception_handler(
                     {"message": "a waiter failed", "exception": error}
                 )
             wanted = waiter.slot
             if wanted < 0:
                 continue
-            if wanted != into:
-                into = wanted
-                bucket = self._slots.get(wanted) or self._open(wanted)
-            waiter.slot = into  # one number for all: next time it is in the cache
-            bucket.append(waiter)
+            if wanted != target:
+                target = wanted
+                target_waiters = self._slots.get(wanted) or self._open(wanted)
+            # The same int object for all: the next turn then finds it in the processor's cache.
+            waiter.slot = target
+            target_waiters.append(waiter)
 
-    def _run_ready(self) -> None:
-        ready, self._ready = self._ready[:MOST], self._ready[MOST:]
-        if self._ready:
-            self._loop.call_soon(self._run_ready)
+    def _run_woken(self) -> None:
+        woken = self._woken[:WAITERS_PER_TURN]
+        self._woken = self._woken[WAITERS_PER_TURN:]
+        if self._woken:
+            self._loop.call_soon(self._run_woken)
         self.refresh()
-        self._turn(ready, _READY)
+        self._call(woken, _WOKEN)
 
     def _run(self) -> None:
         self._timer = None
         now = self.refresh()
         order = self._order
-        if order and order[0] * SLOT <= now:
+        if order and order[0] * SLOT_US <= now:
             slot = order[0]
             waiters = self._slots[slot]
-            if len(waiters) > MOST:
-                self._slots[slot] = waiters[MOST:]
+            if len(waiters) > WAITERS_PER_TURN:
+                self._slots[slot] = waiters[WAITERS_PER_TURN:]
             else:
                 heapq.heappop(order)
                 del self._slots[slot]
-            self._turn(waiters[:MOST], slot)
+            self._call(waiters[:WAITERS_PER_TURN], slot)
         if order and self._timer is None:
             self._arm()
 
@@ -207,10 +251,11 @@ class Ticker:
         if self._timer is not None:
             self._timer.cancel()
         slot = self._timer_slot = self._order[0]
-        delay = slot * SLOT - monotonic()
+        delay = slot * SLOT_US - monotonic()
         if delay <= 0:
             self._timer = self._loop.call_soon(self._run)
         else:
-            # uvloop counts whole milliseconds from a cached time, so a timer may fire before its slot: then the
-            # slot isn't due yet, and the hand is set again. Rounding up keeps that from happening over and over.
+            # uvloop counts whole milliseconds from a cached time, so a timer may fire before its
+            # slot: then the slot isn't due yet, and the timer is set again. Rounding up keeps that
+            # from happening over and over.
             self._timer = self._loop.call_later(-(-delay // 1000) / 1000, self._run)

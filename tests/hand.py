@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 import chatsvc.ticker
-from chatsvc.ticker import SLOT, Ticker
+from chatsvc.ticker import SLOT_US, Ticker
 
 
 class Hand:
@@ -40,7 +40,7 @@ async def turns(count: int = 3) -> None:
 async def reach(ticker: Ticker, hand: Hand, when: int) -> None:
     """Move the clock and have the ticker look at it, as its timer would."""
     hand.now = when
-    while ticker._order and ticker._order[0] * SLOT <= when:
+    while ticker._order and ticker._order[0] * SLOT_US <= when:
         ticker._run()
         await turns()
     await turns()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.eventstream import (
-    LONGEST_RETRY,
+    LONGEST_RETRY_MS,
     Comment,
     Event,
     EventStreamError,
@@ -173,10 +173,10 @@ def test_retry_takes_ascii_digits_only(stream: bytes, retry: int | None) -> None
     ("digits", "retry"),
     [
         (b"0" * 5000 + b"7", 7),
-        (b"1" + b"0" * 18, LONGEST_RETRY),
-        (b"9" * 18, LONGEST_RETRY - 1),
-        (b"9" * 5000, LONGEST_RETRY),
-        (b"088888888888888888888888880", LONGEST_RETRY),
+        (b"1" + b"0" * 18, LONGEST_RETRY_MS),
+        (b"9" * 18, LONGEST_RETRY_MS - 1),
+        (b"9" * 5000, LONGEST_RETRY_MS),
+        (b"088888888888888888888888880", LONGEST_RETRY_MS),
     ],
 )
 def test_retry_is_for_ever_at_most(digits: bytes, retry: int) -> None:
@@ -252,7 +252,7 @@ def reference(stream: bytes) -> tuple[Items, str, int | None]:
             elif field == "id" and "\0" not in value:
                 id_buffer = value
             elif field == "retry" and value and set(value) <= set("0123456789"):
-                retry = min(int(value), LONGEST_RETRY)
+                retry = min(int(value), LONGEST_RETRY_MS)
     return items, last_id, retry
 
 

@@ -1,4 +1,4 @@
-"""The log's schedule and end, against the rules of `chatsvc.log`. Time is given, in microseconds."""
+"""The log's schedule and end, against the invariants of `chatsvc.log`. Time is given, in microseconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.log import MERGE_AT_ONCE, MERGE_BELOW, Log, Segment
+from chatsvc.log import MERGE_BATCH, MERGED_LENGTH, Log, Segment
 from chatsvc.model import End
 
 DONE = End("done", "stop")
@@ -100,7 +100,7 @@ def test_release_is_never_more_than_the_lag_behind_arrival(
 ) -> None:
     run = Run(appends, pace, lag)
     for position, arrived in run.arrivals:
-        assert run.log.out(arrived + lag) >= position
+        assert run.log.released(arrived + lag) >= position
     assert run.log.due() <= run.now + lag
 
 
@@ -114,18 +114,18 @@ def test_out_only_grows_and_stands_between_characters(
     for wait, piece in appends:
         for step in (wait // 2, wait - wait // 2):
             now += step
-            assert log.out(now) >= out
-            out = log.out(now)
+            assert log.released(now) >= out
+            out = log.released(now)
             assert out in edges
         log.append(piece, now)
-        assert log.out(now) >= out
+        assert log.released(now) >= out
         segment = Segment(len(text), piece)
         edges |= {len(text) + segment.offset(i + 1) for i in range(segment.count)}
         text += piece
     for wait in sorted(later):
-        assert out <= log.out(now + wait)
-        out = log.out(now + wait)
-    assert log.out(max(now, log.due())) == len(text)
+        assert out <= log.released(now + wait)
+        out = log.released(now + wait)
+    assert log.released(max(now, log.due())) == len(text)
 
 
 @given(appends, paces, lags, waits)
@@ -134,11 +134,11 @@ def test_a_stop_keeps_what_is_out_and_nothing_else(
 ) -> None:
     run = Run(appends, pace, lag)
     log, now = run.log, run.now + wait
-    out = log.out(now)
+    out = log.released(now)
     log.finish(STOPPED, now)
     assert log.text(0) == run.text[:out]
     assert (log.position, log.size) == (out, len(run.text[:out].encode()))
-    assert log.out(now) == out
+    assert log.released(now) == out
     assert log.end is STOPPED
     assert len(log.segments) <= 1
     log.finish(DONE, now + 1)
@@ -153,7 +153,7 @@ def test_any_other_end_keeps_all_that_has_arrived(
     run.log.seal(end)
     run.log.finish(end, run.now)
     assert run.log.text(0) == run.text
-    assert run.log.out(run.now) == len(run.text)
+    assert run.log.released(run.now) == len(run.text)
     run.log.finish(STOPPED, run.now)
     assert run.log.end is end
     assert run.log.text(0) == run.text
@@ -166,10 +166,10 @@ def test_merging_changes_nothing(
     """Each character that is not out keeps its time, and each one that is stays out and whole."""
     run = Run(appends * times, pace, lag)
     for position, out in run.due:
-        assert run.log.out(max(out, run.now)) >= position
+        assert run.log.released(max(out, run.now)) >= position
     for (position, out), (_, following) in pairwise(run.due):
         if run.now <= out < following:
-            assert run.log.out(out) == position
+            assert run.log.released(out) == position
     cut = [c for s in run.log.segments for c in s.characters(0, s.count)]
     assert cut == [c for _, text in appends for c in _characters(text)] * times
 
@@ -187,7 +187,7 @@ def test_a_log_stays_short_however_small_its_pieces(pace: int, lag: int | None) 
     for now in range(0, 6_000 * 1_500, 1_500):
         log.append("好", now)
     out = [segment for segment in log.segments if segment.last <= now]
-    assert len(out) <= 2 * (6_000 // MERGE_BELOW + 1) + MERGE_AT_ONCE + 1
+    assert len(out) <= 2 * (6_000 // MERGED_LENGTH + 1) + MERGE_BATCH + 1
 
 
 def test_what_is_partly_out_keeps_its_times_when_others_are_merged() -> None:
@@ -197,7 +197,7 @@ def test_what_is_partly_out_keeps_its_times_when_others_are_merged() -> None:
     log.append("k", 204_500)
     assert len(log.segments) == 22  # twenty are one, the next is half out
     for now in range(204_500, 401_000, 500):
-        assert log.out(now) == min(now // 1_000 + 1, 401)
+        assert log.released(now) == min(now // 1_000 + 1, 401)
 
 
 def test_a_backlog_is_merged_once_it_is_out() -> None:
@@ -223,7 +223,7 @@ def test_a_segment_gives_any_run_of_its_characters(
     for offset in range(len(text)):
         index = segment.index(offset)
         assert segment.offset(index) <= offset < segment.offset(index + 1)
-    assert segment.out(now) == sum(
+    assert segment.released(now) == sum(
         first + i * step <= now for i in range(segment.count)
     )
 
@@ -231,6 +231,11 @@ def test_a_segment_gives_any_run_of_its_characters(
 def test_an_empty_append_and_an_empty_log() -> None:
     log = Log("r" * 22, pace=10)
     log.append("", 5)
-    assert (log.segments, log.due(), log.out(10**12), log.text(0)) == ([], 0, 0, "")
+    assert (log.segments, log.due(), log.released(10**12), log.text(0)) == (
+        [],
+        0,
+        0,
+        "",
+    )
     log.finish(DONE, 5)
     assert (log.end, log.text(0), log.position) == (DONE, "", 0)

@@ -1,4 +1,4 @@
-"""`Reply.characters`, the generator that feeds every transport: the text exactly once, never early, to the end."""
+"""`ReplyReader`, the generator that feeds every transport: the text exactly once, never early, to the end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from chatsvc.graphemes import Splitter
 from chatsvc.log import Log, Segment
 from chatsvc.model import End, Prompt
 from chatsvc.problems import CursorPastEnd
-from chatsvc.replies.reader import RUN, Released, ReplyReader, SentAway
+from chatsvc.replies.departure import Departure, SentAway
+from chatsvc.replies.reader import LONGEST_RUN, ReplyReader
+from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
 from chatsvc.stores import Record
-from chatsvc.ticker import LIMIT_SLOTS, SLOT, Clock, Ticker, Waiter
+from chatsvc.ticker import LIMIT_POLL_SLOTS, SLOT_US, Clock, Ticker, Waiter
 
 from .hand import Hand, hand_of_time, reach, turns
 
@@ -39,7 +41,13 @@ def make(ticker: Ticker, *, pace: int = 0, lag: int | None = None) -> Reply:
     """A reply with an empty log."""
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=pace, lag=lag)
-    return Reply(record, log, ticker, lambda reply: None)
+    return Reply(record, log, ticker, Departure(), lambda reply: None)
+
+
+def send_away(reply: Reply) -> None:
+    """What the registry does with each reply when the node leaves."""
+    reply.departure.begin()
+    reply.log.interrupt()
 
 
 @dataclass
@@ -67,7 +75,7 @@ class Reader:
     async def stand(self) -> None:
         """Be called by the ticker, as the transports are."""
         end = asyncio.get_running_loop().create_future()
-        reader = self
+        reader, reply = self, self.reply
 
         class Standing(ReplyReader):
             def call(self) -> None:
@@ -84,7 +92,9 @@ class Reader:
                     self.close()
                     end.set_exception(error)
 
-        with closing(Standing(self.reply, self.after)) as standing:
+        with closing(
+            Standing(reply.log, reply.ticker, reply.departure, self.after)
+        ) as standing:
             standing.ticker.refresh()
             standing.call()
             standing.ticker.enter(standing)
@@ -93,10 +103,10 @@ class Reader:
 
     def check(self, before: int, run: Sequence[str]) -> None:
         assert before == self.after + len(self.text)
-        assert 0 < len(run) <= RUN
+        assert 0 < len(run) <= LONGEST_RUN
         self.characters += run
         self.text += "".join(run)
-        assert before + len("".join(run)) <= self.reply.out()
+        assert before + len("".join(run)) <= self.reply.released_now()
 
 
 def characters(text: str) -> Sequence[str]:
@@ -155,7 +165,7 @@ async def play(
         elif name == "join":
             # Any position that is out: also one inside a character.
             after, rest, called = values
-            join(min(after, reply.out()), rest, called)
+            join(min(after, reply.released_now()), rest, called)
             await turns()
         elif len(readers) > 2:
             reader = readers.pop(2 + values[0] % (len(readers) - 2))
@@ -164,12 +174,12 @@ async def play(
             reader.end.cancel()
             await asyncio.wait([reader.end])
         for reader in readers[:2]:  # these two never rest
-            seen = (hand.now // SLOT) * SLOT + offset
-            assert len(reader.text) >= log.out(seen)
+            seen = (hand.now // SLOT_US) * SLOT_US + offset
+            assert len(reader.text) >= log.released(seen)
     if end is not STOPPED:
         log.append(splitter.close(), hand.now + offset)
         log.seal(End("done", "stop"))
-        await reach(ticker, hand, max(hand.now, log.due() - offset + SLOT))
+        await reach(ticker, hand, max(hand.now, log.due() - offset + SLOT_US))
     log.finish(end, hand.now + offset)
     text = log.text(0)
     for after in (0, len(text) // 2, len(text)):
@@ -237,12 +247,12 @@ async def test_a_position_inside_a_character_gets_what_is_left_of_it(
 async def test_catching_up_is_cut_into_runs(run: Modes) -> None:
     ticker = Ticker()
     reply = make(ticker)
-    for text in ("x" * (3 * RUN + 5), FAMILY * (RUN + 1)):
+    for text in ("x" * (3 * LONGEST_RUN + 5), FAMILY * (LONGEST_RUN + 1)):
         reply.log.append(text, ticker.refresh())
     reply.log.finish(DONE, ticker.refresh())
     reader = Reader(reply, 7)
     await run(reader)
-    assert reader.text == ("x" * (3 * RUN + 5) + FAMILY * (RUN + 1))[7:]
+    assert reader.text == ("x" * (3 * LONGEST_RUN + 5) + FAMILY * (LONGEST_RUN + 1))[7:]
 
 
 @both
@@ -332,14 +342,14 @@ async def test_what_is_due_behind_the_clocks_limit_is_not_out(
     ticker = Ticker(clock)
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=100_000)
-    reply = Reply(record, log, ticker, lambda reply: None)
+    reply = Reply(record, log, ticker, Departure(), lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
     reading = asyncio.ensure_future(run(reader))
     for when in (0, 150_000, 250_000, 400_000, 3_000_000):
         await reach(ticker, hand, begin + when)
         assert reader.text == "abcdefgh"[: min(when // 100_000 + 1, 3)]
-        assert reply.out() == len(reader.text)
+        assert reply.released_now() == len(reader.text)
     log.finish(STOPPED, clock.at(hand.now))
     await asyncio.wait_for(reading, 10)
     assert (reader.text, reader.ended) == ("abc", STOPPED)
@@ -352,14 +362,14 @@ async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None
     ticker = Ticker(clock)
     record = Record("r" * 22, Prompt(()))
     log = Log(record.reply_id, pace=100_000)
-    reply = Reply(record, log, ticker, lambda reply: None)
+    reply = Reply(record, log, ticker, Departure(), lambda reply: None)
     log.append("abcdefgh", begin)
     reader = Reader(reply, 0)
     reading = asyncio.ensure_future(run(reader))
     await reach(ticker, hand, begin + 1_000_000)
     assert reader.text == "a"
     clock.limit = begin + 10_000_000
-    await reach(ticker, hand, hand.now + LIMIT_SLOTS * SLOT)
+    await reach(ticker, hand, hand.now + LIMIT_POLL_SLOTS * SLOT_US)
     assert reader.text == "abcdefgh"
     log.finish(DONE, hand.now)
     await asyncio.wait_for(reading, 10)
@@ -370,15 +380,17 @@ async def test_the_end_is_not_late_when_the_limit_was(hand: Hand) -> None:
     clock = Clock(limit=begin)
     ticker = Ticker(clock)
     log = Log("r" * 22, pace=100_000)
-    reply = Reply(Record(log.reply_id, Prompt(())), log, ticker, lambda reply: None)
+    reply = Reply(
+        Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda reply: None
+    )
     log.append("abcdefgh", begin)
-    told: list[int] = []
-    Released(reply, lambda: told.append(hand.now)).start()
+    calls: list[int] = []
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
     await reach(ticker, hand, begin + 10_000_000)
-    assert not told
+    assert not calls
     clock.limit = begin + 60_000_000
-    await reach(ticker, hand, hand.now + LIMIT_SLOTS * SLOT)
-    assert told == [hand.now]
+    await reach(ticker, hand, hand.now + LIMIT_POLL_SLOTS * SLOT_US)
+    assert calls == [hand.now]
 
 
 @both
@@ -389,8 +401,8 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
     readers = [Reader(idle, 0), Reader(paced, 0), Reader(paced, 1)]
     going = [asyncio.ensure_future(run(reader)) for reader in readers]
     await turns()
-    idle.leave()
-    paced.leave()
+    send_away(idle)
+    send_away(paced)
     for reading in going:
         with pytest.raises(SentAway):
             await asyncio.wait_for(reading, 10)
@@ -402,45 +414,49 @@ async def test_readers_are_sent_away_wherever_they_wait(run: Modes, hand: Hand) 
 
 
 @both
-async def test_who_has_it_all_is_told_the_end_rather_than_sent_away(run: Modes) -> None:
+async def test_a_reader_that_has_it_all_ends_rather_than_is_sent_away(
+    run: Modes,
+) -> None:
     ticker = Ticker()
     reply = make(ticker)
     reply.log.append("ab", ticker.refresh())
     reply.log.finish(DONE, ticker.refresh())
-    reply.leave()
+    send_away(reply)
     reader = Reader(reply, 2)
     await run(reader)
     assert reader.ended is DONE
 
 
-async def test_released_tells_once_all_is_out(hand: Hand) -> None:
+async def test_a_release_waiter_calls_once_all_is_released(hand: Hand) -> None:
     ticker = Ticker()
     reply = make(ticker, pace=100_000)
-    told: list[int] = []
-    Released(reply, lambda: told.append(hand.now)).start()
-    assert told == [hand.now]  # nothing has arrived, so nothing is to come
+    calls: list[int] = []
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
+    assert calls == [hand.now]  # nothing has arrived, so nothing is to come
     reply.log.append("abc", hand.now)
     begin = hand.now
-    Released(reply, lambda: told.append(hand.now)).start()
+    ReleaseWaiter(reply.log, ticker, lambda: calls.append(hand.now)).start()
     await reach(ticker, hand, begin + 199_000)
-    assert len(told) == 1
+    assert len(calls) == 1
     await reach(ticker, hand, begin + 205_000)
     await reach(ticker, hand, begin + 900_000)
-    assert told == [begin, begin + 205_000]
+    assert calls == [begin, begin + 205_000]
 
 
-def test_readers_are_counted_and_told(hand: Hand) -> None:
+def test_readers_are_counted_and_reported(hand: Hand) -> None:
     async def count() -> None:
-        told: list[int] = []
+        calls: list[int] = []
         record = Record("r" * 22, Prompt(()))
         log = Log(record.reply_id)
-        reply = Reply(record, log, Ticker(), lambda r: told.append(r.readers))
+        reply = Reply(
+            record, log, Ticker(), Departure(), lambda r: calls.append(r.readers)
+        )
         with reply.reading():
             with pytest.raises(ZeroDivisionError), reply.reading():
                 assert reply.readers == 2
                 raise ZeroDivisionError
             assert reply.readers == 1
-        assert told == [1, 0]
+        assert calls == [1, 0]
 
     asyncio.run(count())
 
@@ -458,15 +474,15 @@ async def test_a_position_that_was_not_reached_is_refused() -> None:
 async def test_a_reply_says_where_it_stands(hand: Hand) -> None:
     ticker = Ticker()
     reply = make(ticker, pace=100_000)
-    assert (reply.id, reply.state, reply.end, reply.out()) == (
+    assert (reply.id, reply.state, reply.end, reply.released_now()) == (
         "r" * 22,
         "running",
         None,
         0,
     )
     reply.log.append("abc", hand.now)
-    assert reply.out() == 1
+    assert reply.released_now() == 1
     hand.now += 100_000
-    assert reply.out() == 2
+    assert reply.released_now() == 2
     reply.log.finish(FAILED, hand.now)
-    assert (reply.state, reply.end, reply.out()) == ("failed", FAILED, 3)
+    assert (reply.state, reply.end, reply.released_now()) == ("failed", FAILED, 3)

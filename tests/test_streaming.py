@@ -12,9 +12,10 @@ import pytest
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply
-from chatsvc.replies.reader import RUN
+from chatsvc.replies.departure import Departure
+from chatsvc.replies.reader import LONGEST_RUN
 from chatsvc.stores import Record
-from chatsvc.ticker import SLOT, Ticker, Waiter
+from chatsvc.ticker import SLOT_US, Ticker, Waiter
 from chatsvc.transports.response import SILENCE, Heartbeat
 from chatsvc.transports.text import Text
 from chatsvc.transports.writing import (
@@ -62,7 +63,9 @@ def hand() -> Iterator[Hand]:
 def reply_of(text: str, pace: int, hand: Hand) -> Reply:
     log = Log("r" * 22, pace=pace)
     log.append(text, hand.now)
-    return Reply(Record(log.reply_id, Prompt(())), log, Ticker(), lambda reply: None)
+    return Reply(
+        Record(log.reply_id, Prompt(())), log, Ticker(), Departure(), lambda reply: None
+    )
 
 
 async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None:
@@ -141,7 +144,7 @@ async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
         await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
         assert wire.written == b"a"
         wire.waiting = FULL // 2
-        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN + SLOT)
+        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN + SLOT_US)
         assert wire.written == b"abc"
         reply.log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(running, 10)
@@ -174,15 +177,15 @@ async def test_one_that_catches_up_lets_the_others_come_between(hand: Hand) -> N
 
     seen: list[int] = []
     wire = Wire()
-    reply = reply_of("a" * (10 * RUN), 0, hand)
+    reply = reply_of("a" * (10 * LONGEST_RUN), 0, hand)
     other = Other(reply.ticker)
     reply.log.finish(End("done", "stop"), hand.now)
-    reply.ticker.enter(other.until(hand.now + SLOT))
+    reply.ticker.enter(other.until(hand.now + SLOT_US))
     with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
         running = asyncio.create_task(stream.run())
         await turns(1)
-        assert len(wire.written) == RUN
-        hand.now += 2 * SLOT
+        assert len(wire.written) == LONGEST_RUN
+        hand.now += 2 * SLOT_US
         await asyncio.wait_for(running, 10)
-    assert len(wire.written) == 10 * RUN
-    assert 0 < seen[0] <= 3 * RUN
+    assert len(wire.written) == 10 * LONGEST_RUN
+    assert 0 < seen[0] <= 3 * LONGEST_RUN

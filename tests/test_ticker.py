@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.ticker import IDLE, MOST, SLOT, Ticker, Waiter, monotonic
+from chatsvc.ticker import IDLE, SLOT_US, WAITERS_PER_TURN, Ticker, Waiter, monotonic
 
 from .hand import Hand, hand_of_time, reach, turns
 
@@ -28,7 +28,7 @@ Modes = Callable[[Ticker, Plan], "asyncio.Future[None]"]
 
 
 class Called(Waiter):
-    """Goes on with something when it is called, if it was told with what."""
+    """Goes on with `go_on` when it is called, if that is set."""
 
     def __init__(self, ticker: Ticker) -> None:
         super().__init__(ticker)
@@ -102,7 +102,7 @@ async def test_nobody_is_woken_before_the_time_nor_a_slot_after(
     run: Modes, hand: Hand
 ) -> None:
     ticker = Ticker()
-    when = hand.now + 3 * SLOT + 17
+    when = hand.now + 3 * SLOT_US + 17
 
     def wait() -> Plan:
         yield Called(ticker).until(when)
@@ -111,7 +111,7 @@ async def test_nobody_is_woken_before_the_time_nor_a_slot_after(
     await turns()
     await reach(ticker, hand, when)
     assert not end.done()
-    await reach(ticker, hand, when + SLOT)
+    await reach(ticker, hand, when + SLOT_US)
     assert end.done()
     end.result()
 
@@ -143,22 +143,22 @@ async def test_waking_early_ends_a_wait_once(run: Modes, hand: Hand) -> None:
     start = hand.now
 
     def wait() -> Plan:
-        yield waiter.until(start + 2 * SLOT)
+        yield waiter.until(start + 2 * SLOT_US)
         seen.append(ticker.now - start)
-        yield waiter.until(start + 9 * SLOT)
+        yield waiter.until(start + 9 * SLOT_US)
         seen.append(ticker.now - start)
 
     end = run(ticker, wait())
     await turns()
-    hand.now += SLOT
+    hand.now += SLOT_US
     ticker.wake(waiter)
     ticker.wake(waiter)
     await turns()
-    assert seen == [SLOT]
-    await reach(ticker, hand, start + 5 * SLOT)  # the slot that it has left
-    assert seen == [SLOT]
-    await reach(ticker, hand, start + 9 * SLOT)
-    assert seen == [SLOT, 9 * SLOT]
+    assert seen == [SLOT_US]
+    await reach(ticker, hand, start + 5 * SLOT_US)  # the slot that it has left
+    assert seen == [SLOT_US]
+    await reach(ticker, hand, start + 9 * SLOT_US)
+    assert seen == [SLOT_US, 9 * SLOT_US]
     await end
 
 
@@ -206,14 +206,14 @@ async def test_a_closed_waiter_is_never_woken(hand: Hand) -> None:
     waiter = Called(ticker)
 
     def wait() -> Plan:
-        yield waiter.until(hand.now + SLOT)
+        yield waiter.until(hand.now + SLOT_US)
         raise AssertionError("woken")
 
     end = called(ticker, wait())
     ticker.wake(waiter)
     waiter.close()
     ticker.wake(waiter)
-    await reach(ticker, hand, hand.now + 10 * SLOT)
+    await reach(ticker, hand, hand.now + 10 * SLOT_US)
     assert not end.done()
 
 
@@ -221,13 +221,13 @@ class Mistake(Exception):
     """What a callback raises here."""
 
 
-async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> None:
+async def test_a_callback_that_fails_is_reported_and_harms_no_other(hand: Hand) -> None:
     ticker, woken = Ticker(), list[int]()
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(
-        lambda _, told_: told.append(told_)
+        lambda _, context: reported.append(context)
     )
-    when = hand.now + SLOT
+    when = hand.now + SLOT_US
 
     def wait(name: int) -> Plan:
         yield Called(ticker).until(when)
@@ -241,29 +241,29 @@ async def test_a_callback_that_fails_is_told_and_harms_nobody(hand: Hand) -> Non
     wrong.go_on = fail
     ticker.enter(wrong)
     after = called(ticker, wait(2))
-    await reach(ticker, hand, when + SLOT)
+    await reach(ticker, hand, when + SLOT_US)
     await asyncio.gather(before, after)
     assert woken == [1, 2]
-    assert [type(one["exception"]) for one in told] == [Mistake]
+    assert [type(one["exception"]) for one in reported] == [Mistake]
     ticker.wake(wrong)  # it waits for nothing, and can be woken again
     await turns()
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 async def test_a_callback_that_asks_for_nothing_is_not_called_again(hand: Hand) -> None:
     ticker, woken = Ticker(), list[int]()
-    waiter = Called(ticker).until(hand.now + SLOT)
+    waiter = Called(ticker).until(hand.now + SLOT_US)
     waiter.go_on = lambda: woken.append(hand.now)
     ticker.enter(waiter)
-    await reach(ticker, hand, hand.now + SLOT)
-    await reach(ticker, hand, hand.now + 100 * SLOT)
+    await reach(ticker, hand, hand.now + SLOT_US)
+    await reach(ticker, hand, hand.now + 100 * SLOT_US)
     assert len(woken) == 1
     assert waiter.slot == IDLE
 
 
 async def test_who_is_woken_in_its_own_call_is_called_once_more(hand: Hand) -> None:
     ticker, woken = Ticker(), list[int]()
-    waiter = Called(ticker).until(hand.now + SLOT)
+    waiter = Called(ticker).until(hand.now + SLOT_US)
 
     def again() -> None:
         woken.append(hand.now)
@@ -272,7 +272,7 @@ async def test_who_is_woken_in_its_own_call_is_called_once_more(hand: Hand) -> N
 
     waiter.go_on = again
     ticker.enter(waiter)
-    await reach(ticker, hand, hand.now + SLOT)
+    await reach(ticker, hand, hand.now + SLOT_US)
     assert len(woken) == 2
 
 
@@ -281,7 +281,7 @@ async def test_a_cancelled_wait_leaves_nothing_to_call(hand: Hand) -> None:
     waiter = Called(ticker)
 
     def wait() -> Plan:
-        yield waiter.until(hand.now + SLOT)
+        yield waiter.until(hand.now + SLOT_US)
         seen.append(hand.now)
 
     waiting = task(ticker, wait())
@@ -289,10 +289,10 @@ async def test_a_cancelled_wait_leaves_nothing_to_call(hand: Hand) -> None:
     waiting.cancel()
     await turns()
     ticker.wake(waiter)
-    await reach(ticker, hand, hand.now + 2 * SLOT)
+    await reach(ticker, hand, hand.now + 2 * SLOT_US)
     assert not seen
     end = called(ticker, wait())  # and it can be used again
-    await reach(ticker, hand, hand.now + SLOT)
+    await reach(ticker, hand, hand.now + SLOT_US)
     await asyncio.wait_for(end, 10)
     assert seen == [hand.now]
 
@@ -306,10 +306,10 @@ async def test_a_late_hand_lets_the_loop_run_between_two_slots(hand: Hand) -> No
         seen.append(name)
 
     ends = [
-        called(ticker, wait(name, start + (i + 1) * SLOT))
+        called(ticker, wait(name, start + (i + 1) * SLOT_US))
         for i, name in enumerate("abc")
     ]
-    hand.now += 100 * SLOT
+    hand.now += 100 * SLOT_US
 
     async def other() -> None:
         for _ in range(3):
@@ -325,7 +325,10 @@ async def test_a_late_hand_lets_the_loop_run_between_two_slots(hand: Hand) -> No
 @pytest.mark.parametrize("woken", [False, True])
 async def test_a_crowd_lets_the_loop_run_in_between(hand: Hand, woken: bool) -> None:
     ticker, seen = Ticker(), list[str]()
-    crowd = [Called(ticker).until(hand.now + SLOT) for _ in range(2 * MOST + 1)]
+    crowd = [
+        Called(ticker).until(hand.now + SLOT_US)
+        for _ in range(2 * WAITERS_PER_TURN + 1)
+    ]
     for waiter in crowd:
         waiter.go_on = lambda: seen.append("x")
         ticker.enter(waiter)
@@ -333,13 +336,17 @@ async def test_a_crowd_lets_the_loop_run_in_between(hand: Hand, woken: bool) -> 
         for waiter in crowd:
             ticker.wake(waiter)
     else:
-        hand.now += SLOT
+        hand.now += SLOT_US
         ticker._run()  # as its timer would
     for _ in range(4):
         seen.append("-")
         await asyncio.sleep(0)
     turns_taken = [len(turn) for turn in "".join(seen).split("-")]
-    assert [size for size in turns_taken if size] == [MOST, MOST, 1]
+    assert [size for size in turns_taken if size] == [
+        WAITERS_PER_TURN,
+        WAITERS_PER_TURN,
+        1,
+    ]
 
 
 async def test_by_the_real_clock_nobody_is_early() -> None:
@@ -362,10 +369,11 @@ async def test_by_the_real_clock_nobody_is_early() -> None:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["until", "idle"]), st.integers(0, 12 * SLOT)), max_size=6
+    st.tuples(st.sampled_from(["until", "idle"]), st.integers(0, 12 * SLOT_US)),
+    max_size=6,
 )
 outside = st.lists(
-    st.tuples(st.integers(0, 3 * SLOT), st.none() | st.integers(0, 3)), max_size=12
+    st.tuples(st.integers(0, 3 * SLOT_US), st.none() | st.integers(0, 3)), max_size=12
 )
 
 

@@ -1,7 +1,48 @@
-"""Replies: what chatsvc exists for. Knows no transport and no HTTP."""
+"""Replies: their life on one node, from the start to the end. No transport and no HTTP here.
 
+A reply's life:
+
+    start     `Replies.start` asks `Admission` for room and the store for a new reply
+    producer  a `Producer` reads the backend; its `LogWriter` appends to the log through the store
+    log       `chatsvc.log.Log` holds what has arrived, and its schedule says when it is released
+    readers   any number of `ReplyReader`s take what is released, each from its own position
+    end       `Log.planned_end` once the text is complete, `Log.end` once all of it is released;
+              a stop, a failure or a departure sets the end earlier
+    keep      the store keeps the reply; `Replies.open` finds it, by its id, until it expires
+
+Each module imports only modules above it:
+
+    departure   whether this node sends its readers away: one object that they share
+    admission   how many replies may run here
+    background  strong references to detached tasks
+    reader      what is released behind a position, as a generator or in the ticker
+    reply       a reply as transports see it; counts its readers
+    release     the wait until all text is released
+    log_writer  pieces of text to whole characters in the log
+    producer    the production of one reply
+    producers   all productions of this node, and the observers that are called for them
+    registry    the open replies by id; ends those that have no reader
+    handover    adopts replies of dead nodes, releases this node's own when it leaves
+    replies     the service: start, open, check, stop, drain
+
+The package imports the store's interface (`chatsvc.stores.base`), the backend's
+(`chatsvc.backends.base`) and what stands below them. Transports and routes use the names below.
+
+Invariants:
+
+- A log is written only by the store: by `append`, `seal` and `finish` on the node that owns the
+  reply, by what a shared store reports on the others. `Producer` alone calls `append` and `seal`.
+- `finish` may be called by anyone, for the first end stands: by `Producer`, `Replies.stop`, the
+  grace of `Registry`, and `Handover`.
+- `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
+  `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
+- A reply has at most one producer on this node, and every reply that is produced here gets an end
+  or another owner.
+"""
+
+from chatsvc.replies.departure import SentAway
 from chatsvc.replies.producers import Observer
-from chatsvc.replies.reader import ReplyReader, SentAway
+from chatsvc.replies.reader import ReplyReader
 from chatsvc.replies.replies import Replies
 from chatsvc.replies.reply import Reply
 

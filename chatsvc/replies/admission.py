@@ -1,4 +1,4 @@
-"""Whether this node takes one more reply: it may be about to leave, or have enough of them, or of one client's."""
+"""Admission control: the limits of how many replies this node, and one client of it, may run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from chatsvc.problems import Draining, Overloaded, TooManyRequests
 
 
 class Admission:
-    """Counts the replies that start or run here: `most` of them at once, `most_per_client` for one client (0: no limit)."""
+    """The count of replies that start or run on this node, and its limits.
+
+    `most` is the limit for the node, `most_per_client` the one for each client (0: no limit). While
+    `draining` is true no reply is admitted.
+    """
 
     def __init__(self, most: int, most_per_client: int) -> None:
         self.draining = False
@@ -18,7 +22,11 @@ class Admission:
         self._counted = 0
 
     def admit(self, client: str) -> None:
-        """Count one more. Raises `Draining`, `Overloaded` or `TooManyRequests` if there is no room for it."""
+        """Count one more reply of a client.
+
+        Raises `Draining` when the node is about to leave, `Overloaded` when it runs as many replies
+        as it may, and `TooManyRequests` when the client does. Then nothing is counted.
+        """
         if self.draining:
             raise Draining(
                 "This node takes no new replies; another one does.", retry_after=1
@@ -36,9 +44,12 @@ class Admission:
             )
         self.count(client, 1)
 
-    def count(self, client: str, more: int) -> None:
-        """Count one `more` (1), or one less (-1), whether there is room or not."""
-        self._counted += more
-        self._counts[client] += more
+    def count(self, client: str, change: int) -> None:
+        """Add `change` (1 or -1) to the replies of a client, whatever the limits are.
+
+        A reply that is taken over from another node has begun there, so it is not refused here.
+        """
+        self._counted += change
+        self._counts[client] += change
         if not self._counts[client]:
             del self._counts[client]

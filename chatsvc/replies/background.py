@@ -1,4 +1,4 @@
-"""Tasks that go on though whoever began them may leave."""
+"""Strong references to detached tasks: the event loop keeps only weak ones."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ Result = TypeVar("Result")
 
 
 class Background:
-    """Holds them while they run: the event loop alone does not."""
+    """The detached tasks of a node: those that must go on when the caller is cancelled."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Begin one."""
+        """Start a task for a coroutine, keep it until it is done, and return it."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def cancel(self) -> set[asyncio.Task[Any]]:
-        """Cancel all that run, and give them."""
+        """Cancel all tasks that still run, and return them to be awaited."""
         for task in self._tasks:
             task.cancel()
         return set(self._tasks)

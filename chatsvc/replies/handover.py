@@ -1,4 +1,4 @@
-"""From node to node: what a dead one has left is carried on here, and when this one leaves, another carries on."""
+"""The handover of replies between nodes: adopting those of a dead node, and releasing one's own."""
 
 from __future__ import annotations
 
@@ -23,103 +23,111 @@ from chatsvc.stores.base import KeyReused, Record, Store
 
 logger = logging.getLogger("chatsvc.replies")
 
-LOOK_AGAIN = 1.0
-"""Seconds between two looks for a reply that the store may have begun before it went away."""
+CREATED_POLL_S = 1.0
+"""The seconds between two looks for a reply that the store may have created before it went away."""
 
-MOST_LATE = 1000
-"""Replies that are looked for so at once: while the store is away for long, every question would leave one more."""
+MOST_CREATED_POLLS = 1000
+"""The replies that are looked for so at once: each request that fails leaves one more."""
 
 
 class Handover:
-    """Takes replies over for as long as this node does not drain, and hands them on when it does."""
+    """What this node does with replies of nodes that are gone, and with its own when it leaves.
+
+    Until it drains it adopts the replies whose owner is gone, as the store reports them. When it
+    drains, its own replies are released to other nodes or ended.
+    """
 
     def __init__(
         self,
         store: Store,
         backend: Backend,
         admission: Admission,
-        opened: Registry,
-        running: Producers,
+        registry: Registry,
+        producers: Producers,
     ) -> None:
         self._store = store
         self._backend = backend
         self._admission = admission
-        self._opened = opened
-        self._running = running
-        self._late = 0
+        self._registry = registry
+        self._producers = producers
+        self._polls = 0
         store.watch(self._take_over)
 
     # ------------------------------------------------------------------ to this node
 
-    async def begin_late(self, record: Record) -> None:
-        """The store went away while it began a reply. If it has begun it all the same, produce it.
+    async def produce_if_created(self, record: Record) -> None:
+        """Produce a reply of which it isn't known whether the store has created it.
 
-        Beyond `MOST_LATE`, the store finds what it has begun, and it ends as interrupted if it can't be carried on.
+        The store went away before it answered: wait until it is back, and look. Where
+        `MOST_CREATED_POLLS` wait already, return at once: the store then reports the reply as one
+        without an owner, and it ends as interrupted unless the backend resumes.
         """
-        if self._late >= MOST_LATE:
+        if self._polls >= MOST_CREATED_POLLS:
             return
-        self._late += 1
+        self._polls += 1
         try:
             with suppress(ReplyNotFound, ReplyExpired, KeyReused):
-                while not self._admission.draining:  # else another node takes it over
-                    await asyncio.sleep(LOOK_AGAIN)
+                # While this node drains, another one adopts the reply.
+                while not self._admission.draining:
+                    await asyncio.sleep(CREATED_POLL_S)
                     with suppress(StoreUnavailable):
                         known = await self._store.known(record) if record.key else None
                         if await self._adopt(known or record.reply_id, asked=True):
                             return
         finally:
-            self._late -= 1
+            self._polls -= 1
 
     async def _take_over(self, reply_id: str) -> None:
         await self._adopt(reply_id, asked=False)
 
     async def _adopt(self, reply_id: str, *, asked: bool) -> bool:
-        """Carry on a reply whose owner is gone, or end it; False if there is no room for it now.
+        """Continue a reply whose owner is gone, or end it. Return False if there is no room now.
 
-        If somebody has just `asked` for it, one without text is begun anew, whatever the backend.
+        `asked` says that a client has just asked for it here: then a reply without text is produced
+        from its start, whether the backend resumes or not.
         """
         admission = self._admission
-        if admission.draining or len(self._running) >= admission.most:
+        if admission.draining or len(self._producers) >= admission.most:
             return False
-        reply = await self._opened.open(reply_id)
-        if reply.producer is not None or not await self._store.take(reply.log):
+        reply = await self._registry.open(reply_id)
+        if self._producers.produces(reply) or not await self._store.take(reply.log):
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.position
         if planned_end is None and (self._backend.resumes or anew):
-            self._running.read(reply)
+            self._producers.produce(reply)
             return True
         if planned_end is None:
             problem = InternalError("What wrote the reply went down.")
             planned_end = End("failed", "interrupted", problem.as_dict())
-        self._running.end(reply, planned_end)
+        self._producers.end_when_released(reply, planned_end)
         return True
 
     # ------------------------------------------------------------------ from this node
 
     async def drain(self, seconds: float) -> None:
-        """Take no new replies; give the running ones `seconds` to end; then hand them on and send the readers away.
+        """Take no new replies, give the running ones `seconds` to end, then release the rest.
 
-        What can't be handed on ends as interrupted.
+        A reply that can't be continued elsewhere ends as interrupted, or as planned if its text is
+        complete. With a shared store all readers of this node are sent away at last.
         """
         self._admission.draining = True
         if seconds > 0:
-            await self._running.wait(seconds)
-        await asyncio.gather(*map(self._let_go, self._running.replies()))
+            await self._producers.wait(seconds)
+        await asyncio.gather(*map(self._release, self._producers.replies()))
         if self._store.shared:
-            self._opened.leave()
+            self._registry.send_readers_away()
 
-    async def _let_go(self, reply: Reply) -> None:
-        """Hand a reply on, or end it."""
+    async def _release(self, reply: Reply) -> None:
+        """Let another node own a reply that it can continue, or end it."""
         store = self._store
         if reply.log.planned_end is not None or self._backend.resumes:
             try:
                 released = await store.release(reply.log)
             except StoreUnavailable:
-                released = False  # whoever finds it later takes it over
+                released = False  # once the store is back, another node finds it without an owner
             if store.shared and (released or not store.owns(reply.log)):
-                if reply.producer is not None:
-                    reply.producer.cancel()
+                self._producers.cancel(reply)
                 return
         problem = Draining("The service went down before the reply was complete.")
         end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())

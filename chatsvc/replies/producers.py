@@ -1,4 +1,4 @@
-"""The replies that this node produces: each until it has its end, or another node has it."""
+"""The producers of this node: each works until its reply has its end, or another node owns it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ logger = logging.getLogger("chatsvc.replies")
 
 
 class Observer(Protocol):
-    """Is told of the life of replies on this node; metrics and logs are made of it."""
+    """The interface of metrics and logs: callbacks for the life of each reply on this node."""
 
     def started(self, reply: Reply) -> None:
-        """A reply was created here."""
+        """Note that a reply was created here."""
 
     def first(self, reply: Reply) -> None:
-        """Its first character has arrived."""
+        """Note that the first character of a reply has arrived."""
 
     def ended(self, reply: Reply) -> None:
-        """A reply that was produced here has ended."""
+        """Note that a reply that was produced here has ended, or goes on on another node."""
 
 
 class Producers:
-    """Produces replies from the backend, `max_reply` bytes of UTF-8 each at most, and tells the observers."""
+    """All producers of this node, by the id of their reply.
+
+    They read `backend` and write through `store`, at most `max_reply` bytes of UTF-8 for each
+    reply. `observers` are called for every reply that is produced here.
+    """
 
     def __init__(
         self,
@@ -50,80 +54,96 @@ class Producers:
         self._admission = admission
         self._background = background
         self._observers = observers
-        self._productions: set[Producer] = set()
-        self._none = asyncio.Event()
-        self._none.set()
+        self._producers: dict[str, Producer] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
-        return len(self._productions)
+        """Return how many replies are produced here now."""
+        return len(self._producers)
 
     def replies(self) -> list[Reply]:
-        """What is produced now."""
-        return [production.reply for production in self._productions]
+        """Return the replies that are produced here now."""
+        return [producer.reply for producer in self._producers.values()]
+
+    def produces(self, reply: Reply) -> bool:
+        """Return whether a producer works on a reply, or waits to set its end."""
+        return reply.id in self._producers
+
+    def task(self, reply: Reply) -> asyncio.Task[Any] | None:
+        """Return the task that works on a reply here, or None while nothing but its end is due."""
+        producer = self._producers.get(reply.id)
+        return None if producer is None else producer.task
 
     def start(self, reply: Reply, client: str) -> None:
-        """Produce a reply that has just been begun, for a client."""
-        self.read(reply, client)
+        """Produce a reply that was just created, and count it for a client."""
+        self.produce(reply, client)
         for observer in self._observers:
             observer.started(reply)
 
-    def read(self, reply: Reply, client: str = "") -> None:
+    def produce(self, reply: Reply, client: str = "") -> None:
         """Take what a reply lacks from the backend, and then its end."""
-        self._run(reply, client).read(self._backend, self._max_reply, self._first)
+        producer = self._add(reply, client)
+        producer.produce(self._backend, self._max_reply, self._first)
 
-    def end(self, reply: Reply, end: End) -> None:
-        """Give a reply whose text is complete its end, when all of it is out."""
-        self._run(reply, "").end(end)
+    def end_when_released(self, reply: Reply, end: End) -> None:
+        """Give a reply whose text is complete its end, once all of it is released."""
+        self._add(reply, "").end_when_released(end)
 
     async def wait(self, seconds: float) -> None:
-        """Return when nothing runs any more, after so many seconds at the latest."""
+        """Wait until nothing is produced here any more, for at most `seconds`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._none.wait(), seconds)
+            await asyncio.wait_for(self._idle.wait(), seconds)
 
-    def cancel(self) -> set[asyncio.Task[Any]]:
-        """Go on with none of them, and give the tasks that have yet to end."""
-        tasks = {p.task for p in self._productions if p.task is not None}
-        for production in self._productions:
-            production.cancel()
+    def cancel(self, reply: Reply) -> None:
+        """Stop the producer of a reply, if there is one, without an end."""
+        producer = self._producers.get(reply.id)
+        if producer is not None:
+            producer.cancel()
+
+    def cancel_all(self) -> set[asyncio.Task[Any]]:
+        """Stop all producers, without an end, and return the tasks that have yet to finish."""
+        producers = list(self._producers.values())
+        tasks = {p.task for p in producers if p.task is not None}
+        for producer in producers:
+            producer.cancel()
         return tasks
 
-    def _run(self, reply: Reply, client: str) -> Producer:
-        production = Producer(reply, self._store, self._over, client=client)
-        reply.producer = production
+    def _add(self, reply: Reply, client: str) -> Producer:
+        producer = Producer(reply, self._store, self._done, client=client)
         self._admission.count(client, 1)
-        self._productions.add(production)
-        self._none.clear()
-        reply.on_readers(reply)
-        return production
+        self._producers[reply.id] = producer
+        self._idle.clear()
+        reply.set_produced(True)
+        return producer
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:
             observer.first(reply)
 
-    def _over(self, production: Producer) -> None:
-        reply = production.reply
-        reply.producer = None
+    def _done(self, producer: Producer) -> None:
+        reply = producer.reply
         reply.log.on_end = None
-        self._productions.discard(production)
-        if not self._productions:
-            self._none.set()
-        self._admission.count(production.client, -1)
+        del self._producers[reply.id]
+        if not self._producers:
+            self._idle.set()
+        self._admission.count(producer.client, -1)
         self._store.produced(reply.log)
         if reply.end is None and self._store.owns(reply.log):
             self._background.run(self._interrupt(reply))
         else:
-            self._tell_ended(reply)
-        reply.on_readers(reply)
+            self._ended(reply)
+        reply.set_produced(False)
 
     async def _interrupt(self, reply: Reply) -> None:
-        """Whatever happened: every reply ends."""
+        """End a reply whose producer broke, for every reply has an end."""
         end = End("failed", "interrupted", InternalError().as_dict())
         try:
             await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply broke off while the store was away")
-        self._tell_ended(reply)
+        self._ended(reply)
 
-    def _tell_ended(self, reply: Reply) -> None:
+    def _ended(self, reply: Reply) -> None:
         for observer in self._observers:
             observer.ended(reply)

@@ -1,41 +1,40 @@
-"""What is out of a reply, as time goes on: for those who read it, and for who waits until it is all out."""
+"""The reader of a reply: the one generator of released characters that feeds every transport."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
-from chatsvc.log import Segment
-from chatsvc.ticker import IDLE, NOW, Waiter
+from chatsvc.log import Log, Segment
+from chatsvc.replies.departure import Departure, SentAway
+from chatsvc.ticker import IDLE, NOW, Ticker, Waiter
 
-if TYPE_CHECKING:
-    from chatsvc.replies.reply import Reply
-
-RUN = 1024
-"""Characters that a reader is given at once at most, so that catching up is cut into pieces."""
+LONGEST_RUN = 1024
+"""The characters that a reader yields at once at most; others take their turn in between."""
 
 Run = tuple[int, Sequence[str]]
 """The position (code points) before some characters, and the characters."""
 
-_NOWHERE = Segment(0, "")
-
-
-class SentAway(Exception):
-    """This node sends its readers away; the reply goes on, and any other node gives the rest."""
+_NO_SEGMENT = Segment(0, "")
 
 
 class ReplyReader(Waiter, AsyncGenerator[Run, None]):
-    """The one generator that feeds every transport: what is out behind a position, then each character when it is due.
+    """An async generator of what is released behind a position, then of each character when it is.
 
-    It gives runs of whole characters (after a position inside one, what is left of it first), at most `RUN` of them,
-    until the end; then `Reply.end` tells how it ended. Iterate over it in a task, or stand it in the ticker and `take`
-    whenever it is called: that is the same without a task to wake. Both raise `SentAway` when this node sends its readers
-    away.
+    It yields runs of at most `LONGEST_RUN` whole characters until the end of the log; `Log.end`
+    then says how the reply ended. If the position is inside a character, the first run begins with
+    the rest of that character. `position` is the code points before what comes next; `over` is true
+    once nothing comes any more.
+
+    Iterate over it in a task. Or override `call`, enter it in the ticker and `take` whenever it is
+    called: that is the same without a task to wake for each character. Both raise `SentAway` when
+    this node sends its readers away.
     """
 
     __slots__ = (
+        "_departure",
         "_due",
-        "_reply",
+        "_log",
         "_segment",
         "_start",
         "_stride",
@@ -44,30 +43,37 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         "position",
     )
 
-    def __init__(self, reply: Reply, after: int = 0) -> None:
-        super().__init__(reply.ticker)
-        self.over = False  # there is nothing more to give
-        self.position = after  # behind what was given
+    def __init__(
+        self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
+    ) -> None:
+        super().__init__(ticker)
+        self.over = False
+        self.position = after
         self.stale = True
-        self._reply = reply
-        self._segment = _NOWHERE  # where it stands in the log
-        self._due = 0  # when the next character is out (microseconds)
-        self._stride = 0  # microseconds to the next, or 0: not to be taken singly
+        self._log = log
+        self._departure = departure
+        self._segment = _NO_SEGMENT  # the one that holds what comes next
+        self._due = 0  # when the next character is released (microseconds)
+        # Microseconds from one character to the next; 0 where they are released together, or are
+        # not one code point each, so that `take` can't take them singly.
+        self._stride = 0
         self._text = ""  # of the segment
-        self._start = 0  # its position
-        reply.log.waiters.add(self)
+        self._start = 0  # position of the segment
+        log.waiters.add(self)
 
     def take(self) -> Run | None:
-        """What is out and was not given yet, without waiting; `slot` is then when there may be more.
+        """Return what is released and was not returned yet, without waiting, or None.
 
-        None when there is nothing, and when there never will be: then it is `over`.
+        Afterwards `slot` names when there may be more. After None the reader is `over` if there
+        never will be any. The time is that of the ticker's turn. Raises `SentAway` when the node
+        leaves and the reply has not ended at this position.
         """
         ticker = self.ticker
         if self.stale and not self._find():
             return None
         horizon, due, position = ticker.horizon, self._due, self.position
         if horizon < due:
-            self.until_out(due)
+            self.until_released(due)
             return None
         following = due + self._stride
         if horizon >= following:
@@ -79,18 +85,18 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         if index + 1 == len(text):
             self.stale, self.slot = True, NOW
         else:
-            self.until_out(following)
+            self.until_released(following)
         return position, text[index]
 
     def _find(self) -> bool:
-        """Stand in the segment that holds what is next; whether there is one."""
-        log = self._reply.log
+        """Look up the segment that holds what comes next, and return whether there is one."""
+        log = self._log
         segment = log.find(self.position)
         if segment is None and log.end is not None:
             self.over = True
             self.slot = IDLE
             return False
-        if self._reply.leaving:
+        if self._departure.leaving:
             raise SentAway
         if segment is None:
             self.slot = IDLE  # the log wakes it
@@ -105,22 +111,23 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         return True
 
     def _catch_up(self) -> Run:
-        """All that is out of this segment, in pieces of `RUN`."""
+        """Return what is released of the segment, at most `LONGEST_RUN` characters of it."""
         segment, before = self._segment, self.position
         index = segment.index(before - segment.start)
-        out = min(segment.out(self.ticker.horizon), index + RUN)
-        run = segment.characters(index, out)
-        left = before - segment.start - segment.offset(index)
-        if left:
-            run = [run[0][left:], *run[1:]]
-        self.position = segment.start + segment.offset(out)
-        self._due = segment.first + out * segment.step
-        if out == segment.count:
+        released = min(segment.released(self.ticker.horizon), index + LONGEST_RUN)
+        run = segment.characters(index, released)
+        inside = before - segment.start - segment.offset(index)
+        if inside:
+            run = [run[0][inside:], *run[1:]]
+        self.position = segment.start + segment.offset(released)
+        self._due = segment.first + released * segment.step
+        if released == segment.count:
             self.stale = True
         self.slot = NOW
         return before, run
 
     async def __anext__(self) -> Run:
+        """Return the next run, once it is released. Raises `SentAway`."""
         self.ticker.refresh()
         while not self.over:
             run = self.take()
@@ -131,48 +138,16 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         raise StopAsyncIteration
 
     async def asend(self, value: None) -> Run:
-        """As `anext`: there is nothing to tell it."""
+        """Return the next run, as `anext` does; `value` is not used."""
         return await self.__anext__()
 
     async def athrow(self, *error: Any) -> Run:
-        """Close it, and raise."""
+        """Close the reader, and raise `error`."""
         self.close()
         return await super().athrow(*error)
 
     def close(self) -> None:
-        """Give nothing any more."""
+        """Yield nothing any more, and leave the log's waiters."""
         super().close()
         self.over = True
-        self._reply.log.waiters.discard(self)
-
-
-class Released(Waiter):
-    """Calls `then`, once, when all text of a reply that has arrived is out. Stands in the ticker itself."""
-
-    __slots__ = ("_log", "_then")
-
-    def __init__(self, reply: Reply, then: Callable[[], None]) -> None:
-        super().__init__(reply.ticker)
-        self._log = reply.log
-        self._then = then
-
-    def start(self) -> None:
-        """Begin to wait; `then` may be called at once."""
-        self.ticker.refresh()
-        self.call()
-        self.ticker.enter(self)
-
-    def call(self) -> None:
-        """Look whether it is time."""
-        due = self._log.due()
-        if due > self.ticker.horizon:
-            self.until_out(due)
-            return
-        then = self._then
-        self.close()
-        then()
-
-    def close(self) -> None:
-        """Never call `then`. The ticker may keep this for as long as the text would have taken: it holds no reply."""
-        super().close()
-        del self._log, self._then
+        self._log.waiters.discard(self)

@@ -1,20 +1,31 @@
-"""The replies that are open on this node: each is there once, for as long as somebody reads or produces it."""
+"""The replies that are open on this node, each once, while something reads or produces it."""
 
 from __future__ import annotations
 
-import asyncio
 from weakref import WeakValueDictionary
 
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies.background import Background
+from chatsvc.replies.departure import Departure
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
 from chatsvc.ticker import Ticker, monotonic
 
 
 class Registry:
-    """A reply that is produced here is stopped when it has had no reader on any node for `grace` seconds."""
+    """The open replies of this node by their ids, and their timers of grace.
+
+    A reply that is produced here and has had no reader on any node for `grace` seconds is stopped
+    as `abandoned` (PROTOCOL.md section 7).
+
+    Invariants:
+
+    - While a reply runs, everyone on this node who opens it gets the same `Reply`, so that its
+      readers are counted in one place.
+    - The registry holds replies weakly. Producers, handlers and the blocks of `Reply.reading` hold
+      them, and when the last of these is gone the reply is forgotten.
+    """
 
     def __init__(
         self, store: Store, ticker: Ticker, grace: float, background: Background
@@ -23,38 +34,46 @@ class Registry:
         self._ticker = ticker
         self._grace = grace
         self._background = background
-        # Whoever needs a reply holds it: a reader, a producer, a handler. So this forgets by itself.
+        self._departure = Departure()
         self._replies: WeakValueDictionary[str, Reply] = WeakValueDictionary()
-        self._leaving = False
 
     def __len__(self) -> int:
+        """Return how many replies are open here."""
         return len(self._replies)
 
     async def open(self, reply_id: str) -> Reply:
-        """A reply that is kept. Raises `ReplyNotFound` and `ReplyExpired`."""
+        """Return a reply, from the store if it isn't open here yet.
+
+        Raises `ReplyNotFound` for an unknown id, `ReplyExpired` for a text that is no longer kept,
+        and `StoreUnavailable`.
+        """
         reply = self._replies.get(reply_id)
         if reply is None:
             record, log = await self._store.find(reply_id)
-            reply = self._replies.get(reply_id)  # somebody may have been faster
+            # Another task may have opened it while this one waited for the store.
+            reply = self._replies.get(reply_id)
             if reply is None:
-                reply = Reply(record, log, self._ticker, self._on_readers)
-                reply.leaving = self._leaving
+                reply = Reply(
+                    record, log, self._ticker, self._departure, self._reply_changed
+                )
                 if log.end is None:
                     self._replies[reply_id] = reply
         return reply
 
-    def leave(self) -> None:
-        """Send all readers away, and those that come yet."""
-        self._leaving = True
+    def send_readers_away(self) -> None:
+        """Send away all readers of this node, and those that are still to come."""
+        self._departure.begin()
         for reply in list(self._replies.values()):
-            reply.leave()
+            reply.log.interrupt()
 
-    def _on_readers(self, reply: Reply) -> None:
-        """Readers came or went, or the producer did: set the clock of grace, or let go."""
-        if reply.grace is not None:
-            reply.grace.cancel()
-            reply.grace = None
-        if reply.producer is None:
+    def _reply_changed(self, reply: Reply) -> None:
+        """Start or stop the timer of grace, tell the owner of readers, or forget the reply.
+
+        Called when the first reader of a reply comes, when its last one leaves, and when its
+        production begins or ends here.
+        """
+        reply.cancel_grace()
+        if not reply.produced:
             if reply.end is None or not reply.readers:
                 self._store.reading(reply.log, reply.readers > 0)
             if not reply.readers:
@@ -62,24 +81,22 @@ class Registry:
             elif reply.end is None:
                 self._replies[reply.id] = reply
         elif not reply.readers:
-            # It may have been read here before it was taken over to be produced here.
+            # It may have been read here while another node owned it: take that back, or this node's
+            # readers would count as another's for ever.
             self._store.reading(reply.log, False)
             self._wait_for_readers(reply, self._grace)
 
     def _wait_for_readers(self, reply: Reply, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        reply.grace = loop.call_later(
-            seconds, lambda: self._background.run(self._abandon(reply))
-        )
+        reply.start_grace(seconds, lambda: self._background.run(self._abandon(reply)))
 
     async def _abandon(self, reply: Reply) -> None:
-        """Nobody has read the reply here for the seconds of grace: end it, unless another node has readers."""
+        """Stop a reply whose grace is over here, unless another node has had readers since."""
         clock = self._store.clock
         try:
             last = await self._store.last_read(reply.log)
         except StoreUnavailable:
             last = monotonic() + clock.offset
-        if reply.readers or reply.producer is None:
+        if reply.readers or not reply.produced:
             return
         left = self._grace - (monotonic() + clock.offset - last) / 1e6
         if last and left > 0:

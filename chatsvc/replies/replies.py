@@ -1,4 +1,4 @@
-"""Start, open and stop replies: the small service that all transports use."""
+"""The service of this package: starts, opens and stops replies, whatever transport asks for it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import KeyReused, Record, Store
 from chatsvc.ticker import Ticker
 
-STOP_WAIT = 2.0
-"""Seconds that a stop waits for the producer to end (PROTOCOL.md section 7)."""
+STOP_WAIT_S = 2.0
+"""The seconds for which a stop waits for the producer to end (PROTOCOL.md section 7)."""
 
 
 class Replies:
-    """All replies that this node knows at the moment: those it produces and those that are read here.
+    """The replies of one node: those that it produces and those that are read here.
 
-    `grace` is the seconds that a reply goes on without a reader; `max_reply` the bytes of UTF-8 one may have;
-    `max_running` how many this node produces at once, `max_per_client` how many for one client (0: no limit).
+    `store` keeps them, `backend` writes their text, `ticker` releases it. `pace` is the seconds
+    between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
+    without a reader; `max_reply` the bytes of UTF-8 that a reply may have; `max_running` how many
+    this node produces at once, and `max_per_client` how many for one client (0: no limit).
+    `observers` are called when a reply that is produced here starts, has text, and ends.
+
+    `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
     """
 
     def __init__(
@@ -47,24 +52,24 @@ class Replies:
         self.admission = Admission(max_running, max_per_client)
         self._pace = backend.pace if pace is None else pace
         self._background = Background()
-        self._opened = Registry(store, ticker, grace, self._background)
-        self._running = Producers(
+        self._registry = Registry(store, ticker, grace, self._background)
+        self._producers = Producers(
             store, backend, max_reply, self.admission, self._background, observers
         )
         self._handover = Handover(
-            store, backend, self.admission, self._opened, self._running
+            store, backend, self.admission, self._registry, self._producers
         )
         self.drain = self._handover.drain
 
     @property
     def running(self) -> int:
-        """How many replies this node produces now."""
-        return len(self._running)
+        """The number of replies that this node produces now."""
+        return len(self._producers)
 
     @property
     def known(self) -> int:
-        """How many replies this node has in hand: produced or read here."""
-        return len(self._opened)
+        """The number of replies that are produced or read on this node now."""
+        return len(self._registry)
 
     async def start(
         self,
@@ -75,11 +80,15 @@ class Replies:
         digest: str = "",
         client: str = "",
     ) -> Reply:
-        """Begin a reply, or give the one that was begun under this idempotency key.
+        """Start a reply, or return the one that was started with the same idempotency key.
 
-        `digest` identifies the request that the key came with. Raises `Draining`, `Overloaded`, `TooManyRequests`,
-        `InvalidRequest` for a key that came with another request, `ReplyExpired` for one whose reply is no longer kept,
-        `StoreUnavailable`.
+        `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
+        or "" for none, and `digest` a hash of the request that it came with. `client` is what
+        `max_per_client` counts by, for example an address.
+
+        Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
+        `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
+        reply is no longer kept, and `StoreUnavailable`.
         """
         lag = self.backend.lag
         record = Record(
@@ -94,73 +103,93 @@ class Replies:
         try:
             known = await self.store.known(record) if key else None
             if known is not None:
-                # A node may have died between giving the key to a reply and beginning it.
+                # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
             self.admission.admit(client)
-            begun = self._begin(record, client)
+            creating = self._create(record, client)
             if not self.store.shared:
-                return await begun  # in one go
-            # Whoever asked may leave at any time: what the store has begun must not stay without a producer.
-            return await asyncio.shield(self._background.run(begun))
+                # A store in this process never waits, so nothing can be cancelled half-way.
+                return await creating
+            # The client may leave at any time, which cancels this task: a reply that the store has
+            # created must not stay without a producer.
+            return await asyncio.shield(self._background.run(creating))
         except KeyReused:
             raise InvalidRequest(
                 "This Idempotency-Key was used with another request; use a new one."
             ) from None
 
-    async def _begin(self, record: Record, client: str) -> Reply:
+    async def _create(self, record: Record, client: str) -> Reply:
         try:
             reply_id = await self.store.create(record)
             reply = await self.open(reply_id, user=record.user)
         except StoreUnavailable:
-            self._background.run(self._handover.begin_late(record))
+            self._background.run(self._handover.produce_if_created(record))
             raise
         finally:
             self.admission.count(client, -1)
         if self._is_orphan(reply):
-            self._running.start(reply, client)
-            await asyncio.sleep(0)  # a backend that has text at once gives it now
+            self._producers.start(reply, client)
+            # Text that the backend has at once is then released before the first reader looks, and
+            # goes out together with the head of the response.
+            await asyncio.sleep(0)
         return reply
 
     def _is_orphan(self, reply: Reply) -> bool:
-        """Whether it is for this node to produce a reply, and nothing does."""
+        """Return whether this node has to produce a reply, and doesn't yet."""
         return (
-            reply.producer is None and reply.end is None and self.store.owns(reply.log)
+            not self._producers.produces(reply)
+            and reply.end is None
+            and self.store.owns(reply.log)
         )
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
-        """A reply that is kept. Raises `ReplyNotFound`, also for another user's, and `ReplyExpired`."""
+        """Return a reply of a user, running or ended.
+
+        Raises `ReplyNotFound` when no reply has the id or another user owns it, `ReplyExpired` when
+        its text is no longer kept, and `StoreUnavailable`.
+        """
         if not is_reply_id(reply_id):
-            # It would be part of a key, and perhaps another's.
+            # An id is part of a key in a shared store, and another text might name another key.
             raise ReplyNotFound("A reply id has 22 URL-safe characters.")
-        reply = await self._opened.open(reply_id)
+        reply = await self._registry.open(reply_id)
         if reply.record.user != user:
             raise ReplyNotFound("No reply has this id.")
         return reply
 
     async def check(self, reply: Reply, after: int) -> None:
-        """Raise `CursorPastEnd` for a position that the reply has not reached on any node."""
+        """Raise `CursorPastEnd` when the reply has not reached position `after` on any node.
+
+        Raises `StoreUnavailable` when only the store could tell.
+        """
         if after > reply.log.position and reply.end is None:
-            # The reader may come from a node that knew more.
+            # The reader may come from a node where more of the text has arrived.
             await self.store.refresh(reply.log)
         reply.check(after)
 
     async def stop(self, reply: Reply) -> None:
-        """Stop a reply: from here on it has its end. Stopping twice is no error."""
-        # Its end ends its producer. Whoever asks may be gone before the store has answered.
+        """Stop a reply: on return it has its end. A reply that has ended stays as it is.
+
+        Raises `StoreUnavailable`.
+        """
+        # The end stops the producer, on whatever node. The client may leave, and cancel this task,
+        # before the store has answered.
         finishing = self.store.finish(reply.log, End("stopped", "stopped"))
         await asyncio.shield(self._background.run(finishing))
 
     async def stopped(self, reply: Reply) -> bool:
-        """Whether a stopped reply's producer has ended, on whatever node, waiting for it `STOP_WAIT` seconds at most."""
-        task = None if reply.producer is None else reply.producer.task
+        """Return whether the producer of a stopped reply has ended, on whatever node.
+
+        Waits for it for at most `STOP_WAIT_S` seconds. Raises `StoreUnavailable`.
+        """
+        task = self._producers.task(reply)
         if task is None:
-            return await self.store.quiet(reply.log, STOP_WAIT)
-        await asyncio.wait([task], timeout=STOP_WAIT)
+            return await self.store.quiet(reply.log, STOP_WAIT_S)
+        await asyncio.wait([task], timeout=STOP_WAIT_S)
         return task.done()
 
     async def close(self) -> None:
-        """End what still runs; nothing is left afterwards."""
+        """Drain at once and cancel all tasks; wait for them for at most `STOP_WAIT_S` seconds."""
         await self.drain(0)
-        if tasks := self._background.cancel() | self._running.cancel():
-            await asyncio.wait(tasks, timeout=STOP_WAIT)
+        if tasks := self._background.cancel() | self._producers.cancel_all():
+            await asyncio.wait(tasks, timeout=STOP_WAIT_S)

@@ -1,24 +1,24 @@
-"""A reply as its readers see it."""
+"""A reply as transports and handlers see it: what is known of it, its log, and its readers here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import CursorPastEnd
+from chatsvc.replies.departure import Departure
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.stores.base import Record
-from chatsvc.ticker import Ticker
-
-if TYPE_CHECKING:
-    from chatsvc.replies.producer import Producer
+from chatsvc.ticker import Ticker, monotonic
 
 
-class Reading:
-    """A block in which a reply has a reader more."""
+class _ReaderCount:
+    """A context manager that counts one reader of a reply while its block runs.
+
+    It is a class, not a generator function, for each stream holds one for as long as it lasts.
+    """
 
     __slots__ = ("_reply",)
 
@@ -26,28 +26,31 @@ class Reading:
         self._reply = reply
 
     def __enter__(self) -> None:
-        reply = self._reply
-        reply.readers += 1
-        if reply.readers == 1:
-            reply.on_readers(reply)
+        self._reply.add_reader()
 
     def __exit__(self, *_: object) -> None:
-        reply = self._reply
-        reply.readers -= 1
-        if not reply.readers:
-            reply.on_readers(reply)
+        self._reply.remove_reader()
 
 
 class Reply:
-    """An append-only text with one end (PROTOCOL.md section 1), read by any number of readers."""
+    """An append-only text with one end (PROTOCOL.md section 1), as this node knows it.
+
+    `record` is what was known at its start, `log` its text and end. `readers` is how many read it
+    here; `produced` is whether a producer on this node writes it; `grace` is the timer that ends it
+    when no reader comes, or None while it has readers. `started` is when this node opened it, in
+    microseconds of the monotonic clock.
+
+    `on_change` is called with the reply when its first reader comes, when its last one leaves, and
+    when its production begins or ends here.
+    """
 
     __slots__ = (
         "__weakref__",
+        "_on_change",
+        "departure",
         "grace",
-        "leaving",
         "log",
-        "on_readers",
-        "producer",
+        "produced",
         "readers",
         "record",
         "started",
@@ -59,17 +62,18 @@ class Reply:
         record: Record,
         log: Log,
         ticker: Ticker,
-        on_readers: Callable[[Reply], None],
+        departure: Departure,
+        on_change: Callable[[Reply], None],
     ) -> None:
         self.record = record
         self.log = log
-        self.on_readers = on_readers
-        self.readers = 0
-        self.started = ticker.refresh()  # when this node took it in hand
-        self.producer: Producer | None = None  # on the node that owns it
-        self.leaving = False  # readers are sent away: this node goes
-        self.grace: asyncio.TimerHandle | None = None
         self.ticker = ticker
+        self.departure = departure
+        self.readers = 0
+        self.produced = False
+        self.grace: asyncio.TimerHandle | None = None
+        self.started = monotonic()
+        self._on_change = on_change
 
     @property
     def id(self) -> str:
@@ -78,38 +82,71 @@ class Reply:
 
     @property
     def end(self) -> End | None:
-        """How it ended, or None while it runs."""
+        """How the reply ended, or None while it runs."""
         return self.log.end
 
     @property
     def state(self) -> str:
-        """running, done, stopped or failed."""
+        """`running`, `done`, `stopped` or `failed`."""
         return self.log.end.state if self.log.end is not None else "running"
 
-    def out(self) -> int:
-        """The position (code points) that is out now."""
-        self.ticker.refresh()
-        return self.log.out(self.ticker.horizon)
+    def released_now(self) -> int:
+        """Read the clock and return the position (code points) that is released by now.
 
-    def leave(self) -> None:
-        """Send all readers away: they get `SentAway` where they stand."""
-        self.leaving = True
-        self.log.interrupt()
+        It may be ahead of what the ticker's present turn sees: refresh the ticker before you
+        `take` from a reader what this says is there.
+        """
+        return self.log.released(self.ticker.clock.horizon())
 
     def check(self, after: int) -> None:
-        """Raise `CursorPastEnd` for a position that the reply has not reached, as far as this node knows.
+        """Raise `CursorPastEnd` when the reply has not reached position `after`, as known here.
 
-        One that has arrived but is not out yet is accepted: on another node, whose clock may be ahead, it may be out.
+        A position that has arrived but isn't released yet is accepted: on another node, whose clock
+        may be ahead, it may have been released.
         """
         if after > self.log.position:
             raise CursorPastEnd(
                 f"The reply has reached position {self.log.position}, not {after}."
             )
 
-    def reading(self) -> Reading:
-        """Count a reader for as long as the block lasts."""
-        return Reading(self)
+    # ------------------------------------------------------------------ reading
+
+    def reading(self) -> _ReaderCount:
+        """Return a context manager that counts one reader for as long as its block runs.
+
+        A reply that is produced here and has no reader is given up after the seconds of grace.
+        """
+        return _ReaderCount(self)
 
     def characters(self, after: int = 0) -> ReplyReader:
-        """The generator of what stands behind position `after`; close it when it is not needed any more."""
-        return ReplyReader(self, after)
+        """Return a reader of what stands behind position `after`. Close it when it isn't needed."""
+        return ReplyReader(self.log, self.ticker, self.departure, after)
+
+    def add_reader(self) -> None:
+        """Count one more reader; `reading` does so for a block, and takes it back."""
+        self.readers += 1
+        if self.readers == 1:
+            self._on_change(self)
+
+    def remove_reader(self) -> None:
+        """Count one reader less."""
+        self.readers -= 1
+        if not self.readers:
+            self._on_change(self)
+
+    # ------------------------------------------------------------------ for this package
+
+    def set_produced(self, produced: bool) -> None:
+        """Note whether a producer on this node writes the reply. Only `Producers` calls it."""
+        self.produced = produced
+        self._on_change(self)
+
+    def start_grace(self, seconds: float, then: Callable[[], object]) -> None:
+        """Call `then` after `seconds`, unless it is cancelled. Only `Registry` calls it."""
+        self.grace = asyncio.get_running_loop().call_later(seconds, then)
+
+    def cancel_grace(self) -> None:
+        """Stop the timer of `start_grace`, if there is one. Only `Registry` calls it."""
+        if self.grace is not None:
+            self.grace.cancel()
+            self.grace = None

@@ -196,7 +196,7 @@ _beside = ThreadPoolExecutor(1, "chatsvc-markdown")
 
 async def html(reply: Reply) -> web.Response:
     """What is out of a reply, as a page of HTML."""
-    text = reply.log.text(0, reply.out())
+    text = reply.log.text(0, reply.released_now())
     loop = asyncio.get_running_loop()
     body = await loop.run_in_executor(_beside, render, text)
     page = (

@@ -229,7 +229,8 @@ class ReplyResponse(web.StreamResponse):
     async def _begin(self, stream: Stream, reply: Reply, encoder: Encoder) -> None:
         """Send the head, with what goes first and what is out."""
         try:
-            if 0 < reply.out() - stream.position <= FIRST:
+            reply.ticker.refresh()  # `take` sees what is released by now
+            if 0 < reply.released_now() - stream.position <= FIRST:
                 taken = stream.take()
                 if taken is not None:
                     self._first += encoder.plain(*taken)

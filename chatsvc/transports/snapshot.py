@@ -30,7 +30,7 @@ class Snapshot(msgspec.Struct):
 
 def snapshot(reply: Reply, after: int) -> Snapshot:
     """What is out after a position. The state is final only when nothing is left behind `next`."""
-    out = max(after, reply.out())
+    out = max(after, reply.released_now())
     end = reply.end if out == reply.log.position else None
     return Snapshot(
         reply=reply.id,
@@ -66,7 +66,7 @@ async def poll(
     """
     moved = False
     with reply.reading():
-        if wait and reply.out() <= after and reply.end is None:
+        if wait and reply.released_now() <= after and reply.end is None:
             try:
                 async with (
                     asyncio.timeout(wait),

@@ -23,8 +23,8 @@ from typing import Protocol
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
-from chatsvc.replies.reader import RUN
-from chatsvc.ticker import DEAF, NOW, Ticker, Waiter
+from chatsvc.replies.reader import LONGEST_RUN
+from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 
 FULL = 64 * 1024
 """Bytes that may wait to be sent to one reader."""
@@ -115,7 +115,7 @@ class Stream(ReplyReader):
     def __init__(
         self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encodes
     ) -> None:
-        super().__init__(reply, after)
+        super().__init__(reply.log, reply.ticker, reply.departure, after)
         self._transport = transport
         self._encoder = encoder
         self.wrote = self.ticker.now
@@ -133,7 +133,7 @@ class Stream(ReplyReader):
                 await self.future
                 await drained(self._transport, ticker)
         finally:
-            self.slot = DEAF
+            self.slot = MUTED
 
     def call(self) -> None:
         """Write what is out. `run` goes on at the end, on a mistake, and when the reader is behind."""
@@ -152,7 +152,9 @@ class Stream(ReplyReader):
                 self.wrote = ticker.now
                 if self.slot > ticker.slot:
                     return
-                if len(run) == RUN:  # much to catch up with: the others come between
+                if (
+                    len(run) == LONGEST_RUN
+                ):  # much to catch up with: the others come between
                     self.slot = ticker.slot
                     return
             else:  # the reader is behind
@@ -163,7 +165,7 @@ class Stream(ReplyReader):
             self._halt(error)
 
     def _halt(self, error: Exception | None) -> None:
-        self.slot = DEAF
+        self.slot = MUTED
         future = self.future
         if future is None or future.done():
             return

@@ -279,7 +279,7 @@ async def stop_reply(request: web.Request) -> web.Response:
     reply = await replies.open(request.match_info["reply"], user=user(request))
     await replies.stop(reply)
     ended = await replies.stopped(reply)
-    body = {"reply": reply.id, "state": reply.state, "next": reply.out()}
+    body = {"reply": reply.id, "state": reply.state, "next": reply.released_now()}
     return snapshot.json_response(reply, body, 200 if ended else 202)
 
 

@@ -29,17 +29,17 @@ class Watch:
     """An observer that tells tests what happened."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str | None]] = []
+        self.events: list[tuple[str, str | None]] = []
         self.over = asyncio.Event()
 
     def started(self, reply: Reply) -> None:
-        self.told.append(("started", _reason(reply)))
+        self.events.append(("started", _reason(reply)))
 
     def first(self, reply: Reply) -> None:
-        self.told.append(("first", _reason(reply)))
+        self.events.append(("first", _reason(reply)))
 
     def ended(self, reply: Reply) -> None:
-        self.told.append(("ended", _reason(reply)))
+        self.events.append(("ended", _reason(reply)))
         self.over.set()
 
 

@@ -52,7 +52,7 @@ async def test_a_reply_whose_text_is_complete_is_given_whole_when_the_node_goes(
 ):
     async with serving(EchoBackend(), pace=60) as replies:
         reply = await replies.start(asking("abcdef"))
-        assert reply.out() == 1
+        assert reply.released_now() == 1
         await replies.drain(0)
         assert await read_all(reply) == ("abcdef", "done", "stop")
 

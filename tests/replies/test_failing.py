@@ -1,4 +1,4 @@
-"""Whatever a backend or a store does, the reply ends, and nothing is told of its insides."""
+"""Whatever a backend or a store does, the reply ends, and nothing of their insides leaks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatsvc.backends.echo import EchoBackend
 from chatsvc.log import Log
 from chatsvc.model import End, Finish, Prompt
 from chatsvc.problems import BackendFailed, StoreUnavailable
-from chatsvc.replies.producer import PART
+from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
 from chatsvc.stores.memory import MemoryStore
 
 from .serving import FAMILY, WAIT, Hanging, Watch, asking, read_all, serving
@@ -108,7 +108,7 @@ async def stops_iterating(messages: Any) -> AsyncIterator[str]:
         (stops_iterating, "a", "failed."),
     ],
 )
-async def test_a_backend_that_fails_is_told_without_its_secrets(
+async def test_a_backend_that_fails_is_reported_without_its_secrets(
     backend: Any, text: str, detail: str
 ) -> None:
     watch = Watch()
@@ -121,7 +121,7 @@ async def test_a_backend_that_fails_is_told_without_its_secrets(
         assert reply.end.problem["detail"].endswith(detail)
         assert "secret" not in str(reply.end)
         await asyncio.wait_for(watch.over.wait(), WAIT)
-        assert watch.told[-1] == ("ended", reason)
+        assert watch.events[-1] == ("ended", reason)
         assert replies.running == 0
 
 
@@ -203,7 +203,7 @@ async def test_a_backend_that_never_waits_lets_others_have_their_turn() -> None:
 async def test_a_backend_that_gives_very_much_at_once_lets_others_have_their_turn() -> (
     None
 ):
-    text = "好" * (20 * PART)
+    text = "好" * (20 * CODE_POINTS_PER_TURN)
 
     async def answer(messages: Any) -> AsyncIterator[str]:
         yield text
@@ -238,7 +238,7 @@ async def test_a_store_that_is_lost_does_not_keep_the_service_from_ending(
         await replies.start(asking("abc"))
         await asyncio.wait_for(watch.over.wait(), WAIT)
         assert replies.running == 0
-        assert watch.told[-1] == ("ended", None)
+        assert watch.events[-1] == ("ended", None)
 
 
 class AwayStore(MemoryStore):

@@ -61,7 +61,7 @@ async def test_a_reply_that_was_stopped_while_its_end_waited_ends_once() -> None
         assert await read_all(another) == ("abcde", "done", "stop")
         await asyncio.wait_for(watch.over.wait(), WAIT)
         assert replies.running == 0
-    ends = [reason for what, reason in watch.told if what == "ended"]
+    ends = [reason for what, reason in watch.events if what == "ended"]
     assert ends == ["stopped", "stop"]
 
 
@@ -97,7 +97,7 @@ async def test_a_stop_after_the_end_changes_nothing() -> None:
 async def test_a_stop_does_not_wait_for_a_backend_that_closes_slowly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT", 0.01)
+    monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT_S", 0.01)
     let_go, hangs = asyncio.Event(), asyncio.Event()
 
     async def answer(messages: Any) -> AsyncIterator[str]:
@@ -116,6 +116,6 @@ async def test_a_stop_does_not_wait_for_a_backend_that_closes_slowly(
         assert not await replies.stopped(reply)
         assert replies.running == 1
         let_go.set()
-        monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT", WAIT)
+        monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT_S", WAIT)
         assert await replies.stopped(reply)
         assert replies.running == 0

@@ -1,4 +1,4 @@
-"""What a backend gives comes out as it is, and once; whoever watches is told."""
+"""What a backend gives comes out as it is, and once; the observers see each step."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_any_text_in_any_pieces_comes_out_once(pieces: list[str]) -> None:
     asyncio.run(run())
 
 
-async def test_observers_are_told_in_order_and_once() -> None:
+async def test_observers_are_called_in_order_and_once() -> None:
     watch = Watch()
     async with serving(EchoBackend(), pace=0, observers=(watch,)) as replies:
         assert await read_all(await replies.start(asking("好"))) == (
@@ -56,7 +56,7 @@ async def test_observers_are_told_in_order_and_once() -> None:
         await watch.over.wait()
         await read_all(await replies.start(asking("")))
         await asyncio.sleep(0)
-    assert watch.told == [
+    assert watch.events == [
         ("started", None),
         ("first", None),
         ("ended", "stop"),

@@ -28,13 +28,13 @@ HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
 
 OURS = (
-    "produce",
+    "Producer.",
     "Connection.",
     "Handover.",
     "MemoryStore.finish",
-    "Opened.",
+    "Registry.",
     "Replies.",
-    "Running.",
+    "Producers.",
 )
 """How the names of the coroutines begin that work on replies."""
 
@@ -269,7 +269,11 @@ class Inside(Chat):
     @property
     def opened(self) -> MutableMapping[str, Reply]:
         """Those that are open, by id."""
-        return self.replies._opened._replies
+        return self.replies._registry._replies
+
+    def send_readers_away(self) -> None:
+        """Do what the node does when it leaves."""
+        self.replies._registry.send_readers_away()
 
     async def nothing_left(self) -> None:
         """Wait until no reply runs, none is read, and no task of theirs is left."""

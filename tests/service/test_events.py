@@ -85,7 +85,7 @@ async def test_a_reader_that_is_sent_away_at_once_knows_where_it_stands(
 
     async def starts_and_leaves(self: Replies, *a: Any, **options: Any) -> Reply:
         reply = await start(self, *a, **options)
-        reply.leave()
+        self._registry.send_readers_away()
         return reply
 
     monkeypatch.setattr(Replies, "start", starts_and_leaves)

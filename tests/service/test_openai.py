@@ -109,9 +109,8 @@ async def test_closing_stops_the_reply(scripted: Inside, streamed: bool) -> None
 @answering("one two", HANG)
 async def test_whoever_is_sent_away_is_told_so(scripted: Inside) -> None:
     reader, writer = await scripted.connect(POST, body=request(stream=True))
-    begun = (await reader.readuntil(b'"content":"o"')).decode()
-    reply = begun.partition("X-Reply-Id: ")[2][:22]
-    (await scripted.replies.open(reply)).leave()
+    await reader.readuntil(b'"content":"o"')
+    scripted.send_readers_away()
     rest = await reader.readuntil(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     assert b'"code":"draining"' in rest
     writer.close()  # the reply goes with it

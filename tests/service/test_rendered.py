@@ -19,7 +19,7 @@ async def test_a_reply_is_rendered_as_far_as_it_is_out() -> None:
     ) as chat:
         reply = await chat.start("hi")
         held = await chat.replies.open(reply)
-        await eventually(lambda: held.out() == 9)  # the last may grow yet
+        await eventually(lambda: held.released_now() == 9)  # the last may grow yet
         growing = await chat.raw(f"GET /api/chat/{reply}", HTML)
         assert growing.body.endswith(
             b'<h1 dir="auto" data-end="7">One</h1>\n'

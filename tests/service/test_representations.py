@@ -218,7 +218,7 @@ async def test_a_node_that_leaves_answers_a_long_poll_with_news_or_sends_it_away
         path = f"GET /api/chat/{reply}?wait=30"
         waiting = asyncio.create_task(chat.raw(f"{path}&after=2", JSON))
         await eventually(lambda: chat.opened[reply].readers)
-        chat.opened[reply].leave()
+        chat.send_readers_away()
         for told in (await waiting, await chat.raw(f"{path}&after=2", JSON)):
             assert (told.status, told.headers["Retry-After"]) == (503, "1")
             assert json.loads(told.body)["type"] == "/problems/draining"
@@ -235,8 +235,7 @@ async def test_a_reply_that_was_begun_by_a_poll_is_told_when_its_node_leaves() -
         body = b'{"message": "hi"}'
         begun = asyncio.create_task(chat.raw("POST /api/chat?wait=30", JSON, body=body))
         await eventually(lambda: [r for r in chat.opened.values() if r.readers])
-        for reply in chat.opened.values():
-            reply.leave()
+        chat.send_readers_away()
         told = json.loads((await begun).body)
         assert (told["state"], told["text"]) == ("running", "")
         await _stop(chat, told["reply"])
@@ -299,7 +298,7 @@ async def test_stopping_what_has_ended_changes_nothing(chat: Inside) -> None:
 async def test_a_stop_does_not_wait_for_a_backend_that_will_not_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT", 0.05)
+    monkeypatch.setattr("chatsvc.replies.replies.STOP_WAIT_S", 0.05)
     go = asyncio.Event()
 
     async def stubborn(messages: Any) -> Any:

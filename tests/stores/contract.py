@@ -275,7 +275,7 @@ class StoreContract:
             log = await begin(place.store, pace=1_000)
             await place.store.append(log, "abcdefgh" * 40)
             await place.settle(log, 320)
-            out = log.out(monotonic() + place.store.clock.offset)
+            out = log.released(monotonic() + place.store.clock.offset)
             await place.store.finish(log, STOPPED)
             await place.settle(log, out, ended=True)
             assert log.text(0) == ("abcdefgh" * 40)[: log.position]

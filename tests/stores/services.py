@@ -62,7 +62,7 @@ async def die(replies: Replies) -> None:
     assert isinstance(store, RedisStore)
     await store._nodes.close()
     await store._writer.close()
-    replies._running.cancel()
+    replies._producers.cancel_all()
 
 
 async def ended(reply: Reply) -> tuple[str, End]:

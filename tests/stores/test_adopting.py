@@ -176,7 +176,7 @@ async def test_who_takes_over_what_it_reads_is_no_other_that_reads_it(
             while not await redis.hlen(readers):
                 await asyncio.sleep(0.01)
             await die(owner)
-            while reply.producer is None:
+            while not reply.produced:
                 await asyncio.sleep(0.01)
         await other.store.refresh(reply.log)  # goes behind it on the same connection
         clock = other.store.clock

@@ -71,7 +71,7 @@ async def begun(a: Replies, b: Replies) -> tuple[Reply, Reply]:
     here = await a.start(PROMPT)
     there = await b.open(here.id)
     async with asyncio.timeout(WAIT):
-        while not there.out():
+        while not there.released_now():
             await asyncio.sleep(0.01)
     return here, there
 
@@ -109,11 +109,11 @@ async def test_for_a_moment_streams_pause_and_go_on(
     await away(server)
     await until_ready(a, False)
     await until_ready(b, False)
-    stood = here.out(), there.out()
+    stood = here.released_now(), there.released_now()
     assert max(stood) < len(TEXT)
     later = asyncio.create_task(b.start(SHORT))
     await asyncio.sleep(0.1)  # five characters' time
-    assert (here.out(), there.out()) == stood
+    assert (here.released_now(), there.released_now()) == stood
     await back(server)
     for text, end in await reading:
         assert (text, end.state) == (TEXT, "done")

@@ -74,7 +74,7 @@ async def test_a_key_whose_node_died_before_it_began_is_begun_by_the_next(
 async def test_a_reply_that_was_begun_after_all_is_produced(
     service: Service, kind: type[RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handover, "LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(handover, "CREATED_POLL_S", 0.01)
     counted = Counted()
     a = await service(FunctionBackend(counted), kind)
     b = await service(FunctionBackend(counted))
@@ -98,7 +98,7 @@ class Away(RedisStore):
 async def test_while_redis_is_away_not_every_question_leaves_something(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handover, "MOST_LATE", 3)
+    monkeypatch.setattr(handover, "MOST_CREATED_POLLS", 3)
     a = await service(FunctionBackend(Counted()), Away)
     for _ in range(10):
         with pytest.raises(StoreUnavailable):

@@ -157,7 +157,7 @@ async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> No
     await a.append(log, "x" * 10_000)
     out, stopping = 0, None
     while log.end is None:
-        out = max(out, log.out(a.clock.at(monotonic())))
+        out = max(out, log.released(a.clock.at(monotonic())))
         if out > 20 and stopping is None:
             stop = b.finish(elsewhere, End("stopped", "stopped"))
             stopping = asyncio.create_task(stop)

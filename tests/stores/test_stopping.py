@@ -43,13 +43,13 @@ async def test_it_waits_for_the_producer_and_names_the_position_where_all_end(
     backend.close_now.set()
     assert await asyncio.wait_for(stopping, WAIT)
     assert elsewhere.state == "stopped"
-    position = elsewhere.out()
+    position = elsewhere.released_now()
     assert await ended(elsewhere) == (TEXT[:position], End("stopped", "stopped"))
     assert await ended(reply) == await ended(elsewhere)
     again = await other.open(reply.id)
     await other.stop(again)
     assert await other.stopped(again)
-    assert (again.state, again.out()) == ("stopped", position)
+    assert (again.state, again.released_now()) == ("stopped", position)
 
 
 def _operations(replies: Replies) -> int:
@@ -60,7 +60,7 @@ def _operations(replies: Replies) -> int:
 async def test_it_does_not_wait_for_ever(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chatsvc.replies.replies, "STOP_WAIT", 0.05)
+    monkeypatch.setattr(chatsvc.replies.replies, "STOP_WAIT_S", 0.05)
     backend = Scripted(TEXT)
     _, _, other, elsewhere = await two(service, backend)
     await other.stop(elsewhere)
@@ -72,7 +72,7 @@ async def test_it_does_not_wait_for_ever(
 async def test_it_does_not_wait_for_a_node_that_is_dead(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chatsvc.replies.replies, "STOP_WAIT", WAIT)
+    monkeypatch.setattr(chatsvc.replies.replies, "STOP_WAIT_S", WAIT)
     backend = Scripted(TEXT)
     backend.close_now.set()
     owner, _, other, elsewhere = await two(service, backend)

@@ -1,4 +1,4 @@
-"""Characters of text that arrives in pieces, against the rules of `chatsvc.graphemes`."""
+"""Characters of text that arrives in pieces, against the invariants of `chatsvc.graphemes`."""
 
 import itertools
 

@@ -1,0 +1,25 @@
+"""The departure of a node: whether its readers are sent to other nodes."""
+
+from __future__ import annotations
+
+
+class SentAway(Exception):
+    """Raised to a reader when its node leaves: the reply goes on, and other nodes have the rest."""
+
+
+class Departure:
+    """Whether this node sends its readers away; one object that all readers of a node share.
+
+    `leaving` becomes true when `begin` is called, and stays so. Readers look at it when they look
+    up their place in the log, so the caller of `begin` also interrupts the logs
+    (`Log.interrupt`).
+    """
+
+    __slots__ = ("leaving",)
+
+    def __init__(self) -> None:
+        self.leaving = False
+
+    def begin(self) -> None:
+        """Send all readers away from now on."""
+        self.leaving = True

@@ -1,0 +1,95 @@
+"""The writer of a reply's log: whole characters of what a backend yields, up to a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from chatsvc.graphemes import Splitter
+from chatsvc.log import Segment
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import Store
+
+CODE_POINTS_PER_TURN = 32 * 1024
+"""The code points of a piece that are split in one turn of the event loop, which takes 10 ms."""
+
+
+class LogWriter:
+    """The way of a backend's text into the log of a reply, through the store.
+
+    It splits pieces into whole characters and appends them until the reply has `max_bytes` of
+    UTF-8; `full` is true once the last append had text beyond that. `on_first` is called with the
+    reply when its first character is appended.
+    """
+
+    __slots__ = (
+        "_max_bytes",
+        "_on_first",
+        "_reply",
+        "_size",
+        "_splitter",
+        "_store",
+        "full",
+    )
+
+    def __init__(
+        self,
+        reply: Reply,
+        store: Store,
+        max_bytes: int,
+        on_first: Callable[[Reply], None],
+    ) -> None:
+        self.full = False
+        self._max_bytes = max_bytes
+        self._reply = reply
+        self._store = store
+        self._on_first = on_first
+        self._splitter = Splitter()
+        # Counted here: text that a shared store has taken may show up in the log only later.
+        self._size = reply.log.size
+
+    def write(self, piece: str) -> Coroutine[Any, Any, None]:
+        """Append a piece of any length, but for a last character that may still grow.
+
+        Raises `NotWritable` when the reply has its end or belongs to another node, and
+        `StoreUnavailable`.
+        """
+        if len(piece) <= CODE_POINTS_PER_TURN:
+            return self._append(self._splitter.feed(piece))
+        return self._write_in_turns(piece)
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Append the text that was held back, for the text has ended. Raises as `write`."""
+        return self._append(self._splitter.close())
+
+    async def _write_in_turns(self, piece: str) -> None:
+        for begin in range(0, len(piece), CODE_POINTS_PER_TURN):
+            part = piece[begin : begin + CODE_POINTS_PER_TURN]
+            await self._append(self._splitter.feed(part))
+            if self.full:
+                return
+            await asyncio.sleep(0)
+
+    async def _append(self, text: str) -> None:
+        fitting = _fitting(text, self._max_bytes - self._size)
+        if fitting:
+            if not self._size:
+                self._on_first(self._reply)
+            self._size += len(fitting.encode())
+            await self._store.append(self._reply.log, fitting)
+        self.full = len(fitting) < len(text)
+
+
+def _fitting(text: str, room: int) -> str:
+    """Return as many whole characters of `text` as have room, in bytes of UTF-8."""
+    if len(text) * 4 <= room or len(text.encode()) <= room:
+        return text
+    segment = Segment(0, text)
+    fits, size = 0, 0
+    for character in segment.characters(0, segment.count):
+        size += len(character.encode())
+        if size > room:
+            break
+        fits += len(character)
+    return text[:fits]
