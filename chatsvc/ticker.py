@@ -57,6 +57,10 @@ class Clock:
         self.offset = offset
         self.limit = limit
 
+    def now(self) -> int:
+        """Return the time by this clock (microseconds), whatever its `limit`."""
+        return monotonic() + self.offset
+
     def at(self, monotonic: int) -> int:
         """The time up to which characters are out, by the monotonic clock (microseconds)."""
         return min(monotonic + self.offset, self.limit)

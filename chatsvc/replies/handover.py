@@ -47,7 +47,7 @@ class Handover:
         self._opened = opened
         self._running = running
         self._late = 0
-        store.watch(self._take_over)
+        store.cluster.on_orphan(self._take_over)
 
     # ------------------------------------------------------------------ to this node
 
@@ -82,7 +82,9 @@ class Handover:
         if admission.draining or len(self._running) >= admission.most:
             return False
         reply = await self._opened.open(reply_id)
-        if reply.producer is not None or not await self._store.take(reply.log):
+        if reply.producer is not None or not await self._store.cluster.take_over(
+            reply.log
+        ):
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.position
@@ -106,24 +108,24 @@ class Handover:
         if seconds > 0:
             await self._running.wait(seconds)
         await asyncio.gather(*map(self._let_go, self._running.replies()))
-        if self._store.shared:
+        if self._store.cluster.shared:
             self._opened.leave()
 
     async def _let_go(self, reply: Reply) -> None:
         """Hand a reply on, or end it."""
-        store = self._store
+        cluster = self._store.cluster
         if reply.log.planned_end is not None or self._backend.resumes:
             try:
-                released = await store.release(reply.log)
+                released = await cluster.release(reply.log)
             except StoreUnavailable:
                 released = False  # whoever finds it later takes it over
-            if store.shared and (released or not store.owns(reply.log)):
+            if released or not cluster.owns(reply.log):
                 if reply.producer is not None:
                     reply.producer.cancel()
                 return
         problem = Draining("The service went down before the reply was complete.")
         end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())
         try:
-            await store.finish(reply.log, end)
+            await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")

@@ -108,8 +108,8 @@ class Producers:
         if not self._productions:
             self._none.set()
         self._admission.count(production.client, -1)
-        self._store.produced(reply.log)
-        if reply.end is None and self._store.owns(reply.log):
+        self._store.cluster.producer_ended(reply.log)
+        if reply.end is None and self._store.cluster.owns(reply.log):
             self._background.run(self._interrupt(reply))
         else:
             self._tell_ended(reply)

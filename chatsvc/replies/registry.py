@@ -10,7 +10,7 @@ from chatsvc.problems import StoreUnavailable
 from chatsvc.replies.background import Background
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
-from chatsvc.ticker import Ticker, monotonic
+from chatsvc.ticker import Ticker
 
 
 class Registry:
@@ -56,14 +56,14 @@ class Registry:
             reply.grace = None
         if reply.producer is None:
             if reply.end is None or not reply.readers:
-                self._store.reading(reply.log, reply.readers > 0)
+                self._store.cluster.announce_readers(reply.log, reply.readers > 0)
             if not reply.readers:
                 self._replies.pop(reply.id, None)
             elif reply.end is None:
                 self._replies[reply.id] = reply
         elif not reply.readers:
             # It may have been read here before it was taken over to be produced here.
-            self._store.reading(reply.log, False)
+            self._store.cluster.announce_readers(reply.log, False)
             self._wait_for_readers(reply, self._grace)
 
     def _wait_for_readers(self, reply: Reply, seconds: float) -> None:
@@ -76,12 +76,12 @@ class Registry:
         """Nobody has read the reply here for the seconds of grace: end it, unless another node has readers."""
         clock = self._store.clock
         try:
-            last = await self._store.last_read(reply.log)
+            last = await self._store.cluster.last_read(reply.log)
         except StoreUnavailable:
-            last = monotonic() + clock.offset
+            last = clock.now()
         if reply.readers or reply.producer is None:
             return
-        left = self._grace - (monotonic() + clock.offset - last) / 1e6
+        left = self._grace - (clock.now() - last) / 1e6
         if last and left > 0:
             self._wait_for_readers(reply, min(left, self._grace))
         else:

@@ -99,7 +99,7 @@ class Replies:
                     return await self.open(known, user=user)
             self.admission.admit(client)
             begun = self._begin(record, client)
-            if not self.store.shared:
+            if not self.store.cluster.shared:
                 return await begun  # in one go
             # Whoever asked may leave at any time: what the store has begun must not stay without a producer.
             return await asyncio.shield(self._background.run(begun))
@@ -125,7 +125,9 @@ class Replies:
     def _is_orphan(self, reply: Reply) -> bool:
         """Whether it is for this node to produce a reply, and nothing does."""
         return (
-            reply.producer is None and reply.end is None and self.store.owns(reply.log)
+            reply.producer is None
+            and reply.end is None
+            and self.store.cluster.owns(reply.log)
         )
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
@@ -155,7 +157,7 @@ class Replies:
         """Whether a stopped reply's producer has ended, on whatever node, waiting for it `STOP_WAIT` seconds at most."""
         task = None if reply.producer is None else reply.producer.task
         if task is None:
-            return await self.store.quiet(reply.log, STOP_WAIT)
+            return await self.store.cluster.wait_for_producer(reply.log, STOP_WAIT)
         await asyncio.wait([task], timeout=STOP_WAIT)
         return task.done()
 
