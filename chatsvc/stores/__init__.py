@@ -13,8 +13,8 @@ A write: the producer of a reply calls `Store.append` with whole characters, the
 `Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to
 Redis, and the log takes what Redis has acknowledged.
 
-A read: `Store.find` returns the reply's live `Log`; readers wait at it, and take from it what has been
-released by `Store.clock`. `Store.refresh` waits until it has what other nodes have written.
+A read: `Store.find` returns the reply's live `Log`; readers wait at it, and take from it what has
+been released by `Store.clock`. `Store.refresh` waits until it has what other nodes have written.
 
 A new store is one file and one line in `STORES`.
 """

@@ -31,7 +31,7 @@ REMEMBERED_S = 24 * 3600
 class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
-    `user` is the owner's name, empty without authorization. `key` is the idempotency key, empty
+    `user` is who asked for it, empty without authorization. `key` is the idempotency key, empty
     if none was sent, and `digest` identifies the request that came with it. `pace` (microseconds
     between two characters) and `lag` (microseconds that release may fall behind arrival, None: any)
     are those of the reply's `Log`.
@@ -121,10 +121,10 @@ class Store(Protocol):
         """
 
     async def finish(self, log: Log, end: End) -> None:
-        """Set the end of a reply; `log` has its end on return.
+        """Set the end of a reply, and return when `log` has it.
 
         If the reply has its end already, that one stands. In a shared store any node may stop a
-        reply; any other end is set by the owner alone, and a call from elsewhere does nothing.
+        reply; any other end is set by the owner alone, and a call on another node does nothing.
         Raises `StoreUnavailable`.
         """
 
@@ -167,7 +167,7 @@ class Cluster(Protocol):
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """Call `adopt` from now on with the id of each reply whose owner has died or released it.
 
-        `adopt` is called again, perhaps on another node, for as long as nobody takes the reply over.
+        `adopt` is called again, perhaps on another node, until one has taken the reply over.
         """
 
     def owns(self, log: Log) -> bool:

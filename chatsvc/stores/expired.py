@@ -12,7 +12,8 @@ from collections import OrderedDict, deque
 from hashlib import blake2b
 
 PACK_SIZE = 16_384
-"""Hashes in one packed array. Smaller arrays forget more exactly, but every lookup searches all of them."""
+"""Hashes in one packed array. Smaller ones would keep the times more exactly, but there would be
+more of them, and every lookup searches all."""
 
 
 class Expired:
@@ -20,7 +21,8 @@ class Expired:
 
     It keeps a 64-bit hash of each, in sorted arrays: about 10 bytes for each string, where a plain
     `set` of ids takes 105 and an `OrderedDict` with the times takes 175. MemoryStore has up to
-    500,000 ids and a million keys here, so the arrays save some 140 MB; a lookup takes microseconds.
+    500,000 ids and a million keys here, so the arrays save some 140 MB; a lookup takes
+    microseconds.
 
     With a million strings in the set, one in 10**13 others is mistaken for one of them.
 

@@ -29,8 +29,8 @@ from chatsvc.stores.expired import Expired
 from chatsvc.ticker import Clock, monotonic
 
 MOST_REMEMBERED = 500_000
-"""Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the oldest
-are forgotten."""
+"""Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the
+oldest are forgotten."""
 
 _NO_PROMPT = Prompt(())
 
@@ -139,8 +139,8 @@ class MemoryStore:
         if log.end is None:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
-            # The prompt is a whole conversation, perhaps many times as long as the reply, and nobody
-            # needs it any more.
+            # The prompt is a whole conversation, perhaps many times as long as the reply, and
+            # nothing needs it any more.
             record, _ = self._kept[log.reply_id]
             self._kept[log.reply_id] = replace(record, prompt=_NO_PROMPT), log
 

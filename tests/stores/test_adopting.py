@@ -76,7 +76,7 @@ async def test_all_that_a_dead_node_had_is_taken_over_at_once(
         await owner.start(PROMPT)
     await (
         other.store._leases.close()
-    )  # it looks when it is told to, for as long as it takes
+    )  # it looks when the test wants so, for as long as it takes
     monkeypatch.setattr(other.store._leases, "_lease", 60.0)
     await die(owner)
     async with Redis.from_url(redis_server.url) as redis:

@@ -209,8 +209,8 @@ async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
                     await asyncio.sleep(0.01)
             await crash(server)
             await restart(server)
-            for told in reading:
-                assert (await told)[0] == TEXT * 4
+            for text in reading:
+                assert (await text)[0] == TEXT * 4
             async with Redis.from_url(server.url, decode_responses=True) as client:
                 for reply in replies:
                     assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"

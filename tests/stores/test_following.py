@@ -70,7 +70,7 @@ async def test_only_what_others_write_is_read_by_itself(node: Node) -> None:
     assert not alone(b, elsewhere)
     await a.finish(log, DONE)
     async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:  # nobody asks for it: it is told
+        while elsewhere.end is None:  # without a refresh: by the news
             await asyncio.sleep(0.001)
     assert elsewhere.text(0) == "abc"
 

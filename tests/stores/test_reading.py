@@ -36,7 +36,7 @@ async def test_who_has_read_to_the_end_is_no_reader_any_more(
     a, b = await service(EchoBackend()), await service(EchoBackend())
     reply = await a.start(PROMPT)
     await ended(await b.open(reply.id))
-    monkeypatch.setattr(presence, "RENEW_US", 0)  # so all is told again at once
+    monkeypatch.setattr(presence, "RENEW_US", 0)  # so all is announced again at once
     assert isinstance(b.store, RedisStore)
     assert not b.store._presence._read_here
     await b.store._presence.renew()

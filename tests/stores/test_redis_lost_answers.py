@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 
 
 class Line:
-    """A line to Redis that breaks instead of giving the answer to a script, if it is told to."""
+    """A line to Redis that breaks instead of giving the answer to a script, if a test wants so."""
 
     def __init__(self, port: int) -> None:
         self._port = port

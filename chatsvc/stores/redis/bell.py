@@ -21,7 +21,10 @@ class Bell:
         self.last_id = "0-0"
 
     async def ring(self) -> None:
-        """Add an entry, unless another call is doing so: that serves both. Raises `StoreUnavailable`."""
+        """Add an entry, unless another call is doing so: that one serves both.
+
+        Raises `StoreUnavailable`.
+        """
         if not self._ringing:
             self._ringing = True
             try:

@@ -51,8 +51,8 @@ class _Command:
 class Commands:
     """A queue of commands to Redis, sent in batches over one connection of `client`.
 
-    `patience` is how many seconds a command is tried for, unless a call says otherwise. `operations`
-    counts the commands that were sent.
+    `patience` is how many seconds a command is tried for, unless a call says otherwise.
+    `operations` counts the commands that were sent.
     """
 
     def __init__(self, client: Client, patience: float) -> None:

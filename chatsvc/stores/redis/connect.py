@@ -78,8 +78,8 @@ def connect(address: str, patience: float) -> Client:
 
     `address` is `redis://…` or `rediss://…` as redis-py takes them,
     `redis+sentinel://host:port,host:port/service/db`, or `redis+cluster://host:port`. `patience` is
-    how many seconds Redis may be away before replies end: the client's timeouts are fractions of it,
-    so that a silent connection is replaced more than once within it.
+    how many seconds Redis may be away before replies end: the client's timeouts are fractions of
+    it, so that a silent connection is replaced more than once within it.
 
     Raises `ValueError` for an address that can't be read.
     """
@@ -92,8 +92,8 @@ def connect(address: str, patience: float) -> Client:
     scheme, _, rest = address.partition("://")
     if scheme == "redis+cluster":
         return RedisCluster.from_url(f"redis://{rest}", **options)
-    # No retries in the client: `Commands` and `Follower` know what is worth another try, and for how
-    # long.
+    # No retries in the client: `Commands` and `Follower` know what is worth another try, and for
+    # how long.
     options["retry"] = Retry(NoBackoff(), 0)
     if scheme == "redis+sentinel":
         return _sentinel(rest, options)
@@ -103,8 +103,8 @@ def connect(address: str, patience: float) -> Client:
 async def follow_master(client: Client) -> None:
     """Disconnect from a master that Sentinel has replaced; does nothing for other clients.
 
-    The old master may live on for many seconds, and acknowledge writes that it loses when it becomes
-    a replica of its successor. Raises one of `FAILURES`.
+    The old master may live on for many seconds, and acknowledge writes that it loses when it
+    becomes a replica of its successor. Raises one of `FAILURES`.
     """
     pool = getattr(client, "connection_pool", None)
     if isinstance(pool, SentinelConnectionPool) and pool.master_address is not None:

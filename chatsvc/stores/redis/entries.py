@@ -1,7 +1,7 @@
 """The fields of what stands in Redis: a reply's hash, its stream, and the news.
 
-`keys` says under which names they stand. The scripts in `scripts/*.lua` write them, and use the same
-names of fields; this module spells them for Python.
+`keys` says under which names they stand. The scripts in `scripts/*.lua` write them, and use the
+same names of fields; this module spells them for Python.
 
 A reply's hash:
 
@@ -21,8 +21,8 @@ An entry of a reply's stream holds one of the following; text may come together 
 
 An entry of the news, a stream that all replies of a hash tag share:
 
-    n r     the number of the entry, one more than that of the last; the id of a reply that has its end
-    n r o   the same; and the epoch of its new owner
+    n r     the entry's number, one more than the last one's; the id of a reply that has its end
+    n r o   the same; but the reply has a new owner, since the epoch `o`
 
 The id of an entry begins with the milliseconds at which it was added, by the clock of Redis.
 """
@@ -39,8 +39,8 @@ from chatsvc.model import End
 from chatsvc.stores.base import Record
 
 LEEWAY_US = 400_000
-"""Microseconds for which a node goes on releasing text after its last look at Redis, and so also those
-from the arrival of a stop to the time at which it cuts the reply (see `followers`)."""
+"""Microseconds for which a node goes on releasing text after its last look at Redis, and so also
+those from the arrival of a stop to the time at which it cuts the reply (see `followers`)."""
 
 POSITION, TEXT, PLANNED_END, END = "p", "t", "c", "e"
 """The fields of an entry of a reply's stream."""
@@ -74,7 +74,7 @@ class ReplyEntry(msgspec.Struct, frozen=True):
 
 
 class News(NamedTuple):
-    """An entry of the news: the reply has its end, or another owner since `epoch`, if that is set."""
+    """An entry of the news: a reply has its end, or, with an `epoch`, another owner since then."""
 
     number: int
     reply_id: str

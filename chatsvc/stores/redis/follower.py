@@ -1,20 +1,21 @@
 """The reader of all streams of one hash tag: it brings what arrives in Redis into this node's logs.
 
-One connection waits for all of them together, round after round of XREAD.
+One connection reads all of them together, round after round of XREAD; a round that waits for
+something new is ended early by the node's bell (see `bell`).
 
 Invariants:
-- A log takes only what is in its stream: what this node writes itself once Redis has acknowledged it
-  (`apply_own`), everything else as it is read here.
-- A stream is read in every round while another node may write text to it. Once its text is complete,
-  or while this node writes it, only an end or another owner can still come from elsewhere. Of these
-  the news tell, one stream for all replies of the hash tag; then the reply's own stream is read once.
-  So a round costs as many streams as are being written elsewhere, not as many as are being read.
-- The entries of the news are numbered. When some are missing (Redis keeps a few thousand), all streams
-  are read once. They also are now and then without any (`audit`), because news may have been added
-  with an earlier id than the last, by the clock of another master.
-- A log is followed for as long as somebody holds it, and until it has its end.
-
-A round that waits is ended by the node's bell (see `bell`).
+- A log takes only what is in its stream: an entry of this node's own once Redis has acknowledged it
+  (`apply_own`), any other when it is read here.
+- A stream is read in every round while another node may write text to it. Once the text is
+  complete, or while this node writes it, other nodes can only add an end, or take ownership. Both
+  are announced in the news, one stream for all replies of the hash tag; after an announcement the
+  reply's own stream is read once. So a round costs as many streams as other nodes are writing, not
+  as many as have readers.
+- Entries of the news are numbered. When numbers are missing (Redis keeps some 4,000 entries), every
+  stream is read once. `audit` has them read now and then in any case: after a failover, an entry may
+  be added with an earlier id than the last one, because the new master's clock is behind, and XREAD
+  never returns it.
+- A log is followed until it has its end, or until nothing on this node holds it any more.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from chatsvc.ticker import monotonic
 logger = logging.getLogger("chatsvc.redis")
 
 ROUND_MS = 100
-"""Milliseconds that a round waits for something new: so often, at least, text may be released that is
-due later (see `followers`)."""
+"""Milliseconds that a round waits for something new: so often, at least, the time moves up to which
+text may be released (see `followers`)."""
 
 _Entries = list[tuple[str, Fields]]
 
@@ -57,10 +58,10 @@ class FollowerListener(Protocol):
         ...
 
     def owner_changed(self, reply_id: str, epoch: int) -> None:
-        """Take note that the reply's owner of `epoch` may be another node."""
+        """Take note that a node, perhaps this one, became the reply's owner with this epoch."""
 
     def lost(self, reply_id: str) -> None:
-        """Take note that Redis has lost the reply, or a text of it that this node was given."""
+        """Take note that Redis has lost the reply, or text of it that this node has in its log."""
 
     def disconnected(self) -> None:
         """Take note that Redis could not be read."""
@@ -83,7 +84,7 @@ class _Followed:
 
 
 class _Round(NamedTuple):
-    """The result of one XREAD: how many streams it read, and whether there were news of a followed log."""
+    """The result of one XREAD: the number of streams, and whether news were of a followed log."""
 
     streams: int
     news: bool
@@ -92,9 +93,9 @@ class _Round(NamedTuple):
 class Follower:
     """The reader of the streams of one hash tag, for `node`.
 
-    Without an answer of Redis for `patience_us` microseconds, it reports every log as given up; half
-    of that is how long its own methods wait. `on_read` is called with the tag and a time (microseconds
-    of the monotonic clock): all is known that had arrived by then.
+    Without an answer of Redis for `patience_us` microseconds, it reports every log as given up;
+    half of that is how long its own methods wait. `on_read` is called with the tag and a time
+    (microseconds of the monotonic clock): all is known that had arrived by then.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Follower:
         return [log for log in found if log is not None and log.end is None]
 
     def add(self, log: Log, last_id: str) -> None:
-        """Follow a log, from behind the entry with the id `last_id` of its stream ("0-0": from the first)."""
+        """Follow a log, from behind the entry `last_id` of its stream ("0-0": from the first)."""
         stream = self._keys.stream(log.reply_id)
         self._followed[log.reply_id] = _Followed(log, stream, last_id)
 
@@ -174,11 +175,11 @@ class Follower:
         await self._wait(round_over)
 
     async def audit(self, released_us: int) -> None:
-        """Look for what the news did not tell, and for replies that Redis has lost; renew the bell.
+        """Look for what was not in the news, and for replies that Redis has lost; renew the bell.
 
-        All streams are read in the next round, but for those whose text is complete and not released
-        by `released_us` (of the store's clock): their end is not to be expected yet. Raises
-        `StoreUnavailable`.
+        All streams are read in the next round, but for those whose text is complete and not
+        released by `released_us` (of the store's clock): their end is not to be expected yet.
+        Raises `StoreUnavailable`.
         """
         await self.bell.renew()
         for followed in self._followed.values():
@@ -199,7 +200,7 @@ class Follower:
     # ------------------------------------------------------------------ rounds
 
     def _next_round_over(self) -> asyncio.Future[None]:
-        """Return a future that is done when a round that begins after this call has been answered."""
+        """Return a future that is done when a round is over that begins after this call."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         return future
@@ -217,8 +218,8 @@ class Follower:
             try:
                 streams = await self._round(block=not waiting)
             except Exception as error:
-                # When a connection is closed under a call, redis-py raises other errors than its own
-                # too. None of them may end this task: no log would get anything any more.
+                # When a connection is closed under a call, redis-py raises other errors than its
+                # own too. None of them may end this task: no log would get anything any more.
                 if not isinstance(error, FAILURES):
                     logger.warning("Redis was not read", exc_info=error)
                 self._waiting = waiting + self._waiting
@@ -228,11 +229,12 @@ class Follower:
             for future in waiting:
                 if not future.done():
                     future.set_result(None)
-            # A round of many streams costs Redis and this node much: let more arrive before the next.
+            # A round of many streams costs Redis and this node much: let more arrive before the
+            # next.
             await asyncio.sleep(min(streams * 4e-6, 0.02))
 
     async def _round(self, *, block: bool) -> int:
-        """Read what is new, and return how many streams that took. `block` is whether to wait for it."""
+        """Read what is new, or `block` until something is; return how many streams that took."""
         if not self._last_news:
             await self._find_last_news()
         began_us = monotonic()
@@ -246,7 +248,7 @@ class Follower:
         return result.streams
 
     async def _find_last_news(self) -> None:
-        """Find the last of the news: what is followed already is read in every round, and needs none."""
+        """Find the last of the news; the logs that are followed by now are read in every round."""
         found = await self._client.xrevrange(self._tag.news, count=1)
         self._last_news = found[0][0] if found else "0-0"
         self._news_number = decode_news(found[0][1]).number if found else 0
@@ -289,8 +291,8 @@ class Follower:
             followed.last_id = entry_id
         else:
             return
-        # Perhaps there are entries behind the last one that have an earlier id, by the clock of another
-        # master: read the whole stream.
+        # After a failover, entries may have been added with earlier ids than the last one read, by
+        # the new master's clock. XREAD skips them, so read the whole stream.
         for entry_id, fields in await self._client.xrange(followed.stream):
             if not apply(log, entry_id, decode(fields)):
                 self._listener.lost(log.reply_id)

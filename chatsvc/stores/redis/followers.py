@@ -3,8 +3,8 @@
 Redis Cluster has several hash tags, and a node one `Follower` for each; otherwise there is one.
 
 Invariant: no reader on any node gets text that a stop cuts off, however late its node learns of the
-stop. A stop that arrives in Redis at time T cuts the reply where it is released at T + `LEEWAY_US`. A
-node whose last completed round began at V, and brought no stop, releases what is due by V +
+stop. A stop that arrives in Redis at time T cuts the reply where it is released at T + `LEEWAY_US`.
+A node whose last completed round began at V, and brought no stop, releases what is due by V +
 `LEEWAY_US`. So while Redis is away, streams pause.
 """
 

@@ -1,7 +1,7 @@
 """Idempotency keys and names in Redis: which reply each of them stands for.
 
-Each is kept for `REMEMBERED_S`, under its SHA-256, because clients choose texts of any length. What is
-kept for a key is `<reply id> <digest of the request>`, for a name the reply id.
+Each is kept for `REMEMBERED_S`, under its SHA-256, because clients choose texts of any length. What
+is kept for a key is `<reply id> <digest of the request>`, for a name the reply id.
 """
 
 from __future__ import annotations

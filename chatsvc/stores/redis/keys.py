@@ -1,18 +1,19 @@
 """The names of all keys in Redis.
 
-`{T}` is a hash tag: Redis Cluster keeps keys of one tag on one master, so that a script may use them
-together. All keys of one reply, and those of the nodes that a script uses with them, have one tag.
+`{T}` is a hash tag: Redis Cluster keeps keys of one tag on one master, so that a script may use
+them together. All keys of one reply, and those of the nodes that a script uses with them, have one
+tag.
 
-    chatsvc:{T}:ID              hash: the record, the owner and its epoch (fields: see `entries`)
-    chatsvc:{T}:ID:log          stream: what arrived, and when (fields: see `entries`)
-    chatsvc:{T}:ID:gone         string, set with the end, a day longer: the id was known
-    chatsvc:{T}:ID:readers      hash: which nodes have readers, or have none any more, and since when
-    chatsvc:{T}:nodes           sorted set: the leases of the nodes (see `leases`)
-    chatsvc:{T}:owned:NODE      set: the ids of the replies that a node owns
-    chatsvc:{T}:news            stream: which replies ended or changed owners (see `follower`)
-    chatsvc:{T}:bell:NODE       stream: a node adds to it to end its own blocking read (see `follower`)
-    chatsvc:{T}:key:HASH        string: the reply begun under an idempotency key, and by which request
-    chatsvc:{T}:name:HASH       string: the reply that a name stands for
+    chatsvc:{T}:ID          hash: the record, the owner and its epoch (fields: see `entries`)
+    chatsvc:{T}:ID:log      stream: what arrived, and when (fields: see `entries`)
+    chatsvc:{T}:ID:gone     string, set with the end and kept a day longer: the id was known
+    chatsvc:{T}:ID:readers  hash: which nodes have readers or have none any more, and since when
+    chatsvc:{T}:nodes       sorted set: the leases of the nodes (see `leases`)
+    chatsvc:{T}:owned:NODE  set: the ids of the replies that a node owns
+    chatsvc:{T}:news        stream: which replies ended or changed owners (see `follower`)
+    chatsvc:{T}:bell:NODE   stream: a node ends its own blocking read by it (see `bell`)
+    chatsvc:{T}:key:HASH    string: the reply of an idempotency key, and the digest of its request
+    chatsvc:{T}:name:HASH   string: the reply that a name stands for
 """
 
 from __future__ import annotations

@@ -61,12 +61,12 @@ class Leases:
         self._owned = owned
         self._on_renewed = on_renewed
         self._adopt: Callable[[str], Awaitable[None]] | None = None
-        # In microseconds of the monotonic clock: the last renewal, and since when it can be told from
-        # the leases of the others that a node is dead.
+        # In microseconds of the monotonic clock: the last renewal, and the time since which the
+        # leases of other nodes can be trusted.
         self._renewed_us = 0
         self._steady_since_us = 0
-        # Ids that were in this node's set in Redis at the last look, and that it did not know as its
-        # own. An answer may be under way then; those that are so at two looks are adopted.
+        # Ids that were in this node's set in Redis at the last look, and that it did not know as
+        # its own. An answer may be under way then; those that are so at two looks are adopted.
         self._unknown: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -102,8 +102,8 @@ class Leases:
     async def compare_clocks(self) -> None:
         """Adjust `clock.offset` to the time of Redis. Raises `StoreUnavailable`.
 
-        The offset stays a lower bound, so that this node's clock is never ahead of that of Redis (of
-        any master of Redis Cluster): the time of Redis was read before its answer arrived.
+        The offset stays a lower bound, so that this node's clock is never ahead of that of Redis
+        (of any master of Redis Cluster): the time of Redis was read before its answer arrived.
         """
         sent = monotonic()
         times = await asyncio.gather(
@@ -113,7 +113,7 @@ class Leases:
         time = min(int(seconds) * 1_000_000 + int(micros) for seconds, micros in times)
         clock = self._clock
         if time - received > clock.offset or time - sent < clock.offset:
-            # A jump of Redis' clock makes leases run out though nobody died.
+            # A jump of Redis' clock makes leases run out though no node died.
             if abs(time - received - clock.offset) > self._lease * 0.25e6:
                 self.distrust()
             clock.offset = time - received
@@ -139,7 +139,8 @@ class Leases:
                 await self.compare_clocks()
                 await self.renew()
                 now = monotonic()
-                # This node was paused, or Redis was away: the leases of others may have run out too.
+                # This node was paused, or Redis was away: the leases of others may have run out
+                # too.
                 if now - before > self._lease * 0.75e6:
                     self.distrust()
                 steady = now - self._steady_since_us > self._lease * 0.5e6
@@ -166,7 +167,7 @@ class Leases:
                 await self._commands.run(FORGET_NODE, [owned, tag.leases], node)
 
     async def _adopt_all(self, owned: str) -> None:
-        """Adopt what is in a dead node's set, as long as there is room, and time before the next renewal."""
+        """Adopt all in a dead node's set, while there is room, and time until the next renewal."""
         until_us = monotonic() + round(self._lease * 0.2e6)
         left = await self._commands.ask("SCARD", owned)
         while left:

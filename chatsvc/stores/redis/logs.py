@@ -1,4 +1,4 @@
-"""The live logs of this node: how a reply is found, and what becomes of it when Redis loses it."""
+"""The live logs of this node: how a reply is found, and how it ends here when Redis loses it."""
 
 from __future__ import annotations
 

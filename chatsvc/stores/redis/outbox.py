@@ -23,12 +23,12 @@ class Outbox:
     """The queue of a reply's text to Redis, in the `epoch` in which this node owns the reply.
 
     `write(outbox, text, planned_end)` writes text that begins after `outbox.position`, and perhaps
-    which end will follow. It returns the position up to which Redis then has the text, which is less
-    than `outbox.position` when Redis has lost some; it raises `NotWritable` when this node does not
-    own the reply any more.
+    which end will follow. It returns the position up to which Redis then has the text, which is
+    less than `outbox.position` when Redis has lost some; it raises `NotWritable` when this node
+    does not own the reply any more.
 
-    `record` is the reply's, or None when another node created it. `position` is up to where Redis has
-    acknowledged the text.
+    `record` is the reply's, or None when another node created it. `position` is up to where Redis
+    has acknowledged the text.
     """
 
     __slots__ = (
@@ -70,7 +70,7 @@ class Outbox:
         return self._given_up
 
     def add(self, text: str) -> asyncio.Task[None] | None:
-        """Queue text. Returns the task to wait for when too much is pending, else None.
+        """Queue text, and return the task to wait for when too much is pending, else None.
 
         Raises the error that has ended the writing.
         """
@@ -84,8 +84,10 @@ class Outbox:
         return flushing if self._pending_size > MAX_PENDING else None
 
     def seal(self, planned_end: End) -> None:
-        """Queue the end that will follow. It goes into one entry with the last text, so that no node
-        has all of the text and not the end."""
+        """Queue the end that will follow, to be written in one entry with the last text.
+
+        So no node has all of the text and not the end.
+        """
         if self._error is None:
             self._planned_end = planned_end
             self._start_flushing()
@@ -116,7 +118,7 @@ class Outbox:
         self._error = NotWritable()
 
     def give_up(self) -> bool:
-        """Mark the reply as one that has failed because Redis is away; returns whether it was not."""
+        """Mark the reply as failed because Redis is away; return False if it was marked already."""
         first = not self._given_up
         self._given_up = True
         return first

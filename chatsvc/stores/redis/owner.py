@@ -1,9 +1,10 @@
-"""What this node does as the owner of replies: it writes them to Redis, and takes and gives ownership.
+"""The replies that this node owns: how they are created, written, ended, taken over and released.
 
 Invariants:
-- A reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged it.
-- The node writes in the epoch in which it became the owner; the scripts check it. Whatever they refuse
-  ends the ownership here: another node owns the reply, or Redis has lost it.
+- A reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged
+  it.
+- The node writes in the epoch in which it became the owner; the scripts check it. Whatever they
+  refuse ends the ownership here: another node owns the reply, or Redis has lost it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRI
 from chatsvc.stores.redis.tasks import DetachedTasks
 
 DETACHED_PATIENCE_S = 24 * 3600
-"""Seconds for which a Redis that is away is still to be told how a reply ended, while nobody waits."""
+"""Seconds for which a command about an ended reply is tried that no caller waits for."""
 
 
 class Owner:
     """The replies that `node` owns.
 
-    `keep` is how many seconds an ended reply is kept, `patience` how many a producer waits for Redis.
-    `on_lost` is called with the id of a reply that Redis has lost.
+    `keep` is how many seconds an ended reply is kept, `patience` how many a producer waits for
+    Redis. `on_lost` is called with the id of a reply that Redis has lost.
     """
 
     def __init__(
@@ -90,14 +91,14 @@ class Owner:
             self._followers.of(reply_id).read_once(reply_id)
 
     def owner_changed(self, reply_id: str, epoch: int) -> None:
-        """Give up a reply that has had another owner since `epoch`, if that is later than this node's."""
+        """Give up a reply that another node has owned since `epoch`, if this node's is earlier."""
         outbox = self._outboxes.get(reply_id)
         if outbox is not None and outbox.epoch < epoch:
             outbox.lose()
             self.forget(reply_id)
 
     async def create(self, record: Record, now_us: int) -> None:
-        """Create a reply, unless one with its id is there; `now_us` is the time of the store's clock.
+        """Create a reply, unless one with its id is there; `now_us` is by the store's clock.
 
         Raises `StoreUnavailable`.
         """
@@ -185,7 +186,8 @@ class Owner:
         """
         failed = End("failed", "error", unavailable().as_dict())
         outbox = self._outboxes.get(log.reply_id)
-        # It stays this node's own until Redis has the end, so that another ends it if this one dies.
+        # It stays this node's own until Redis has the end, so that another ends it if this one
+        # dies.
         if outbox is not None and outbox.give_up():
             self._tasks.run(self._finish_late(log, end or failed, outbox))
         log.finish(failed, 0)
@@ -318,6 +320,6 @@ class Owner:
                 log.reply_id,
                 NOBODY,
             )
-        finally:  # also without an answer: another takes the reply over once this node's lease is out
+        finally:  # also without an answer: another node finds it once this one's lease has run out
             self.forget(log.reply_id)
         return bool(status == "ok")

@@ -1,8 +1,8 @@
 """Which nodes have readers of a reply, and whether one still works on it.
 
 A reply is abandoned when it has no readers on any node (PROTOCOL.md section 7), so its owner has to
-know of the readers on the others. A node announces its first reader and the departure of its last; in
-between that holds for as long as the node's lease does, so it costs nothing while somebody reads.
+know of the readers on the others. A node announces its first reader and the departure of its last;
+in between, its lease says that the readers are still there, so that nothing has to be sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chatsvc.ticker import Clock, monotonic
 
 RENEW_US = 10_000_000
 """Microseconds after which a node announces its readers again: after a failover, the new master may
-not have what the old one was told."""
+lack what the old one had acknowledged."""
 
 MAX_MARKED = 256
 """Replies that one command announces at most."""
@@ -91,8 +91,8 @@ class Presence:
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """See `Cluster.wait_for_producer`.
 
-        It polls: a stop is rare, and its producer has mostly ended by the first look, so a stream to
-        wait at would cost more.
+        It polls: a stop is rare, and its producer has mostly ended by the first look, so a stream
+        to wait at would cost more.
         """
         tag = self._keys.tag(log.reply_id)
         keys = [self._keys.reply(log.reply_id), tag.leases, tag.owned]

@@ -1,11 +1,12 @@
 """The Lua scripts: every write to a reply, with its checks, is one atomic step in Redis.
 
 Each script is a file `scripts/NAME.lua`, whose head says what its KEYS and ARGV are and what it
-returns; `scripts/lib.lua` is put before it. Which fields they write is in `entries`, which keys there
-are in `keys`.
+returns; `scripts/lib.lua` is put before it. Which fields they write is in `entries`, which keys
+there are in `keys`.
 
 Invariants:
-- Every script may be sent twice, when an answer was lost on the way: the second run changes nothing.
+- Every script may be sent twice, when an answer was lost on the way: the second run changes
+  nothing.
 - A script that takes an epoch does nothing for a node that is not the owner in this epoch. So an
   owner that was paused for long, and wakes when another has taken over, can't write.
 """

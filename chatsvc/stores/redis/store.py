@@ -1,6 +1,6 @@
-"""The store `redis://…`: it puts the parts together that the room's other modules are.
+"""The class `RedisStore`, which puts the parts together that the other modules of this room are.
 
-It is also the `FollowerListener`: what the followers learn concerns several of the parts.
+It is also the `FollowerListener`, because what the followers learn concerns several of the parts.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ AUDIT_US = 2_000_000
 class RedisStore:
     """A `Store` in the Redis at `address` (see `connect`), which any number of nodes share.
 
-    `keep` is how many seconds an ended reply is kept. `node` is this node's name, random by default.
-    After `lease` seconds without a sign of life a node is taken for dead. `patience` is how many
-    seconds Redis may be away before replies end; any other call waits for half of that, and after a
-    fifth of it the store is not `ready`.
+    `keep` is how many seconds an ended reply is kept. `node` is this node's name, random by
+    default. After `lease` seconds without a sign of life a node is taken for dead. `patience` is
+    how many seconds Redis may be away before replies end; any other call waits for half of that,
+    and after a fifth of it the store is not `ready`.
 
     Raises `ValueError` for an address that can't be read.
     """

@@ -1,4 +1,4 @@
-"""Tasks of the store: how one is ended for certain, and those that nobody waits for."""
+"""Tasks of the store: how to end one for certain, and those that no caller waits for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ logger = logging.getLogger("chatsvc.redis")
 
 async def cancel(task: asyncio.Task[Any] | None) -> None:
     """Cancel a task that uses redis-py, and wait until it has ended. None is no error."""
-    # A timeout inside redis-py that fires at the same moment swallows a cancellation, so one may not
-    # be enough.
+    # A timeout inside redis-py that fires at the same moment swallows a cancellation, so one may
+    # not be enough.
     while task is not None and not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)

@@ -18,7 +18,7 @@ local function ensure_lease(leases, node)
   redis.call('ZADD', leases, 'NX', now_ms() + 1000, node)
 end
 
--- Add to the news that a reply has its end, or a new owner in `epoch` (else nil). Fields: `n`, `r`, `o` of `entries.py`.
+-- Add to the news that a reply has its end, or (with an epoch) a new owner. Fields `n`, `r`, `o`: see `entries.py`.
 local function publish(news, reply_id, epoch)
   local last = redis.call('XREVRANGE', news, '+', '-', 'COUNT', 1)[1]
   local number = last and last[2][2] + 1 or 1

@@ -1,9 +1,9 @@
--- Note of some replies that a node has readers, or has none any more. What it said later stands; a reply that has its
--- end, or is gone, is left out.
+-- Note for some replies that a node has readers, or has none any more. A later note of the node stands; a reply that
+-- has its end, or is gone, is left out.
 --
 -- KEYS  the hashes of the readers of the replies; the node's field is set to the time and the sign
 -- ARGV  node
---       time_us  when the node says so (microseconds)
+--       time_us  the time of the node's clock (microseconds)
 --       sign     '+' if it has readers, '-' if it has none any more
 --       then the hashes of the replies, in the order of KEYS; `o`, `x` are read (see `entries.py`)
 local node, time_us, sign = unpack(ARGV)
