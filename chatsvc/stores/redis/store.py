@@ -171,7 +171,7 @@ class RedisStore:
         now = monotonic()
         if now - self._audited_us >= AUDIT_US:
             self._audited_us = now
-            await self._followers.audit(now + self.clock.offset - AUDIT_US)
+            await self._followers.audit(self.clock.now() - AUDIT_US)
 
     def writes(self, reply_id: str) -> bool:
         """See `FollowerListener.writes`."""
