@@ -124,7 +124,6 @@ class Log:
     __slots__ = (
         "__weakref__",
         "_merged",
-        "created",
         "end",
         "lag",
         "on_end",
@@ -137,13 +136,10 @@ class Log:
         "waiters",
     )
 
-    def __init__(
-        self, reply_id: str, *, pace: int = 0, lag: int | None = None, created: int = 0
-    ) -> None:
+    def __init__(self, reply_id: str, *, pace: int = 0, lag: int | None = None) -> None:
         self.reply_id = reply_id
         self.pace = pace
         self.lag = lag
-        self.created = created
         self.segments: list[Segment] = []
         self._merged = 0  # the index of the segment up to which all are merged
         self.position = 0

@@ -72,6 +72,10 @@ class Clock:
         self.offset = offset
         self.limit = limit
 
+    def now(self) -> int:
+        """Return the time by this clock (microseconds), whatever its `limit`."""
+        return monotonic() + self.offset
+
     def at(self, monotonic: int) -> int:
         """Return the horizon at a monotonic time: what is due by it is released (microseconds)."""
         return min(monotonic + self.offset, self.limit)

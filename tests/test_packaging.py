@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PARTS = ("chatsvc", "templates", "static")
 FILES = ("setup.cfg", "setup.py", "README.md", "LICENSE")
+SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po"}
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
@@ -112,6 +113,8 @@ def test_installed(way: str, checkout: Path, python: Path, tmp_path: Path) -> No
     if way != "editable":
         shutil.rmtree(checkout, ignore_errors=True)
     package = serves_the_page(python, tmp_path / "elsewhere")
+    # The scripts of the store in Redis are read when it is imported.
+    run(python, "-c", "import chatsvc.stores.redis", cwd=tmp_path / "elsewhere")
     home = checkout if way == "editable" else python.parent.parent
     assert package.is_relative_to(home)
 
@@ -124,7 +127,7 @@ def test_a_wheel_holds_every_file_of_the_page_and_nothing_else(
     for part in PARTS:
         inside = tmp_path / "in" / "chatsvc" / ("" if part == "chatsvc" else part)
         for file in (ROOT / part).rglob("*"):
-            if file.is_file() and file.suffix in {".py", ".js", ".css", ".html", ".po"}:
+            if file.is_file() and file.suffix in SHIPPED:
                 assert (inside / file.relative_to(ROOT / part)).is_file(), file
     tops = {path.name for path in (tmp_path / "in").iterdir()}
     assert len(tops) == 2, tops

@@ -51,7 +51,7 @@ class Handover:
         self._registry = registry
         self._producers = producers
         self._polls = 0
-        store.watch(self._take_over)
+        store.cluster.on_orphan(self._take_over)
 
     # ------------------------------------------------------------------ to this node
 
@@ -90,7 +90,9 @@ class Handover:
         if admission.draining or len(self._producers) >= admission.most:
             return False
         reply = await self._registry.open(reply_id)
-        if self._producers.produces(reply) or not await self._store.take(reply.log):
+        if self._producers.produces(reply) or not await self._store.cluster.take_over(
+            reply.log
+        ):
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.position
@@ -115,23 +117,23 @@ class Handover:
         if seconds > 0:
             await self._producers.wait(seconds)
         await asyncio.gather(*map(self._release, self._producers.replies()))
-        if self._store.shared:
+        if self._store.cluster.shared:
             self._registry.send_readers_away()
 
     async def _release(self, reply: Reply) -> None:
         """Let another node own a reply that it can continue, or end it."""
-        store = self._store
+        cluster = self._store.cluster
         if reply.log.planned_end is not None or self._backend.resumes:
             try:
-                released = await store.release(reply.log)
+                released = await cluster.release(reply.log)
             except StoreUnavailable:
                 released = False  # once the store is back, another node finds it without an owner
-            if store.shared and (released or not store.owns(reply.log)):
+            if released or not cluster.owns(reply.log):
                 self._producers.cancel(reply)
                 return
         problem = Draining("The service went down before the reply was complete.")
         end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())
         try:
-            await store.finish(reply.log, end)
+            await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")

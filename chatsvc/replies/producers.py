@@ -128,8 +128,8 @@ class Producers:
         if not self._producers:
             self._idle.set()
         self._admission.count(producer.client, -1)
-        self._store.produced(reply.log)
-        if reply.end is None and self._store.owns(reply.log):
+        self._store.cluster.producer_ended(reply.log)
+        if reply.end is None and self._store.cluster.owns(reply.log):
             self._background.run(self._interrupt(reply))
         else:
             self._ended(reply)

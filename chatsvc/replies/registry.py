@@ -10,7 +10,7 @@ from chatsvc.replies.background import Background
 from chatsvc.replies.departure import Departure
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
-from chatsvc.ticker import Ticker, monotonic
+from chatsvc.ticker import Ticker
 
 
 class Registry:
@@ -75,7 +75,7 @@ class Registry:
         reply.cancel_grace()
         if not reply.produced:
             if reply.end is None or not reply.readers:
-                self._store.reading(reply.log, reply.readers > 0)
+                self._store.cluster.announce_readers(reply.log, reply.readers > 0)
             if not reply.readers:
                 self._replies.pop(reply.id, None)
             elif reply.end is None:
@@ -83,7 +83,7 @@ class Registry:
         elif not reply.readers:
             # It may have been read here while another node owned it: take that back, or this node's
             # readers would count as another's for ever.
-            self._store.reading(reply.log, False)
+            self._store.cluster.announce_readers(reply.log, False)
             self._wait_for_readers(reply, self._grace)
 
     def _wait_for_readers(self, reply: Reply, seconds: float) -> None:
@@ -93,12 +93,12 @@ class Registry:
         """Stop a reply whose grace is over here, unless another node has had readers since."""
         clock = self._store.clock
         try:
-            last = await self._store.last_read(reply.log)
+            last = await self._store.cluster.last_read(reply.log)
         except StoreUnavailable:
-            last = monotonic() + clock.offset
+            last = clock.now()
         if reply.readers or not reply.produced:
             return
-        left = self._grace - (monotonic() + clock.offset - last) / 1e6
+        left = self._grace - (clock.now() - last) / 1e6
         if last and left > 0:
             self._wait_for_readers(reply, min(left, self._grace))
         else:

@@ -108,7 +108,7 @@ class Replies:
                     return await self.open(known, user=user)
             self.admission.admit(client)
             creating = self._create(record, client)
-            if not self.store.shared:
+            if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
             # The client may leave at any time, which cancels this task: a reply that the store has
@@ -140,7 +140,7 @@ class Replies:
         return (
             not self._producers.produces(reply)
             and reply.end is None
-            and self.store.owns(reply.log)
+            and self.store.cluster.owns(reply.log)
         )
 
     async def open(self, reply_id: str, *, user: str = "") -> Reply:
@@ -184,7 +184,7 @@ class Replies:
         """
         task = self._producers.task(reply)
         if task is None:
-            return await self.store.quiet(reply.log, STOP_WAIT_S)
+            return await self.store.cluster.wait_for_producer(reply.log, STOP_WAIT_S)
         await asyncio.wait([task], timeout=STOP_WAIT_S)
         return task.done()
 

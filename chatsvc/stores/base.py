@@ -1,7 +1,12 @@
-"""Where replies are kept: the interface of a store.
+"""The interface of a store, `Store`, and of the nodes that share one, `Cluster`.
 
-A store keeps one log a reply, its record, and which replies were started under which idempotency key. On a node it
-gives a live `Log` for any reply: what is appended anywhere arrives in it. Everything it raises is a `Problem`.
+A store keeps, for each reply, its log and its record, and which reply an idempotency key or a
+name stands for. `Store` is what every store does. `Cluster` is what one does in addition that
+several nodes (server processes) share; a store that serves one node alone has a `SingleNode` in
+its place, so callers need not ask which of the two they have.
+
+Every failure that a client may see is a `Problem`; `KeyReused` and `NotWritable` are for the
+callers in `chatsvc.replies`.
 """
 
 from __future__ import annotations
@@ -16,126 +21,225 @@ from chatsvc.model import End, Prompt
 from chatsvc.ticker import Clock
 
 EXPIRED = "The reply has ended and its text is no longer kept."
-"""What `ReplyExpired` says."""
+"""The detail of a `ReplyExpired` problem."""
+
+REMEMBERED_S = 24 * 3600
+"""Seconds for which the id of an expired reply, an idempotency key and (in Redis) a name are known
+(PROTOCOL.md section 7)."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is known of a reply from its start. `pace` and `lag` are in microseconds, as in `Log`."""
+    """The facts about a reply that are known when it starts and never change.
+
+    `user` is who asked for it, empty without authorization. `key` is the idempotency key, empty
+    if none was sent, and `digest` identifies the request that came with it. `pace` (microseconds
+    between two characters) and `lag` (microseconds that release may fall behind arrival, None: any)
+    are those of the reply's `Log`.
+    """
 
     reply_id: str
     prompt: Prompt
     user: str = ""
     key: str = ""
-    digest: str = ""  # of the request that came with the key
+    digest: str = ""
     pace: int = 0
     lag: int | None = None
 
 
 class KeyReused(Exception):
-    """The idempotency key was used before, with another request."""
+    """The error for an idempotency key that was used before, with another request."""
 
 
 class NotWritable(Exception):
-    """The reply has its end, or belongs to another node: nothing can be written to it from here."""
+    """The error for a write to a reply that has its end, or that another node owns."""
 
 
 class Store(Protocol):
-    """Keeps replies.
+    """The interface that every store implements.
 
-    `shared` tells whether several nodes may keep theirs in it. Then each reply has one owner, and only that one can
-    write to it; anybody may stop it. `clock` is the time by which characters are out.
+    `clock` is the time by which characters are released: `Log` computes with it. On a node there is
+    one live `Log` for each reply that is in use: whatever any node appends arrives in it.
     """
 
     clock: Clock
 
     @property
-    def shared(self) -> bool: ...
+    def cluster(self) -> Cluster:
+        """Return the side of the store that concerns other nodes."""
+        ...
 
     async def open(self) -> None:
-        """Connect; called once. Raises `StoreUnavailable`."""
+        """Connect, and start background work; called once, before anything else.
+
+        Raises `StoreUnavailable` when the store can't be reached.
+        """
 
     async def close(self) -> None:
-        """Let go; called once."""
+        """Disconnect, and stop background work; called once."""
+
+    def ready(self) -> bool:
+        """Return whether the store can be used now (for `/readyz`)."""
+        ...
 
     async def create(self, record: Record) -> str:
-        """Begin a log, unless `record.key` was used before: the id of the reply that stands for the record.
+        """Create the reply that a record describes, and return its id.
 
-        Raises as `known`.
+        If `record.key` was used before with the same request, nothing is created, and the id of
+        that reply is returned. Raises `KeyReused` and `ReplyExpired` as `known` does, and
+        `StoreUnavailable`.
         """
         ...
 
     async def known(self, record: Record) -> str | None:
-        """The id of the reply that stands for `record.key`, if there is one.
+        """Return the id of the reply that was created with `record.key`, or None if none was.
 
-        Raises `KeyReused`, and may raise `ReplyExpired` for one whose reply is no longer kept.
+        Raises `KeyReused` when the key was used with another digest, `StoreUnavailable`, and (some
+        stores) `ReplyExpired` when that reply is no longer kept.
         """
         ...
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:
-        """A reply with all that has arrived. Raises `ReplyNotFound` or `ReplyExpired`.
+        """Return a reply's record, and its live log with all that has arrived.
 
-        Of one that has ended, the record may be without its prompt.
+        The record of an ended reply may be without its prompt. Raises `ReplyNotFound` for an id
+        that was never given, `ReplyExpired` for one whose text is no longer kept, and
+        `StoreUnavailable`.
         """
         ...
 
     async def append(self, log: Log, text: str) -> None:
-        """Add whole characters. Raises `NotWritable`."""
+        """Append text, whole characters only, to a reply that this node owns.
+
+        A shared store may return before the text has arrived in `log`. Raises `NotWritable`, and
+        `StoreUnavailable`, perhaps for an earlier call.
+        """
 
     async def seal(self, log: Log, planned_end: End) -> None:
-        """Note that all of the text has arrived, and how it is to end once all is out. Raises `NotWritable`."""
+        """Declare the text complete, and say which end is to follow once all of it is released.
+
+        Returns when all that was appended is stored. Raises `NotWritable` and `StoreUnavailable`.
+        """
 
     async def finish(self, log: Log, end: End) -> None:
-        """Set the end; if it has one already, that one stands."""
+        """Set the end of a reply, and return when `log` has it.
+
+        If the reply has its end already, that one stands. In a shared store any node may stop a
+        reply; any other end is set by the owner alone, and a call on another node does nothing.
+        Raises `StoreUnavailable`.
+        """
+
+    async def refresh(self, log: Log) -> None:
+        """Wait until all that was stored before the call, by any node, has arrived in `log`.
+
+        Raises `StoreUnavailable`.
+        """
 
     async def remember(self, name: str, reply_id: str) -> str | None:
-        """Let a name stand for a reply; gives the id whose place it takes.
+        """Let `name` stand for a reply, and return the id that it stood for before, if any.
 
-        A shared store keeps it for a day. One in memory forgets names by their number only: the oldest beyond
-        `MOST_REMEMBERED`, however young or old it is.
+        A store in Redis keeps names for `REMEMBERED_S`; one in memory keeps a number of them, and
+        forgets the one that was set longest ago. Raises `StoreUnavailable`.
         """
         ...
 
     async def recall(self, name: str) -> str | None:
-        """The id that `remember` gave a name last."""
+        """Return the id that `name` stands for, or None. Raises `StoreUnavailable`."""
         ...
 
-    def ready(self) -> bool:
-        """Whether it can be reached now."""
+
+class Cluster(Protocol):
+    """The interface to the other nodes that share a store.
+
+    Invariants:
+    - A running reply has at most one owner, and only that node can write to it. Any node may
+      stop it.
+    - Ownership that Redis or another node has ended may be noticed late; a write then raises
+      `NotWritable`, and changes nothing.
+
+    `shared` is whether there can be other nodes at all.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Return whether several nodes may use the store."""
         ...
 
-    async def refresh(self, log: Log) -> None:
-        """Return when all that any node had been given before the call has arrived. Raises `StoreUnavailable`."""
+    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """Call `adopt` from now on with the id of each reply whose owner has died or released it.
 
-    # What only a shared store has to do:
+        `adopt` is called again, perhaps on another node, until one has taken the reply over.
+        """
 
-    def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
-        """Call `adopt` with the id of each reply whose owner is gone."""
+    def owns(self, log: Log) -> bool:
+        """Return whether this node owns the reply, as far as it knows."""
+        ...
 
-    async def take(self, log: Log) -> bool:
-        """Become the owner of a reply that has none any more; False if somebody else is, or it has its end."""
+    async def take_over(self, log: Log) -> bool:
+        """Become the owner of a reply that has none; `log` is up to date on return.
+
+        Returns False when another node owns it, or it has its end. Raises `StoreUnavailable`.
+        """
         ...
 
     async def release(self, log: Log) -> bool:
-        """Let another node become the owner of a reply; False if it can't be handed on."""
+        """Give up ownership, after all appended text is stored, so that another node can take over.
+
+        Returns False when the store did not confirm that. Raises `StoreUnavailable`.
+        """
         ...
 
-    def produced(self, log: Log) -> None:
-        """Tell that nothing works any more on a reply that this node produced."""
+    def producer_ended(self, log: Log) -> None:
+        """Report that nothing on this node works on a reply any more that it produced."""
 
-    async def quiet(self, log: Log, seconds: float) -> bool:
-        """Whether no other node works any more on a reply that has its end, waiting for it so long at most.
+    async def wait_for_producer(self, log: Log, seconds: float) -> bool:
+        """Wait until no other node works on an ended reply any more, `seconds` at most.
 
+        Returns whether that is so. Raises `StoreUnavailable`.
+        """
+        ...
+
+    def announce_readers(self, log: Log, present: bool) -> None:
+        """Let the owner know that this node has readers of the reply, or has none any more."""
+
+    async def last_read(self, log: Log) -> int:
+        """Return until when other nodes have had readers (microseconds of `Store.clock`).
+
+        For readers that are there now this is a time to come; 0 means that there never were any.
         Raises `StoreUnavailable`.
         """
         ...
 
-    def owns(self, log: Log) -> bool:
-        """Whether this node is the owner, as far as it knows."""
-        ...
 
-    def reading(self, log: Log, present: bool) -> None:
-        """Tell the owner that this node has readers, or has none any more."""
+class SingleNode:
+    """The `Cluster` of a store that one node uses alone: this node owns every reply."""
+
+    shared = False
+
+    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """Do nothing: no other node can leave a reply behind."""
+
+    def owns(self, log: Log) -> bool:
+        """Return True."""
+        return True
+
+    async def take_over(self, log: Log) -> bool:
+        """Return False: no reply is without its owner."""
+        return False
+
+    async def release(self, log: Log) -> bool:
+        """Return False: no other node could take the reply over."""
+        return False
+
+    def producer_ended(self, log: Log) -> None:
+        """Do nothing: no other node waits for it."""
+
+    async def wait_for_producer(self, log: Log, seconds: float) -> bool:
+        """Return True: no other node works on the reply."""
+        return True
+
+    def announce_readers(self, log: Log, present: bool) -> None:
+        """Do nothing: the owner is this node."""
 
     async def last_read(self, log: Log) -> int:
-        """Until when another node has had readers (microseconds of the clock; 0: never). Raises `StoreUnavailable`."""
-        ...
+        """Return 0: no other node has readers."""
+        return 0

@@ -1,10 +1,14 @@
-"""`memory`: replies live in this process and go with it."""
+"""The store `memory`: replies live in this process and go with it.
+
+One node uses it alone, so its `cluster` is a `SingleNode`. `expired` remembers the ids and keys of
+replies that it has let go.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -12,26 +16,32 @@ from msgspec.structs import replace
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
-from chatsvc.stores.base import EXPIRED, KeyReused, NotWritable, Record
+from chatsvc.stores.base import (
+    EXPIRED,
+    REMEMBERED_S,
+    Cluster,
+    KeyReused,
+    NotWritable,
+    Record,
+    SingleNode,
+)
 from chatsvc.stores.expired import Expired
 from chatsvc.ticker import Clock, monotonic
 
-REMEMBERED = 24 * 3600
-"""Seconds for which the id of an expired reply, and an idempotency key, are known."""
-
 MOST_REMEMBERED = 500_000
-"""Expired ids that are remembered at most, and as many keys; beyond that the oldest are forgotten."""
+"""Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the
+oldest are forgotten."""
 
-_NOTHING = Prompt(())
+_NO_PROMPT = Prompt(())
 
 _Item = TypeVar("_Item")
 
 
 class _Queue(deque[tuple[float, _Item]]):
-    """Things in the order in which their time comes."""
+    """Items with times, in the order of their times (seconds)."""
 
     def due(self, now: float) -> list[_Item]:
-        """Take those whose time has come."""
+        """Remove and return the items whose time has come."""
         found = []
         while self and self[0][0] <= now:
             found.append(self.popleft()[1])
@@ -39,34 +49,41 @@ class _Queue(deque[tuple[float, _Item]]):
 
 
 class MemoryStore:
-    """`keep` is how many seconds an ended reply is kept.
+    """A `Store` that keeps an ended reply for `keep` seconds, in this process.
 
-    Nothing here walks all replies: what expires stands in a queue, in the order in which it does.
+    `now` returns the time in microseconds, by `clock`. Nothing here walks all replies: what expires
+    stands in a queue, in the order in which it does.
     """
 
-    shared = False
+    cluster: Cluster = SingleNode()
 
     def __init__(self, *, keep: float, now: Callable[[], int] = monotonic) -> None:
         self.clock = Clock()
         self._keep = keep
         self._now = now
         self._kept: dict[str, tuple[Record, Log]] = {}
+        # From user and key to reply id and digest.
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: OrderedDict[str, str] = OrderedDict()
         self._ended: _Queue[str] = _Queue()
         self._expired = Expired()
-        self._spent = Expired()  # keys of expired replies, alone and with their use
+        # Of the keys of expired replies: each by itself, and each with its digest.
+        self._used_keys = Expired()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Start to let go of what is over."""
+        """See `Store.open`."""
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """Stop that; what is kept goes with the store."""
+        """See `Store.close`."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
+
+    def ready(self) -> bool:
+        """Return True."""
+        return True
 
     async def create(self, record: Record) -> str:
         """See `Store.create`."""
@@ -75,22 +92,20 @@ class MemoryStore:
             return known
         if record.key:
             self._keys[record.user, record.key] = record.reply_id, record.digest
-        log = Log(
-            record.reply_id, pace=record.pace, lag=record.lag, created=self._now()
-        )
+        log = Log(record.reply_id, pace=record.pace, lag=record.lag)
         self._kept[record.reply_id] = record, log
         return record.reply_id
 
     async def known(self, record: Record) -> str | None:
-        """See `Store.known`."""
+        """See `Store.known`. Raises `ReplyExpired` for a key whose reply is no longer kept."""
         if not record.key:
             return None
         known = self._keys.get((record.user, record.key))
         if known is None:
-            key, use = _names(record)
-            if use in self._spent:
+            key, key_and_digest = _key_texts(record)
+            if key_and_digest in self._used_keys:
                 raise ReplyExpired(EXPIRED)
-            if key in self._spent:
+            if key in self._used_keys:
                 raise KeyReused
             return None
         reply_id, digest = known
@@ -124,72 +139,42 @@ class MemoryStore:
         if log.end is None:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
-            # What was asked is a conversation, perhaps many times as long as its last reply, and nobody needs it now.
+            # The prompt is a whole conversation, perhaps many times as long as the reply, and
+            # nothing needs it any more.
             record, _ = self._kept[log.reply_id]
-            self._kept[log.reply_id] = replace(record, prompt=_NOTHING), log
+            self._kept[log.reply_id] = replace(record, prompt=_NO_PROMPT), log
+
+    async def refresh(self, log: Log) -> None:
+        """Return at once: whatever is appended is in the log already."""
 
     async def remember(self, name: str, reply_id: str) -> str | None:
         """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""
-        before = self._names.pop(name, None)  # the last one named stands last
+        before = self._names.pop(name, None)  # so that it moves to the end of the order
         self._names[name] = reply_id
         if len(self._names) > MOST_REMEMBERED:
-            self._names.popitem(last=False)  # of a dict, that would be a search
+            # A dict would have to search for its first item, behind all that were deleted before.
+            self._names.popitem(last=False)
         return before
 
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""
         return self._names.get(name)
 
-    def ready(self) -> bool:
-        """Always."""
-        return True
-
-    async def refresh(self, log: Log) -> None:
-        """A log is always what it is."""
-
-    def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
-        """Nobody else owns anything here."""
-
-    async def take(self, log: Log) -> bool:
-        """There is nothing to take."""
-        return False
-
-    async def release(self, log: Log) -> bool:
-        """There is nobody to take it."""
-        return False
-
-    def produced(self, log: Log) -> None:
-        """Nobody else waits for it."""
-
-    async def quiet(self, log: Log, seconds: float) -> bool:
-        """Nobody else works on it."""
-        return True
-
-    def owns(self, log: Log) -> bool:
-        """Always."""
-        return True
-
-    def reading(self, log: Log, present: bool) -> None:
-        """Nobody else has to know."""
-
-    async def last_read(self, log: Log) -> int:
-        """Nobody reads elsewhere."""
-        return 0
-
     def expire(self) -> None:
-        """Let go of the texts, and later the ids, whose time has come."""
+        """Let go of the replies, and of the remembered ids and keys, whose time has come."""
         now = self._now() / 1e6
-        until = now + REMEMBERED
+        until = now + REMEMBERED_S
         for reply_id in self._ended.due(now):
             record, _ = self._kept.pop(reply_id)
             self._expired.add(reply_id, until)
             if record.key:
                 del self._keys[record.user, record.key]
-                # The use stays the longer: a key without it would be taken for one with another use.
-                for name in _names(record):
-                    self._spent.add(name, until)
+                # The key with its digest is added last, so that it is forgotten last: the key alone
+                # would be taken for one that was used with another request.
+                for text in _key_texts(record):
+                    self._used_keys.add(text, until)
         self._expired.forget(now, MOST_REMEMBERED)
-        self._spent.forget(now, 2 * MOST_REMEMBERED)
+        self._used_keys.forget(now, 2 * MOST_REMEMBERED)
 
     async def _sweep(self) -> None:
         while True:
@@ -197,7 +182,7 @@ class MemoryStore:
             self.expire()
 
 
-def _names(record: Record) -> tuple[str, str]:
-    """What stands for a record's key, and for the key with what it was used for."""
+def _key_texts(record: Record) -> tuple[str, str]:
+    """Return the text that stands for a record's key, and that for the key with its digest."""
     key = f"{len(record.user)}:{record.user}{record.key}"
     return key, f"{key}\0{record.digest}"

@@ -108,7 +108,7 @@ class Node:
 
 
 @dataclass
-class Told:
+class Received:
     """What a reader got: the text, how it ended, and why."""
 
     text: str
@@ -126,7 +126,7 @@ async def read(
     key: str = "",
     cuts: float = 0.0,
     started: asyncio.Future[str] | None = None,
-) -> Told:
+) -> Received:
     """Ask, or read a known reply, with the project's own client: each attempt at one of some places, each a node or what
     stands before several, and by a transport by chance.
 
@@ -165,4 +165,4 @@ async def read(
                 continue
     outcome = reading.outcome
     assert outcome is not None
-    return Told(text, outcome.state, outcome.why)
+    return Received(text, outcome.state, outcome.why)

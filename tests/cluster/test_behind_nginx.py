@@ -20,7 +20,7 @@ from tests.readme import blocks
 from tests.redis_server import RedisServer
 
 from .conftest import Cluster
-from .nodes import Node, Told, read
+from .nodes import Node, Received, read
 
 pytestmark = pytest.mark.thorough
 
@@ -87,7 +87,7 @@ async def test_two_nodes_as_one(
             assert answer.status == 200
             return str((await answer.json())["reply"])
 
-    async def readers(reply: str) -> list[asyncio.Task[Told]]:
+    async def readers(reply: str) -> list[asyncio.Task[Received]]:
         """Two by events, two by WebSocket, on both nodes."""
         tasks = [
             asyncio.create_task(
@@ -108,8 +108,8 @@ async def test_two_nodes_as_one(
     reading = await readers(reply)
     async with session.post(other.url / "api/chat" / reply / "stop") as answer:
         stopped = await answer.json()
-    for told in await asyncio.gather(*reading):
-        assert (told.state, told.text) == ("stopped", endless[: stopped["next"]])
+    for got in await asyncio.gather(*reading):
+        assert (got.state, got.text) == ("stopped", endless[: stopped["next"]])
     assert not await busy(session, nodes, "chatsvc_replies_running ")
 
     message = "0123456789 👩‍👩‍👧" * 12
@@ -119,14 +119,14 @@ async def test_two_nodes_as_one(
     await owner.kill()
     # Whichever node is asked, and whether it is there or not: the key is known, and no second reply begins.
     assert {await start(message, "key") for _ in range(4)} == {reply}
-    for told in await asyncio.gather(*reading):
-        assert (told.state, told.text) == ("done", message)
+    for got in await asyncio.gather(*reading):
+        assert (got.state, got.text) == ("done", message)
 
 
 async def test_while_a_node_drains(
     nodes: list[Node], balancer: URL, session: aiohttp.ClientSession
 ) -> None:
-    """nginx passes on what can be repeated; a POST is refused, and its client told when to come again."""
+    """nginx passes on what can be repeated; a POST is refused, and its client is asked to come again."""
     [draining, other] = nodes
     url = draining.url / "api/chat"
     text = {"Accept": "text/plain"}

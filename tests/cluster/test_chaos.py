@@ -23,7 +23,7 @@ from yarl import URL
 from tests.redis_server import RedisServer
 
 from .conftest import Cluster
-from .nodes import Node, Told, read
+from .nodes import Node, Received, read
 
 pytestmark = pytest.mark.thorough
 
@@ -76,18 +76,18 @@ async def harm_redis(server: RedisServer, chance: Random, seconds: float) -> Non
 
 @dataclass
 class Asked:
-    """A reply, and what its readers were told."""
+    """A reply, and what its readers got."""
 
     message: str = ""
     reply: str = ""
     stopped: bool = False
-    told: list[Told] = field(default_factory=list)
+    got: list[Received] = field(default_factory=list)
 
     def wrong(self, carried_on: bool) -> str:
         """What should not have been; empty if all is well."""
-        if len({(one.state, one.text) for one in self.told}) > 1:
-            return "readers were told different things"
-        for one in self.told:
+        if len({(one.state, one.text) for one in self.got}) > 1:
+            return "readers got different things"
+        for one in self.got:
             if not self.message.startswith(one.text):
                 return "the text is another"
             if one.state == "done" and one.text != self.message:
@@ -141,8 +141,8 @@ async def ask(
             asked.stopped = True
             await asyncio.sleep(second.uniform(0, 3))
             await stop(places, reply, second)
-        asked.told.append(await late)
-    asked.told.append(await first)
+        asked.got.append(await late)
+    asked.got.append(await first)
 
 
 async def kept(server: RedisServer) -> dict[str, Any]:
@@ -189,14 +189,14 @@ async def test_every_reader_has_the_exact_text_once(
     _, stuck = await asyncio.wait(reading, timeout=seconds + 60)
     if stuck:
         known = await kept(redis_server)
-        told = [(reading[one], known.get(reading[one].reply)) for one in stuck]
+        found = [(reading[one], known.get(reading[one].reply)) for one in stuck]
         by = await owners(redis_server)
-        pytest.fail(f"{len(stuck)} of {count} are stuck: {told[:5]}, {by}")
+        pytest.fail(f"{len(stuck)} of {count} are stuck: {found[:5]}, {by}")
     await asyncio.gather(*harming)
     wrong = [(asked.wrong(carried_on), asked) for asked in all_asked]
     wrong = [(what, asked) for what, asked in wrong if what]
     assert not wrong, (len(wrong), wrong[:3])
-    states = [one.state for asked in all_asked for one in asked.told]
+    states = [one.state for asked in all_asked for one in asked.got]
     assert states.count("done") > (len(states) / 2 if carried_on else 0)
     mine = f'"{os.getpid()}-{seed}-'  # other tests have left theirs
     async with asyncio.timeout(20):

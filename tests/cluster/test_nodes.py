@@ -80,10 +80,10 @@ async def test_started_here_read_there_stopped_elsewhere(
         stopped = await answer.json()
     assert stopped["state"] == "stopped"
     for node in a, b, c:
-        told = await until_end(session, node, reply)
-        assert (told["state"], told["next"]) == ("stopped", stopped["next"])
-        assert told["text"] == message[: stopped["next"]]
-        assert seen <= told["next"] < len(message)
+        got = await until_end(session, node, reply)
+        assert (got["state"], got["next"]) == ("stopped", stopped["next"])
+        assert got["text"] == message[: stopped["next"]]
+        assert seen <= got["next"] < len(message)
 
 
 async def test_an_owner_that_is_killed_is_noticed(
@@ -99,10 +99,10 @@ async def test_an_owner_that_is_killed_is_noticed(
     unread = await start(session, c, "")
     await poll(session, d, unread)
     await asyncio.gather(a.kill(), c.kill())
-    told = await until_end(session, b, carried)
-    assert (told["text"], told["state"]) == (message, "done")
-    told = await until_end(session, d, unread)
-    assert (told["state"], told["finish_reason"]) == ("failed", "interrupted")
+    got = await until_end(session, b, carried)
+    assert (got["text"], got["state"]) == (message, "done")
+    got = await until_end(session, d, unread)
+    assert (got["state"], got["finish_reason"]) == ("failed", "interrupted")
 
 
 async def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
@@ -112,13 +112,13 @@ async def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
     reply = await start(session, a, "")
     assert (await poll(session, b, reply))["state"] == "running"
     a.send(signal.SIGSTOP)
-    told = await until_end(session, b, reply)
-    assert (told["state"], told["finish_reason"]) == ("failed", "interrupted")
+    got = await until_end(session, b, reply)
+    assert (got["state"], got["finish_reason"]) == ("failed", "interrupted")
     async with Redis.from_url(redis_server.url) as client:
         entries = await client.xlen(f"chatsvc:{{0}}:{reply}:log")
         a.send(signal.SIGCONT)
         await a.ready()
-        assert (await until_end(session, a, reply))["text"] == told["text"]
+        assert (await until_end(session, a, reply))["text"] == got["text"]
         assert await client.xlen(f"chatsvc:{{0}}:{reply}:log") == entries
 
 
@@ -148,9 +148,9 @@ async def test_a_node_that_drains_ends_what_cannot_be_carried_on(
     reply = await start(session, a, "")
     seen = (await poll(session, b, reply))["text"]
     a.send(signal.SIGTERM)
-    told = await until_end(session, b, reply)
-    assert (told["state"], told["finish_reason"]) == ("failed", "interrupted")
-    assert told["text"].startswith(seen)
+    got = await until_end(session, b, reply)
+    assert (got["state"], got["finish_reason"]) == ("failed", "interrupted")
+    assert got["text"].startswith(seen)
     assert await a.ended() == 0
 
 
@@ -179,8 +179,8 @@ async def test_a_node_that_drains_sends_readers_on(
         if line.startswith(b"id: ")
     )
     assert 0 < position < len(message)
-    told = await until_end(session, b, reply)
-    assert (told["text"], told["state"]) == (message, "done")
+    got = await until_end(session, b, reply)
+    assert (got["text"], got["state"]) == (message, "done")
 
 
 async def test_while_redis_is_away_streams_pause_and_go_on(
@@ -199,8 +199,8 @@ async def test_while_redis_is_away_streams_pause_and_go_on(
     await asyncio.sleep(0.3)
     redis_server.stop()
     redis_server.start()
-    told = await reading
-    assert (told.text, told.state) == (message, "done")
+    got = await reading
+    assert (got.text, got.state) == (message, "done")
 
 
 async def test_while_redis_is_away_for_long_replies_end_everywhere(
@@ -227,9 +227,9 @@ async def test_while_redis_is_away_for_long_replies_end_everywhere(
         server.send(signal.SIGSTOP)
         await asyncio.gather(*(node.ready(503) for node in nodes))
         for stream in streams:
-            told = await stream.text()
-            assert "event: failed" in told and "store-unavailable" in told
-            assert told.endswith("data: [DONE]\n\n")
+            got = await stream.text()
+            assert "event: failed" in got and "store-unavailable" in got
+            assert got.endswith("data: [DONE]\n\n")
         server.send(signal.SIGCONT)
         await asyncio.gather(*(node.ready(200) for node in nodes))
         for node, place in zip(nodes, places, strict=True):

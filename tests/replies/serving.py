@@ -13,7 +13,7 @@ from chatsvc.log import Log
 from chatsvc.model import Message, Prompt
 from chatsvc.replies import Replies
 from chatsvc.replies.reply import Reply
-from chatsvc.stores import Record
+from chatsvc.stores import Record, SingleNode
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.ticker import Ticker
 
@@ -105,10 +105,16 @@ class Hanging:
             self.closed.set()
 
 
+class Shared(SingleNode):
+    """Other nodes may use the store as well."""
+
+    shared = True
+
+
 class SlowStore(MemoryStore):
     """Takes its time, as one on another machine does."""
 
-    shared = True
+    cluster = Shared()
 
     async def create(self, record: Record) -> str:
         await asyncio.sleep(0)

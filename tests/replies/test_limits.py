@@ -15,7 +15,17 @@ from chatsvc.replies.reply import Reply
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 
-from .serving import FAMILY, WAIT, Hanging, SlowStore, Watch, asking, read_all, serving
+from .serving import (
+    FAMILY,
+    WAIT,
+    Hanging,
+    Shared,
+    SlowStore,
+    Watch,
+    asking,
+    read_all,
+    serving,
+)
 
 
 @pytest.mark.parametrize(
@@ -110,31 +120,32 @@ async def test_who_leaves_while_a_reply_is_begun_leaves_none_without_an_end(
         assert (await read_all(await replies.open(reply_id)))[2] == "abandoned"
 
 
-class Orphaned(SlowStore):
+class Orphaned(Shared):
     """Lets tests tell of a reply whose owner is gone, and notes what is taken over."""
 
-    def watch(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         self.adopt = adopt
         self.taken: list[str] = []
 
-    async def take(self, log: Log) -> bool:
+    async def take_over(self, log: Log) -> bool:
         self.taken.append(log.reply_id)
         return True
 
 
 async def test_what_a_dead_node_left_is_taken_over_if_there_is_room() -> None:
-    store = Orphaned(keep=60)
+    store, orphaned = SlowStore(keep=60), Orphaned()
+    store.cluster = orphaned
     async with serving(Hanging("a"), store, max_running=1) as replies:
         orphans = [await store.create(Record(new_reply_id(), asking())) for _ in "ab"]
         running = await replies.start(asking())
-        await store.adopt(orphans[0])
-        assert store.taken == []
+        await orphaned.adopt(orphans[0])
+        assert orphaned.taken == []
         await replies.stop(running)
         assert await replies.stopped(running)
-        await store.adopt(orphans[0])
-        assert store.taken == orphans[:1]
+        await orphaned.adopt(orphans[0])
+        assert orphaned.taken == orphans[:1]
         end = (await read_all(await replies.open(orphans[0])))[1:]
         assert end == ("failed", "interrupted")
         await replies.drain(0)
-        await store.adopt(orphans[1])
-        assert store.taken == orphans[:1]
+        await orphaned.adopt(orphans[1])
+        assert orphaned.taken == orphans[:1]

@@ -60,8 +60,8 @@ async def die(replies: Replies) -> None:
     """Leave everything as a crash does."""
     store = replies.store
     assert isinstance(store, RedisStore)
-    await store._nodes.close()
-    await store._writer.close()
+    await store._leases.close()
+    await store._commands.close()
     replies._producers.cancel_all()
 
 

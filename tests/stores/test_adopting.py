@@ -67,7 +67,7 @@ async def test_a_text_that_is_not_complete_ends_as_interrupted(
 async def test_all_that_a_dead_node_had_is_taken_over_at_once(
     service: Service, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "AT_ONCE", 3)
+    monkeypatch.setattr(leases, "MAX_ADOPTED", 3)
     backend = Scripted()
     backend.close_now.set()
     owner, other = await service(backend), await service(Scripted())
@@ -75,15 +75,15 @@ async def test_all_that_a_dead_node_had_is_taken_over_at_once(
     for _ in range(10):
         await owner.start(PROMPT)
     await (
-        other.store._nodes.close()
-    )  # it looks when it is told to, for as long as it takes
-    monkeypatch.setattr(other.store._nodes, "_lease", 60.0)
+        other.store._leases.close()
+    )  # it looks when the test wants so, for as long as it takes
+    monkeypatch.setattr(other.store._leases, "_lease", 60.0)
     await die(owner)
     async with Redis.from_url(redis_server.url) as redis:
         await redis.zadd("chatsvc:{0}:nodes", {owner.store.node: 0})
         owned = f"chatsvc:{{0}}:owned:{owner.store.node}"
         assert await redis.scard(owned) == 10
-        await other.store._nodes._look()
+        await other.store._leases._adopt_of_the_dead()
         assert await redis.scard(owned) == 0
 
 
@@ -95,7 +95,7 @@ async def test_what_is_a_nodes_own_without_its_knowing_ends_all_the_same(
     store = owner.store
     assert isinstance(store, RedisStore)
     reply_id = await store.create(Record(new_reply_id(), PROMPT))
-    del store._owner._owned[reply_id]
+    del store._owner._outboxes[reply_id]
     reply = await owner.open(reply_id)
     text, end = await ended(reply)
     assert (text, end.finish_reason) == ("", "interrupted")
@@ -152,7 +152,7 @@ async def test_one_that_was_forgotten_is_looked_after_once_it_owns_something(
     backend.close_now.set()
     owner, other = await service(backend), await service(Scripted())
     assert isinstance(owner.store, RedisStore)
-    await owner.store._nodes.close()
+    await owner.store._leases.close()
     async with Redis.from_url(redis_server.url) as redis, asyncio.timeout(WAIT):
         while await redis.zscore("chatsvc:{0}:nodes", owner.store.node) is not None:
             await asyncio.sleep(0.01)
@@ -180,6 +180,6 @@ async def test_who_takes_over_what_it_reads_is_no_other_that_reads_it(
                 await asyncio.sleep(0.01)
         await other.store.refresh(reply.log)  # goes behind it on the same connection
         clock = other.store.clock
-        last = await other.store.last_read(reply.log)
+        last = await other.store.cluster.last_read(reply.log)
         assert 0 < last <= monotonic() + clock.offset + 5000
     await other.stop(reply)

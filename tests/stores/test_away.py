@@ -167,11 +167,11 @@ async def test_what_waits_behind_much_else_waits_no_longer(
     server: RedisServer, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ends of many replies are kept for a Redis that is away: they must not keep whoever asks."""
-    monkeypatch.setattr(commands, "MOST", 2)
+    monkeypatch.setattr(commands, "MAX_BATCH", 2)
     a = await nodes.start(1.0)
     assert isinstance(a.store, RedisStore)
     await pause(server)
-    asking = a.store._writer.ask
+    asking = a.store._commands.ask
     patient = [asyncio.create_task(asking("PING", patience=60)) for _ in range(5)]
     async with asyncio.timeout(WAIT):
         with pytest.raises(StoreUnavailable):
@@ -209,8 +209,8 @@ async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
                     await asyncio.sleep(0.01)
             await crash(server)
             await restart(server)
-            for told in reading:
-                assert (await told)[0] == TEXT * 4
+            for text in reading:
+                assert (await text)[0] == TEXT * 4
             async with Redis.from_url(server.url, decode_responses=True) as client:
                 for reply in replies:
                     assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"
@@ -227,9 +227,9 @@ async def test_what_a_node_leaves_while_redis_is_away_is_carried_on(
     reading = asyncio.create_task(ended(there))
     await pause(server)
     await a.drain(0)
-    assert here.end is None and not a.store.owns(here.log)
+    assert here.end is None and not a.store.cluster.owns(here.log)
     assert isinstance(a.store, RedisStore)
-    await a.store._nodes.close()  # it is gone
+    await a.store._leases.close()  # it is gone
     await go_on(server)
     text, end = await reading
     assert (text, end.state) == (TEXT, "done")

@@ -47,8 +47,8 @@ async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
 
 def alone(store: RedisStore, log: Log) -> bool:
     """Whether a node reads a reply's stream by itself in every round."""
-    follower = store._followers[0]
-    return follower._followed[log.reply_id].alone
+    follower = store._followers.all[0]
+    return follower._followed[log.reply_id].every_round
 
 
 async def until(there: Callable[[], bool], store: RedisStore, log: Log) -> None:
@@ -70,7 +70,7 @@ async def test_only_what_others_write_is_read_by_itself(node: Node) -> None:
     assert not alone(b, elsewhere)
     await a.finish(log, DONE)
     async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:  # nobody asks for it: it is told
+        while elsewhere.end is None:  # without a refresh: by the news
             await asyncio.sleep(0.001)
     assert elsewhere.text(0) == "abc"
 
@@ -95,11 +95,11 @@ async def test_an_owner_hears_that_another_has_taken_its_reply(node: Node) -> No
     await a.append(log, "ab")
     await a.refresh(log)
     _, elsewhere = await b.find(log.reply_id)
-    await a._nodes.close()  # from here on, A renews nothing
+    await a._leases.close()  # from here on, A renews nothing
     async with asyncio.timeout(WAIT):
-        while not await b.take(elsewhere):
+        while not await b.cluster.take_over(elsewhere):
             await asyncio.sleep(0.02)
-        while a.owns(log):
+        while a.cluster.owns(log):
             await asyncio.sleep(0.001)
     with pytest.raises(NotWritable):
         await a.append(log, "no")
@@ -119,11 +119,11 @@ async def test_who_has_missed_news_reads_everything_again(
     for log, other in zip(logs, others, strict=True):
         await a.seal(log, DONE)
         await until(lambda other=other: other.planned_end == DONE, b, other)  # type: ignore[misc]
-    await b._followers[0].close()
+    await b._followers.all[0].close()
     for log in logs:
         await a.finish(log, DONE)
     await client.xtrim("chatsvc:{0}:news", maxlen=1, approximate=False)
-    await b._followers[0].open()
+    await b._followers.all[0].open()
     async with asyncio.timeout(WAIT):
         while any(other.end is None for other in others):
             await asyncio.sleep(0.001)
@@ -172,9 +172,9 @@ async def test_who_takes_a_reply_writes_again_what_redis_has_lost(
     await a.append(log, "two ")
     await until(lambda: log.position == 8, a, log)
     _, elsewhere = await b.find(log.reply_id)
-    assert await a.release(log)
+    assert await a.cluster.release(log)
     await _forget(client, log, 4)
-    assert await b.take(elsewhere)
+    assert await b.cluster.take_over(elsewhere)
     await b.seal(elsewhere, DONE)
     await b.finish(elsewhere, DONE)
     _, found = await (await node()).find(log.reply_id)
@@ -234,14 +234,14 @@ async def test_an_end_does_not_come_before_its_text(node: Node, client: Any) -> 
     await a.append(log, "one ")
     await until(lambda: log.position == 4, a, log)
     _, elsewhere = await b.find(log.reply_id)
-    await b._followers[0].close()
+    await b._followers.all[0].close()
     await a.append(log, "two")
     await a.seal(log, DONE)
     await until(lambda: log.planned_end == DONE, a, log)
     last = (await client.xrevrange(f"chatsvc:{{0}}:{log.reply_id}:log", count=1))[0][0]
-    b._followers[0]._followed[log.reply_id].last = last
+    b._followers.all[0]._followed[log.reply_id].last_id = last
     await a.finish(log, DONE)
-    await b._followers[0].open()
+    await b._followers.all[0].open()
     await until(lambda: elsewhere.end is not None, b, elsewhere)
     assert (elsewhere.text(0), elsewhere.end) == ("one two", DONE)
 
@@ -252,7 +252,7 @@ async def test_what_no_news_tell_is_seen_all_the_same(node: Node) -> None:
     ends, stops = await begin(a), await begin(a)
     _, elsewhere = await b.find(ends.reply_id)
     for store in a, b:
-        store._followers[0]._last_news = "9999999999999-0"
+        store._followers.all[0]._last_news = "9999999999999-0"
     await a.append(ends, "abc")
     await a.seal(ends, DONE)
     await until(lambda: elsewhere.planned_end == DONE, b, elsewhere)

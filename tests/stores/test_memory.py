@@ -15,7 +15,8 @@ from chatsvc.log import Log
 from chatsvc.model import Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores import KeyReused
-from chatsvc.stores.memory import REMEMBERED, MemoryStore
+from chatsvc.stores.base import REMEMBERED_S
+from chatsvc.stores.memory import MemoryStore
 from chatsvc.ticker import monotonic
 
 from .contract import DONE, StoreContract, begin, record
@@ -59,7 +60,7 @@ async def test_an_expired_id_is_known_for_a_day_and_its_key_with_it(
     log = await begin(place.store, key="k", digest="d")
     await place.store.finish(log, DONE)
     await place.forward(place.keep + 1)
-    await place.forward(REMEMBERED - 10)
+    await place.forward(REMEMBERED_S - 10)
     with pytest.raises(ReplyExpired):
         await place.store.find(log.reply_id)
     for ask in (place.store.known, place.store.create):
@@ -153,7 +154,7 @@ async def test_it_remembers_a_bounded_number_of_keys(
 async def test_a_key_whose_reply_is_no_longer_kept_costs_next_to_nothing(
     place: MemoryPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chatsvc.stores.expired, "BATCH", 256)
+    monkeypatch.setattr(chatsvc.stores.expired, "PACK_SIZE", 256)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

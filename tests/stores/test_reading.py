@@ -21,10 +21,10 @@ async def test_a_crowd_that_comes_at_once_asks_once(service: Service) -> None:
 
     async def asked(crowd: int) -> int:
         assert isinstance(b.store, RedisStore)
-        before = b.store._writer.operations
+        before = b.store._commands.operations
         found = await asyncio.gather(*(b.open(reply.id) for _ in range(crowd)))
         assert len(set(found)) == 1
-        return b.store._writer.operations - before
+        return b.store._commands.operations - before
 
     one = await asked(1)
     assert await asked(100) <= one + 3  # the node says now and then that it lives
@@ -36,9 +36,9 @@ async def test_who_has_read_to_the_end_is_no_reader_any_more(
     a, b = await service(EchoBackend()), await service(EchoBackend())
     reply = await a.start(PROMPT)
     await ended(await b.open(reply.id))
-    monkeypatch.setattr(presence, "RENEW", 0)  # so all is told again at once
+    monkeypatch.setattr(presence, "RENEW_US", 0)  # so all is announced again at once
     assert isinstance(b.store, RedisStore)
-    assert not b.store._presence._read
+    assert not b.store._presence._read_here
     await b.store._presence.renew()
     async with Redis.from_url(redis_server.url) as redis:
         assert not await redis.exists(f"chatsvc:{{0}}:{reply.id}:readers")

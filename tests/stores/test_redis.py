@@ -17,7 +17,7 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.base import KeyReused, NotWritable, Record
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import connect, disconnect
-from chatsvc.stores.redis.follower import LEEWAY
+from chatsvc.stores.redis.entries import LEEWAY_US
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 
@@ -173,7 +173,7 @@ async def test_without_a_look_at_redis_nothing_more_is_out(node: Node) -> None:
     log = await begun(a)
     seen = a.clock.limit
     assert a.clock.at(monotonic() + 60_000_000) <= max(seen, a.clock.limit)
-    assert a.clock.limit <= monotonic() + a.clock.offset + LEEWAY
+    assert a.clock.limit <= monotonic() + a.clock.offset + LEEWAY_US
     assert log.end is None
 
 
@@ -185,9 +185,9 @@ async def test_only_the_owner_writes_and_only_in_its_epoch(node: Node) -> None:
     _, elsewhere = await b.find(log.reply_id)
     with pytest.raises(NotWritable):
         await b.append(elsewhere, "no")
-    assert not await b.take(elsewhere)  # the owner lives
-    assert await a.release(log)
-    assert await b.take(elsewhere)
+    assert not await b.cluster.take_over(elsewhere)  # the owner lives
+    assert await a.cluster.release(log)
+    assert await b.cluster.take_over(elsewhere)
     await b.append(elsewhere, "cd")
     with pytest.raises(NotWritable):
         await a.append(log, "no")
@@ -224,13 +224,13 @@ async def test_the_last_reader_is_known_on_all_nodes(node: Node) -> None:
     a, b = await node(), await node()
     log = await begun(a)
     _, elsewhere = await b.find(log.reply_id)
-    assert await a.last_read(log) == 0
-    b.reading(elsewhere, True)
+    assert await a.cluster.last_read(log) == 0
+    b.cluster.announce_readers(elsewhere, True)
     await b.refresh(elsewhere)  # goes behind it on the same connection
-    assert await a.last_read(log) > monotonic() + a.clock.offset
-    b.reading(elsewhere, False)
+    assert await a.cluster.last_read(log) > monotonic() + a.clock.offset
+    b.cluster.announce_readers(elsewhere, False)
     await b.refresh(elsewhere)
-    assert await a.last_read(log) <= monotonic() + a.clock.offset + 5000
+    assert await a.cluster.last_read(log) <= monotonic() + a.clock.offset + 5000
 
 
 async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
@@ -239,7 +239,9 @@ async def test_a_log_that_nobody_holds_is_not_followed(node: Node) -> None:
     await b.find(reply_id)  # and let go of it
     _, kept = await b.find((await begun(a)).reply_id)
     await b.refresh(kept)
-    followed = [log.reply_id for follower in b._followers for log in follower.logs()]
+    followed = [
+        log.reply_id for follower in b._followers.all for log in follower.logs()
+    ]
     assert reply_id not in followed and kept.reply_id in followed
 
 
@@ -250,11 +252,11 @@ async def overtaken(node: Node) -> tuple[RedisStore, RedisStore, Log, Log]:
     await a.append(log, "ab")
     await a.refresh(log)
     _, elsewhere = await b.find(log.reply_id)
-    await a._nodes.close()  # from here on, A renews nothing,
-    for follower in a._followers:
+    await a._leases.close()  # from here on, A renews nothing,
+    for follower in a._followers.all:
         await follower.close()  # and hears nothing
     async with asyncio.timeout(10):
-        while not await b.take(elsewhere):
+        while not await b.cluster.take_over(elsewhere):
             await asyncio.sleep(0.02)
     return a, b, log, elsewhere
 
@@ -262,10 +264,10 @@ async def overtaken(node: Node) -> tuple[RedisStore, RedisStore, Log, Log]:
 async def test_an_owner_that_was_paused_too_long_writes_nothing(node: Node) -> None:
     """It does not know that another has taken its reply: only the check in Redis keeps it out."""
     a, b, log, elsewhere = await overtaken(node)
-    assert a.owns(log)
+    assert a.cluster.owns(log)
     await a.append(log, "from the past")
     await a.finish(log, End("failed", "interrupted"))
-    assert not a.owns(log)
+    assert not a.cluster.owns(log)
     await b.append(elsewhere, "cd")
     await b.seal(elsewhere, End("done", "stop"))
     await b.finish(elsewhere, End("done", "stop"))
@@ -290,7 +292,7 @@ async def test_an_owner_that_was_paused_and_stops_it_gives_all_that_was_written(
         stopping = asyncio.create_task(a.finish(log, End("stopped", "stopped")))
         while elsewhere.end is None:
             await asyncio.sleep(0.001)
-        for follower in a._followers:
+        for follower in a._followers.all:
             await follower.open()
         await stopping
     assert log.text(0) == elsewhere.text(0) == "abcd"
@@ -301,11 +303,11 @@ async def test_nothing_stays_in_redis_without_a_time_after_which_it_goes(
 ) -> None:
     a, b = await node(), await node()
     async with connected(redis_server) as client:
-        assert await client.ttl(a._followers[0].bell) > 0
+        assert await client.ttl(a._followers.all[0].bell.key) > 0
         log = await begun(a)
         key = f"chatsvc:{{0}}:{log.reply_id}"
         _, elsewhere = await b.find(log.reply_id)
-        b.reading(elsewhere, True)
+        b.cluster.announce_readers(elsewhere, True)
         await b.refresh(elsewhere)
         await client.hset(key, "p", 100)  # what this node can't have written
         with pytest.raises(NotWritable):
@@ -325,18 +327,18 @@ async def test_a_jump_of_the_clock_of_redis_makes_nobody_dead(
 ) -> None:
     """Leases run out by that clock: as after a gap, the others are given a moment to renew theirs."""
     a = await node(lease=60)
-    began = a._nodes._steady
-    await a._nodes.compare()
-    assert a._nodes._steady == began
+    began = a._leases._steady_since_us
+    await a._leases.compare_clocks()
+    assert a._leases._steady_since_us == began
     a.clock.offset -= seconds * 1_000_000
-    await a._nodes.compare()
-    assert a._nodes._steady == began
+    await a._leases.compare_clocks()
+    assert a._leases._steady_since_us == began
 
     b = await node()
-    began = b._nodes._steady
+    began = b._leases._steady_since_us
     b.clock.offset -= seconds * 1_000_000
-    await b._nodes.compare()
-    assert b._nodes._steady > began
+    await b._leases.compare_clocks()
+    assert b._leases._steady_since_us > began
 
 
 async def test_an_error_keeps_nothing_once_it_is_handled(node: Node) -> None:

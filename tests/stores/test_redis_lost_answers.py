@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 
 
 class Line:
-    """A line to Redis that breaks instead of giving the answer to a script, if it is told to."""
+    """A line to Redis that breaks instead of giving the answer to a script, if a test wants so."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -87,12 +87,12 @@ async def test_a_script_that_is_sent_twice_has_done_its_work_once(
             while log.position < len(text):
                 await a.refresh(log)
         line.break_next()
-        assert not await a.release(
+        assert not await a.cluster.release(
             log
         )  # it can't tell; that it is not the owner any more, it can
-        assert not a.owns(log)
+        assert not a.cluster.owns(log)
         line.break_next()
-        assert await a.take(log)
+        assert await a.cluster.take_over(log)
         line.break_next()
         await a.seal(log, End("done", "stop"))
         line.break_next()

@@ -174,6 +174,6 @@ async def test_what_it_refuses_for_good_is_a_problem_and_ends(
         assert end.problem["type"] == "/problems/store-unavailable"
         backend.close_now.set()
         async with asyncio.timeout(WAIT):
-            while owner.store.owns(reply.log):
+            while owner.store.cluster.owns(reply.log):
                 await asyncio.sleep(0.01)
         await client.delete(key)

@@ -54,7 +54,7 @@ async def test_it_waits_for_the_producer_and_names_the_position_where_all_end(
 
 def _operations(replies: Replies) -> int:
     assert isinstance(replies.store, RedisStore)
-    return replies.store._writer.operations
+    return replies.store._commands.operations
 
 
 async def test_it_does_not_wait_for_ever(

@@ -1,4 +1,36 @@
-"""Replies in Redis."""
+"""The store in Redis: replies live in one Redis, and any number of nodes share them.
+
+    store        RedisStore: puts the parts together, implements Store and FollowerListener
+    cluster      ManyNodes: implements Cluster, over owner, presence and leases
+    logs         the live logs of this node; finds replies
+    owner        this node's own replies: creates and writes them, takes over and releases
+    outbox       what is still to be written of one of them
+    leases       this node's sign of life, the clock, and the search for replies of dead nodes
+    presence     which nodes have readers of a reply, and whether one still works on it
+    idempotency  which reply a key or a name stands for
+    followers    the followers of all hash tags; how far text may be released
+    follower     one blocking read for all streams of a hash tag; fills the logs
+    bell         how a node ends that blocking read
+    commands     everything else that Redis is asked, in batches, with retries
+    entries      the fields of hash, stream and news: encode, decode, apply to a log
+    scripts      the Lua scripts, from scripts/*.lua
+    keys         the names of all keys
+    connect      from an address to a client; which errors pass
+    tasks        how a task is ended; tasks that no caller waits for
+
+What may import what: a module imports those below it in this list, never one above it.
+
+A write: RedisStore.append → Owner → Outbox → Commands → write.lua, which checks owner and epoch.
+When Redis has acknowledged the entry, Follower.apply_own brings it into the log.
+
+A read on another node: RedisStore.find → Logs reads hash and stream once, and a Follower goes on
+from the last entry. What arrives is brought into the log, which wakes its readers; `Clock.limit`
+keeps text back until it is certain that no stop has arrived before it.
+
+Redis away: Commands and Follower try again until the patience of each call is over. Then replies
+end as failed on this node, and Redis gets that end when it is back. When a node dies, its lease
+runs out, and the Leases of another node find what it owned.
+"""
 
 from chatsvc.stores.redis.store import RedisStore
 

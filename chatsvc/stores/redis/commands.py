@@ -1,7 +1,11 @@
-"""The one connection that asks Redis and writes to it: whatever is wanted within a few milliseconds goes together.
+"""The connection for commands: everything but the blocking reads of `follower` goes through it.
 
-What fails because Redis is away, or takes no writes, is sent again, in the same order, until its patience is over. So
-every command that comes here must be one that may be sent twice.
+Commands that are given within a few milliseconds are sent together, in one round trip.
+
+Invariants:
+- What fails because Redis is away, or takes no writes, is sent again, in the same order, until the
+  deadline of each command is over. So every command must be one that may be sent twice.
+- A command is answered, or fails with `StoreUnavailable`; none waits for ever.
 """
 
 from __future__ import annotations
@@ -12,49 +16,53 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from chatsvc.problems import StoreUnavailable
-from chatsvc.stores.redis.connect import FAILURES, Client, passes
-from chatsvc.stores.redis.scripts import ALL, NAMES
+from chatsvc.stores.redis.connect import (
+    FAILURES,
+    RETRY_S,
+    Client,
+    passes,
+    unavailable,
+)
+from chatsvc.stores.redis.scripts import ALL, Script
+from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
-BATCH = 0.002
-"""Seconds for which commands are collected."""
+COLLECT_S = 0.002
+"""Seconds for which commands are collected before they are sent together."""
 
-MOST = 512
+MAX_BATCH = 512
 """Commands that are sent together at most."""
 
-AGAIN = 0.1
-"""Seconds between two tries."""
-
-SAY_AGAIN = 10_000_000
-"""Microseconds after which the log says again what Redis answers in place of doing what it is asked."""
+LOG_AGAIN_US = 10_000_000
+"""Microseconds between two lines in the log that say that Redis is away."""
 
 
 class _Command:
-    __slots__ = ("answer", "deadline", "words")
+    __slots__ = ("answer", "deadline_us", "words")
 
-    def __init__(self, words: tuple[Any, ...], deadline: int) -> None:
+    def __init__(self, words: tuple[Any, ...], deadline_us: int) -> None:
         self.words = words
-        self.deadline = deadline
+        self.deadline_us = deadline_us  # of the monotonic clock
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 class Commands:
-    """Sends commands in batches. `operations` counts what has been asked.
+    """A queue of commands to Redis, sent in batches over one connection of `client`.
 
-    `patience` is how many seconds a command that says nothing else is tried for.
+    `patience` is how many seconds a command is tried for, unless a call says otherwise.
+    `operations` counts the commands that were sent.
     """
 
     def __init__(self, client: Client, patience: float) -> None:
         self._client = client
         self._patience = patience
         self._queue: list[_Command] = []
-        self._some = asyncio.Event()
+        self._queued = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._said: int | None = None  # when the log was told last
-        self.away_since: int | None = None  # microseconds of the monotonic clock
+        self._away = False
+        self._logged_us: int | None = None  # when the log last said so
         self.operations = 0
 
     def open(self) -> None:
@@ -63,57 +71,61 @@ class Commands:
         self._task.add_done_callback(lambda _: self._fail(self._queue))
 
     async def close(self) -> None:
-        """Send nothing more."""
-        # A timeout inside the client that fires at the same moment swallows a cancellation: ask until it is heard.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        """Stop; whatever waits for an answer fails."""
+        await cancel(self._task)
 
     async def ask(self, *words: Any, patience: float | None = None) -> Any:
-        """Send one command and give the answer. Raises `StoreUnavailable` after `patience` seconds."""
+        """Send a command, and return Redis' answer as redis-py gives it.
+
+        Raises `StoreUnavailable` when there is none for `patience` seconds, when Redis refuses the
+        command, or this is closed.
+        """
         seconds = self._patience if patience is None else patience
         command = _Command(words, monotonic() + round(seconds * 1e6))
         if self._task is None or self._task.done():
-            self._fail([command])  # whoever ends in a hurry must not wait
+            self._fail(
+                [command]
+            )  # nothing would send it: whoever shuts down must not wait
         else:
             self._queue.append(command)
-            self._some.set()
+            self._queued.set()
         try:
             return await command.answer
         finally:
-            # An error and the frame that it passed through would keep each other.
+            # The error's traceback holds this frame, and the frame the error: a cycle that only the
+            # garbage collector would end, and while Redis is away there are many.
             del command
 
     async def run(
         self,
-        script: str,
+        script: Script,
         keys: list[str],
         *arguments: Any,
         patience: float | None = None,
     ) -> Any:
-        """Run a script of `scripts`, as `ask` does."""
+        """Run a script with its KEYS and ARGV, and return what it returns. Raises as `ask` does."""
         return await self.ask(
-            "EVALSHA", NAMES[script], len(keys), *keys, *arguments, patience=patience
+            "EVALSHA", script.sha1, len(keys), *keys, *arguments, patience=patience
         )
 
     async def _run(self) -> None:
         while True:
-            await self._some.wait()
-            await asyncio.sleep(BATCH if self.away_since is None else AGAIN)
-            batch, self._queue = self._queue[:MOST], self._queue[MOST:]
+            await self._queued.wait()
+            await asyncio.sleep(RETRY_S if self._away else COLLECT_S)
+            batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             try:
-                left = await self._send(batch)
+                unsent = await self._send(batch)
             except BaseException:
                 self._fail(batch)
                 raise
-            self._queue[:0] = left
-            if left:
-                self._give_up_late()
+            self._queue[:0] = unsent
+            if unsent:
+                self._expire()
             if not self._queue:
-                self._some.clear()
+                self._queued.clear()
 
     async def _send(self, batch: list[_Command]) -> list[_Command]:
-        """Send a batch; gives what is to be sent again."""
+        """Send a batch, and return the commands that are to be sent again."""
         batch = [command for command in batch if not command.answer.done()]
         if not batch:
             return []
@@ -124,59 +136,59 @@ class Commands:
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except Exception as error:
-            # None was answered. redis-py lets more through than its own errors, when a connection is taken from under it.
+            # None was answered. When a connection is closed under it, redis-py raises other errors
+            # than its own too (AttributeError, say): they mean the same.
             if not isinstance(error, FAILURES):
                 logger.warning("Redis was not asked", exc_info=error)
             answers = [ConnectionError(str(error) or repr(error))] * len(batch)
-        left, loaded = [], False
+        again, loaded = [], False
         away: Exception | None = None
         for command, answer in zip(batch, answers, strict=True):
             if command.answer.done():
                 continue
             if isinstance(answer, NoScriptError):
                 loaded = loaded or await self._load()
-                left.append(command)
+                again.append(command)
             elif passes(answer):
                 away = answer
-                left.append(command)
+                again.append(command)
             elif isinstance(answer, Exception):
                 logger.error("Redis has refused a command", exc_info=answer)
                 self._fail([command])
             else:
                 command.answer.set_result(answer)
-        if away is None:
-            self.away_since = None
-        else:
-            self._note(away)
-        return left
+        self._away = away is not None
+        if away is not None:
+            self._log_away(away)
+        return again
 
-    def _note(self, error: Exception) -> None:
-        """Redis is away, or takes no writes."""
+    def _log_away(self, error: Exception) -> None:
         now = monotonic()
-        if self.away_since is None:
-            self.away_since = now
-        if self._said is None or now - self._said > SAY_AGAIN:
-            self._said = now
+        if self._logged_us is None or now - self._logged_us > LOG_AGAIN_US:
+            self._logged_us = now
             logger.warning("Redis is away: %s", error)
 
-    def _give_up_late(self) -> None:
-        """End what waits for too long, also behind a batch that is tried again and again."""
+    def _expire(self) -> None:
+        """Fail all commands whose deadline is over.
+
+        Also those behind the next batch, which may consist of patient commands that are tried again
+        and again.
+        """
         now = monotonic()
-        self._fail([command for command in self._queue if command.deadline <= now])
+        self._fail([command for command in self._queue if command.deadline_us <= now])
         self._queue = [command for command in self._queue if not command.answer.done()]
 
     async def _load(self) -> bool:
         try:
             for script in ALL:
-                await self._client.script_load(script)
+                await self._client.script_load(script.source)
         except Exception:
+            # The command fails in the same way when it is sent again, and so this is tried again.
             logger.debug("the scripts were not loaded", exc_info=True)
-            return False  # then the command fails again, and so it is loaded again
+            return False
         return True
 
     def _fail(self, commands: list[_Command]) -> None:
         for command in commands:
             if not command.answer.done():
-                command.answer.set_exception(
-                    StoreUnavailable("Redis can't be reached.", retry_after=1)
-                )
+                command.answer.set_exception(unavailable())

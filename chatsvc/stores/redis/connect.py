@@ -1,4 +1,8 @@
-"""Connections to Redis: from an address to a client of redis-py, and which of its errors pass."""
+"""Connections to Redis: from an address to a client of redis-py, and which of its errors may pass.
+
+Also what every user of a connection needs in the same way: the problem for a Redis that can't be
+reached, and the pause before another try.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,17 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+from chatsvc.problems import StoreUnavailable
+
+RETRY_S = 0.1
+"""Seconds between two tries while Redis is away."""
 
 FAILURES: tuple[type[Exception], ...] = (
     OSError,
     exceptions.RedisError,
     exceptions.RedisClusterException,
 )
-"""All that a call may raise that has to do with Redis."""
+"""The classes of all errors that a call of redis-py raises on Redis' account."""
 
 _PASSING = (
     OSError,
@@ -43,27 +50,38 @@ _PASSING_WORDS = (
     "Protocol error: unauthenticated",
 )
 
+# What Redis 6.2 puts before the error of a command in a script.
 _IN_SCRIPT = re.compile(r"Error running script .*?: -", re.DOTALL)
-"""What Redis 6.2 puts before an error of a command in a script."""
+
+Client = Any
+"""The type of redis-py's clients: `Redis` and `RedisCluster` share none that has their commands."""
+
+
+def unavailable() -> StoreUnavailable:
+    """Return the problem for a Redis that can't be reached."""
+    return StoreUnavailable("Redis can't be reached.", retry_after=1)
 
 
 def passes(error: object) -> bool:
-    """Whether an error says "not now": then the same command is worth another try."""
+    """Return whether an error (or an answer of a pipeline) is one that may pass.
+
+    Redis is away, full, a replica, loading or locked, say: the same command is worth another try.
+    """
     return isinstance(error, _PASSING) or (
         isinstance(error, exceptions.ResponseError)
         and _IN_SCRIPT.sub("", str(error), count=1).startswith(_PASSING_WORDS)
     )
 
 
-Client = Any  # Redis and RedisCluster share no type that has their commands
-
-
 def connect(address: str, patience: float) -> Client:
-    """A client for an address; it connects when it is used. Raises `ValueError` for one that can't be.
+    """Return a client for an address; it connects when it is first used.
 
-    `redis://` and `rediss://` as redis-py takes them; `redis+sentinel://host:port,host:port/service/db`;
-    `redis+cluster://host:port`. `patience` is the seconds for which Redis may be away before replies end: within it,
-    a silent connection is given up more than once.
+    `address` is `redis://…` or `rediss://…` as redis-py takes them,
+    `redis+sentinel://host:port,host:port/service/db`, or `redis+cluster://host:port`. `patience` is
+    how many seconds Redis may be away before replies end: the client's timeouts are fractions of
+    it, so that a silent connection is replaced more than once within it.
+
+    Raises `ValueError` for an address that can't be read.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -74,7 +92,8 @@ def connect(address: str, patience: float) -> Client:
     scheme, _, rest = address.partition("://")
     if scheme == "redis+cluster":
         return RedisCluster.from_url(f"redis://{rest}", **options)
-    # Trying again is the writer's and the follower's own business: they know what is worth it, and for how long.
+    # No retries in the client: `Commands` and `Follower` know what is worth another try, and for
+    # how long.
     options["retry"] = Retry(NoBackoff(), 0)
     if scheme == "redis+sentinel":
         return _sentinel(rest, options)
@@ -82,9 +101,10 @@ def connect(address: str, patience: float) -> Client:
 
 
 async def follow_master(client: Client) -> None:
-    """Leave a master that Sentinel has replaced.
+    """Disconnect from a master that Sentinel has replaced; does nothing for other clients.
 
-    It may live on for many seconds and acknowledge what its successor will make it forget. Raises one of `FAILURES`.
+    The old master may live on for many seconds, and acknowledge writes that it loses when it
+    becomes a replica of its successor. Raises one of `FAILURES`.
     """
     pool = getattr(client, "connection_pool", None)
     if isinstance(pool, SentinelConnectionPool) and pool.master_address is not None:
@@ -94,7 +114,7 @@ async def follow_master(client: Client) -> None:
 
 
 async def disconnect(client: Client) -> None:
-    """Close all its connections; redis-py leaves those to the Sentinels themselves open."""
+    """Close all connections of a client, also those to Sentinels, which redis-py leaves open."""
     pool = getattr(client, "connection_pool", None)
     await client.aclose()
     if isinstance(pool, SentinelConnectionPool):
@@ -110,7 +130,7 @@ def _sentinel(rest: str, options: dict[str, Any]) -> Client:
         raise ValueError("a Sentinel's address names its service: …/mymaster")
     hosts = [
         (host, int(port or 26379))
-        for host, _, port in (place.partition(":") for place in addresses)
+        for host, _, port in (address.partition(":") for address in addresses)
     ]
     credentials = parts.netloc.rpartition("@")[0]
     user, _, password = credentials.partition(":")

@@ -1,327 +1,326 @@
-"""What arrives in Redis, brought to the logs of this node: one connection that waits for all of them together.
+"""The reader of all streams of one hash tag: it brings what arrives in Redis into this node's logs.
 
-Rules
-- Only a log's own stream is believed. What this node writes itself it knows from Redis' answer (`owner`); all else comes
-  through here: what is seen is in Redis.
-- A stream is read by itself while others may write text to it. Once its text is complete, or while this node writes it,
-  only little can still come from elsewhere: an end, or another owner. That is told by the `news`, one stream for all
-  replies of a hash tag; then the reply's own is read again. So a round costs as many streams as are being written
-  elsewhere, not as many as there are readers.
-- News are numbered. Where some are missing (there are only so many of them), every stream is read again; and now and
-  then without any, for one may have come by another master's clock, behind the last.
-- A log is followed for as long as somebody holds it, and until it has its end.
-- A stop in Redis at time T ends a reply where it is out at T + `LEEWAY`. A round that was sent at V and brought no stop
-  allows this node to give out what is due by V + `LEEWAY`. So no reader on any node has been given what a stop cuts
-  off, however late the node learns of it; and while Redis is away, streams pause.
+One connection reads all of them together, round after round of XREAD; a round that waits for
+something new is ended early by the node's bell (see `bell`).
+
+Invariants:
+- A log takes only what is in its stream: an entry of this node's own once Redis has acknowledged it
+  (`apply_own`), any other when it is read here.
+- A stream is read in every round while another node may write text to it. Once the text is
+  complete, or while this node writes it, other nodes can only add an end, or take ownership. Both
+  are announced in the news, one stream for all replies of the hash tag; after an announcement the
+  reply's own stream is read once. So a round costs as many streams as other nodes are writing, not
+  as many as have readers.
+- Entries of the news are numbered. When numbers are missing (Redis keeps some 4,000 entries), every
+  stream is read once. `audit` has them read now and then in any case: after a failover, an entry may
+  be added with an earlier id than the last one, because the new master's clock is behind, and XREAD
+  never returns it.
+- A log is followed until it has its end, or until nothing on this node holds it any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 from weakref import ReferenceType, ref
 
-import msgspec
-
 from chatsvc.log import Log
-from chatsvc.model import End
-from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.redis.bell import Bell
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.connect import FAILURES, Client
-from chatsvc.ticker import Clock, monotonic
+from chatsvc.stores.redis.connect import FAILURES, RETRY_S, Client, unavailable
+from chatsvc.stores.redis.entries import (
+    Fields,
+    ReplyEntry,
+    apply,
+    decode,
+    decode_news,
+)
+from chatsvc.stores.redis.keys import HashTag, Keys
+from chatsvc.stores.redis.tasks import cancel
+from chatsvc.ticker import monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
-LEEWAY = 400_000
-"""Microseconds that a node may run ahead of its last look at Redis, and that a stopped reply runs on."""
+ROUND_MS = 100
+"""Milliseconds that a round waits for something new: so often, at least, the time moves up to which
+text may be released (see `followers`)."""
 
-SLACK = 5_000
-"""Microseconds by which the clock may have drifted since it was last compared."""
-
-ROUND = 100
-"""Milliseconds that a round waits for something new: so often `LEEWAY` is moved on when nothing happens."""
-
-AGAIN = 0.1
-"""Seconds between two tries when Redis is away."""
-
-Fields = dict[str, str]
+_Entries = list[tuple[str, Fields]]
 
 
 class FollowerListener(Protocol):
-    """Who is told of what comes."""
-
-    def seen(self, tag: int, until: int) -> None:
-        """A round has been answered: all is known up to this time (microseconds of the store's clock)."""
+    """The receiver of what a follower learns, beside what goes into the logs."""
 
     def writes(self, reply_id: str) -> bool:
-        """Whether this node writes the reply."""
+        """Return whether this node writes the reply."""
         ...
 
     def owner_changed(self, reply_id: str, epoch: int) -> None:
-        """Another node may own the reply, from this epoch on."""
+        """Take note that a node, perhaps this one, became the reply's owner with this epoch."""
 
     def lost(self, reply_id: str) -> None:
-        """Redis has not what this node has been given."""
+        """Take note that Redis has lost the reply, or text of it that this node has in its log."""
 
-    def disturbed(self) -> None:
-        """Redis could not be read."""
+    def disconnected(self) -> None:
+        """Take note that Redis could not be read."""
 
-    def given_up(self, log: Log) -> None:
-        """Redis is away for too long: this is one of the logs that are followed."""
+    def gave_up(self, log: Log) -> None:
+        """Take note that Redis is away for too long: `log` gets nothing more for now."""
 
 
 class _Followed:
-    __slots__ = ("alone", "asked", "last", "log")
+    """A log that is followed, and which rounds are to read its stream."""
 
-    def __init__(self, log: Log, last: str) -> None:
+    __slots__ = ("every_round", "last_id", "log", "next_round", "stream")
+
+    def __init__(self, log: Log, stream: str, last_id: str) -> None:
         self.log: ReferenceType[Log] = ref(log)
-        self.last = last
-        self.alone = True  # its stream is read by itself
-        self.asked = False  # or only in the next round
+        self.stream = stream
+        self.last_id = last_id
+        self.every_round = True
+        self.next_round = False
 
 
-def arrival(entry: str) -> int:
-    """When an entry arrived (microseconds of the store's clock): its id begins with the milliseconds."""
-    return int(entry.partition("-")[0]) * 1000
+class _Round(NamedTuple):
+    """The result of one XREAD: the number of streams, and whether news were of a followed log."""
 
-
-def apply(log: Log, entry: str, fields: Fields) -> bool:
-    """Bring one entry of the stream into the log, or what of it is new; False if it does not fit."""
-    if log.end is not None:
-        return True
-    at = arrival(entry)
-    if "t" in fields:
-        begin, text = int(fields["p"]), fields["t"]
-        known = log.position - begin
-        # A master that was taken over from may have lost what its replica is then given again.
-        if known < 0 or not text.startswith(log.text(begin, begin + len(text))):
-            return False
-        log.append(text[known:], at)
-    if "c" in fields:
-        log.seal(msgspec.json.decode(fields["c"], type=End))
-    if "e" in fields:
-        if log.position < int(fields["p"]):
-            return False
-        end = msgspec.json.decode(fields["e"], type=End)
-        log.finish(end, at + LEEWAY if end.state == "stopped" else at)
-    return True
+    streams: int
+    news: bool
 
 
 class Follower:
-    """Follows the streams of hash tag number `tag`, whose keys begin with `prefix`, for `node`.
+    """The reader of the streams of one hash tag, for `node`.
 
-    Without Redis for `patience` microseconds, what is followed is given up.
+    Without an answer of Redis for `patience_us` microseconds, it reports every log as given up;
+    half of that is how long its own methods wait. `on_read` is called with the tag and a time
+    (microseconds of the monotonic clock): all is known that had arrived by then.
     """
 
     def __init__(
         self,
         client: Client,
-        tag: int,
-        prefix: str,
+        commands: Commands,
+        keys: Keys,
+        tag: HashTag,
         node: str,
-        clock: Clock,
-        patience: int,
-        told: FollowerListener,
+        patience_us: int,
+        listener: FollowerListener,
+        on_read: Callable[[HashTag, int], None],
     ) -> None:
         self._client = client
+        self._commands = commands
+        self._keys = keys
         self._tag = tag
-        self._prefix = prefix
-        self.bell = f"{prefix}bell:{node}"
-        self._news = f"{prefix}news"
-        self._clock = clock
-        self._patience = patience
-        self._told = told
+        self._patience_us = patience_us
+        self._listener = listener
+        self._on_read = on_read
+        self.bell = Bell(commands, tag.bell(node))
         self._followed: dict[str, _Followed] = {}  # by reply id
         self._waiting: list[asyncio.Future[None]] = []
-        self._last_bell = "0-0"
-        self._last_news = ""
-        self._number = 0  # of the last news
-        self._since = monotonic()
-        self._rung = False  # the bell is about to be
+        self._last_news = ""  # unknown: to be asked for
+        self._news_number = 0
+        self._answered_us = monotonic()  # when the last round began that was answered
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Begin, and look once. Raises `StoreUnavailable`."""
-        looked = self._round_after_now()
+        """Begin to read; the first round is over on return. Raises `StoreUnavailable`."""
+        round_over = self._next_round_over()
         self._task = asyncio.create_task(self._run())
-        await self._answered(looked)
+        await self._wait(round_over)
+        await self.bell.ring()
+        await self.bell.renew()
 
     async def close(self) -> None:
-        """End."""
-        # A timeout inside the client that fires at the same moment swallows a cancellation: ask until it is heard.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        """Stop reading."""
+        await cancel(self._task)
 
     @property
-    def away(self) -> int:
-        """Microseconds since the last round began that was answered."""
-        return monotonic() - self._since
-
-    def add(self, log: Log, last: str) -> None:
-        """Follow a log's stream from behind entry `last`."""
-        self._followed[log.reply_id] = _Followed(log, last)
-
-    def look(self, reply_id: str) -> None:
-        """Read a log's stream in the next round, if it is followed."""
-        followed = self._followed.get(reply_id)
-        if followed is not None:
-            followed.asked = True
-
-    def look_again(self, due: int) -> None:
-        """Read all streams in the next round, but those whose text is complete and not yet out at `due`."""
-        for followed in self._followed.values():
-            log = followed.log()
-            if log is not None and (log.planned_end is None or log.due() < due):
-                followed.asked = True
-
-    def wrote(self, log: Log, entry: str, fields: Fields) -> None:
-        """Take an entry that this node has written."""
-        apply(log, entry, fields)
-        followed = self._followed.get(log.reply_id)
-        if followed is not None:
-            followed.last = entry
-
-    async def refresh(self, reply_id: str, writer: Commands) -> None:
-        """Return when a round that begins after this moment has been answered. Raises `StoreUnavailable`."""
-        self.look(reply_id)
-        looked = self._round_after_now()
-        if not self._rung:  # one ring is enough for all who ask meanwhile
-            self._rung = True
-            try:
-                await writer.ask("XADD", self.bell, "MAXLEN", 1, "*", "r", "")
-            finally:
-                self._rung = False
-        await self._answered(looked)
-
-    def _round_after_now(self) -> asyncio.Future[None]:
-        """Done when a round that begins after this moment has been answered."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        return waiter
-
-    async def _answered(self, looked: asyncio.Future[None]) -> None:
-        try:
-            async with asyncio.timeout(self._patience / 2e6):
-                await looked
-        except TimeoutError:
-            raise StoreUnavailable("Redis can't be reached.", retry_after=1) from None
+    def away_us(self) -> int:
+        """Return the microseconds since the last round began that was answered."""
+        return monotonic() - self._answered_us
 
     def logs(self) -> list[Log]:
-        """All logs that are followed now."""
+        """Return all logs that are followed now."""
         found = [followed.log() for followed in self._followed.values()]
         return [log for log in found if log is not None and log.end is None]
+
+    def add(self, log: Log, last_id: str) -> None:
+        """Follow a log, from behind the entry `last_id` of its stream ("0-0": from the first)."""
+        stream = self._keys.stream(log.reply_id)
+        self._followed[log.reply_id] = _Followed(log, stream, last_id)
+
+    def apply_own(self, log: Log, entry_id: str, entry: ReplyEntry) -> None:
+        """Bring an entry into the log that this node has written."""
+        apply(log, entry_id, entry)
+        followed = self._followed.get(log.reply_id)
+        if followed is not None:
+            followed.last_id = entry_id
+
+    def read_once(self, reply_id: str) -> None:
+        """Read a reply's stream in the next round, if it is followed."""
+        followed = self._followed.get(reply_id)
+        if followed is not None:
+            followed.next_round = True
+
+    async def refresh(self, reply_id: str) -> None:
+        """Read a reply's stream, if it is followed, in a round that begins after this call.
+
+        Returns when that round is over. Raises `StoreUnavailable`.
+        """
+        self.read_once(reply_id)
+        round_over = self._next_round_over()
+        await self.bell.ring()
+        await self._wait(round_over)
+
+    async def audit(self, released_us: int) -> None:
+        """Look for what was not in the news, and for replies that Redis has lost; renew the bell.
+
+        All streams are read in the next round, but for those whose text is complete and not
+        released by `released_us` (of the store's clock): their end is not to be expected yet.
+        Raises `StoreUnavailable`.
+        """
+        await self.bell.renew()
+        for followed in self._followed.values():
+            log = followed.log()
+            if log is not None and (log.planned_end is None or log.due() < released_us):
+                followed.next_round = True
+        ids = [log.reply_id for log in self.logs()]
+        keys = list(map(self._keys.reply, ids))
+        if not keys or await self._commands.ask("EXISTS", *keys) == len(keys):
+            return
+        found = await asyncio.gather(
+            *(self._commands.ask("EXISTS", key) for key in keys)
+        )
+        for reply_id, exists in zip(ids, found, strict=True):
+            if not exists:
+                self._listener.lost(reply_id)
+
+    # ------------------------------------------------------------------ rounds
+
+    def _next_round_over(self) -> asyncio.Future[None]:
+        """Return a future that is done when a round is over that begins after this call."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
+
+    async def _wait(self, round_over: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.timeout(self._patience_us / 2e6):
+                await round_over
+        except TimeoutError:
+            raise unavailable() from None
 
     async def _run(self) -> None:
         while True:
             waiting, self._waiting = self._waiting, []
             try:
-                count = await self._round(hurry=bool(waiting))
+                streams = await self._round(block=not waiting)
             except Exception as error:
-                # redis-py lets more through than its own errors, when a connection is taken from under a call. This
-                # must not end for any: nobody would be told anything any more.
+                # When a connection is closed under a call, redis-py raises other errors than its
+                # own too. None of them may end this task: no log would get anything any more.
                 if not isinstance(error, FAILURES):
                     logger.warning("Redis was not read", exc_info=error)
                 self._waiting = waiting + self._waiting
-                self._away(error)
-                await asyncio.sleep(AGAIN)
+                self._report_away(error)
+                await asyncio.sleep(RETRY_S)
                 continue
-            for waiter in waiting:
-                if not waiter.done():
-                    waiter.set_result(None)
-            # With many streams a round costs: let some more arrive before the next.
-            await asyncio.sleep(min(count * 4e-6, 0.02))
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+            # A round of many streams costs Redis and this node much: let more arrive before the
+            # next.
+            await asyncio.sleep(min(streams * 4e-6, 0.02))
 
-    async def _round(self, *, hurry: bool) -> int:
-        """Look once, without waiting for anything new in a `hurry`; gives the number of streams."""
+    async def _round(self, *, block: bool) -> int:
+        """Read what is new, or `block` until something is; return how many streams that took."""
         if not self._last_news:
-            await self._begin_news()
-        began = monotonic()
-        count = await self._read(hurry=hurry)
-        if count < 0:  # there were news: what they are about is read at once
-            count = await self._read(hurry=True)
-        self._since = began
-        if count >= 0:
-            self._told.seen(self._tag, began + self._clock.offset - SLACK)
-        return abs(count)
+            await self._find_last_news()
+        began_us = monotonic()
+        result = await self._read(block=block)
+        if result.news:
+            # An end or another owner: read the streams that the news are about at once.
+            result = await self._read(block=False)
+        self._answered_us = began_us
+        if not result.news:
+            self._on_read(self._tag, began_us)
+        return result.streams
 
-    async def _begin_news(self) -> None:
-        """Find where the news stand; whatever is followed already is being read by itself."""
-        found = await self._client.xrevrange(self._news, count=1)
+    async def _find_last_news(self) -> None:
+        """Find the last of the news; the logs that are followed by now are read in every round."""
+        found = await self._client.xrevrange(self._tag.news, count=1)
         self._last_news = found[0][0] if found else "0-0"
-        self._number = int(found[0][1]["n"]) if found else 0
+        self._news_number = decode_news(found[0][1]).number if found else 0
 
-    async def _read(self, *, hurry: bool) -> int:
-        """Read what is new in all streams at once; gives their number, below 0 if there are news about a log."""
-        streams = {self.bell: self._last_bell, self._news: self._last_news}
-        alone: dict[str, _Followed] = {}
+    async def _read(self, *, block: bool) -> _Round:
+        """Read what is new in all streams together."""
+        streams = {self.bell.key: self.bell.last_id, self._tag.news: self._last_news}
+        reading: dict[str, _Followed] = {}
         for reply_id, followed in list(self._followed.items()):
             log = followed.log()
             if log is None or log.end is not None:
                 del self._followed[reply_id]
-            elif followed.alone or followed.asked:
-                followed.asked = False
-                stream = f"{self._prefix}{reply_id}:log"
-                streams[stream] = followed.last
-                alone[stream] = followed
-        found = await self._client.xread(streams, block=None if hurry else ROUND)
-        news: list[tuple[str, Fields]] = []
-        for stream, entries in found or ():
-            if stream == self._news:
+            elif followed.every_round or followed.next_round:
+                followed.next_round = False
+                streams[followed.stream] = followed.last_id
+                reading[followed.stream] = followed
+        answer = await self._client.xread(streams, block=ROUND_MS if block else None)
+        news: _Entries = []
+        for stream, entries in answer or ():
+            if stream == self._tag.news:
                 news = entries
-            elif stream == self.bell:
-                self._last_bell = entries[-1][0]
+            elif stream == self.bell.key:
+                self.bell.last_id = entries[-1][0]
             else:
-                await self._arrived(stream, alone[stream], entries)
-        for followed in alone.values():
+                await self._apply(reading[stream], entries)
+        for followed in reading.values():
             log = followed.log()
             if log is not None:
-                followed.alone = log.planned_end is None and not self._told.writes(
-                    log.reply_id
-                )
-        return -len(streams) if self._heard(news) else len(streams)
+                written_elsewhere = not self._listener.writes(log.reply_id)
+                followed.every_round = log.planned_end is None and written_elsewhere
+        return _Round(len(streams), self._apply_news(news))
 
-    async def _arrived(
-        self, stream: str, followed: _Followed, entries: list[tuple[str, Fields]]
-    ) -> None:
+    async def _apply(self, followed: _Followed, entries: _Entries) -> None:
         log = followed.log()
         if log is None:
             return
-        for entry, fields in entries:
-            if not apply(log, entry, fields):
+        for entry_id, fields in entries:
+            if not apply(log, entry_id, decode(fields)):
                 break
-            followed.last = entry
+            followed.last_id = entry_id
         else:
             return
-        # Perhaps entries have come behind `last` whose ids are before it, by another master's clock.
-        for entry, fields in await self._client.xrange(stream):
-            if not apply(log, entry, fields):
-                self._told.lost(log.reply_id)
+        # After a failover, entries may have been added with earlier ids than the last one read, by
+        # the new master's clock. XREAD skips them, so read the whole stream.
+        for entry_id, fields in await self._client.xrange(followed.stream):
+            if not apply(log, entry_id, decode(fields)):
+                self._listener.lost(log.reply_id)
                 return
-            followed.last = entry
+            followed.last_id = entry_id
 
-    def _heard(self, news: list[tuple[str, Fields]]) -> bool:
-        """Take the news; whether one was about a log that is followed here."""
-        about = False
-        for entry, fields in news:
-            self._last_news = entry
-            number = int(fields["n"])
-            if number != self._number + 1:
+    def _apply_news(self, entries: _Entries) -> bool:
+        """Take note of news, and return whether a log is followed that they are about."""
+        concerned = False
+        for entry_id, fields in entries:
+            self._last_news = entry_id
+            news = decode_news(fields)
+            if news.number != self._news_number + 1:
                 for followed in self._followed.values():
-                    followed.asked = about = True
-            self._number = number
-            if "o" in fields:
-                self._told.owner_changed(fields["r"], int(fields["o"]))
-            if (told := self._followed.get(fields["r"])) is not None:
-                log = told.log()
-                told.asked = log is not None and log.end is None
-                about = about or told.asked
-        return about
+                    followed.next_round = concerned = True
+            self._news_number = news.number
+            if news.epoch is not None:
+                self._listener.owner_changed(news.reply_id, news.epoch)
+            about = self._followed.get(news.reply_id)
+            if about is not None:
+                log = about.log()
+                about.next_round = log is not None and log.end is None
+                concerned = concerned or about.next_round
+        return concerned
 
-    def _away(self, error: Exception) -> None:
-        self._told.disturbed()
-        if self.away > self._patience and (logs := self.logs()):
+    def _report_away(self, error: Exception) -> None:
+        self._listener.disconnected()
+        if self.away_us > self._patience_us and (logs := self.logs()):
             logger.warning("Redis is away: %s", error)
             for log in logs:
-                self._told.given_up(log)
+                self._listener.gave_up(log)

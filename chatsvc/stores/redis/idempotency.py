@@ -1,59 +1,66 @@
-"""Which reply an idempotency key or a name stands for, in Redis."""
+"""Idempotency keys and names in Redis: which reply each of them stands for.
+
+Each is kept for `REMEMBERED_S`, under its SHA-256, because clients choose texts of any length. What
+is kept for a key is `<reply id> <digest of the request>`, for a name the reply id.
+"""
 
 from __future__ import annotations
 
 import hashlib
 
-from chatsvc.stores.base import KeyReused, Record
-from chatsvc.stores.memory import REMEMBERED
-from chatsvc.stores.redis import scripts
+from chatsvc.stores.base import REMEMBERED_S, KeyReused, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.scripts import REMEMBER
 
 
 class Idempotency:
-    """Each is kept for `REMEMBERED` seconds under its hash: what clients choose is of any length."""
+    """The part of the store that knows keys and names."""
 
-    def __init__(self, writer: Commands, keys: Keys) -> None:
-        self._writer = writer
+    def __init__(self, commands: Commands, keys: Keys) -> None:
+        self._commands = commands
         self._keys = keys
 
     async def claim(self, record: Record) -> str:
-        """The reply id that stands for an idempotency key, the record's own if none did. Raises `KeyReused`."""
-        mine = f"{record.reply_id} {record.digest}"
-        # Redis 6.2 can't do both in one command; the key is not let go of for a day, so there is no race between.
-        if await self._writer.ask(
-            "SET", self._key(record), mine, "NX", "EX", REMEMBERED
+        """Let the record's key stand for its reply, unless it stands for one already.
+
+        Returns the id of the reply that the key stands for now. Raises `KeyReused` and
+        `StoreUnavailable`.
+        """
+        value = f"{record.reply_id} {record.digest}"
+        # Redis 6.2 has no SET with both NX and GET. Should the key expire between the two commands,
+        # a day after its first use, the reply begins as if it had none.
+        if await self._commands.ask(
+            "SET", self._key(record), value, "NX", "EX", REMEMBERED_S
         ):
             return record.reply_id
         return await self.known(record) or record.reply_id
 
     async def known(self, record: Record) -> str | None:
-        """See `Store.known`."""
-        known = await self._writer.ask("GET", self._key(record))
-        if known is None:
+        """See `Store.known`. Never raises `ReplyExpired`: `Store.find` does, for the id."""
+        value = await self._commands.ask("GET", self._key(record))
+        if value is None:
             return None
-        reply_id, _, digest = str(known).partition(" ")
+        reply_id, _, digest = str(value).partition(" ")
         if digest != record.digest:
             raise KeyReused
         return reply_id
 
     async def remember(self, name: str, reply_id: str) -> str | None:
         """See `Store.remember`."""
-        known = await self._writer.run(
-            scripts.REMEMBER, [self._name(name)], reply_id, REMEMBERED
+        before = await self._commands.run(
+            REMEMBER, [self._name(name)], reply_id, REMEMBERED_S
         )
-        return None if known is None else str(known)
+        return None if before is None else str(before)
 
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""
-        known = await self._writer.ask("GET", self._name(name))
-        return None if known is None else str(known)
+        reply_id = await self._commands.ask("GET", self._name(name))
+        return None if reply_id is None else str(reply_id)
 
     def _key(self, record: Record) -> str:
         digest = hashlib.sha256(f"{record.user}\0{record.key}".encode()).hexdigest()
-        return f"{self._keys.prefix(digest)}key:{digest}"
+        return self._keys.idempotency(digest)
 
     def _name(self, name: str) -> str:
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        return f"{self._keys.prefix(digest)}name:{digest}"
+        return self._keys.name(hashlib.sha256(name.encode()).hexdigest())

@@ -1,17 +1,19 @@
-"""Where everything stands in Redis.
+"""The names of all keys in Redis.
 
-Keys, all of one reply with the same hash tag `{T}`:
+`{T}` is a hash tag: Redis Cluster keeps keys of one tag on one master, so that a script may use
+them together. All keys of one reply, and those of the nodes that a script uses with them, have one
+tag.
 
-    chatsvc:{T}:ID              hash: the record, the owner and its epoch (see `scripts`)
-    chatsvc:{T}:ID:log          stream: what arrived, and when
-    chatsvc:{T}:ID:gone         set with the end, for a day longer than the text: the id was known
-    chatsvc:{T}:ID:readers      hash: which nodes read it, or do not any more, and when they said so
-    chatsvc:{T}:nodes           sorted set: the leases of the nodes (see `nodes`)
-    chatsvc:{T}:owned:NODE      set: the replies that a node owns
-    chatsvc:{T}:news            stream: which replies ended or changed hands (see `follower`), a few thousand
-    chatsvc:{T}:bell:NODE       stream: rung by a node for itself (see `follower`)
-    chatsvc:{T}:key:HASH        which reply was begun under an idempotency key, and by what request
-    chatsvc:{T}:name:HASH       which reply a name stands for
+    chatsvc:{T}:ID          hash: the record, the owner and its epoch (fields: see `entries`)
+    chatsvc:{T}:ID:log      stream: what arrived, and when (fields: see `entries`)
+    chatsvc:{T}:ID:gone     string, set with the end and kept a day longer: the id was known
+    chatsvc:{T}:ID:readers  hash: which nodes have readers or have none any more, and since when
+    chatsvc:{T}:nodes       sorted set: the leases of the nodes (see `leases`)
+    chatsvc:{T}:owned:NODE  set: the ids of the replies that a node owns
+    chatsvc:{T}:news        stream: which replies ended or changed owners (see `follower`)
+    chatsvc:{T}:bell:NODE   stream: a node ends its own blocking read by it (see `bell`)
+    chatsvc:{T}:key:HASH    string: the reply of an idempotency key, and the digest of its request
+    chatsvc:{T}:name:HASH   string: the reply that a name stands for
 """
 
 from __future__ import annotations
@@ -19,24 +21,62 @@ from __future__ import annotations
 from zlib import crc32
 
 TAGS_OF_CLUSTER = 8
-"""Hash tags over which a Cluster's replies are spread; each costs a node one connection that waits."""
+"""Hash tags over which replies are spread in Redis Cluster; each costs a node one connection that
+blocks in a read."""
+
+
+class HashTag:
+    """The names of the keys that the nodes have once for each hash tag.
+
+    `leases`, `news` and `owned` (the prefix of `owned_by`, for scripts) are names of keys.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.prefix = f"chatsvc:{{{number}}}:"
+        self.leases = f"{self.prefix}nodes"
+        self.news = f"{self.prefix}news"
+        self.owned = f"{self.prefix}owned:"
+
+    def owned_by(self, node: str) -> str:
+        """Return the name of the set of what a node owns."""
+        return self.owned + node
+
+    def bell(self, node: str) -> str:
+        """Return the name of a node's bell."""
+        return f"{self.prefix}bell:{node}"
 
 
 class Keys:
-    """The keys in the Redis at `address`. `prefixes` are what keys begin with, one for each hash tag."""
+    """The names of the keys in the Redis at `address`, whose replies are spread over `tags`."""
 
     def __init__(self, address: str) -> None:
         count = TAGS_OF_CLUSTER if address.startswith("redis+cluster") else 1
-        self.prefixes = [f"chatsvc:{{{tag}}}:" for tag in range(count)]
+        self.tags = [HashTag(number) for number in range(count)]
 
-    def tag(self, name: str) -> int:
-        """Which of the prefixes a name belongs to."""
-        return crc32(name.encode()) % len(self.prefixes)
-
-    def prefix(self, name: str) -> str:
-        """What the keys of a name begin with."""
-        return self.prefixes[self.tag(name)]
+    def tag(self, text: str) -> HashTag:
+        """Return the hash tag that a reply id, or a hash in hexadecimal, belongs to."""
+        return self.tags[crc32(text.encode()) % len(self.tags)]
 
     def reply(self, reply_id: str) -> str:
-        """The hash of a reply; what its other keys begin with."""
-        return self.prefix(reply_id) + reply_id
+        """Return the name of a reply's hash."""
+        return self.tag(reply_id).prefix + reply_id
+
+    def stream(self, reply_id: str) -> str:
+        """Return the name of a reply's stream."""
+        return f"{self.reply(reply_id)}:log"
+
+    def gone(self, reply_id: str) -> str:
+        """Return the name of the mark that outlives an expired reply."""
+        return f"{self.reply(reply_id)}:gone"
+
+    def readers(self, reply_id: str) -> str:
+        """Return the name of the hash of the nodes that have readers of a reply."""
+        return f"{self.reply(reply_id)}:readers"
+
+    def idempotency(self, digest: str) -> str:
+        """Return the name of the key for an idempotency key's digest (hexadecimal)."""
+        return f"{self.tag(digest).prefix}key:{digest}"
+
+    def name(self, digest: str) -> str:
+        """Return the name of the key for a name's digest (hexadecimal)."""
+        return f"{self.tag(digest).prefix}name:{digest}"

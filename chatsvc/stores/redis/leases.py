@@ -1,9 +1,14 @@
-"""Which nodes live, and what the dead have left.
+"""The leases of the nodes: which nodes live, and which replies the dead have left.
 
-A node has one lease for all that it owns: its score in a sorted set, renewed several times before it runs out. What it
-owns is a set of reply ids. Whoever looks at the leases by due time finds the dead, and in their sets what to take
-over; nothing walks all replies. It also compares its own set with what it knows, for an answer may have been lost.
-Nobody (`-`) is a node that is always dead: a reply is handed on by giving it to it.
+A node has one lease for all that it owns: its score in a sorted set, which is the time at which the
+lease runs out (milliseconds). It renews it several times before that. Every node looks for leases
+that have run out, and finds in the dead node's set the replies that are to be taken over; nothing
+walks all replies.
+
+A reply may be in this node's own set though the node does not know that it owns it, because the
+answer that said so was lost. No other node would take such a reply over, so this one does.
+
+`NOBODY` is the name of a node that is always dead: a reply is released by giving it to that node.
 """
 
 from __future__ import annotations
@@ -14,154 +19,184 @@ from collections.abc import Awaitable, Callable, Collection
 
 from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.scripts import FORGET, TIME
+from chatsvc.stores.redis.keys import HashTag
+from chatsvc.stores.redis.scripts import FORGET_NODE, TIME
 from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
 
-LEASE = 4.0
-"""Seconds after which a node that is not heard of is dead."""
+LEASE_S = 4.0
+"""Seconds after which a node that has not renewed its lease is taken for dead."""
 
 NOBODY = "-"
+"""The name of the node that is always dead."""
 
-AT_ONCE = 64
-"""Replies that are taken over in one go: what one node can't carry, another takes."""
+MAX_ADOPTED = 64
+"""Replies that are taken over at once: what this node has no room for, another takes."""
 
 
 class Leases:
-    """Renews this node's lease, compares the clock, and calls `adopt` with each reply id whose owner is dead."""
+    """The lease of `node`, renewed in a task, and the search for replies that have no living owner.
+
+    `lease` is its length in seconds. `owned(tag)` returns the ids of the replies of a hash tag that
+    this node knows to be its own. `on_renewed` is called after each renewal.
+    """
 
     def __init__(
         self,
-        writer: Commands,
+        commands: Commands,
         clock: Clock,
         node: str,
-        prefixes: list[str],
+        tags: list[HashTag],
         lease: float,
+        *,
+        owned: Callable[[HashTag], Collection[str]],
+        on_renewed: Callable[[], Awaitable[None]],
     ) -> None:
-        self._writer = writer
+        self._commands = commands
         self._clock = clock
         self._node = node
-        self._prefixes = prefixes
+        self._tags = tags
         self._lease = lease
-        self._renewed = 0
-        self._steady = 0  # since when the leases of the others can be trusted
+        self._owned = owned
+        self._on_renewed = on_renewed
+        self._adopt: Callable[[str], Awaitable[None]] | None = None
+        # In microseconds of the monotonic clock: the last renewal, and the time since which the
+        # leases of other nodes can be trusted.
+        self._renewed_us = 0
+        self._steady_since_us = 0
+        # Ids that were in this node's set in Redis at the last look, and that it did not know as
+        # its own. An answer may be under way then; those that are so at two looks are adopted.
+        self._unknown: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self.adopt: Callable[[str], Awaitable[None]] | None = None
-        self.each: Callable[[], Awaitable[None]] | None = None
-        self.owned: Callable[[str], Collection[str]] = lambda prefix: ()
-        self._strange: set[str] = set()  # ours, by Redis, though nothing here knows it
 
     async def open(self) -> None:
-        """Take a lease and keep it. Raises `StoreUnavailable`."""
-        for _ in range(3):
-            await self.compare()
+        """Take the lease, and begin to renew it. Raises `StoreUnavailable`."""
+        for _ in range(3):  # the quickest of some answers tells the time best
+            await self.compare_clocks()
         await self.renew()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Let it go."""
+        """Stop renewing the lease; it runs out by itself."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """See `Cluster.on_orphan`."""
+        self._adopt = adopt
+
     @property
     def alive(self) -> bool:
-        """Whether the lease is kept."""
-        return monotonic() - self._renewed < self._lease * 1e6
+        """Return whether this node's lease has not run out."""
+        return monotonic() - self._renewed_us < self._lease * 1e6
 
-    def unsettle(self) -> None:
-        """Redis was away, or what it was told last may not hold: the others need a moment to renew their leases."""
-        self._steady = monotonic()
+    def distrust(self) -> None:
+        """Take no node for dead until the living have had time to renew their leases.
 
-    async def compare(self) -> None:
-        """Compare the clock with Redis': what stays is a lower bound, so this node is never ahead of any of a Cluster."""
+        For when all leases may have run out, or be old ones: Redis was away, or its clock jumped.
+        """
+        self._steady_since_us = monotonic()
+
+    async def compare_clocks(self) -> None:
+        """Adjust `clock.offset` to the time of Redis. Raises `StoreUnavailable`.
+
+        The offset stays a lower bound, so that this node's clock is never ahead of that of Redis
+        (of any master of Redis Cluster): the time of Redis was read before its answer arrived.
+        """
         sent = monotonic()
         times = await asyncio.gather(
-            *(self._writer.run(TIME, [f"{prefix}nodes"]) for prefix in self._prefixes)
+            *(self._commands.run(TIME, [tag.leases]) for tag in self._tags)
         )
         received = monotonic()
         time = min(int(seconds) * 1_000_000 + int(micros) for seconds, micros in times)
         clock = self._clock
         if time - received > clock.offset or time - sent < clock.offset:
-            # A jump of Redis' clock lets leases run out, and nobody died.
+            # A jump of Redis' clock makes leases run out though no node died.
             if abs(time - received - clock.offset) > self._lease * 0.25e6:
-                self.unsettle()
+                self.distrust()
             clock.offset = time - received
 
     async def renew(self) -> None:
-        """Renew the lease."""
+        """Renew the lease. Raises `StoreUnavailable`."""
         now = monotonic()
-        until = (now + self._clock.offset) // 1000 + round(self._lease * 1000)
+        until_ms = (now + self._clock.offset) // 1000 + round(self._lease * 1000)
         await asyncio.gather(
             *(
-                self._writer.ask("ZADD", f"{prefix}nodes", until, self._node)
-                for prefix in self._prefixes
+                self._commands.ask("ZADD", tag.leases, until_ms, self._node)
+                for tag in self._tags
             )
         )
-        self._renewed = now
+        self._renewed_us = now
 
     async def _run(self) -> None:
-        self.unsettle()
+        self.distrust()
         while True:
             await asyncio.sleep(self._lease / 5)
             try:
-                before = self._renewed
-                await self.compare()
+                before = self._renewed_us
+                await self.compare_clocks()
                 await self.renew()
                 now = monotonic()
-                if now - before > self._lease * 0.75e6:  # nobody died
-                    self.unsettle()
-                if now - self._steady > self._lease * 0.5e6 and self.adopt is not None:
-                    await self._look()
-                    await self._look_at_own()
-                if self.each is not None:
-                    await self.each()
+                # This node was paused, or Redis was away: the leases of others may have run out
+                # too.
+                if now - before > self._lease * 0.75e6:
+                    self.distrust()
+                steady = now - self._steady_since_us > self._lease * 0.5e6
+                if steady and self._adopt is not None:
+                    await self._adopt_of_the_dead()
+                    await self._adopt_unknown()
+                await self._on_renewed()
             except StoreUnavailable:
                 continue
             except Exception:
                 logger.exception("keeping the lease failed")
 
-    async def _look(self) -> None:
-        for prefix in self._prefixes:
-            now = (monotonic() + self._clock.offset) // 1000
-            dead = await self._writer.ask("ZRANGEBYSCORE", f"{prefix}nodes", 0, now)
-            for node in dead:
-                owned = f"{prefix}owned:{node}"
-                await self._take_over(owned)
-                await self._writer.run(FORGET, [owned, f"{prefix}nodes"], node)
+    async def _adopt_of_the_dead(self) -> None:
+        """Have the replies of dead nodes adopted, and forget the nodes that have none left.
 
-    async def _take_over(self, owned: str) -> None:
-        """Take over what a dead node owned, as much as there is room and time for before the lease is to be renewed."""
-        until = monotonic() + round(self._lease * 0.2e6)
-        left = await self._writer.ask("SCARD", owned)
+        Raises `StoreUnavailable`.
+        """
+        for tag in self._tags:
+            now_ms = self._clock.now() // 1000
+            dead = await self._commands.ask("ZRANGEBYSCORE", tag.leases, 0, now_ms)
+            for node in dead:
+                owned = tag.owned_by(node)
+                await self._adopt_all(owned)
+                await self._commands.run(FORGET_NODE, [owned, tag.leases], node)
+
+    async def _adopt_all(self, owned: str) -> None:
+        """Adopt all in a dead node's set, while there is room, and time until the next renewal."""
+        until_us = monotonic() + round(self._lease * 0.2e6)
+        left = await self._commands.ask("SCARD", owned)
         while left:
-            ids = await self._writer.ask("SRANDMEMBER", owned, AT_ONCE)
-            await asyncio.gather(*(self._adopt(id, owned) for id in ids))
-            before, left = left, await self._writer.ask("SCARD", owned)
-            if left >= before or monotonic() > until:
+            ids = await self._commands.ask("SRANDMEMBER", owned, MAX_ADOPTED)
+            await asyncio.gather(*(self._adopt_one(id, owned) for id in ids))
+            before, left = left, await self._commands.ask("SCARD", owned)
+            if left >= before or monotonic() > until_us:
                 return
 
-    async def _look_at_own(self) -> None:
-        """Adopt what was given to this node by an answer that it never got: no other would, for this one lives."""
-        strange: set[str] = set()
-        for prefix in self._prefixes:
-            owned = f"{prefix}owned:{self._node}"
-            known = self.owned(prefix)
-            if await self._writer.ask("SCARD", owned) == len(known):
+    async def _adopt_unknown(self) -> None:
+        """Adopt what has been in this node's own set for two looks without its knowing."""
+        unknown: set[str] = set()
+        for tag in self._tags:
+            owned = tag.owned_by(self._node)
+            known = self._owned(tag)
+            if await self._commands.ask("SCARD", owned) == len(known):
                 continue
-            new = set(await self._writer.ask("SMEMBERS", owned)) - set(known)
-            strange |= new
-            for reply_id in new & self._strange:  # for longer than an answer takes
-                await self._adopt(reply_id, owned)
-        self._strange = strange
+            found = set(await self._commands.ask("SMEMBERS", owned)) - set(known)
+            unknown |= found
+            for reply_id in found & self._unknown:
+                await self._adopt_one(reply_id, owned)
+        self._unknown = unknown
 
-    async def _adopt(self, reply_id: str, owned: str) -> None:
-        if self.adopt is None:
+    async def _adopt_one(self, reply_id: str, owned: str) -> None:
+        if self._adopt is None:
             return
         try:
-            await self.adopt(reply_id)
+            await self._adopt(reply_id)
         except (ReplyNotFound, ReplyExpired):
-            await self._writer.ask("SREM", owned, reply_id)
+            await self._commands.ask("SREM", owned, reply_id)
         except Exception:
             logger.exception("taking over a reply failed")

@@ -1,306 +1,325 @@
-"""What this node writes to Redis as the owner of replies: it writes in one epoch only, and a script checks that.
+"""The replies that this node owns: how they are created, written, ended, taken over and released.
 
-Rules
-- Each reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged it.
-- Whatever a script refuses ends this node's ownership: another has the reply, or Redis has lost it.
+Invariants:
+- A reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged
+  it.
+- The node writes in the epoch in which it became the owner; the scripts check it. Whatever they
+  refuse ends the ownership here: another node owns the reply, or Redis has lost it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any
-
-import msgspec
+from collections.abc import Callable, Collection
 
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
-from chatsvc.stores.base import NotWritable, Record
-from chatsvc.stores.memory import REMEMBERED
-from chatsvc.stores.redis import scripts
+from chatsvc.stores.base import REMEMBERED_S, NotWritable, Record
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.follower import Follower
-from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.connect import unavailable
+from chatsvc.stores.redis.entries import (
+    END,
+    PLANNED_END,
+    ReplyEntry,
+    encode,
+    encode_record,
+)
+from chatsvc.stores.redis.followers import Followers
+from chatsvc.stores.redis.keys import HashTag, Keys
 from chatsvc.stores.redis.leases import NOBODY
 from chatsvc.stores.redis.outbox import Outbox
+from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
+from chatsvc.stores.redis.tasks import DetachedTasks
 
-LATER = 24 * 3600
-"""Seconds for which the end of a reply is kept for a Redis that is away."""
+DETACHED_PATIENCE_S = 24 * 3600
+"""Seconds for which a command about an ended reply is tried that no caller waits for."""
 
 
 class Owner:
-    """The writing half of the store; `keep` is in milliseconds, `patience` how many seconds a producer waits for Redis.
+    """The replies that `node` owns.
 
-    `follower` gives the one that follows a reply, `refresh` brings a log up to date, `lost` is told of a reply that
-    Redis has not any more, `later` runs a coroutine that nobody waits for.
+    `keep` is how many seconds an ended reply is kept, `patience` how many a producer waits for
+    Redis. `on_lost` is called with the id of a reply that Redis has lost.
     """
 
     def __init__(
         self,
-        writer: Commands,
+        commands: Commands,
         keys: Keys,
         node: str,
-        keep: int,
-        patience: float,
         *,
-        follower: Callable[[str], Follower],
-        refresh: Callable[[Log], Awaitable[None]],
-        lost: Callable[[str], None],
-        later: Callable[[Coroutine[Any, Any, None]], None],
+        keep: float,
+        patience: float,
+        followers: Followers,
+        tasks: DetachedTasks,
+        on_lost: Callable[[str], None],
     ) -> None:
-        self._writer = writer
+        self._commands = commands
         self._keys = keys
         self._node = node
-        self._keep = keep
+        self._keep_ms = max(1, round(keep * 1000))
         self._patience = patience
-        self._follower = follower
-        self._refresh = refresh
-        self._lost = lost
-        self._later = later
-        self._owned: dict[str, Outbox] = {}
-
-    def held(self, reply_id: str) -> tuple[Record, Log] | None:
-        """A reply that this node has begun and owns: nothing has to be asked for it."""
-        owned = self._owned.get(reply_id)
-        if owned is None or owned.record is None or owned.log.end is not None:
-            return None
-        return owned.record, owned.log
-
-    def all(self, prefix: str) -> Collection[str]:
-        """The ids of what is owned, of one hash tag."""
-        if len(self._keys.prefixes) == 1:
-            return self._owned.keys()
-        return [id for id in self._owned if self._keys.prefix(id) == prefix]
+        self._followers = followers
+        self._tasks = tasks
+        self._on_lost = on_lost
+        self._outboxes: dict[str, Outbox] = {}
 
     def owns(self, reply_id: str) -> bool:
-        """Whether this node is the owner, as far as it knows."""
-        return reply_id in self._owned
+        """Return whether this node owns the reply, as far as it knows."""
+        return reply_id in self._outboxes
+
+    def owned(self, tag: HashTag) -> Collection[str]:
+        """Return the ids of all owned replies of a hash tag."""
+        if len(self._keys.tags) == 1:
+            return self._outboxes.keys()
+        return [id for id in self._outboxes if self._keys.tag(id) is tag]
+
+    def created_here(self, reply_id: str) -> tuple[Record, Log] | None:
+        """Return the record and the log of a running reply that this node has created and owns.
+
+        None for any other: Redis has to be asked for it.
+        """
+        outbox = self._outboxes.get(reply_id)
+        if outbox is None or outbox.record is None or outbox.log.end is not None:
+            return None
+        return outbox.record, outbox.log
 
     def forget(self, reply_id: str) -> None:
-        """From here on it is not."""
-        if self._owned.pop(reply_id, None) is not None:
-            self._follower(reply_id).look(reply_id)
+        """Give up ownership on this node; the follower reads the stream again."""
+        if self._outboxes.pop(reply_id, None) is not None:
+            self._followers.of(reply_id).read_once(reply_id)
 
     def owner_changed(self, reply_id: str, epoch: int) -> None:
-        """Somebody owns the reply from this epoch on."""
-        owned = self._owned.get(reply_id)
-        if owned is not None and owned.epoch < epoch:
-            owned.ended = NotWritable()
+        """Give up a reply that another node has owned since `epoch`, if this node's is earlier."""
+        outbox = self._outboxes.get(reply_id)
+        if outbox is not None and outbox.epoch < epoch:
+            outbox.lose()
             self.forget(reply_id)
 
-    async def create(self, record: Record, now: int) -> None:
-        """Begin a reply, unless it is there already; `now` is by the store's clock."""
+    async def create(self, record: Record, now_us: int) -> None:
+        """Create a reply, unless one with its id is there; `now_us` is by the store's clock.
+
+        Raises `StoreUnavailable`.
+        """
         reply_id = record.reply_id
-        key = self._keys.reply(reply_id)
-        said = await self._writer.run(
-            scripts.CREATE,
+        tag = self._keys.tag(reply_id)
+        status = await self._commands.run(
+            CREATE,
             [
-                key,
-                f"{key}:gone",
-                self._set(reply_id),
-                f"{self._keys.prefix(reply_id)}nodes",
+                self._keys.reply(reply_id),
+                self._keys.gone(reply_id),
+                tag.owned_by(self._node),
+                tag.leases,
             ],
-            msgspec.json.encode(record),
+            encode_record(record),
             self._node,
             reply_id,
-            now,
+            now_us,
         )
-        if said == "ok" and reply_id not in self._owned:
-            log = Log(reply_id, pace=record.pace, lag=record.lag, created=now)
-            self._follower(reply_id).add(log, "0-0")
-            self._owned[reply_id] = Outbox(log, 1, self._write, record)
-
-    def _set(self, reply_id: str) -> str:
-        return f"{self._keys.prefix(reply_id)}owned:{self._node}"
+        if status == "ok" and reply_id not in self._outboxes:
+            log = Log(reply_id, pace=record.pace, lag=record.lag)
+            self._followers.of(reply_id).add(log, "0-0")
+            self._outboxes[reply_id] = Outbox(log, 1, self._write, record)
 
     # ------------------------------------------------------------------ text
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
-        flushing = self._mine(log).add(text)
+        flushing = self._outbox(log).add(text)
         if flushing is not None:
             await asyncio.shield(flushing)
 
-    def _mine(self, log: Log) -> Outbox:
-        owned = self._owned.get(log.reply_id)
-        if owned is None or log.end is not None:
-            raise NotWritable
-        return owned
+    async def seal(self, log: Log, planned_end: End) -> None:
+        """See `Store.seal`."""
+        outbox = self._outbox(log)
+        outbox.seal(planned_end)
+        await outbox.flushed()
 
-    async def _write(self, owned: Outbox, text: str, planned_end: End | None) -> int:
-        key = self._keys.reply(owned.log.reply_id)
-        encoded = (
-            "" if planned_end is None else msgspec.json.encode(planned_end).decode()
-        )
-        said, *more = await self._writer.run(
-            scripts.WRITE,
-            [key, f"{key}:log"],
+    def _outbox(self, log: Log) -> Outbox:
+        outbox = self._outboxes.get(log.reply_id)
+        if outbox is None or log.end is not None:
+            raise NotWritable
+        return outbox
+
+    async def _write(self, outbox: Outbox, text: str, planned_end: End | None) -> int:
+        """Write for an outbox (see `Outbox`)."""
+        reply_id, position = outbox.log.reply_id, outbox.position
+        entry = ReplyEntry(position, text, planned_end)
+        status, *more = await self._commands.run(
+            WRITE,
+            [self._keys.reply(reply_id), self._keys.stream(reply_id)],
             self._node,
-            owned.epoch,
-            owned.position,
-            owned.position + len(text),
+            outbox.epoch,
+            position,
+            position + len(text),
             text,
-            encoded,
+            encode(entry).get(PLANNED_END, ""),
             patience=self._patience,
         )
-        if said == "torn" and int(more[0]) < owned.position:
+        if status == "torn" and int(more[0]) < position:
             return int(more[0])
-        if said != "ok":
-            self._refused(owned.log, said)
+        if status != "ok":
+            self._refused(outbox.log, status)
             raise NotWritable
-        fields = {"p": str(owned.position), "t": text} if text else {}
-        if encoded:
-            fields["c"] = encoded
-        self._follower(owned.log.reply_id).wrote(owned.log, more[0], fields)
-        return owned.position + len(text)
+        self._followers.of(reply_id).apply_own(outbox.log, more[0], entry)
+        return position + len(text)
 
     # ------------------------------------------------------------------ the end
 
-    async def seal(self, log: Log, planned_end: End) -> None:
-        """See `Store.seal`."""
-        owned = self._mine(log)
-        owned.seal(planned_end)
-        await owned.flushed()
-
     async def finish(self, log: Log, end: End) -> None:
-        """See `Store.finish`. Anybody may stop a reply; any other end is its owner's."""
-        owned = self._owned.get(log.reply_id)
-        if log.end is not None or (owned is None and end.finish_reason != "stopped"):
+        """See `Store.finish`."""
+        outbox = self._outboxes.get(log.reply_id)
+        if log.end is not None or (outbox is None and end.finish_reason != "stopped"):
             return
         try:
-            await self._finish(log, end, owned, self._patience)
+            await self._finish(log, end, outbox, self._patience)
         except StoreUnavailable:
-            if owned is None:
+            if outbox is None:
                 raise
             self.give_up(log, end)
 
     def give_up(self, log: Log, end: End | None = None) -> None:
-        """Redis is away: tell those who read here now, and Redis when it is back, that a reply has failed.
+        """End a reply on this node as failed, because Redis is away.
 
-        `end` is another one that Redis is to be told.
+        If this node owns it, Redis gets `end`, or else the same failure, when it is back.
         """
-        problem = StoreUnavailable("Redis can't be reached.", retry_after=1)
-        failed = End("failed", "error", problem.as_dict())
-        owned = self._owned.get(log.reply_id)
-        if owned is not None and not owned.given_up:
-            owned.given_up = True  # it stays ours until Redis has the end, so another finds it if this node dies
-            self._later(self._finish_late(log, end or failed, owned))
+        failed = End("failed", "error", unavailable().as_dict())
+        outbox = self._outboxes.get(log.reply_id)
+        # It stays this node's own until Redis has the end, so that another ends it if this one
+        # dies.
+        if outbox is not None and outbox.give_up():
+            self._tasks.run(self._finish_late(log, end or failed, outbox))
         log.finish(failed, 0)
 
-    async def _finish_late(self, log: Log, end: End, owned: Outbox) -> None:
+    async def _finish_late(self, log: Log, end: End, outbox: Outbox) -> None:
         try:
-            await self._finish(log, end, owned, LATER)
-        finally:  # what Redis refuses, `Leases` finds as ours without our knowing
+            await self._finish(log, end, outbox, DETACHED_PATIENCE_S)
+        finally:  # if Redis refuses, `Leases` finds it in this node's set, as one it does not know
             self.forget(log.reply_id)
-        await self._let_go(log.reply_id)
+        await self._remove_from_own(log.reply_id)
 
     async def _finish(
-        self, log: Log, end: End, owned: Outbox | None, patience: float
+        self, log: Log, end: End, outbox: Outbox | None, patience: float
     ) -> None:
-        key = self._keys.reply(log.reply_id)
-        prefix = self._keys.prefix(log.reply_id)
-        keys = [key, f"{key}:log", f"{key}:gone", f"{key}:readers"]
-        keys += [f"{prefix}news", f"{prefix}owned:"]
-        encoded = msgspec.json.encode(end).decode()
+        reply_id = log.reply_id
+        tag = self._keys.tag(reply_id)
+        keys = [
+            self._keys.reply(reply_id),
+            self._keys.stream(reply_id),
+            self._keys.gone(reply_id),
+            self._keys.readers(reply_id),
+            tag.news,
+            tag.owned,
+        ]
         while True:
-            if owned is not None and owned.flushing is not None:
-                await asyncio.shield(owned.flushing)
-            anybodys = owned is None or end.finish_reason == "stopped"
-            said, *more = await self._writer.run(
-                scripts.FINISH,
+            if outbox is not None and outbox.flushing is not None:
+                await asyncio.shield(outbox.flushing)
+            by_anybody = outbox is None or end.finish_reason == "stopped"
+            status, *more = await self._commands.run(
+                FINISH,
                 keys,
                 self._node,
-                "" if owned is None or anybodys else owned.epoch,
-                0 if owned is None else owned.position,
-                encoded,
-                self._keep,
-                self._keep + REMEMBERED * 1000,
-                log.reply_id,
+                "" if outbox is None or by_anybody else outbox.epoch,
+                0 if outbox is None else outbox.position,
+                encode(ReplyEntry(end=end))[END],
+                self._keep_ms,
+                self._keep_ms + REMEMBERED_S * 1000,
+                reply_id,
                 "1" if end.state == "stopped" else "",
                 patience=patience,
             )
-            if said != "torn" or owned is None or not owned.rewind(int(more[0])):
+            if status != "torn" or outbox is None or not outbox.rewind(int(more[0])):
                 break
-        # Another may have written since this node was paused, and stopping asks for no epoch.
-        if said == "ok" and int(more[1]) == log.position:
-            fields = {"p": more[1], "e": encoded}
-            self._follower(log.reply_id).wrote(log, more[0], fields)
-        elif said not in ("ok", "ended"):
-            self._refused(log, said)
+        # Text may be in Redis that this node does not have: another may have written since it was
+        # paused, and to stop a reply it needs no epoch. Then the follower brings text and end.
+        if status == "ok" and int(more[1]) == log.position:
+            entry = ReplyEntry(log.position, end=end)
+            self._followers.of(reply_id).apply_own(log, more[0], entry)
+        elif status not in ("ok", "ended"):
+            self._refused(log, status)
             return
         while log.end is None:
-            await self._refresh(log)
+            await self._followers.refresh(log)
+        # A stopped reply stays this node's own until `producer_ended`.
         if end.state != "stopped":
-            self.forget(log.reply_id)
+            self.forget(reply_id)
 
-    def _refused(self, log: Log, said: str) -> None:
+    def _refused(self, log: Log, status: str) -> None:
+        """Give up a reply that a script has refused to write."""
         self.forget(log.reply_id)
-        if said in ("gone", "torn"):
-            self._lost(log.reply_id)
-        if said == "torn":
-            self._later(self._delete(log.reply_id))
+        if status in ("gone", "torn"):
+            self._on_lost(log.reply_id)
+        if status == "torn":
+            self._tasks.run(self._delete(log.reply_id))
 
     async def _delete(self, reply_id: str) -> None:
-        key = self._keys.reply(reply_id)
-        # Nobody may begin another reply under this id.
-        await self._writer.ask("SET", f"{key}:gone", 1, "EX", REMEMBERED)
-        await self._writer.ask("DEL", key, f"{key}:log", f"{key}:readers")
+        # The mark first: no other reply may be created under this id.
+        await self._commands.ask(
+            "SET", self._keys.gone(reply_id), 1, "EX", REMEMBERED_S
+        )
+        await self._commands.ask(
+            "DEL",
+            self._keys.reply(reply_id),
+            self._keys.stream(reply_id),
+            self._keys.readers(reply_id),
+        )
 
-    def produced(self, log: Log) -> None:
-        """See `Store.produced`."""
-        owned = self._owned.get(log.reply_id)
-        if log.end is not None and owned is not None and not owned.given_up:
+    def producer_ended(self, log: Log) -> None:
+        """See `Cluster.producer_ended`."""
+        outbox = self._outboxes.get(log.reply_id)
+        if log.end is not None and outbox is not None and not outbox.given_up:
             self.forget(log.reply_id)
-            self._later(self._let_go(log.reply_id))
+            self._tasks.run(self._remove_from_own(log.reply_id))
 
-    async def _let_go(self, reply_id: str) -> None:
-        await self._writer.ask("SREM", self._set(reply_id), reply_id, patience=LATER)
+    async def _remove_from_own(self, reply_id: str) -> None:
+        owned = self._keys.tag(reply_id).owned_by(self._node)
+        await self._commands.ask("SREM", owned, reply_id, patience=DETACHED_PATIENCE_S)
 
-    # ------------------------------------------------------------------ from hand to hand
+    # ------------------------------------------------------------------ ownership
 
-    def _hands(self, reply_id: str) -> list[str]:
-        """The keys of `TAKE` and `RELEASE`."""
-        prefix = self._keys.prefix(reply_id)
-        names = (reply_id, "nodes", "owned:", "news")
-        return [prefix + name for name in names]
+    def _ownership_keys(self, reply_id: str) -> list[str]:
+        """Return the KEYS of `take_over.lua` and `release.lua`."""
+        tag = self._keys.tag(reply_id)
+        return [self._keys.reply(reply_id), tag.leases, tag.owned, tag.news]
 
-    async def take(self, log: Log) -> bool:
-        """See `Store.take`."""
+    async def take_over(self, log: Log) -> bool:
+        """See `Cluster.take_over`."""
         reply_id = log.reply_id
-        if reply_id in self._owned:
+        if reply_id in self._outboxes:
             return log.end is None
-        taken = await self._writer.run(
-            scripts.TAKE, self._hands(reply_id), self._node, reply_id
+        taken = await self._commands.run(
+            TAKE_OVER, self._ownership_keys(reply_id), self._node, reply_id
         )
         if not taken:
             return False
-        await self._refresh(log)
-        if log.end is not None or reply_id in self._owned:  # somebody was faster
+        await self._followers.refresh(log)
+        # It may have been stopped meanwhile, or taken over by another call.
+        if log.end is not None or reply_id in self._outboxes:
             return False
-        owned = Outbox(log, int(taken[0]), self._write)
-        self._owned[reply_id] = owned
-        owned.rewind(int(taken[1]))
+        outbox = Outbox(log, int(taken[0]), self._write)
+        self._outboxes[reply_id] = outbox
+        outbox.rewind(int(taken[1]))
         return True
 
     async def release(self, log: Log) -> bool:
-        """See `Store.release`."""
-        owned = self._owned.get(log.reply_id)
-        if owned is None:
+        """See `Cluster.release`."""
+        outbox = self._outboxes.get(log.reply_id)
+        if outbox is None:
             return False
         try:
-            await owned.flushed()
+            await outbox.flushed()
         except (NotWritable, StoreUnavailable):
             return False
         try:
-            said = await self._writer.run(
-                scripts.RELEASE,
-                self._hands(log.reply_id),
+            status = await self._commands.run(
+                RELEASE,
+                self._ownership_keys(log.reply_id),
                 self._node,
-                owned.epoch,
+                outbox.epoch,
                 log.reply_id,
                 NOBODY,
             )
-        finally:  # also if Redis does not hear of it: another finds it once this node is gone
+        finally:  # also without an answer: another node finds it once this one's lease has run out
             self.forget(log.reply_id)
-        return bool(said == "ok")
+        return bool(status == "ok")

@@ -1,0 +1,58 @@
+"""The nodes that share one Redis, as `chatsvc.replies` sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from chatsvc.log import Log
+from chatsvc.stores.redis.leases import Leases
+from chatsvc.stores.redis.owner import Owner
+from chatsvc.stores.redis.presence import Presence
+from chatsvc.stores.redis.tasks import DetachedTasks
+
+
+class ManyNodes:
+    """The `Cluster` of the nodes that share one Redis."""
+
+    shared = True
+
+    def __init__(
+        self, leases: Leases, owner: Owner, presence: Presence, tasks: DetachedTasks
+    ) -> None:
+        self._leases = leases
+        self._owner = owner
+        self._presence = presence
+        self._tasks = tasks
+
+    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
+        """See `Cluster.on_orphan`."""
+        self._leases.on_orphan(adopt)
+
+    def owns(self, log: Log) -> bool:
+        """See `Cluster.owns`."""
+        return self._owner.owns(log.reply_id)
+
+    async def take_over(self, log: Log) -> bool:
+        """See `Cluster.take_over`."""
+        return await self._owner.take_over(log)
+
+    async def release(self, log: Log) -> bool:
+        """See `Cluster.release`."""
+        return await self._owner.release(log)
+
+    def producer_ended(self, log: Log) -> None:
+        """See `Cluster.producer_ended`."""
+        self._owner.producer_ended(log)
+
+    async def wait_for_producer(self, log: Log, seconds: float) -> bool:
+        """See `Cluster.wait_for_producer`."""
+        return await self._presence.wait_for_producer(log, seconds)
+
+    def announce_readers(self, log: Log, present: bool) -> None:
+        """See `Cluster.announce_readers`."""
+        if self._presence.note(log.reply_id, present) and log.end is None:
+            self._tasks.run(self._presence.announce([log.reply_id], present))
+
+    async def last_read(self, log: Log) -> int:
+        """See `Cluster.last_read`."""
+        return await self._presence.last_read(log.reply_id)

@@ -1,0 +1,111 @@
+"""The live logs of this node: how a reply is found, and how it ends here when Redis loses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
+from chatsvc.stores.base import EXPIRED, Record
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.entries import HASH_FIELDS, apply, decode, decode_hash
+from chatsvc.stores.redis.followers import Followers
+from chatsvc.stores.redis.keys import Keys
+
+
+class Logs:
+    """The logs of running replies that something on this node holds: one for each reply.
+
+    `on_lost` is called with the id of a reply that is not in Redis.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        keys: Keys,
+        followers: Followers,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._commands = commands
+        self._keys = keys
+        self._followers = followers
+        self._on_lost = on_lost
+        self._logs: WeakValueDictionary[str, Log] = WeakValueDictionary()
+        self._finding: dict[str, asyncio.Task[tuple[Record, Log]]] = {}
+
+    def add(self, log: Log) -> None:
+        """Add the log of a reply that this node has created."""
+        self._logs[log.reply_id] = log
+
+    def remove(self, log: Log) -> None:
+        """Remove a log: the next `find` reads the reply from Redis again."""
+        self._logs.pop(log.reply_id, None)
+
+    async def find(self, reply_id: str) -> tuple[Record, Log]:
+        """See `Store.find`. Redis is asked once for all calls at the same time.
+
+        When a node goes, all readers of a reply that it produced may come at once.
+        """
+        finding = self._finding.get(reply_id)
+        if finding is None:
+            finding = asyncio.create_task(self._find(reply_id))
+            self._finding[reply_id] = finding
+            finding.add_done_callback(lambda task: self._found(reply_id, task))
+        try:
+            return await asyncio.shield(finding)
+        finally:
+            # As in `Commands.ask`: an error would keep this frame, and the frame the error.
+            del finding
+
+    def lose(self, reply_id: str) -> None:
+        """End a reply that Redis has lost, if it is read here, as failed."""
+        log = self._logs.get(reply_id)
+        if log is not None and log.end is None:
+            _fail(log)
+
+    def close(self) -> None:
+        """Stop all searches."""
+        for task in self._finding.values():
+            task.cancel()
+
+    def _found(self, reply_id: str, task: asyncio.Task[tuple[Record, Log]]) -> None:
+        del self._finding[reply_id]
+        if not task.cancelled():
+            task.exception()  # marks it as seen: all callers may have left
+
+    async def _find(self, reply_id: str) -> tuple[Record, Log]:
+        values, gone, entries = await asyncio.gather(
+            self._commands.ask("HMGET", self._keys.reply(reply_id), *HASH_FIELDS),
+            self._commands.ask("EXISTS", self._keys.gone(reply_id)),
+            self._commands.ask("XRANGE", self._keys.stream(reply_id), "-", "+"),
+        )
+        found = decode_hash(values)
+        if found is None:
+            self._on_lost(reply_id)
+            if not gone:
+                raise ReplyNotFound("No reply has this id.")
+        if found is None or (found.ended and not entries):
+            raise ReplyExpired(EXPIRED)
+        record = found.record
+        log = self._logs.get(reply_id)
+        if log is None:
+            log = Log(reply_id, pace=record.pace, lag=record.lag)
+            last_id = "0-0"
+            for last_id, fields in entries:
+                apply(log, last_id, decode(fields))
+            if log.end is None and log.position < found.position:
+                _fail(log)  # Redis has the hash, and has lost the text
+            if log.end is None:
+                self._logs[reply_id] = log
+                self._followers.of(reply_id).add(log, last_id)
+        if log.end is None:
+            await self._followers.refresh(log)
+        return record, log
+
+
+def _fail(log: Log) -> None:
+    problem = InternalError("The store has lost the reply.")
+    log.finish(End("failed", "interrupted", problem.as_dict()), 0)

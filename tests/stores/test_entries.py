@@ -1,0 +1,172 @@
+"""What stands in Redis: its fields, and how an entry comes into a log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.stores.base import Record
+from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis.entries import (
+    HASH_FIELDS,
+    LEEWAY_US,
+    News,
+    ReplyEntry,
+    ReplyHash,
+    apply,
+    arrival_us,
+    decode,
+    decode_hash,
+    decode_news,
+    encode,
+    encode_record,
+)
+from tests.redis_server import RedisServer
+
+from .contract import DONE, FAILED, PROMPT, STOPPED, record
+
+positions = st.integers(0, 1 << 40)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+objects = st.dictionaries(texts, texts | st.integers(-(1 << 53), 1 << 53) | st.none())
+ends = st.builds(End, texts, texts, st.none() | objects, st.none() | objects)
+
+entries = (
+    st.builds(ReplyEntry, positions, texts.filter(bool), st.none() | ends)
+    | st.builds(ReplyEntry, planned_end=ends)
+    | st.builds(ReplyEntry, positions, end=ends)
+)
+
+
+@given(entries)
+def test_an_entry_is_read_as_it_was_written(entry: ReplyEntry) -> None:
+    fields = encode(entry)
+    assert all(isinstance(value, str) for value in fields.values())
+    assert decode(fields) == entry
+
+
+@given(
+    st.builds(Record, texts, st.just(PROMPT), texts, texts, texts, positions),
+    positions,
+    st.booleans(),
+)
+def test_a_hash_is_read_as_it_was_written(
+    asked: Record, position: int, ended: bool
+) -> None:
+    values = [encode_record(asked), str(position), "1" if ended else None]
+    assert decode_hash(values) == ReplyHash(asked, position, ended)
+
+
+def test_there_may_be_no_hash() -> None:
+    assert decode_hash([None] * len(HASH_FIELDS)) is None
+
+
+def test_news() -> None:
+    assert decode_news({"n": "7", "r": "a reply"}) == News(7, "a reply", None)
+    assert decode_news({"n": "8", "r": "it", "o": "2"}) == News(8, "it", 2)
+
+
+def test_an_entry_arrived_when_its_id_says() -> None:
+    assert arrival_us("1790000000123-4") == 1_790_000_000_123_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (ReplyEntry(3, "def"), "abcdef"),
+        (ReplyEntry(0, "abc"), "abc"),  # as after a failover
+        (ReplyEntry(1, "bcd"), "abcd"),
+        (ReplyEntry(1, "b"), "abc"),
+        (ReplyEntry(4, "e"), None),
+        (ReplyEntry(1, "xcd"), None),
+        (ReplyEntry(4, end=DONE), None),
+    ],
+)
+def test_what_does_not_fit_to_a_log_is_left_out(
+    entry: ReplyEntry, text: str | None
+) -> None:
+    log = Log("r" * 22)
+    assert apply(log, "1-0", ReplyEntry(0, "abc"))
+    assert apply(log, "2-0", entry) == (text is not None)
+    assert log.text(0) == ("abc" if text is None else text)
+    assert log.end is None
+
+
+@pytest.mark.parametrize(("end", "reached"), [(STOPPED, 1), (FAILED, 3)])
+def test_a_stop_cuts_where_the_text_is_released_a_little_later(
+    end: End, reached: int
+) -> None:
+    log = Log("r" * 22, pace=LEEWAY_US)
+    apply(log, "1000-0", ReplyEntry(0, "abc", DONE))
+    assert log.planned_end == DONE
+    # The first character is out at once, the second after the leeway.
+    apply(log, "999-0", ReplyEntry(3, end=end))
+    assert (log.end, log.text(0)) == (end, "abc"[:reached])
+    assert apply(log, "1001-0", ReplyEntry(9, "nothing comes behind it"))
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Any]:
+    """To see what stands in Redis."""
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        yield client
+
+
+async def test_the_scripts_write_these_fields(
+    redis: Any, redis_server: RedisServer
+) -> None:
+    store = RedisStore(redis_server.url, keep=60, node="node")
+    await store.open()
+    try:
+        asked = record(pace=1)
+        key = f"chatsvc:{{0}}:{asked.reply_id}"
+        await store.create(asked)
+        found = await redis.hgetall(key)
+        assert int(found.pop("at")) > 0
+        created = {"r": encode_record(asked), "o": "node", "e": "1", "p": "0"}
+        assert found == created
+        _, log = await store.find(asked.reply_id)
+        await store.append(log, "ab")
+        await store.seal(log, DONE)
+        assert await redis.hgetall(key) == {
+            **created,
+            "p": "2",
+            "c": "1",
+            "at": await redis.hget(key, "at"),
+        }
+        await store.finish(log, DONE)
+        assert await redis.hmget(key, HASH_FIELDS) == [created["r"], "2", "1"]
+        done = msgspec.json.encode(DONE).decode()
+        written = [fields for _, fields in await redis.xrange(f"{key}:log")]
+        assert written[-1] == {"p": "2", "e": done} == encode(decode(written[-1]))
+        assert [encode(decode(fields)) for fields in written] == written
+        [(_, news)] = await redis.xrevrange("chatsvc:{0}:news", count=1)
+        assert decode_news(news) == News(int(news["n"]), asked.reply_id, None)
+        assert set(news) == {"n", "r"}
+        assert (await redis.get(f"{key}:gone")) == "1"
+    finally:
+        await store.close()
+
+
+async def test_news_of_another_owner_name_its_epoch(
+    redis: Any, redis_server: RedisServer
+) -> None:
+    store = RedisStore(redis_server.url, keep=60)
+    await store.open()
+    try:
+        reply_id = await store.create(record())
+        _, log = await store.find(reply_id)
+        assert await store.cluster.release(log)
+        [(_, news)] = await redis.xrevrange("chatsvc:{0}:news", count=1)
+        assert decode_news(news) == News(int(news["n"]), reply_id, 2)
+        assert await redis.hget(f"chatsvc:{{0}}:{reply_id}", "o") == "-"
+        assert await redis.sismember("chatsvc:{0}:owned:-", reply_id)
+    finally:
+        await store.close()
