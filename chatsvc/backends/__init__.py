@@ -47,10 +47,35 @@ BACKENDS: dict[str, Callable[[Settings], Backend]] = {
 """By the name that `--backend` has for each."""
 
 
+def check_backend_name(text: str) -> str:
+    """Return `text`, the name of a backend or `package.module:function`, as it is.
+
+    Raises `ValueError`, "takes …, not …", when it is neither. Nothing is imported to find out.
+    """
+    module, colon, function = text.partition(":")
+    if text in BACKENDS or (
+        colon
+        and function.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    ):
+        return text
+    raise ValueError(
+        f"takes {', '.join(BACKENDS)} or package.module:function, not {text!r}"
+    )
+
+
 def make_backend(settings: Settings) -> Backend:
     """The backend that the settings name. Raises `ValueError` that says what is wrong."""
     make = BACKENDS.get(settings.backend)
     return make(settings) if make is not None else load_function(settings.backend)
 
 
-__all__ = ["BACKENDS", "Backend", "Finish", "Message", "Prompt", "make_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Finish",
+    "Message",
+    "Prompt",
+    "check_backend_name",
+    "make_backend",
+]

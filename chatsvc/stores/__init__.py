@@ -32,6 +32,16 @@ STORES: dict[str, Callable[[Settings], Store]] = {
 """By name, or by the scheme of an address."""
 
 
+def check_store_name(text: str) -> str:
+    """Return `text`, the name of a store or an address with a known scheme, as it is.
+
+    Raises `ValueError`, "takes …, not …", when it is neither.
+    """
+    if text in STORES or text.partition("://")[0] in STORES:
+        return text
+    raise ValueError(f"takes {' or '.join(STORES)}, not {text!r}")
+
+
 def make_store(settings: Settings) -> Store:
     """The store that the settings name."""
     return STORES[settings.store.partition("://")[0]](settings)
@@ -45,5 +55,6 @@ __all__ = [
     "NotWritable",
     "Record",
     "Store",
+    "check_store_name",
     "make_store",
 ]
