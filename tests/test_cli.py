@@ -125,7 +125,7 @@ def test_what_is_refused_is_one_line_that_names_it_and_what_it_takes(
         ([], ["serve", "ask", "doctor", "--version"]),
         (["serve"], ["--max-reply BYTES", "[CHATSVC_MAX_REPLY]", "default 262144"]),
         (["--port", "0"], ["--max-reply BYTES"]),
-        (["ask"], ["MESSAGE", "--url URL", "[CHATSVC_TRANSPORT]"]),
+        (["ask"], ["MESSAGE", "--url URL", "[CHATSVC_TRANSPORT]", "ndjson"]),
         (["doctor"], ["URL", "--seconds SECONDS", "[CHATSVC_SECONDS]"]),
     ],
 )

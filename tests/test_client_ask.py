@@ -17,11 +17,11 @@ from chatsvc.client.reader import read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import Question, Timeouts, retry_after, service_url
 from chatsvc.settings import Settings, read_settings
-from tests.scripted_service import CuttingProxy, Service, running
+from tests.scripted_service import NDJSON_IS_SERVED, CuttingProxy, Service, running
 
 TEXT = "你好 👨‍👩‍👧‍👦\n\n  a b\n🇩🇪e\u0301 [DONE]"
 QUICK = Backoff(first=0.001, longest=0.002)
-TRANSPORTS = ["sse", "websocket", "text", "poll"]
+TRANSPORTS = ["sse", "ndjson", "websocket", "text", "poll"]
 ANY = ["auto", *TRANSPORTS]
 
 
@@ -72,7 +72,9 @@ async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
                 assert len(service.started) == 1, cut
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "transport", [t for t in TRANSPORTS if t != "ndjson" or NDJSON_IS_SERVED]
+)
 async def test_the_real_service_cut_anywhere(transport: str) -> None:
     text = "你🇩🇪\n a"
 
@@ -112,7 +114,7 @@ async def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "chatsvc ask: No: not now\n"
 
 
-@pytest.mark.parametrize("transport", ["auto", "sse", "text", "poll"])
+@pytest.mark.parametrize("transport", ["auto", "sse", "ndjson", "text", "poll"])
 async def test_a_redirect_that_loses_the_question_is_told(
     transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +134,7 @@ async def test_a_redirect_that_loses_the_question_is_told(
     assert not service.started
 
 
-@pytest.mark.parametrize("transport", ["sse", "text", "poll"])
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "text", "poll"])
 async def test_busy_is_asked_again(transport: str) -> None:
     service = Service(TEXT)
     service.refuse = [(503, {"Retry-After": "0"}), (429, {"Retry-After": "0"})]

@@ -4,7 +4,7 @@ ask        the command: message, stdin, stdout, Ctrl-C, exit status
 doctor     the other command: one reply over all transports at once
 diagnosis  pure: what these trials say of the proxies between client and service
 reader     one reply from its question to its end; the table of transports
-sse · websocket · text · poll      one transport each: a `Step` in, signals out
+sse · ndjson · websocket · text · poll      one transport each: a `Step` in, signals out
 wire       what the HTTP transports share: the question, its URLs, refusals, broken connections
 events     pure: the signals that an event or a frame stands for
 reading    pure: what has been read of a reply, and what to request next

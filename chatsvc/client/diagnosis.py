@@ -30,7 +30,7 @@ LONG_ENOUGH_S = 1.0
 BUFFERS = (
     "Something collects the stream before it gives it on. nginx: `proxy_buffering off;`, and no"
     " `proxy_ignore_headers X-Accel-Buffering`. Elsewhere: no response buffering for"
-    " `text/event-stream` and `text/plain`."
+    " `text/event-stream`, `application/x-ndjson` and `text/plain`."
 )
 """The advice when a transport lags."""
 COMPRESSES = (

@@ -1,6 +1,6 @@
 """The meaning of a reply's events, whatever carries them (PROTOCOL.md sections 3 and 4). Pure.
 
-Server-sent events and frames of `chatsvc.v1` say the same in the same members:
+Server-sent events, frames of `chatsvc.v1` and lines of NDJSON say the same in the same members:
 `id`, `event` and `data`.
 """
 
@@ -52,7 +52,7 @@ class EventInterpreter:
 
 
 class FrameInterpreter:
-    """The interpreter of one connection's JSON frames: frames of `chatsvc.v1`."""
+    """The interpreter of one connection's JSON frames: frames of `chatsvc.v1` or NDJSON lines."""
 
     def __init__(self) -> None:
         self._events = EventInterpreter()

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import aiohttp
 
-from chatsvc.client import poll, sse, text, websocket
+from chatsvc.client import ndjson, poll, sse, text, websocket
 from chatsvc.client.reading import Reading, Step
 from chatsvc.client.signals import Signal
 from chatsvc.client.wire import Question, send_step
@@ -19,6 +19,7 @@ Transport = Callable[
 
 TRANSPORTS: dict[str, Transport] = {
     "sse": sse.read,
+    "ndjson": ndjson.read,
     "websocket": websocket.read,
     "text": text.read,
     "poll": poll.read,
