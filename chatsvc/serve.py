@@ -1,4 +1,4 @@
-"""`chatsvc serve` in one process: listens, serves, and drains on SIGTERM or SIGINT.
+"""The command `chatsvc serve` in one process: listens, serves, and drains on a signal.
 
 `serve` runs the application until a signal ends it; `start_failure` puts into words why it could
 not start. `chatsvc.workers` runs several such processes on one port.
@@ -84,7 +84,7 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     set_up_logs(settings.log_format)
     app = create_app(settings)
     try:
-        import uvloop  # not on Windows, nor on PyPy
+        import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:
         asyncio.run(_serve(app, settings, worker))
     else:

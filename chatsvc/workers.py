@@ -1,4 +1,4 @@
-"""`chatsvc serve --workers N`: processes that share a port, under a parent that supervises them.
+"""The processes of `chatsvc serve --workers N`, which share a port, and their supervisor.
 
 The kernel distributes connections among the workers (SO_REUSEPORT), so no process is in the way of
 another. Replies are in a store that all workers share, so any of them can serve any request.

@@ -1,4 +1,4 @@
-"""The meaning of events and frames: pure, so each can be written down (PROTOCOL.md sections 3 and 4)."""
+"""The meaning of events and frames (PROTOCOL.md sections 3 and 4)."""
 
 import json
 

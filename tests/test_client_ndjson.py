@@ -1,4 +1,4 @@
-"""The transport `ndjson` where it differs from the others: lines, their cuts, their limit (PROTOCOL.md section 2)."""
+"""The transport `ndjson` where it differs from the others: lines, their cuts, their limit."""
 
 import json
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""The refusals after which a client comes back are those that the service means (PROTOCOL.md section 6)."""
+"""The refusals after which a client comes back (PROTOCOL.md section 6)."""
 
 from chatsvc.client.retryable import (
     OWN_STATUSES,

@@ -1,4 +1,7 @@
-"""`chatsvc ask`: puts a message and streams the reply to the terminal (PROTOCOL.md section 8)."""
+"""The command `chatsvc ask`: puts a message and streams the reply to the terminal.
+
+PROTOCOL.md section 8 describes it for its users.
+"""
 
 import asyncio
 import os

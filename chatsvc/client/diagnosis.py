@@ -1,4 +1,4 @@
-"""The diagnosis of what stands between client and service, from one reply over all transports. Pure.
+"""The diagnosis of what stands between client and service. Pure.
 
 All trials read the same reply, so each is measured by the others: a character that has come over
 one transport was sent, and whatever has not passed it on over another holds it back.

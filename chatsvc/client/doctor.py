@@ -1,4 +1,4 @@
-"""`chatsvc doctor`: tries every transport through whatever stands between (section 8).
+"""The command `chatsvc doctor`: tries every transport through whatever stands between.
 
 All transports read the same reply at once, so that each is measured by the others. This module
 does the reading and prints the report; `chatsvc.client.diagnosis` judges what came.
