@@ -54,7 +54,10 @@ NO_ANSWER = (
     " answered within 30 s, a stream begins at once."
 )
 """The advice when nothing comes over another transport."""
-CHANGES = "Something changes text on its way: no filter and no new encoding may touch these answers."
+CHANGES = (
+    "Something changes text on its way: no filter and no new encoding may touch these"
+    " answers."
+)
 """The advice when the text differs."""
 
 
