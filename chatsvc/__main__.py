@@ -1,4 +1,4 @@
-"""`python -m chatsvc`."""
+"""The entry point of `python -m chatsvc`: the command `chatsvc`."""
 
 from chatsvc.cli import main
 

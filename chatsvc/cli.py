@@ -1,74 +1,205 @@
-"""The command `chatsvc` (PROTOCOL.md section 8)."""
+"""The command `chatsvc`: its sub-commands, their flags and their error lines.
+
+click parses the command line and prints `--help`, no more. It gives the text of each flag to
+`chatsvc.settings`, which reads the environment as well and checks all values, so a flag and its
+variable take the same and are refused in the same words (PROTOCOL.md section 8).
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from chatsvc import __version__
-from chatsvc.client.ask import INTERRUPTED, add_ask_arguments, run_ask
-from chatsvc.client.doctor import add_doctor_arguments, run_doctor
-from chatsvc.settings import Settings, add_flags, from_environment, read_settings
+from chatsvc.client.ask import AskSettings, run_ask
+from chatsvc.client.doctor import DoctorSettings, run_doctor
+from chatsvc.client.wire import SERVICE_URL
+from chatsvc.exit_status import ExitStatus
+from chatsvc.settings import (
+    BadSetting,
+    Settings,
+    flag,
+    read_settings,
+    variable,
+)
 
-OTHERS = {"ask": ("url", "transport"), "doctor": ("seconds",)}
-"""The flags of the commands that have no `Settings`."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without the usage (PROTOCOL.md section 8)."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """All commands and their flags."""
-    top = _Parser(
-        prog="chatsvc",
-        description="Streams the replies of an AI, character by character.",
-    )
-    top.add_argument("--version", action="version", version=f"chatsvc {__version__}")
-    commands = top.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="serve (also without a command)")
-    add_flags(serve)
-    ask = commands.add_parser("ask", help="stream a reply to the terminal")
-    add_ask_arguments(ask)
-    doctor = commands.add_parser(
-        "doctor", help="try every transport through whatever stands between"
-    )
-    add_doctor_arguments(doctor)
-    return top
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 2 for a bad setting, with one line on stderr."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (
-        words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")
-    ):
-        words.insert(0, "serve")
-    words[1:1] = from_environment(*OTHERS.get(words[0], ()))
-    args = parser().parse_args(words)
-    commands = {"ask": run_ask, "doctor": run_doctor, "serve": _serve}
-    return commands[args.command](args)
+class SettingOption(click.Option):
+    """The flag of one setting; its value stays text."""
+
+    def __init__(self, setting: Field[Any]) -> None:
+        value_format, default = setting.metadata["format"], setting.default
+        self.takes: str = value_format.takes
+        """What the flag takes, in words."""
+        shown = f"{default:g}" if isinstance(default, float) else default
+        shown = "" if default in (None, (), "") else f" (default {shown})"
+        super().__init__(
+            [flag(setting.name)],
+            multiple=isinstance(default, tuple),
+            metavar=value_format.metavar,
+            help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
+            callback=_refuse_flag_as_value,
+        )
 
 
-def _serve(args: argparse.Namespace) -> int:
-    from chatsvc.serve import CANNOT_START, refusal, serve
+def _refuse_flag_as_value(
+    context: click.Context, option: click.Parameter, value: Any
+) -> Any:
+    """Return `value`; refuse it when it is a flag of the same command.
+
+    click takes the word behind a flag for its value, whatever it is: without this, the message for
+    `--host --port 80` would be about 80.
+    """
+    flags = {name for each in context.command.params for name in each.opts}
+    if not flags.isdisjoint(value if isinstance(value, tuple) else (value,)):
+        raise click.BadOptionUsage(option.opts[0], "no value", context)
+    return value
+
+
+class _Command(click.Command):
+    """A sub-command whose error messages say what a flag takes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            for option in self.params:
+                if (
+                    isinstance(option, SettingOption)
+                    and error.option_name in option.opts
+                ):
+                    ctx.fail(f"{error.option_name} takes {option.takes}")
+            raise
+        except click.NoSuchOption as error:
+            hint = ""
+            if any(isinstance(each, click.Argument) for each in self.params):
+                hint = " (-- goes before an argument that begins with -)"
+            ctx.fail(f"{error.format_message()}{hint}")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadSetting as error:
+            ctx.fail(str(error))
+
+
+class _Commands(click.Group):
+    """The sub-commands; `serve` is run when the command line names none."""
+
+    command_class = _Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = ("-h", "--help", "--version")
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            ctx.fail(f"COMMAND takes {', '.join(self.commands)}, not {args[0]!r}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of this module, not of the alphabet
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="chatsvc %(version)s")
+def command() -> None:
+    """Stream the replies of an AI, character by character.
+
+    Each flag of a command has an environment variable, which its help names in brackets. Without a
+    command, chatsvc serves.
+    """
+
+
+def _options(kind: type[DataclassInstance]) -> list[click.Parameter]:
+    return [SettingOption(setting) for setting in fields(kind)]
+
+
+def serve_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings of `chatsvc serve`, with the names of backend and store checked.
+
+    The arguments are those of `read_settings`. Raises `BadSetting`.
+    """
+    # Imported here, as the server is below.
+    from chatsvc.backends import check_backend_name
+    from chatsvc.stores import check_store_name
+
+    checks = {"backend": check_backend_name, "store": check_store_name}
+    return read_settings(Settings, flags, environment, checks)
+
+
+@command.command("serve", params=_options(Settings))
+def serve_command(**flags: Any) -> int:
+    """Serve; also without a command."""
+    settings = serve_settings(flags)
+    # Imported here: the server takes 0.2 s to import, which `ask` would wait for in vain. All that
+    # `ask` needs takes 0.4 s.
+    from chatsvc.serve import CANNOT_START, serve, start_failure
     from chatsvc.workers import serve_workers
 
-    settings = Settings()
     try:
-        settings = read_settings(vars(args))
         if settings.workers > 1:
             return serve_workers(settings)
         serve(settings)
     except CANNOT_START as error:
-        why, status = refusal(error, settings)
-        print(f"chatsvc: {why}", file=sys.stderr)
+        reason, status = start_failure(error, settings)
+        print(f"chatsvc: {reason}", file=sys.stderr)
         return status
-    except KeyboardInterrupt:  # before it serves: a model takes minutes to load
-        return INTERRUPTED
-    return 0
+    except KeyboardInterrupt:  # before it serves: loading a model takes minutes
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.OK
+
+
+@command.command("ask", params=[click.Argument(["message"]), *_options(AskSettings)])
+def ask_command(message: str, **flags: Any) -> int:
+    """Stream a reply to the terminal.
+
+    MESSAGE is the user's message; - reads it from stdin. Ctrl-C stops the reply. The exit status
+    is 1 if the reply failed, 3 if another client stopped it, 130 after Ctrl-C.
+    """
+    settings = read_settings(AskSettings, flags)
+    return run_ask(message, settings.url, settings.transport)
+
+
+@command.command("doctor", params=[click.Argument(["url"]), *_options(DoctorSettings)])
+def doctor_command(url: str, **flags: Any) -> int:
+    """Try every transport through whatever stands between.
+
+    URL is where people reach chatsvc, with its prefix if it has one. The exit status is 1 if a
+    transport doesn't work.
+    """
+    try:
+        root = SERVICE_URL.parse(url)
+    except ValueError as error:
+        raise BadSetting(f"URL {error}") from None
+    return run_doctor(root, read_settings(DoctorSettings, flags).seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments`, by default the process's own; return the exit status.
+
+    A command line that is refused is one line on stderr and status 2 (PROTOCOL.md section 8).
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return int(command.main(words, "chatsvc", standalone_mode=False))
+    except click.UsageError as error:
+        name = "chatsvc" if error.ctx is None else error.ctx.command_path
+        reason = " ".join(error.format_message().split())
+        print(f"{name.removesuffix(' serve')}: {reason}", file=sys.stderr)
+        return ExitStatus.USAGE
+    except click.Abort:  # Ctrl-C while modules are imported
+        return ExitStatus.INTERRUPTED

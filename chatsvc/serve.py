@@ -1,4 +1,8 @@
-"""`chatsvc serve`: one process that listens, serves, and on SIGTERM or SIGINT ends in good order."""
+"""The command `chatsvc serve` in one process: listens, serves, and drains on a signal.
+
+`serve` runs the application until a signal ends it; `start_failure` puts into words why it could
+not start. `chatsvc.workers` runs several such processes on one port.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from chatsvc.app import create_app
+from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.app_keys import REPLIES
@@ -22,63 +27,77 @@ from chatsvc.web.logs import AccessLog, access, set_up_logs
 logger = logging.getLogger("chatsvc")
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: a crowd that comes back at once after a restart."""
+"""The connections that may wait to be accepted: all clients reconnect at once after a restart."""
 
-LAST_WORD = 2.0
-"""Seconds for which the process lives on when all is over, while a backend's tasks or threads do not end."""
+CLOSE_TIMEOUT_S = 2.0
+"""The seconds that aiohttp waits for open connections to end after the drain."""
+
+FORCED_EXIT_AFTER_S = 2.0
+"""The seconds after the shutdown within which a backend's tasks and threads must have ended.
+
+The process then exits without them.
+"""
 
 
 class CannotListen(OSError):
-    """The address can't be listened on."""
+    """The error of an address that the service can't listen on."""
 
 
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
-"""What `serve` raises when there is no way to begin."""
+"""The exceptions that `serve` raises when the service can't start."""
 
 
-def refusal(error: Exception, settings: Settings) -> tuple[str, int]:
-    """One line that says why the service can't start, and the exit status (PROTOCOL.md section 8)."""
-    if isinstance(error, BadSetting):
-        return str(error), 2
-    if isinstance(error, StoreUnavailable):
-        return f"--store: {error}", 1
-    if isinstance(error, CannotListen):
-        return str(error), 1
-    return f"--backend {settings.backend}: {error}", 2
+def start_failure(error: Exception, settings: Settings) -> tuple[str, ExitStatus]:
+    """Return why the service can't start, in one line, and the exit status.
 
-
-class Worker(NamedTuple):
-    """A process among others that share a port: it tells its parent when it listens, and ends with it.
-
-    `tell` is the descriptor that takes a byte then, `life` the one that ends with the parent.
+    `error` is one of `CANNOT_START`. The status is `USAGE` when a setting is wrong and `FAILED`
+    when the address or the store can't be used (PROTOCOL.md section 8).
     """
+    if isinstance(error, BadSetting):
+        return str(error), ExitStatus.USAGE
+    if isinstance(error, StoreUnavailable):
+        return f"--store: {error}", ExitStatus.FAILED
+    if isinstance(error, CannotListen):
+        return str(error), ExitStatus.FAILED
+    return f"--backend {settings.backend}: {error}", ExitStatus.USAGE
 
-    tell: int
-    life: int
+
+class WorkerPipes(NamedTuple):
+    """The file descriptors through which a worker process and its parent notice each other."""
+
+    ready: int
+    """The write end of a pipe: the worker writes one byte when it listens."""
+    parent: int
+    """The read end of a pipe that reaches its end of file when the parent process is gone."""
 
 
-def serve(settings: Settings, worker: Worker | None = None) -> None:
-    """Serve until told to end; then the process ends, too, within `LAST_WORD` seconds.
+def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return.
 
-    Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` for a model that can't be loaded, and `ValueError` for a
-    backend or a store that can't be had.
+    `worker` is given when this process shares its port with others: it then reports to the parent
+    in place of printing its address, and drains also when the parent is gone. The process ends
+    within `FORCED_EXIT_AFTER_S` seconds after the drain, whatever the backend still does.
+
+    Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` when a model can't be loaded, and
+    `ValueError` when the settings name a backend or a store that does not exist.
     """
     set_up_logs(settings.log_format)
     app = create_app(settings)
     try:
-        import uvloop
+        import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:
         asyncio.run(_serve(app, settings, worker))
     else:
         uvloop.run(_serve(app, settings, worker))
 
 
-def calm_garbage_collector() -> None:
-    """Make collections rare.
+def tune_garbage_collector() -> None:
+    """Make collections rare, once all that lives as long as the process exists.
 
-    With Python's defaults the collector was the main cause of jitter: it looked at all that lives every 700
-    allocations, while thousands of streams allocate and free all the time. What is there at the start lives to the
-    end, so it is never looked at again; and nothing on the path of a character makes a cycle.
+    With Python's defaults the collector was the main cause of jitter: it scanned all live objects
+    every 700 allocations, while thousands of streams allocate and free all the time. Objects that
+    exist at the start live to the end, so they are excluded; nothing on the path of a character
+    makes a cycle, so the rest may be scanned rarely.
     """
     gc.collect()
     gc.freeze()
@@ -86,14 +105,14 @@ def calm_garbage_collector() -> None:
 
 
 async def _serve(
-    app: web.Application, settings: Settings, worker: Worker | None
+    app: web.Application, settings: Settings, worker: WorkerPipes | None
 ) -> None:
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLog,
         access_log=access,
-        shutdown_timeout=2.0,
+        shutdown_timeout=CLOSE_TIMEOUT_S,
     )
     await runner.setup()
     site = web.TCPSite(
@@ -106,49 +125,54 @@ async def _serve(
     try:
         await site.start()
     except OSError as error:
-        await app[REPLIES].drain(0)  # of what it may have taken over by now
+        # The store is open by now, and this node may have taken over replies of dead ones.
+        await app[REPLIES].drain(0)
         await runner.cleanup()
         raise CannotListen(
             f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
         ) from None
-    calm_garbage_collector()
-    told = asyncio.Event()
+    tune_garbage_collector()
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # First: whoever reads that it runs may tell it to end at once.
-    for sign in signal.SIGTERM, signal.SIGINT:
-        loop.add_signal_handler(sign, _told_to_end, told, settings)
+    # Before the address is printed: a program that reads it may send a signal at once.
+    for number in signal.SIGTERM, signal.SIGINT:
+        loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
     if worker is None:
         host, port = runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
         print(f"chatsvc is running on http://{shown}:{port}", flush=True)
     else:
-        os.write(worker.tell, b".")
-        loop.add_reader(worker.life, _orphaned, loop, worker.life, told)
-    await told.wait()
+        os.write(worker.ready, b".")
+        loop.add_reader(worker.parent, _on_parent_gone, loop, worker.parent, stopping)
+    await stopping.wait()
     await app[REPLIES].drain(settings.drain)
     with contextlib.suppress(asyncio.CancelledError):
         await runner.cleanup()
-    _end_by_force(0)
+    _force_exit_later(ExitStatus.OK)
 
 
-def _end_by_force(status: int) -> None:
-    """End the process with this exit status, if it has not ended in `LAST_WORD` seconds.
+def _force_exit_later(status: ExitStatus) -> None:
+    """Exit with `status` in `FORCED_EXIT_AFTER_S` seconds, if the process lives until then.
 
-    A function's task may swallow its cancellation, and a thread can't be cancelled; Python would wait for both.
+    A task of a user's function may swallow its cancellation, and a thread can't be cancelled;
+    Python would wait for both.
     """
-    timer = threading.Timer(LAST_WORD, os._exit, [status])
+    timer = threading.Timer(FORCED_EXIT_AFTER_S, os._exit, [status])
     timer.daemon = True
     timer.start()
 
 
-def _orphaned(loop: asyncio.AbstractEventLoop, life: int, told: asyncio.Event) -> None:
-    loop.remove_reader(life)
-    told.set()
+def _on_parent_gone(
+    loop: asyncio.AbstractEventLoop, parent: int, stopping: asyncio.Event
+) -> None:
+    # A pipe at its end of file stays readable: without this the loop would spin.
+    loop.remove_reader(parent)
+    stopping.set()
 
 
-def _told_to_end(told: asyncio.Event, settings: Settings) -> None:
-    if told.is_set():  # told twice: somebody is in a hurry
-        _end_by_force(1)
-        raise SystemExit(1)
+def _on_stop_signal(stopping: asyncio.Event, settings: Settings) -> None:
+    if stopping.is_set():  # The second signal means: end without draining.
+        _force_exit_later(ExitStatus.FAILED)
+        raise SystemExit(ExitStatus.FAILED)
     logger.info("draining: running replies get %g s", settings.drain)
-    told.set()
+    stopping.set()

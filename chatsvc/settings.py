@@ -1,266 +1,306 @@
-"""Every setting, once: its flag, its environment variable, its default, its check (PROTOCOL.md section 8).
+"""The settings of the commands: flag, environment variable, default and format of each.
 
-This is the only module that reads the environment. A field of `Settings` is a flag of `chatsvc serve`: `max_reply` is
-`--max-reply` and `CHATSVC_MAX_REPLY`. A flag wins over a variable.
+A command's settings are a frozen dataclass whose fields are made by `setting`: the field
+`max_reply` is the flag `--max-reply` and the variable `CHATSVC_MAX_REPLY` (PROTOCOL.md section 8).
+`Settings` are those of `chatsvc serve`; `chatsvc.client` has those of `ask` and `doctor`.
+
+Invariants:
+
+- This is the only module that reads the environment.
+- A flag wins over a variable, a variable over the default.
+- A value that is refused raises `BadSetting`, which names the flag or the variable that the value
+  came from and says what that takes, in one line.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+CommandSettings = TypeVar("CommandSettings", bound="DataclassInstance")
+"""A frozen dataclass whose fields are made by `setting`."""
 
 
 class BadSetting(ValueError):
-    """A value that can't be; the message names where it came from and what it takes."""
+    """The error of a setting's value: the message names its source and what that takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueFormat:
+    """The format of a setting's value, from its text to what the program works with."""
+
+    metavar: str
+    """The word that stands for the value in `--help`: "SECONDS"."""
+    takes: str
+    """The format in words, as messages say it: "a port from 0 to 65535"."""
+    convert: Callable[[str], Any]
+    """Returns the value of a text; raises `ValueError` when the text has another format."""
+
+    def parse(self, text: str) -> Any:
+        """Return the value of `text`.
+
+        Raises `ValueError`, whose message is "takes …, not …", when `text` has another format.
+        """
+        try:
+            return self.convert(text)
+        except ValueError:
+            raise ValueError(f"takes {self.takes}, not {text!r}") from None
 
 
 def _number(
-    kind: Callable[[str], float], least: float, most: float, what: str
-) -> Callable[[str], Any]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise ValueError(f"takes {what}, not {text!r}")
+    kind: Callable[[str], float], least: float, most: float
+) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:  # not a number (nan) is within no limits either
+            raise ValueError
         return value
 
-    return parse
+    return convert
 
 
-seconds = _number(float, 0, 86_400 * 30, "a number of seconds, 0 or more")
-count = _number(int, 1, 10**7, "a whole number, 1 or more")
-timeout = _number(float, 0.001, 86_400, "a number of seconds above 0")
-temperature = _number(float, 0, 100, "a number, 0 or more")
-limit = _number(int, 0, 10**7, "a whole number, 0 or more (0: no limit)")
-port = _number(int, 0, 65535, "a port from 0 to 65535")
+def number_format(metavar: str, takes: str, least: float, most: float) -> ValueFormat:
+    """Return the format of a decimal number from `least` to `most`."""
+    return ValueFormat(metavar, takes, _number(float, least, most))
 
 
-def size(text: str) -> int:
-    """Bytes, with the suffix KiB or MiB if wanted."""
+def integer_format(metavar: str, takes: str, least: int, most: int) -> ValueFormat:
+    """Return the format of a whole number from `least` to `most`."""
+    return ValueFormat(metavar, takes, _number(int, least, most))
+
+
+def choice_format(*choices: str) -> ValueFormat:
+    """Return the format of one of `choices`, written exactly so."""
+
+    def convert(text: str) -> str:
+        if text not in choices:
+            raise ValueError
+        return text
+
+    return ValueFormat("|".join(choices), f"one of {', '.join(choices)}", convert)
+
+
+def text_format(metavar: str, takes: str) -> ValueFormat:
+    """Return the format of any text."""
+    return ValueFormat(metavar, takes, str)
+
+
+def _bytes(text: str) -> int:
     number, factor = text.strip(), 1
     for suffix, times in (("KiB", 1024), ("MiB", 1024**2)):
         if number.endswith(suffix):
             number, factor = number.removesuffix(suffix).strip(), times
     if not re.fullmatch("0*[1-9][0-9]{0,14}", number, re.ASCII):
-        raise ValueError(f"takes a number of bytes, as 262144 or 256KiB, not {text!r}")
+        raise ValueError
     return int(number) * factor
 
 
-def choice(*choices: str) -> Callable[[str], str]:
-    """One of some words."""
-
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"takes one of {', '.join(choices)}, not {text!r}")
-        return text
-
-    return parse
-
-
-def _place(text: str) -> str | None:
-    """The origin of an HTTP URL; None for what is none."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return None
+def _origin_of(url: str) -> str:
+    """Return scheme, host and port of an HTTP URL. Raises `ValueError` when it is none."""
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
+        raise ValueError
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
-def origin(text: str) -> str:
-    """A web origin: scheme, host and perhaps port."""
-    if text == "*":
-        return text
-    place = _place(text)
-    if place is None or text.lower() != place:
-        raise ValueError(f"takes an origin, as https://chat.example, not {text!r}")
+def _origin(text: str) -> str:
+    if text != "*" and text.lower() != _origin_of(text):
+        raise ValueError
     return text.lower()
 
 
-def url(text: str) -> str:
-    """Where a server is."""
-    if _place(text) is None:
-        raise ValueError(f"takes a URL, as http://127.0.0.1:8080/v1, not {text!r}")
+def _url(text: str) -> str:
+    _origin_of(text)
     return text
 
 
-def json_object(text: str) -> str:
-    """A JSON object, as text."""
+def _json_object(text: str) -> str:
     try:
-        fits = isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        fits = False
-    if not fits:
-        raise ValueError(f'takes a JSON object, as {{"top_p": 0.9}}, not {text!r}')
+        is_object = isinstance(json.loads(text), dict)
+    except RecursionError:
+        is_object = False
+    if not is_object:
+        raise ValueError
     return text
+
+
+SECONDS = number_format(
+    "SECONDS", "a number of seconds, 0 or more", least=0, most=86_400 * 30
+)
+"""The format of a time in seconds, up to 30 days."""
+TIMEOUT = number_format(
+    "SECONDS", "a number of seconds above 0", least=0.001, most=86_400
+)
+"""The format of a time limit in seconds, up to a day."""
+TEMPERATURE = number_format("NUMBER", "a number, 0 or more", least=0, most=100)
+"""The format of a model's sampling temperature."""
+COUNT = integer_format("COUNT", "a whole number, 1 or more", least=1, most=10**7)
+"""The format of a number of things of which there is at least one."""
+LIMIT = integer_format(
+    "COUNT", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
+)
+"""The format of a number of things, where 0 means that there is no limit."""
+PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
+"""The format of a TCP port."""
+SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
+"""The format of a size in bytes, with the suffix KiB or MiB where wanted."""
+ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
+"""The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
+URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
+"""The format of an HTTP URL."""
+JSON_OBJECT = ValueFormat("JSON", 'a JSON object, as {"top_p": 0.9}', _json_object)
+"""The format of a JSON object, which stays text."""
 
 
 def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
-    """The key for the server behind `openai`: no flag, for flags are seen by everybody."""
+    """Return the key for the server of the backend `openai`; "" when there is none.
+
+    It is read from the variable `OPENAI_API_KEY` and has no flag: every user of a machine can see
+    the flags of its processes.
+    """
     environment = os.environ if environment is None else environment
     return environment.get("OPENAI_API_KEY", "").strip()
 
 
-def backend(text: str) -> str:
-    """The name of a backend, or where a function is."""
-    from chatsvc.backends import BACKENDS
+def setting(default: Any, value_format: ValueFormat, help: str) -> Any:
+    """Return a dataclass field that is a setting.
 
-    module, colon, function = text.partition(":")
-    if text in BACKENDS or (
-        colon
-        and function.isidentifier()
-        and all(part.isidentifier() for part in module.split("."))
-    ):
-        return text
-    raise ValueError(
-        f"takes {', '.join(BACKENDS)} or package.module:function, not {text!r}"
-    )
-
-
-def store(text: str) -> str:
-    """The name of a store, or its address."""
-    from chatsvc.stores import STORES
-
-    if text in STORES or text.partition("://")[0] in STORES:
-        return text
-    raise ValueError(f"takes {' or '.join(STORES)}, not {text!r}")
-
-
-def _setting(default: Any, parse: Callable[[str], Any], help: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "help": help})
+    `default` is a value, not a text; a tuple makes a setting that may be given several times, each
+    in `value_format`. `help` is a phrase for `--help`.
+    """
+    return field(default=default, metadata={"format": value_format, "help": help})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `create_app` and `chatsvc serve` can be told. Times are in seconds, sizes in bytes."""
+    """The settings of `create_app` and `chatsvc serve`. Times are in seconds, sizes in bytes."""
 
-    host: str = _setting("127.0.0.1", str, "the address to listen on")
-    port: int = _setting(3000, port, "the port to listen on; 0 picks one")
-    backend: str = _setting(
+    host: str = setting(
+        "127.0.0.1", text_format("ADDRESS", "an address"), "the address to listen on"
+    )
+    port: int = setting(3000, PORT, "the port to listen on; 0 picks one")
+    backend: str = setting(
         "echo",
-        backend,
+        text_format("NAME", "a backend's name or package.module:function"),
         "what answers: echo, openai, local or package.module:function",
     )
-    pace: float | None = _setting(
-        None, seconds, "seconds between characters (0.1 for echo, 0 for others)"
+    pace: float | None = setting(
+        None, SECONDS, "seconds between characters (0.1 for echo, 0 for others)"
     )
-    openai_url: str = _setting(
-        "http://127.0.0.1:8080/v1", url, "the server behind openai, with its /v1"
+    openai_url: str = setting(
+        "http://127.0.0.1:8080/v1", URL, "the server behind openai, with its /v1"
     )
-    openai_model: str = _setting("", str, "the model to ask it for")
-    openai_timeout: float = _setting(
-        60.0, timeout, "seconds between two bytes of a model's server"
+    openai_model: str = setting(
+        "", text_format("NAME", "a model's name"), "the model to ask it for"
     )
-    openai_continue: str = _setting(
+    openai_timeout: float = setting(
+        60.0, TIMEOUT, "seconds between two bytes of a model's server"
+    )
+    openai_continue: str = setting(
         "no",
-        choice("no", "yes"),
+        choice_format("no", "yes"),
         "whether that server continues an assistant's message that is not whole",
     )
-    openai_extra: str = _setting(
-        "{}", json_object, "further members of a model's request, as a JSON object"
+    openai_extra: str = setting(
+        "{}", JSON_OBJECT, "further members of a model's request, as a JSON object"
     )
-    model: str = _setting("", str, "the GGUF file of local")
-    system: str = _setting("", str, "what a model is told before a conversation")
-    temperature: float | None = _setting(
-        None, temperature, "how freely a model chooses its words"
+    model: str = setting("", text_format("FILE", "a file"), "the GGUF file of local")
+    system: str = setting(
+        "", text_format("TEXT", "a text"), "the system message before a conversation"
     )
-    max_tokens: int | None = _setting(
-        None, count, "tokens that a model's answer may have"
+    temperature: float | None = setting(
+        None, TEMPERATURE, "how freely a model chooses its words"
     )
-    store: str = _setting("memory", store, "where replies are kept")
-    workers: int = _setting(
-        1, count, "processes that share the port; more than one needs a store in Redis"
+    max_tokens: int | None = setting(
+        None, COUNT, "tokens that a model's answer may have"
     )
-    grace: float = _setting(
-        30.0, seconds, "seconds that a reply goes on when nobody reads it"
+    store: str = setting(
+        "memory",
+        text_format("STORE", "a store's name or address"),
+        "where replies are kept: memory, or an address as redis://host:port/db",
     )
-    keep: float = _setting(300.0, seconds, "seconds that an ended reply is kept")
-    max_reply: int = _setting(256 * 1024, size, "bytes of UTF-8 a reply may have")
-    max_message: int = _setting(32 * 1024, size, "bytes of UTF-8 a message may have")
-    max_replies: int = _setting(10_000, count, "replies that run at once")
-    max_per_client: int = _setting(
-        0, limit, "running replies of one client address; 0: no limit"
+    workers: int = setting(
+        1, COUNT, "processes that share the port; more than one needs a store in Redis"
     )
-    allow_origin: tuple[str, ...] = _setting(
-        (), origin, "another origin that may use the service; repeatable"
+    grace: float = setting(
+        30.0, SECONDS, "seconds that a reply goes on when nobody reads it"
     )
-    drain: float = _setting(
-        10.0, seconds, "seconds that running replies get when the service ends"
+    keep: float = setting(300.0, SECONDS, "seconds that an ended reply is kept")
+    max_reply: int = setting(256 * 1024, SIZE, "bytes of UTF-8 a reply may have")
+    max_message: int = setting(32 * 1024, SIZE, "bytes of UTF-8 a message may have")
+    max_replies: int = setting(10_000, COUNT, "replies that run at once")
+    max_per_client: int = setting(
+        0, LIMIT, "running replies of one client address; 0: no limit"
     )
-    log_format: str = _setting(
-        "text", choice("text", "json"), "how log lines are written"
+    allow_origin: tuple[str, ...] = setting(
+        (), ORIGIN, "another origin that may use the service; repeatable"
+    )
+    drain: float = setting(
+        10.0, SECONDS, "seconds that running replies get when the service ends"
+    )
+    log_format: str = setting(
+        "text", choice_format("text", "json"), "how log lines are written"
     )
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of the setting `name`: `CHATSVC_MAX_REPLY`."""
     return f"CHATSVC_{name.upper()}"
 
 
 def flag(name: str) -> str:
-    """The flag of a setting."""
+    """Return the flag of the setting `name`: `--max-reply`."""
     return f"--{name.replace('_', '-')}"
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give a parser one flag for each setting; values stay text until `read_settings`."""
-    for setting in fields(Settings):
-        default = setting.default
-        shown = "" if default in (None, ()) else f" (default {default})"
-        parser.add_argument(
-            flag(setting.name),
-            dest=setting.name,
-            action="append" if isinstance(default, tuple) else "store",
-            metavar=setting.name.rpartition("_")[2].upper(),
-            help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
-        )
-
-
 def read_settings(
-    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None
-) -> Settings:
-    """Settings from flags, then the environment, then the defaults. Raises `BadSetting`."""
+    kind: type[CommandSettings],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    checks: Mapping[str, Callable[[str], Any]] | None = None,
+) -> CommandSettings:
+    """Return the settings of class `kind`: from flags, else from variables, else the defaults.
+
+    `flags` has the text of each flag by its setting's name, a sequence of texts for one that may
+    be given several times; None and an empty sequence stand for a flag that is not given. Such a
+    setting's variable holds its texts separated by commas or white space. `environment` is the
+    process's own by default.
+
+    `checks` are functions that know more of a setting than its format says, by its name: each is
+    called with the text and raises `ValueError` with a message as `ValueFormat.parse` does.
+
+    Raises `BadSetting` when a text is refused.
+    """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    for setting in fields(Settings):
-        parse: Callable[[str], Any] = setting.metadata["parse"]
-        source = flag(setting.name)
-        raw: Any = flags.get(setting.name)
-        if raw is None:
-            source = variable(setting.name)
-            raw = environment.get(source)
-            if raw is not None and isinstance(setting.default, tuple):
-                raw = raw.replace(",", " ").split()
-        if raw is None:
-            continue
+    for each in fields(kind):
+        repeatable = isinstance(each.default, tuple)
+        source = flag(each.name)
+        given: Any = flags.get(each.name)
+        if given is None or given == ():
+            source = variable(each.name)
+            if source not in environment:
+                continue
+            given = environment[source]
+            if repeatable:
+                given = given.replace(",", " ").split()
         try:
-            if isinstance(setting.default, tuple):
-                values[setting.name] = tuple(parse(item) for item in raw)
-            else:
-                values[setting.name] = parse(raw)
+            if not repeatable and checks is not None and each.name in checks:
+                checks[each.name](given)
+            parse = each.metadata["format"].parse
+            values[each.name] = (
+                tuple(parse(text) for text in given) if repeatable else parse(given)
+            )
         except ValueError as error:
             raise BadSetting(f"{source} {error}") from None
-    return Settings(**values)
-
-
-def from_environment(
-    *names: str, environment: Mapping[str, str] | None = None
-) -> list[str]:
-    """The variables of a command that has no `Settings`, as the flags that they stand for; later ones win."""
-    environment = os.environ if environment is None else environment
-    return [
-        f"{flag(name)}={environment[variable(name)]}"
-        for name in names
-        if variable(name) in environment
-    ]
+    return kind(**values)

@@ -1,7 +1,10 @@
-"""`--workers N`: processes that share a port, under one parent that restarts what dies and drains all.
+"""The processes of `chatsvc serve --workers N`, which share a port, and their supervisor.
 
-The kernel shares the connections out (SO_REUSEPORT), so no process waits for another. Replies are in a store that they
-share, so it doesn't matter who gets which.
+The kernel distributes connections among the workers (SO_REUSEPORT), so no process is in the way of
+another. Replies are in a store that all workers share, so any of them can serve any request.
+
+The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on. It runs no
+event loop: it waits for signals with `sigtimedwait`.
 """
 
 from __future__ import annotations
@@ -13,53 +16,78 @@ import sys
 import time
 from dataclasses import replace
 
-from chatsvc.serve import CANNOT_START, CannotListen, Worker, refusal, serve
+from chatsvc.exit_status import ExitStatus
+from chatsvc.serve import (
+    CANNOT_START,
+    CannotListen,
+    WorkerPipes,
+    serve,
+    start_failure,
+)
 from chatsvc.settings import BadSetting, Settings
 
-SIGNS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+HANDLED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+"""The signals that the parent blocks and waits for."""
 
-TOO_SOON = 1.0
-"""Seconds: a worker that lived for less is not started again at once."""
+POLL_S = 0.2
+"""The seconds after which the parent looks without a signal.
 
-LAST_WORD = 10.0
-"""Seconds beyond `--drain` after which a worker that has not ended is killed."""
+A worker that is ready and a restart that is due send none.
+"""
+
+RESTART_PAUSE_S = 1.0
+"""The seconds before a worker that lived for less than that is started again.
+
+A worker that lived longer is started again at once.
+"""
+
+KILL_AFTER_S = 10.0
+"""The seconds beyond `--drain` after which a worker that has not ended is killed."""
 
 
-class _Parent:
+class _Supervisor:
+    """The parent of the workers."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ready, self._tell = os.pipe()
-        # Its end tells the workers that their parent is gone, however it went.
-        self._life, self._alive = os.pipe()
-        self._started: dict[int, float] = {}
-        self._due: list[float] = []
-        os.set_blocking(self._ready, False)
+        self._ready_reader, self._ready_writer = os.pipe()
+        # Nothing is written to this pipe. The parent alone holds its write end, so it reaches its
+        # end of file when the parent is gone, also by SIGKILL.
+        self._parent_reader, self._parent_writer = os.pipe()
+        self._started: dict[int, float] = {}  # pid → time.monotonic() of its start
+        self._restarts: list[float] = []  # time.monotonic() at which each is due
+        os.set_blocking(self._ready_reader, False)
 
     def run(self) -> int:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNS)
-        self._start()  # the first one alone: what it can't do, none can, and that is said once
-        waiting = self._settings.workers
+        """Run the workers until a signal ends them; return the exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+        # The first worker starts alone: when it can't, none can, and one message is enough.
+        self._start()
+        unready = self._settings.workers
         while True:
-            sign = signal.sigtimedwait(SIGNS, 0.2)
-            if sign is not None and sign.si_signo != signal.SIGCHLD:
-                return self._drain(0)
-            # Those who start again say so as well, and wait once the pipe is full.
-            if (ready := self._count_ready()) and waiting > 0:
-                if waiting == self._settings.workers:
-                    for _ in range(waiting - 1):
+            received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
+            if received is not None and received.si_signo != signal.SIGCHLD:
+                return self._drain(ExitStatus.OK)
+            # The pipe is emptied for good: restarted workers write to it as well, and would block
+            # once it is full.
+            if (ready := self._count_ready()) and unready > 0:
+                if unready == self._settings.workers:
+                    for _ in range(unready - 1):
                         self._start()
-                waiting -= ready
-                if waiting == 0:
+                unready -= ready
+                if unready == 0:
                     _announce(self._settings)
-            for status, lived in self._ended():
-                # Before all have started, one that ends by itself can't, and could not the next time.
-                if waiting > 0 and status > 0:
-                    return self._drain(status or 1)
+            for status, lived in self._reap():
+                # A worker that exits before all are ready shows a lasting fault, such as a bad
+                # setting: the service ends, for a restart would fail as well.
+                if unready > 0 and status > 0:
+                    return self._drain(status)
                 print(f"chatsvc: a worker ended ({status})", file=sys.stderr)
                 now = time.monotonic()
-                self._due.append(now if lived > TOO_SOON else now + TOO_SOON)
-            while self._due and self._due[0] <= time.monotonic():
-                self._due.pop(0)
+                pause = 0.0 if lived > RESTART_PAUSE_S else RESTART_PAUSE_S
+                self._restarts.append(now + pause)
+            while self._restarts and self._restarts[0] <= time.monotonic():
+                self._restarts.pop(0)
                 self._start()
 
     def _start(self) -> None:
@@ -67,20 +95,21 @@ class _Parent:
         if pid:
             self._started[pid] = time.monotonic()
             return
-        status = 1
+        status: int = ExitStatus.FAILED
         try:
-            # Ctrl-C is for the parent, which tells its workers once.
+            # A process group of its own: the terminal sends Ctrl-C to the parent alone, which
+            # passes it on, so that each worker gets it once.
             os.setpgid(0, 0)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNS)
-            os.close(self._alive)
-            serve(self._settings, Worker(self._tell, self._life))
-            status = 0
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+            os.close(self._parent_writer)
+            serve(self._settings, WorkerPipes(self._ready_writer, self._parent_reader))
+            status = ExitStatus.OK
         except CANNOT_START as error:
-            why, status = refusal(error, self._settings)
-            print(f"chatsvc: {why}", file=sys.stderr)
+            reason, status = start_failure(error, self._settings)
+            print(f"chatsvc: {reason}", file=sys.stderr)
         except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001  (nothing of the parent's may run on in a child)
+            status = end.code if isinstance(end.code, int) else ExitStatus.FAILED
+        except BaseException:  # noqa: BLE001  (the parent's code must not run on in a child)
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stdout.flush()
@@ -88,37 +117,40 @@ class _Parent:
             os._exit(status)
 
     def _count_ready(self) -> int:
+        """Return how many workers have become ready since the last call."""
         try:
-            return len(os.read(self._ready, 1024))
+            return len(os.read(self._ready_reader, 1024))
         except BlockingIOError:
             return 0
 
-    def _ended(self) -> list[tuple[int, float]]:
-        """Exit statuses of those that have ended, and for how many seconds they lived."""
-        found = []
+    def _reap(self) -> list[tuple[int, float]]:
+        """Return the exit status of each worker that has ended, and the seconds it lived."""
+        ended = []
         for pid in list(self._started):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
                 lived = time.monotonic() - self._started.pop(pid)
-                found.append((os.waitstatus_to_exitcode(status), lived))
-        return found
+                ended.append((os.waitstatus_to_exitcode(status), lived))
+        return ended
 
     def _drain(self, status: int) -> int:
-        self._tell_all(signal.SIGTERM)
-        deadline = time.monotonic() + self._settings.drain + LAST_WORD
+        """End all workers and return `status`, or `FAILED` when a second signal came."""
+        self._signal_all(signal.SIGTERM)
+        deadline = time.monotonic() + self._settings.drain + KILL_AFTER_S
         while self._started:
-            sign = signal.sigtimedwait(SIGNS, 0.2)
-            if sign is not None and sign.si_signo != signal.SIGCHLD:
-                self._tell_all(signal.SIGTERM)  # told twice, they end at once
-                status = status or 1
+            received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
+            if received is not None and received.si_signo != signal.SIGCHLD:
+                # A worker that gets a second signal ends without draining.
+                self._signal_all(signal.SIGTERM)
+                status = status or ExitStatus.FAILED
             if time.monotonic() > deadline:
-                self._tell_all(signal.SIGKILL)
-            self._ended()
+                self._signal_all(signal.SIGKILL)
+            self._reap()
         return status
 
-    def _tell_all(self, sign: signal.Signals) -> None:
+    def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._started:
-            os.kill(pid, sign)
+            os.kill(pid, number)
 
 
 def _announce(settings: Settings) -> None:
@@ -127,9 +159,10 @@ def _announce(settings: Settings) -> None:
 
 
 def serve_workers(settings: Settings) -> int:
-    """Serve with `settings.workers` processes until told to end; gives the exit status.
+    """Serve with `settings.workers` processes until SIGTERM or SIGINT; return the exit status.
 
-    Raises `BadSetting`, `CannotListen`.
+    Raises `BadSetting` when the store is one that processes can't share, and `CannotListen` when
+    the address can't be used.
     """
     if settings.store == "memory":
         raise BadSetting(
@@ -137,19 +170,21 @@ def serve_workers(settings: Settings) -> int:
             "with memory, each process would know its own replies only"
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Bound and never listening: it keeps the port, also while all workers restart, and takes no connection.
-    with socket.socket(family, socket.SOCK_STREAM) as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # This socket is bound and never listens. It keeps the port while all workers restart, and the
+    # kernel gives it no connection.
+    with socket.socket(family, socket.SOCK_STREAM) as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            # With SO_REUSEPORT the kernel would mix this service with another that has it, too: first without.
-            with socket.socket(family, socket.SOCK_STREAM) as alone:
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind((settings.host, settings.port))
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            place.bind((settings.host, settings.port))
+            # SO_REUSEPORT would let this service share the port with another one that sets it as
+            # well. A first bind without it fails when there is one.
+            with socket.socket(family, socket.SOCK_STREAM) as exclusive:
+                exclusive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                exclusive.bind((settings.host, settings.port))
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reservation.bind((settings.host, settings.port))
         except OSError as error:
             raise CannotListen(
                 f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
             ) from None
-        settings = replace(settings, port=place.getsockname()[1])
-        return _Parent(settings).run()
+        settings = replace(settings, port=reservation.getsockname()[1])
+        return _Supervisor(settings).run()

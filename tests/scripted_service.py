@@ -8,12 +8,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import regex
 from aiohttp import WSMsgType, web
 from yarl import URL
 
 from .loopback import listening
+
+NDJSON_IS_SERVED = any(
+    "application/x-ndjson" in file.read_text()
+    for room in ("transports", "web", "requests")
+    for file in Path(__file__).parents[1].glob(f"chatsvc/{room}/*.py")
+)
+"""Whether the service answers `application/x-ndjson`: until then, tests of the real service leave it out."""
 
 ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
@@ -35,6 +43,7 @@ class Service:
         self.running = asyncio.Event()
         self.upgraded = asyncio.Event()
         self.sse_type = "text/event-stream"
+        self.ndjson_type = "application/x-ndjson"
         self.stamps: list[int] = [1790000000000]
         self.retry: int | None = None
 
@@ -94,6 +103,8 @@ class Service:
                 "Content-Type": (
                     self.sse_type
                     if accept == "text/event-stream"
+                    else self.ndjson_type
+                    if accept == "application/x-ndjson"
                     else "text/plain; charset=utf-8"
                 ),
                 "X-Reply-Id": ID,
@@ -107,6 +118,13 @@ class Service:
             if self.state == "failed":
                 assert request.transport is not None
                 request.transport.abort()
+            return response
+        if accept == "application/x-ndjson":
+            for frame in self.frames(after):
+                await response.write(json.dumps(frame).encode() + b"\n")
+            await self.hold.wait()
+            for frame in self.last_frames():
+                await response.write(json.dumps(frame).encode() + b"\n")
             return response
         # All in one, as a proxy that buffers gives what was written apart.
         stamps = "".join(f": t={stamp}\n\n" for stamp in self.stamps)
@@ -127,6 +145,26 @@ class Service:
             )
         await response.write(f"id: {ID}:end\ndata: [DONE]\n\n".encode())
         return response
+
+    def frames(self, after: int) -> list[dict[str, object]]:
+        """The frames of the text behind a position, as `chatsvc.v1` has them."""
+        found: list[dict[str, object]] = []
+        position = 0
+        for character in self.characters:
+            position += len(character)
+            if position > after:
+                found.append({"id": f"{ID}:{position}", "data": character})
+        return found
+
+    def last_frames(self) -> list[dict[str, object]]:
+        """The frames that say how the reply ended."""
+        done: dict[str, object] = {"id": f"{ID}:end", "data": "[DONE]"}
+        if self.state == "done":
+            return [done]
+        return [
+            {"event": self.state, "id": f"{ID}:end", "data": self.problem()},
+            done,
+        ]
 
     def snapshot(self, after: int) -> web.Response:
         """Give a few characters at a time, so that there is something to cut between."""
@@ -155,17 +193,11 @@ class Service:
         after = frame.get("after", 0)
         if "read" not in frame:
             self.start(frame["key"], {"message": frame["message"]})
-        position = 0
-        for character in self.characters:
-            position += len(character)
-            if position > after:
-                await socket.send_json({"id": f"{ID}:{position}", "data": character})
+        for sent in self.frames(after):
+            await socket.send_json(sent)
         await self.hold.wait()
-        if self.state != "done":
-            await socket.send_json(
-                {"event": self.state, "id": f"{ID}:end", "data": self.problem()}
-            )
-        await socket.send_json({"id": f"{ID}:end", "data": "[DONE]"})
+        for sent in self.last_frames():
+            await socket.send_json(sent)
         async for _ in socket:
             pass
         return socket

@@ -1,6 +1,5 @@
 """`chatsvc doctor` through proxies that pass on, hold back, cut, stall and refuse."""
 
-import argparse
 import asyncio
 import signal
 import sys
@@ -13,29 +12,37 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from chatsvc.app import create_app
-from chatsvc.client.ask import service_url
-from chatsvc.client.diagnosis import Finding, Trial, behind, chosen, judge, took
-from chatsvc.client.doctor import (
-    add_doctor_arguments,
-    examine,
-    message,
-    report,
-    seconds,
+from chatsvc.client.diagnosis import (
+    Finding,
+    Trial,
+    best_transport,
+    duration,
+    judge,
+    lag,
 )
+from chatsvc.client.doctor import DoctorSettings, examine, message, report
+from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.signals import Attached, Ended, TextReceived
-from chatsvc.settings import Settings
+from chatsvc.client.wire import service_url
+from chatsvc.settings import BadSetting, Settings, read_settings
 from chatsvc.web.app_keys import REPLIES
 from tests.conftest import require
 from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 from tests.page import proxies
 from tests.page.proxies import Pipe, Proxy
-from tests.scripted_service import Service, running
+from tests.scripted_service import NDJSON_IS_SERVED, Service, running
 
-STREAMS = {"sse", "text", "eventsource"}
+STREAMS = {"sse", "text", "eventsource"} | ({"ndjson"} if NDJSON_IS_SERVED else set())
 ALL = STREAMS | {"websocket", "poll"}
 PACE = 0.06
 """Seconds a character: so the shortest message takes longer than it must to be judged."""
+
+
+@pytest.fixture(autouse=True)
+def _only_what_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not NDJSON_IS_SERVED:
+        monkeypatch.delitem(TRANSPORTS, "ndjson")
 
 
 async def findings_of(
@@ -55,7 +62,8 @@ def broken(findings: dict[str, Finding]) -> set[str]:
 
 def is_stream(head: bytes) -> bool:
     """Whether it wants a body that goes on."""
-    return b"text/event-stream" in head or b"accept: text/plain" in head.lower()
+    kinds = b"text/event-stream", b"accept: text/plain", b"application/x-ndjson"
+    return any(kind in head or kind in head.lower() for kind in kinds)
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -98,8 +106,8 @@ async def test_it_tells_what_stands_between() -> None:
             findings, lines = await findings_of(proxy.url, late=0.5)
         assert spoilt <= broken(findings) <= spoilt | {"eventsource"}, lines
         for transport in spoilt or ALL:
-            assert says in findings[transport].says, lines
-            assert bool(findings[transport].mend) == bool(spoilt), lines
+            assert says in findings[transport].summary, lines
+            assert bool(findings[transport].advice) == bool(spoilt), lines
         assert any(f"read by {best} here" in line for line in lines), lines
 
     async with running(app) as url:
@@ -163,14 +171,14 @@ async def test_a_service_that_says_no_is_not_blamed_on_a_proxy() -> None:
     async with running(create_app(Settings(), authorize=nobody)) as url:
         findings, lines = await findings_of(url)
     assert broken(findings) == ALL - {"eventsource"}
-    assert "chatsvc refuses: Who are you?" in findings["sse"].says
-    assert all(finding.mend == () for finding in findings.values())
+    assert "chatsvc refuses: Who are you?" in findings["sse"].summary
+    assert all(finding.advice == () for finding in findings.values())
     assert lines[-1] == "Nothing works as it should."
 
 
 async def test_nobody_there_is_said_at_once() -> None:
     findings, lines = await findings_of(f"http://127.0.0.1:{free_port()}")
-    assert all("can't reach" in finding.says for finding in findings.values())
+    assert all("can't reach" in finding.summary for finding in findings.values())
     assert lines[-1] == "Nothing works as it should."
 
 
@@ -182,10 +190,10 @@ async def test_a_reply_too_fast_to_judge_and_one_that_fails() -> None:
     async with running(create_app(Settings(pace=0))) as url:
         findings, _ = await findings_of(url)
     assert broken(findings) == set()
-    assert "too fast" in findings["poll"].says
+    assert "too fast" in findings["poll"].summary
     async with running(create_app(Settings(), backend=fails)) as url:
         findings, _ = await findings_of(url)
-    assert "the reply failed" in findings["sse"].says
+    assert "the reply failed" in findings["sse"].summary
 
 
 async def test_a_reply_without_end_is_stopped() -> None:
@@ -197,7 +205,7 @@ async def test_a_reply_without_end_is_stopped() -> None:
 
     app = create_app(Settings(), backend=endless)
     async with running(app) as url:
-        trials = await examine(service_url(str(url)), 1, first=0)
+        trials = await examine(service_url(str(url)), 1, overtime=0)
         # The last character might still have grown.
         assert {trial.text for trial in trials} == {"h"}
         assert all(judge(trial, trials).works for trial in trials)
@@ -236,11 +244,11 @@ def trial_of(moments: list[float], transport: str = "sse") -> Trial:
 def test_only_what_is_late_is_behind(moments: list[float], delay: float) -> None:
     prompt, late = trial_of(moments), trial_of([m + delay for m in moments], "text")
     both = [prompt, late]
-    assert behind(prompt, both) == 0
-    assert behind(late, both) == pytest.approx(delay)
-    assert took(both) == pytest.approx(max(moments) - min(moments))
+    assert lag(prompt, both) == 0
+    assert lag(late, both) == pytest.approx(delay)
+    assert duration(both) == pytest.approx(max(moments) - min(moments))
     assert judge(prompt, both).works
-    assert judge(late, both).works == (behind(late, both) < 0.5)
+    assert judge(late, both).works == (lag(late, both) < 0.5)
 
 
 @given(Moments, st.data())
@@ -250,7 +258,7 @@ def test_all_at_once_is_behind_by_the_first_of_them(
     prompt = trial_of(moments)
     bunched = Trial("text", answered=True)
     bunched.take(TextReceived(len(moments), "x" * len(moments)), max(moments))
-    assert behind(bunched, [bunched, prompt]) == max(moments) - min(moments)
+    assert lag(bunched, [bunched, prompt]) == max(moments) - min(moments)
 
 
 @pytest.mark.parametrize(
@@ -276,22 +284,22 @@ def test_another_text_is_told() -> None:
     mine, other = Trial("text", answered=True), Trial("poll", answered=True)
     mine.take(TextReceived(1, "?"), 0.0)
     other.take(TextReceived(2, "é!"), 0.0)
-    assert "another text" in judge(mine, [mine, other]).says
+    assert "another text" in judge(mine, [mine, other]).summary
 
 
-def test_the_best_that_works_is_chosen() -> None:
-    assert chosen([Finding("poll", True, ""), Finding("sse", False, "")]) == "poll"
-    assert chosen([Finding("text", True, "")]) is None
+def test_the_best_that_works_is_best_transport() -> None:
+    assert (
+        best_transport([Finding("poll", True, ""), Finding("sse", False, "")]) == "poll"
+    )
+    assert best_transport([Finding("text", True, "")]) is None
 
 
 def test_arguments() -> None:
-    parser = argparse.ArgumentParser()
-    add_doctor_arguments(parser)
-    args = parser.parse_args(["http://h:1/chat", "--seconds", "60"])
-    assert args.url == URL("http://h:1/chat/") and args.seconds == 60
+    assert service_url("http://h:1/chat") == URL("http://h:1/chat/")
+    assert read_settings(DoctorSettings, {"seconds": "60"}, {}).seconds == 60
     for bad in ("0", "601", "nan", "soon"):
-        with pytest.raises(argparse.ArgumentTypeError):
-            seconds(bad)
+        with pytest.raises(BadSetting):
+            read_settings(DoctorSettings, {"seconds": bad}, {})
 
 
 @given(st.integers(1, 600))

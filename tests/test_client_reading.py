@@ -120,7 +120,7 @@ def test_unreachable_at_first_is_said_at_once_but_later_is_waited_for() -> None:
 def test_auto_leaves_at_once_or_after_two_attempts_in_vain_and_keeps_the_last() -> None:
     reading = Reading(AUTO, backoff=Backoff(attempts=100))
     seen = []
-    for broken in [Broken("a proxy buffers", leave=True)] + [Broken("cut")] * 6:
+    for broken in [Broken("a proxy buffers", switch=True)] + [Broken("cut")] * 6:
         step = reading.next()
         assert step is not None
         seen.append(step.transport)

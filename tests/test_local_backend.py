@@ -12,8 +12,9 @@ from yarl import URL
 
 from chatsvc.app import create_app
 from chatsvc.backends.local import LocalBackend, find_model
-from chatsvc.client.ask import ask, service_url
+from chatsvc.client.ask import ask
 from chatsvc.client.reading import Backoff
+from chatsvc.client.wire import service_url
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
@@ -54,7 +55,7 @@ async def started(backend: LocalBackend) -> AsyncIterator[LocalBackend]:
 
 async def answer_of(url: URL, transport: str) -> tuple[int, str]:
     pieces: list[str] = []
-    backoff = Backoff(first=0.001, most=0.01)
+    backoff = Backoff(first=0.001, longest=0.01)
     status = await ask(
         service_url(str(url)), "hi", transport, pieces.append, backoff=backoff
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.client import websocket
 from chatsvc.problems import Problem, every_problem
 
 ROOT = Path(__file__).parent.parent
@@ -49,11 +48,6 @@ def test_a_class_is_as_its_row_says(kind: type[Problem]) -> None:
     status, close_code, retryable = rows()[kind.code]
     assert (kind.status, kind.retryable) == (status, retryable)
     assert close_code in (None, kind.close_code)
-
-
-def test_the_terminals_client_comes_back_for_the_retryable_ones() -> None:
-    assert set(websocket._RETRIED_STATUS) == {kind.status for kind in RETRYABLE}
-    assert set(websocket._RETRIED_CLOSE) == {kind.close_code for kind in RETRYABLE}
 
 
 def test_the_page_comes_back_for_the_retryable_ones() -> None:

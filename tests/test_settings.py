@@ -1,19 +1,12 @@
 """Settings from flags and the environment (PROTOCOL.md section 8)."""
 
-import argparse
 from dataclasses import fields
 
 import pytest
 
-from chatsvc.settings import (
-    BadSetting,
-    Settings,
-    add_flags,
-    flag,
-    from_environment,
-    read_settings,
-    variable,
-)
+from chatsvc.cli import command, main, serve_settings
+from chatsvc.client.ask import AskSettings
+from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
 
 NAMES = [setting.name for setting in fields(Settings)]
 
@@ -74,13 +67,11 @@ BAD = [
 
 
 def parse(*words: str) -> dict[str, object]:
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    add_flags(parser)
-    return vars(parser.parse_args(words))
+    return command.commands["serve"].make_context("serve", list(words)).params
 
 
 def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
-    settings = read_settings(parse(), {})
+    settings = serve_settings(parse(), {})
     assert settings == Settings()
     assert (settings.host, settings.port, settings.backend) == (
         "127.0.0.1",
@@ -96,8 +87,8 @@ def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
 def test_a_flag_and_a_variable_say_the_same(
     name: str, text: str, value: object
 ) -> None:
-    by_flag = read_settings(parse(f"{flag(name)}={text}"), {})
-    by_variable = read_settings(parse(), {variable(name): text})
+    by_flag = serve_settings(parse(f"{flag(name)}={text}"), {})
+    by_variable = serve_settings(parse(), {variable(name): text})
     assert getattr(by_flag, name) == value
     assert by_flag == by_variable
 
@@ -110,39 +101,41 @@ def test_a_bad_value_is_one_line_that_names_its_source_and_what_it_takes(
     name: str, text: str, takes: str
 ) -> None:
     with pytest.raises(BadSetting) as by_flag:
-        read_settings(parse(f"{flag(name)}={text}"), {})
+        serve_settings(parse(f"{flag(name)}={text}"), {})
     line = str(by_flag.value)
     assert line.startswith(f"{flag(name)} takes ")
     assert takes in line
     assert "\n" not in line
     with pytest.raises(BadSetting) as by_variable:
-        read_settings(parse(), {variable(name): text})
+        serve_settings(parse(), {variable(name): text})
     assert str(by_variable.value) == line.replace(flag(name), variable(name), 1)
 
 
 def test_a_flag_wins_over_a_variable() -> None:
     environment = {"CHATSVC_PORT": "no number", "CHATSVC_KEEP": "7"}
-    settings = read_settings(parse("--port=80"), environment)
+    settings = serve_settings(parse("--port=80"), environment)
     assert (settings.port, settings.keep) == (80, 7)
 
 
 def test_an_origin_may_be_given_more_than_once() -> None:
     both = ("https://a.example", "http://b.example:81")
     by_flag = parse("--allow-origin", both[0], "--allow-origin", both[1])
-    assert read_settings(by_flag, {}).allow_origin == both
+    assert serve_settings(by_flag, {}).allow_origin == both
     by_variable = {"CHATSVC_ALLOW_ORIGIN": ", ".join(both)}
-    assert read_settings(parse(), by_variable).allow_origin == both
+    assert serve_settings(parse(), by_variable).allow_origin == both
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_help_names_the_flag_and_the_variable(name: str) -> None:
-    parser = argparse.ArgumentParser()
-    add_flags(parser)
-    assert flag(name) in parser.format_help()
-    assert variable(name) in parser.format_help()
+def test_the_help_names_the_flag_and_the_variable(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert flag(name) in shown
+    assert variable(name) in shown
 
 
-def test_only_the_variables_that_are_set_become_flags_of_a_command() -> None:
+def test_only_its_own_variables_are_read_for_a_command() -> None:
     environment = {"CHATSVC_URL": "http://x/?a=b", "CHATSVC_TOKEN": "t"}
-    given = from_environment("url", "transport", environment=environment)
-    assert given == ["--url=http://x/?a=b"]
+    settings = read_settings(AskSettings, {}, environment)
+    assert (str(settings.url), settings.transport) == ("http://x/", "auto")

@@ -1,11 +1,17 @@
 """The client behind `chatsvc ask` and `chatsvc doctor`.
 
-ask        the command: flags, stdin, stdout, Ctrl-C, exit status
+ask        the command: message, stdin, stdout, Ctrl-C, exit status
 doctor     the other command: one reply over all transports at once
-diagnosis  pure: what that tells of whatever stands between
-reader     joins what is below: one reply, from its question to its end
-reading    pure: what has been read, what to ask for next
-sse · websocket · text · poll      one transport each: a Step in, signals out
-signals    what a transport tells
-wire       what the HTTP transports share
+diagnosis  pure: what these trials say of the proxies between client and service
+reader     one reply from its question to its end; the table of transports
+sse · ndjson · websocket · text · poll      one transport each: a `Step` in, signals out
+wire       what the HTTP transports share: the question, its URLs, refusals, broken connections
+events     pure: the signals that an event or a frame stands for
+reading    pure: what has been read of a reply, and what to request next
+retryable  the refusals after which a client comes back
+signals    what a transport reports
+
+Each module imports only those below it in this list, and of the rest of `chatsvc` only modules
+that know nothing of the service: settings, exit statuses and the parser of event streams. A new
+transport is one file and one line in `reader.TRANSPORTS`: `ask` offers it and `doctor` tries it.
 """

@@ -1,6 +1,8 @@
-"""`chatsvc ask`: puts a message and streams the reply to the terminal (section 8)."""
+"""The command `chatsvc ask`: puts a message and streams the reply to the terminal.
 
-import argparse
+PROTOCOL.md section 8 describes it for its users.
+"""
+
 import asyncio
 import os
 import secrets
@@ -8,73 +10,64 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
-from chatsvc.client.reader import AUTO, TRANSPORTS, pieces, stop
+from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
-from chatsvc.client.wire import Patience, Question
+from chatsvc.client.wire import SERVICE_URL, Question, Timeouts
+from chatsvc.exit_status import ExitStatus
+from chatsvc.settings import choice_format, setting
 
-DEFAULT_URL = "http://127.0.0.1:3000"
-DONE, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
-"""The exit statuses (PROTOCOL.md section 8)."""
+_CONNECT_TIMEOUT_S = 10.0
 
-
-def service_url(value: str) -> URL:
-    """Read the service's root from `value`; raise ArgumentTypeError for what is none."""
-    try:
-        url = URL(value)
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise argparse.ArgumentTypeError(
-            f"{value!r} is no URL like http://127.0.0.1:3000"
-        )
-    # The page's own URL, with a query or a fragment, is as good as the root's.
-    return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
+# Where no other transport could be used instead, a slow proxy gets more time than `Timeouts` says.
+_HEADERS_TIMEOUT_S = 30.0
 
 
-def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `chatsvc ask` takes."""
-    parser.add_argument(
-        "message", metavar="MESSAGE", help="what to say; - reads it from stdin"
+@dataclass(frozen=True)
+class AskSettings:
+    """The settings of `chatsvc ask`."""
+
+    url: URL = setting(  # noqa: RUF009  (it returns a field)
+        URL("http://127.0.0.1:3000/"),
+        SERVICE_URL,
+        "where chatsvc runs, with its prefix if it has one",
     )
-    parser.add_argument(
-        "--url",
-        type=service_url,
-        default=DEFAULT_URL,
-        help="where chatsvc runs, with its prefix if it has one (%(default)s)",
-    )
-    parser.add_argument(
-        "--transport",
-        choices=("auto", *TRANSPORTS),
-        default="auto",
-        help="what carries the reply (%(default)s: sse, else websocket, else poll)",
+    transport: str = setting(
+        "auto",
+        choice_format("auto", *TRANSPORTS),
+        "what carries the reply; auto is sse, else websocket, else poll",
     )
 
 
-def run_ask(args: argparse.Namespace) -> int:
-    """Do what `args` say and give the exit status.
+def run_ask(message: str, url: URL, transport: str) -> ExitStatus:
+    """Stream the reply to `message` to stdout; return the exit status.
 
-    0: the whole reply is on stdout. 1: it failed or could not be had, 3: it was stopped
-    by somebody else or for want of readers; stderr says why in one line, and stdout has
-    what there was. 2: the message can't be read. 130: Ctrl-C, which has stopped the
-    reply on the server.
+    `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
+    with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`.
+
+    `OK`: the whole reply is on stdout. `FAILED`: it failed or could not be had; `STOPPED`: another
+    client stopped it, or no reader was left. Both say why in one line on stderr, and stdout has
+    the text there was. `USAGE`: the message can't be read. `INTERRUPTED`: Ctrl-C, which has
+    stopped the reply on the server.
     """
-    message: str = args.message
     if message == "-":
         try:
             message = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError:
-            _say("stdin is not UTF-8")
-            return USAGE
+            _print_error("stdin is not UTF-8")
+            return ExitStatus.USAGE
         except KeyboardInterrupt:
-            return INTERRUPTED
+            return ExitStatus.INTERRUPTED
     try:
-        return asyncio.run(ask(args.url, message, args.transport, _write))
-    except KeyboardInterrupt:  # a second Ctrl-C, while the first is at work
-        return INTERRUPTED
+        return asyncio.run(ask(url, message, transport, _write))
+    except (
+        KeyboardInterrupt
+    ):  # a second Ctrl-C, while the first one's stop is under way
+        return ExitStatus.INTERRUPTED
 
 
 async def ask(
@@ -83,61 +76,70 @@ async def ask(
     transport: str,
     write: Callable[[str], None],
     *,
-    patience: Patience | None = None,
+    timeouts: Timeouts | None = None,
     backoff: Backoff | None = None,
-) -> int:
-    """Ask, hand the reply's text to `write` as it comes, and give the exit status."""
+) -> ExitStatus:
+    """Put `message`, pass the reply's text to `write` as it comes, and return the exit status.
+
+    The arguments and the status are those of `run_ask`; `message` is taken as it is. `write` may
+    raise `BrokenPipeError`, which stops the reply.
+    """
     auto = transport == "auto"
     question = Question(
         base=url,
         body={"message": message},
         key=secrets.token_urlsafe(16),
-        patience=patience or (Patience() if auto else Patience(headers=30.0)),
-        wary=auto,
+        timeouts=timeouts
+        or (Timeouts() if auto else Timeouts(headers=_HEADERS_TIMEOUT_S)),
+        has_alternatives=auto,
     )
     reading = Reading(AUTO if auto else (transport,), backoff=backoff)
-    # No total time: a reply takes as long as it takes. Silence has its own limits.
-    timeout = aiohttp.ClientTimeout(
-        total=None, sock_connect=10.0, sock_read=question.patience.silence
+    # There is no limit for the whole: a reply takes as long as it takes. Silence has a limit.
+    client_timeout = aiohttp.ClientTimeout(
+        total=None,
+        sock_connect=_CONNECT_TIMEOUT_S,
+        sock_read=question.timeouts.silence,
     )
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-        reader = asyncio.create_task(_read(session, question, reading, write))
+    async with aiohttp.ClientSession(timeout=client_timeout, trust_env=True) as session:
+        task = asyncio.create_task(_read(session, question, reading, write))
         interrupted = False
 
         def interrupt() -> None:
             nonlocal interrupted
             interrupted = True
-            reader.cancel()
-            loop.remove_signal_handler(signal.SIGINT)  # the next one ends it at once
+            task.cancel()
+            loop.remove_signal_handler(signal.SIGINT)  # a second Ctrl-C ends it at once
 
         loop = asyncio.get_running_loop()
         handled = False
+        # Not on Windows, and not outside the main thread.
         with suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGINT, interrupt)
             handled = True
         try:
-            await reader
+            await task
         except asyncio.CancelledError:
-            # Where signals can't be handled here, asyncio.run cancels this task.
-            reader.cancel()
-            if not await stop(session, question, reading.reply):
-                _say("interrupted, but the server did not say that it stopped")
+            # Where there is no signal handler, Ctrl-C makes asyncio.run cancel this coroutine.
+            task.cancel()
+            if not await stop_reply(session, question, reading.reply):
+                _print_error("interrupted, but the server did not say that it stopped")
             if not interrupted:
                 raise
-            return INTERRUPTED
+            return ExitStatus.INTERRUPTED
         except BrokenPipeError:
-            # Nobody reads on (`| head`). Python must not try to flush at its exit.
+            # The program behind the pipe has ended (`| head`). Python flushes stdout at its exit,
+            # which would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            await stop(session, question, reading.reply)
-            return FAILED
+            await stop_reply(session, question, reading.reply)
+            return ExitStatus.FAILED
         finally:
             if handled:
                 loop.remove_signal_handler(signal.SIGINT)
     outcome = reading.outcome
     if outcome is None or outcome.state == "done":
-        return DONE
-    _say(outcome.why or f"the reply was {outcome.state}")
-    return STOPPED if outcome.state == "stopped" else FAILED
+        return ExitStatus.OK
+    _print_error(outcome.reason or f"the reply was {outcome.state}")
+    return ExitStatus.STOPPED if outcome.state == "stopped" else ExitStatus.FAILED
 
 
 async def _read(
@@ -148,11 +150,12 @@ async def _read(
 ) -> None:
     last = ""
     try:
-        async with aclosing(pieces(session, question, reading, _say)) as texts:
+        texts = read_text(session, question, reading, _print_error)
+        async with aclosing(texts):
             async for last in texts:
                 write(last)
     finally:
-        # The prompt must not stand in the reply's last line; a pipe gets it exactly.
+        # A terminal's prompt must not stand in the reply's last line; a pipe gets the exact text.
         if last and not last.endswith("\n") and sys.stdout.isatty():
             write("\n")
 
@@ -162,5 +165,5 @@ def _write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     print(f"chatsvc ask: {line}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""One reply, as it came over several transports at once, and what that tells of whatever stands between. Pure.
+"""The diagnosis of what stands between client and service. Pure.
 
-All trials read the same reply, so each is measured by the others: a character that has come over one transport was out,
-and whatever has not brought it yet holds it back.
+All trials read the same reply, so each is measured by the others: a character that has come over
+one transport was sent, and whatever has not passed it on over another holds it back.
 """
 
 from __future__ import annotations
@@ -11,65 +11,79 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chatsvc.client.reader import AUTO
+from chatsvc.client.retryable import OWN_STATUSES
 from chatsvc.client.signals import (
     Attached,
     Broken,
     Ended,
-    EndUnknown,
+    LastSignal,
     Refused,
     Signal,
     TextReceived,
 )
 
-HELD_BACK = 0.5
-"""Seconds behind the others from which on a person sees it."""
-LONG_ENOUGH = 1.0
-"""Seconds that a reply must take to come, for it to show who holds it back."""
-OWN = (401, 403, 429, 503)
-"""Statuses that are likely the service's own, though its problem is not with them: an upgrade is refused without."""
+HELD_BACK_S = 0.5
+"""The seconds behind the other transports from which on a person notices it."""
+LONG_ENOUGH_S = 1.0
+"""The seconds that a reply must take, for it to show whether anything holds it back."""
 
 BUFFERS = (
-    "Something collects the stream before it gives it on. nginx: `proxy_buffering off;`, and no `proxy_ignore_headers"
-    " X-Accel-Buffering`. Elsewhere: no response buffering for `text/event-stream` and `text/plain`."
+    "Something collects the stream before it gives it on. nginx: `proxy_buffering off;`, and no"
+    " `proxy_ignore_headers X-Accel-Buffering`. Elsewhere: no response buffering for"
+    " `text/event-stream`, `application/x-ndjson` and `text/plain`."
 )
-COMPRESSES = "Something compresses what chatsvc sends plain (`no-transform`), and collects it for that. nginx: `gzip off;`."
+"""The advice when a transport lags."""
+COMPRESSES = (
+    "Something compresses what chatsvc sends plain (`no-transform`), and collects it for that."
+    " nginx: `gzip off;`."
+)
+"""The further advice when the responses of a transport that does not work are compressed."""
 CUTS = (
-    "Something ends the connection before the reply does. Raise its limits: nginx `proxy_read_timeout`, HAProxy"
-    " `timeout server` and `timeout tunnel`; chatsvc shows that it lives every 15 s. Readers resume meanwhile."
+    "Something ends the connection before the reply does. Raise its limits: nginx"
+    " `proxy_read_timeout`, HAProxy `timeout server` and `timeout tunnel`; chatsvc shows that it"
+    " lives every 15 s. Readers resume meanwhile."
 )
+"""The advice when a connection ends before the reply does."""
 NO_UPGRADE = (
-    "Something does not pass the upgrade on. nginx: `proxy_http_version 1.1;`, `proxy_set_header Upgrade $http_upgrade;`"
-    ' and `proxy_set_header Connection "upgrade";`.'
+    "Something does not pass the upgrade on. nginx: `proxy_http_version 1.1;`, `proxy_set_header"
+    ' Upgrade $http_upgrade;` and `proxy_set_header Connection "upgrade";`.'
 )
+"""The advice when there is no WebSocket."""
 NO_ANSWER = (
-    "Something keeps the request or its answer to itself: its log should say why. A long poll is answered within 30 s,"
-    " a stream begins at once."
+    "Something keeps the request or its answer to itself: its log should say why. A long poll is"
+    " answered within 30 s, a stream begins at once."
 )
-CHANGES = "Something changes text on its way: no filter and no new encoding may touch these answers."
+"""The advice when nothing comes over another transport."""
+CHANGES = (
+    "Something changes text on its way: no filter and no new encoding may touch these"
+    " answers."
+)
+"""The advice when the text differs."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """What came over one transport; moments are seconds after the question."""
+    """What came over one transport. Times are in seconds since the request."""
 
     transport: str
     text: str = ""
     arrivals: list[tuple[float, int]] = field(default_factory=list)
-    """When there was text up to which position (code points); both grow."""
+    """For each piece, its time and the position after it in code points; both grow."""
     answered: bool = False
-    """Whose reply it is was known."""
+    """The reply's id came."""
     torn: bool = False
-    """TextReceived were missing or came out of order."""
-    end: Signal | None = None
-    """The last signal; None when nothing more came."""
+    """Text was missing or came twice."""
+    end: LastSignal | None = None
+    """The last signal; None when the connection was still open at the end of the trial."""
     ended: float = 0.0
+    """The time of the last signal."""
     server: str = ""
-    """Who says that it answered: `Via`, else `Server`."""
+    """The header `Via` of the response, else `Server`."""
     encoding: str = ""
-    """The `Content-Encoding` of the answer."""
+    """The header `Content-Encoding` of the response."""
 
-    def take(self, signal: Signal, moment: float) -> None:
-        """Note a signal."""
+    def take(self, signal: Signal, time: float) -> None:
+        """Record a signal that came at `time`."""
         if isinstance(signal, Attached):
             self.answered = True
         elif isinstance(signal, TextReceived):
@@ -78,43 +92,45 @@ class Trial:
                 self.torn = True
             if new > 0:
                 self.text += signal.text
-                self.arrivals.append((moment, signal.position))
-        elif isinstance(signal, Ended | EndUnknown | Broken | Refused):
-            self.end, self.ended = signal, moment
+                self.arrivals.append((time, signal.position))
+        elif isinstance(signal, LastSignal):
+            self.end, self.ended = signal, time
 
-    def had(self, position: int) -> float | None:
-        """When it had the code point before `position`."""
+    def arrival(self, position: int) -> float | None:
+        """Return when the code point before `position` came; None if it never did."""
         index = bisect_left(self.arrivals, position, key=lambda arrival: arrival[1])
         return self.arrivals[index][0] if index < len(self.arrivals) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What there is to say of a transport: in a clause, and how to mend it. `works` is whether it is as it should be."""
+    """The judgement on one transport."""
 
     transport: str
     works: bool
-    says: str
-    mend: tuple[str, ...] = ()
+    summary: str
+    """What was found, in a clause."""
+    advice: tuple[str, ...] = ()
+    """How to mend it; empty when it works, or when no proxy is to blame."""
 
 
 def _earliest(position: int, trials: Sequence[Trial]) -> float:
-    """When the first of them had the code point before `position`, which one has."""
-    times = (trial.had(position) for trial in trials)
+    """Return when the code point before `position` first came; at least one trial has it."""
+    times = (trial.arrival(position) for trial in trials)
     return min(time for time in times if time is not None)
 
 
-def behind(trial: Trial, trials: Sequence[Trial]) -> float:
-    """The most seconds that a character came later over one transport than over any."""
+def lag(trial: Trial, trials: Sequence[Trial]) -> float:
+    """Return the most seconds by which a character came later over `trial` than over any other."""
     most, before = 0.0, 0
-    for moment, position in trial.arrivals:
+    for time, position in trial.arrivals:
         first = _earliest(before + 1, trials)
-        most, before = max(most, moment - first), position
+        most, before = max(most, time - first), position
     return most
 
 
-def took(trials: Sequence[Trial]) -> float:
-    """The seconds from the first character to the last, each as early as any transport had it."""
+def duration(trials: Sequence[Trial]) -> float:
+    """Return the seconds from the first character to the last, each when it first came."""
     length = max(len(trial.text) for trial in trials)
     if not length:
         return 0.0
@@ -122,61 +138,62 @@ def took(trials: Sequence[Trial]) -> float:
 
 
 def judge(trial: Trial, trials: Sequence[Trial]) -> Finding:
-    """What one of the trials of a reply shows, beside all of them."""
+    """Return the finding on `trial`, which is one of `trials`: all those of the same reply."""
     end, whole = trial.end, max((other.text for other in trials), key=len)
     if isinstance(end, Refused) and end.problem.code:
         return Finding(trial.transport, False, f"chatsvc refuses: {end.problem}")
-    if _is_nobodys_fault(end):
-        return Finding(trial.transport, False, _why(end))
+    if _no_proxy_to_blame(end):
+        return Finding(trial.transport, False, _reason(end))
     if not trial.answered:
-        return _found(trial, _why(end), _ANSWERLESS.get(trial.transport, NO_ANSWER))
+        return _fault(
+            trial, _reason(end), _NO_ANSWER_OF.get(trial.transport, NO_ANSWER)
+        )
     if trial.torn or not whole.startswith(trial.text):
-        return _found(trial, "gives another text than the others", CHANGES)
-    late = behind(trial, trials)
-    if late >= HELD_BACK:
-        return _found(trial, f"held back, up to {late:.1f} s", BUFFERS)
+        return _fault(trial, "gives another text than the others", CHANGES)
+    seconds = lag(trial, trials)
+    if seconds >= HELD_BACK_S:
+        return _fault(trial, f"held back, up to {seconds:.1f} s", BUFFERS)
     if len(trial.text) < len(whole) or end is None:
         how = "fell silent" if end is None else f"cut at {trial.ended:.1f} s,"
-        place = f"after {len(trial.text)} of {len(whole)} characters"
-        return _found(trial, f"{how} {place}", CUTS)
-    says = f"works: at most {late * 1000:.0f} ms behind"
+        where = f"after {len(trial.text)} of {len(whole)} characters"
+        return _fault(trial, f"{how} {where}", CUTS)
+    summary = f"works: at most {seconds * 1000:.0f} ms behind"
     if isinstance(end, Ended) and end.state == "failed":
-        says = f"works, but the reply failed: {end.problem}"
-    elif took(trials) < LONG_ENOUGH:
-        says = (
+        summary = f"works, but the reply failed: {end.problem}"
+    elif duration(trials) < LONG_ENOUGH_S:
+        summary = (
             "works, but the reply came too fast to see whether anything holds it back"
         )
-    return Finding(trial.transport, True, says)
+    return Finding(trial.transport, True, summary)
 
 
-_ANSWERLESS = {"websocket": NO_UPGRADE}
+_NO_ANSWER_OF = {"websocket": NO_UPGRADE}
 
 
-def _is_nobodys_fault(end: Signal | None) -> bool:
-    """Whether nobody listens there, or the service may have said no itself."""
+def _no_proxy_to_blame(end: LastSignal | None) -> bool:
+    """Return whether the server can't be reached, or may itself have refused."""
     if isinstance(end, Refused):
-        return end.problem.status in OWN
+        return end.problem.status in OWN_STATUSES
     return isinstance(end, Broken) and end.unreachable
 
 
-def _why(end: Signal | None) -> str:
+def _reason(end: LastSignal | None) -> str:
     match end:
         case Refused(problem):
             return str(problem)
-        case Broken(why):
-            return why
+        case Broken(reason):
+            return reason
     return "no answer came"
 
 
-def _found(trial: Trial, says: str, mend: str) -> Finding:
-    """Something is wrong; that it is compressed may be why."""
+def _fault(trial: Trial, summary: str, advice: str) -> Finding:
+    """Return the finding of a fault. Compression is named as well, for it may be the cause."""
     compressed = trial.encoding not in ("", "identity")
-    return Finding(
-        trial.transport, False, says, (mend, COMPRESSES) if compressed else (mend,)
-    )
+    all_advice = (advice, COMPRESSES) if compressed else (advice,)
+    return Finding(trial.transport, False, summary, all_advice)
 
 
-def chosen(findings: Sequence[Finding]) -> str | None:
-    """What the page and `chatsvc ask` end up with by themselves, if anything works."""
+def best_transport(findings: Sequence[Finding]) -> str | None:
+    """Return what the page and `chatsvc ask` end up with by themselves; None if nothing works."""
     working = {finding.transport for finding in findings if finding.works}
     return next((transport for transport in AUTO if transport in working), None)

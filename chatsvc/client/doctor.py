@@ -1,89 +1,89 @@
-"""`chatsvc doctor`: tries every transport through whatever stands between (section 8)."""
+"""The command `chatsvc doctor`: tries every transport through whatever stands between.
 
-import argparse
+All transports read the same reply at once, so that each is measured by the others. This module
+does the reading and prints the report; `chatsvc.client.diagnosis` judges what came.
+"""
+
 import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
-from chatsvc.client.ask import DONE, FAILED, INTERRUPTED, service_url
-from chatsvc.client.diagnosis import Finding, Trial, chosen, judge
-from chatsvc.client.reader import TRANSPORTS, stop
+from chatsvc.client.diagnosis import Finding, Trial, best_transport, judge
+from chatsvc.client.reader import TRANSPORTS, stop_reply
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Ended
-from chatsvc.client.wire import Patience, Question
+from chatsvc.client.wire import Question, Timeouts
+from chatsvc.exit_status import ExitStatus
+from chatsvc.settings import number_format, setting
 
-SECONDS = 4.0
-PACE = 0.1
-"""Seconds between two characters of an echo, by default."""
-FIRST, LATE = 60.0, 5.0
-"""Seconds that a reply gets beyond its own, and the others after its end came over one transport."""
+ECHO_PACE_S = 0.1
+"""The seconds between two characters of the backend `echo`, by default."""
+
+OVERTIME_S = 60.0
+"""The seconds that a reply may take beyond those that were asked for."""
+
+LATE_S = 5.0
+"""The seconds that the other transports get once the reply has ended over one."""
 
 RESUMED = "eventsource"
-"""The transport that reads the reply by a GET."""
+"""The name of the trial that reads the reply as a browser's `EventSource` resumes it: by a GET."""
+
+_CONNECT_TIMEOUT_S = 10.0
 
 
-def seconds(value: str) -> float:
-    """Read how long a reply is to take; raise ArgumentTypeError for what is no such time."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 1 <= number <= 600:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number from 1 to 600")
-    return number
+@dataclass(frozen=True)
+class DoctorSettings:
+    """The settings of `chatsvc doctor`."""
 
-
-def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `chatsvc doctor` takes."""
-    parser.add_argument(
-        "url",
-        metavar="URL",
-        type=service_url,
-        help="where people reach chatsvc, with its prefix if it has one",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=seconds,
-        default=SECONDS,
-        help="how long the reply is to take; more finds limits of time (%(default)g)",
+    seconds: float = setting(
+        4.0,
+        number_format("SECONDS", "a number from 1 to 600", least=1, most=600),
+        "how long the reply is to take; more finds limits of time",
     )
 
 
-def run_doctor(args: argparse.Namespace) -> int:
-    """Do what `args` say and give the exit status: 0 if every transport works, 1 if one doesn't, 130 after Ctrl-C."""
+def run_doctor(url: URL, seconds: float) -> ExitStatus:
+    """Try all transports by a reply of about `seconds` and print the report.
+
+    `url` is the service's root, with a slash at its end. Returns `OK` if every transport works,
+    `FAILED` if one doesn't, and `INTERRUPTED` after Ctrl-C, which stops the reply.
+    """
     try:
-        trials = asyncio.run(examine(args.url, args.seconds))
+        trials = asyncio.run(examine(url, seconds))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
-    # All at once, so that whoever reads only the beginning (`| head`) breaks nothing.
-    print("\n".join(report(args.url, trials, findings)), flush=True)
-    return DONE if all(finding.works for finding in findings) else FAILED
+    # In one write: a program that reads only the beginning (`| head`) then closes no pipe on it.
+    print("\n".join(report(url, trials, findings)), flush=True)
+    works = all(finding.works for finding in findings)
+    return ExitStatus.OK if works else ExitStatus.FAILED
 
 
 async def examine(
-    url: URL, seconds: float, *, first: float = FIRST, late: float = LATE
+    url: URL, seconds: float, *, overtime: float = OVERTIME_S, late: float = LATE_S
 ) -> list[Trial]:
-    """Ask for one reply that takes so many seconds, and read it over all transports at once.
+    """Start one reply of about `seconds` and read it over all transports; return their trials.
 
-    It is asked for over each under the same key, so all attach to it; `eventsource` gets it by its id, if there is one. A
-    reply that does not end in `first` seconds more is stopped; when it has ended over one transport, the others get
-    `late` seconds.
+    Each transport puts the same question under the same idempotency key, so all attach to one
+    reply; `eventsource` reads it by its id, and is left out when there is none. A reply that has
+    not ended after `seconds` + `overtime` is stopped. Once it has ended over one transport, the
+    others get `late` seconds more.
     """
-    limit = seconds + first
+    limit = seconds + overtime
     question = Question(
         base=url,
         body={"message": message(seconds)},
         key=secrets.token_urlsafe(16),
-        patience=Patience(headers=limit, silence=limit),
+        timeouts=Timeouts(headers=limit, silence=limit),
     )
     reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     trials = [Trial(transport) for transport in (*TRANSPORTS, RESUMED)]
-    tasks = [asyncio.create_task(_try(trial, question, reply)) for trial in trials]
+    tasks = [asyncio.create_task(_read(trial, question, reply)) for trial in trials]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
@@ -104,45 +104,48 @@ async def examine(
 async def _stop(
     question: Question, reply: asyncio.Future[str], trials: Sequence[Trial]
 ) -> None:
-    """Stop the reply, unless its end is known or there is none. Its id may not have come yet."""
+    """Stop the reply, unless its end is known or none was started. Its id need not be known."""
     if not (_ended(trials) or _all_failed(trials)):
         async with aiohttp.ClientSession(trust_env=True) as session:
             known = reply.result() if reply.done() else None
-            await stop(session, question, known)
+            await stop_reply(session, question, known)
 
 
 def _ended(trials: Sequence[Trial]) -> bool:
-    """Whether the reply's end has come over any transport."""
+    """Return whether the reply's end has come over any transport."""
     return any(isinstance(trial.end, Ended) for trial in trials)
 
 
 def _all_failed(trials: Sequence[Trial]) -> bool:
-    """Whether no reply has begun, nor will."""
+    """Return whether every transport has ended without a reply."""
     asking = (trial for trial in trials if trial.transport != RESUMED)
     return all(trial.end is not None and not trial.answered for trial in asking)
 
 
 def message(seconds: float) -> str:
-    """What takes an echo about so many seconds to say, and a model, too, if it does as it is told."""
+    """Return a message that the backend `echo` gives back in about `seconds`.
+
+    It also asks a model to count for about as long.
+    """
     text, number = f"Count from 1 to {25 * seconds:.0f}, like this:", 0
-    while len(text) < seconds / PACE:
+    while len(text) < seconds / ECHO_PACE_S:
         number += 1
         text += f" {number}"
     return text
 
 
-async def _try(trial: Trial, question: Question, reply: asyncio.Future[str]) -> None:
-    """Read the reply over one transport, once."""
+async def _read(trial: Trial, question: Question, reply: asyncio.Future[str]) -> None:
+    """Read the reply over the trial's transport, by one connection."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     if trial.transport == RESUMED:
         step = Step("sse", await asyncio.shield(reply), 0, 0.0)
     else:
         step = Step(trial.transport, None, 0, 0.0)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
     async with (
         aiohttp.ClientSession(
-            timeout=timeout, trust_env=True, trace_configs=[_heads(trial)]
+            timeout=timeout, trust_env=True, trace_configs=[_head_trace(trial)]
         ) as session,
         aclosing(TRANSPORTS[step.transport](session, question, step)) as signals,
     ):
@@ -152,8 +155,8 @@ async def _try(trial: Trial, question: Question, reply: asyncio.Future[str]) -> 
             trial.take(signal, clock() - begun)
 
 
-def _heads(trial: Trial) -> aiohttp.TraceConfig:
-    """Note what the heads of a trial's answers tell of who gave them."""
+def _head_trace(trial: Trial) -> aiohttp.TraceConfig:
+    """Return a trace that notes in `trial` what the heads of its responses say."""
 
     async def note(
         _: aiohttp.ClientSession, __: object, done: aiohttp.TraceRequestEndParams
@@ -168,22 +171,22 @@ def _heads(trial: Trial) -> aiohttp.TraceConfig:
 
 
 def report(url: URL, trials: Sequence[Trial], findings: Sequence[Finding]) -> list[str]:
-    """The lines that tell it all."""
+    """Return the lines of the report: who answers, each finding, the best transport, advice."""
     servers = dict.fromkeys(trial.server for trial in trials if trial.server)
     answers = f" answers as {', '.join(servers)}" if servers else ""
     lines = [f"{url}{answers}"]
-    lines += [f"  {finding.transport:<12}{finding.says}" for finding in findings]
-    best = chosen(findings)
+    lines += [f"  {finding.transport:<12}{finding.summary}" for finding in findings]
+    best = best_transport(findings)
     lines += [
         "",
         f"The page and `chatsvc ask` read by {best} here."
         if best
         else "Nothing works as it should.",
     ]
-    mends: dict[str, list[str]] = {}
+    transports_of: dict[str, list[str]] = {}
     for finding in findings:
-        for mend in finding.mend:
-            mends.setdefault(mend, []).append(finding.transport)
-    for mend, transports in mends.items():
-        lines += ["", f"{', '.join(transports)}: {mend}"]
+        for advice in finding.advice:
+            transports_of.setdefault(advice, []).append(finding.transport)
+    for advice, transports in transports_of.items():
+        lines += ["", f"{', '.join(transports)}: {advice}"]
     return lines

@@ -1,4 +1,4 @@
-"""Reads a reply by long polls (PROTOCOL.md section 2, `application/json`)."""
+"""The transport `poll`: a reply by long polls (PROTOCOL.md section 2, `application/json`)."""
 
 import asyncio
 import json
@@ -15,31 +15,33 @@ from chatsvc.client.signals import (
     Signal,
     TextReceived,
 )
-from chatsvc.client.wire import Question, broken, refusal, send_step
+from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
 
-_SLACK = 10.0  # seconds beyond what the server was asked to wait
+_SLACK_S = 10.0  # beyond the seconds that the server is asked to wait
+
+_ENDED = {"stopped": "the reply was stopped", "failed": "the reply failed"}
 
 
 async def read(
     session: aiohttp.ClientSession, question: Question, step: Step
 ) -> AsyncGenerator[Signal, None]:
-    """Give the signals of polls until the reply ends or one of them breaks."""
-    wait = question.patience.poll
+    """Yield the signals of polls until the reply ends or one of them breaks."""
+    wait = question.timeouts.poll
     while True:
         try:
             async with (
-                asyncio.timeout(wait + _SLACK),
+                asyncio.timeout(wait + _SLACK_S),
                 send_step(
                     session, question, step, "application/json", wait=wait
                 ) as response,
             ):
                 if response.status != 200:
-                    async for signal in refusal(response):
+                    async for signal in refusal_signals(response):
                         yield signal
                     return
                 raw = await response.read()
         except (aiohttp.ClientError, OSError) as error:
-            yield broken(error)
+            yield broken_signal(error)
             return
         try:
             snapshot = json.loads(raw)
@@ -60,7 +62,4 @@ async def read(
 def _problem(state: str, reason: object) -> Problem | None:
     if state == "done" or reason is None:
         return None
-    return Problem(0, f"the reply {_SAYS.get(state, state)}", str(reason))
-
-
-_SAYS = {"stopped": "was stopped", "failed": "failed"}
+    return Problem(0, _ENDED.get(state, f"the reply {state}"), str(reason))

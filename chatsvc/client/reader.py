@@ -1,4 +1,4 @@
-"""Reads one reply from its question to its end, over whatever works."""
+"""The reader of one reply: from its question to its end, over whatever transport works."""
 
 import asyncio
 import json
@@ -7,31 +7,42 @@ from contextlib import aclosing
 
 import aiohttp
 
-from chatsvc.client import poll, sse, text, websocket
+from chatsvc.client import ndjson, poll, sse, text, websocket
 from chatsvc.client.reading import Reading, Step
+from chatsvc.client.signals import Signal
 from chatsvc.client.wire import Question, send_step
 
-TRANSPORTS = {
+Transport = Callable[
+    [aiohttp.ClientSession, Question, Step], AsyncGenerator[Signal, None]
+]
+"""A function that sends a step's request and yields the signals of that one connection."""
+
+TRANSPORTS: dict[str, Transport] = {
     "sse": sse.read,
+    "ndjson": ndjson.read,
     "websocket": websocket.read,
     "text": text.read,
     "poll": poll.read,
 }
+"""The transports, by the name that `--transport` has for each."""
+
 AUTO = ("sse", "websocket", "poll")
-_STOP_TIMEOUT = 5.0  # seconds
+"""The transports that `--transport auto` uses, in the order in which it tries them."""
+
+_STOP_TIMEOUT_S = 5.0
 
 
-async def pieces(
+async def read_text(
     session: aiohttp.ClientSession,
     question: Question,
     reading: Reading,
-    notice: Callable[[str], None],
+    notify: Callable[[str], None],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[str, None]:
-    """Give the reply's text, in pieces as they come, until `reading` has an outcome.
+    """Yield the reply's text, in pieces as they come, until `reading` has an outcome.
 
-    `notice` is told, in words, when the transport is changed; `sleep` waits that many
-    seconds before a connection.
+    `notify` is called with one line when the transport is changed; `sleep` waits the seconds that
+    it is given, before each connection.
     """
     while (step := reading.next()) is not None:
         await sleep(step.delay)
@@ -44,20 +55,20 @@ async def pieces(
                 if reading.outcome is not None:
                     break
         if reading.notice:
-            notice(reading.notice)
+            notify(reading.notice)
             reading.notice = ""
 
 
-async def stop(
+async def stop_reply(
     session: aiohttp.ClientSession, question: Question, reply: str | None
 ) -> bool:
-    """Stop the reply on the server (PROTOCOL.md section 7); say whether it took it.
+    """Stop the reply on the server (PROTOCOL.md section 7); return whether the server took it.
 
-    When its id is not known yet, the question is put once more under the same key: that
-    attaches to the reply, or starts it, and either way says which one to stop.
+    While its id is not known, the question is put once more under the same key: that attaches to
+    the reply, or starts it, and either way the answer has the id. It takes at most 5 seconds.
     """
     try:
-        async with asyncio.timeout(_STOP_TIMEOUT):
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
             if reply is None:
                 step = Step("poll", None, 0, 0.0)
                 async with send_step(

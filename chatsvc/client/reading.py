@@ -1,13 +1,13 @@
-"""One reply as its reader sees it: what it has, and what to ask for next. Pure.
+"""The state of reading one reply: what has been read, and what to request next. Pure.
 
-What always holds:
+Invariants:
 
-- `position` is the number of code points that `take` has given out. It only grows, and
-  no code point is given twice or left out (PROTOCOL.md section 1, "Promise").
-- `next` gives Steps until `outcome` is set. The delay of a Step grows with every attempt
-  in a row that brought no new text, and so many of these end the reading.
-- With several transports, one is left for the next when it can't work here, or when two
-  attempts in a row on it brought nothing. The last is kept.
+- `position` is the number of code points that `take` has returned. It only grows, and no code
+  point is returned twice or left out (PROTOCOL.md section 1, "Promise").
+- `next` returns steps until `outcome` is set. The delay of a step grows with every attempt in a
+  row that brought no new text; after `Backoff.attempts` of these the reading ends.
+- With several transports, the one in use is given up for the next one when it can't work here, or
+  after two attempts in a row that brought no text. The last transport is kept.
 """
 
 import random
@@ -26,32 +26,38 @@ from chatsvc.client.signals import (
     Wait,
 )
 
-LONGEST_WAIT = 120.0
-"""Seconds; told to come back later than that, the reader gives up."""
+LONGEST_WAIT_S = 120.0
+"""The longest wait in seconds that a server may ask for; a refusal with a longer one is final."""
 
-_FRUITLESS_BEFORE_LEAVING = 2
+_FRUITLESS_BEFORE_SWITCH = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds between attempts, and how many in a row may bring nothing."""
+    """The waits between attempts that bring no text: exponential, with jitter."""
 
     first: float = 0.2
-    most: float = 5.0
+    """The longest wait in seconds before the second attempt; it doubles with each further one."""
+    longest: float = 5.0
+    """The seconds that no wait exceeds."""
     attempts: int = 10
+    """The attempts in a row that may bring no text."""
 
     def delay(self, fruitless: int, chance: float) -> float:
-        """Give the seconds before the next attempt; `chance` in [0, 1) is the jitter."""
-        longest = min(self.most, self.first * 2.0 ** min(fruitless, 30))
+        """Return the seconds to wait after `fruitless` attempts in a row without text.
+
+        `chance` in [0, 1) is the jitter: 0 halves the wait.
+        """
+        longest = min(self.longest, self.first * 2.0 ** min(fruitless, 30))
         return longest * (0.5 + chance / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The next request: by `transport`, `delay` seconds from now.
+    """The next request of a reading: by `transport`, `delay` seconds from now.
 
-    Without a `reply` it is the question, which the idempotency key makes safe to repeat;
-    with one, the rest of the reply after `after` code points.
+    Without a `reply` it is the question, which the idempotency key makes safe to repeat; with one,
+    the rest of that reply after `after` code points.
     """
 
     transport: str
@@ -62,14 +68,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it ended: `done`, `stopped` or `failed`, and why, in one line."""
+    """The end of a reading: `done`, `stopped` or `failed`."""
 
     state: str
-    why: str = ""
+    reason: str = ""
+    """Why, in one line; may be "" for any state."""
 
 
 class Reading:
-    """Takes signals, gives text and Steps. `transports` are tried in their order."""
+    """The state machine of one reply's reading: signals in, text and steps out."""
 
     def __init__(
         self,
@@ -78,60 +85,68 @@ class Reading:
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """Begin with no reply. `transports` are tried in their order; there is at least one.
+
+        `chance` returns a number in [0, 1) for the jitter.
+        """
         if not transports:
             raise ValueError("no transport to read by")
         self.reply: str | None = None
+        """The reply's id, once it is known."""
         self.position = 0
+        """The code points that have been read."""
         self.outcome: Outcome | None = None
+        """How it ended; None while there is more to request."""
         self.notice = ""
-        """Why the transport was changed, said once for each change."""
+        """Why the transport was changed last; the caller empties it when it has shown it."""
         self._transports = list(transports)
         self._backoff = backoff or Backoff()
         self._chance = chance
-        self._fruitless = 0
-        self._fruitless_here = 0
-        self._advanced = False
+        self._fruitless = 0  # attempts in a row without text
+        self._fruitless_here = 0  # those of them that this transport is to blame for
+        self._advanced = False  # this attempt has brought text
         self._closed = True  # no attempt is under way
-        self._wait = 0.0
-        self._ask_for_end = False
-        self._met = False  # something of this server has been received
-        self._again = False  # an attempt was made before
+        self._wait = 0.0  # seconds that the server asked for
+        self._ask_for_end = False  # only a poll says how the reply ended
+        self._reached = False  # something of this server has been received
+        self._repeated = False  # an attempt was made before
 
     @property
     def transport(self) -> str:
-        """The one in use."""
+        """The transport in use."""
         return self._transports[0]
 
     def next(self) -> Step | None:
-        """Give what to do next; None once there is an outcome."""
-        if not self._closed:  # the transport went without a word
+        """Return the next request; None once there is an outcome.
+
+        It also ends the attempt before, which counts as broken when it gave no `LastSignal`.
+        """
+        if not self._closed:
             self.take(Broken("the connection ended too early"))
         if self.outcome is not None:
             return None
         delay = 0.0
-        if self._again:
+        if self._repeated:
             delay = self._backoff.delay(self._fruitless, self._chance())
         delay = max(delay, self._wait)
         transport = "poll" if self._ask_for_end else self.transport
-        self._again = True
+        self._repeated = True
         self._advanced = self._closed = False
         self._wait = 0.0
         return Step(transport, self.reply, self.position, delay)
 
     def take(self, signal: Signal) -> str:
-        """Take one signal; give the text in it that is new."""
+        """Update the state by one signal; return the new text in it, "" when there is none."""
         match signal:
             case Attached(reply):
-                self._met = True
+                self._reached = True
                 if self.reply is not None and reply != self.reply:
                     self._end("failed", "the server answered with another reply")
                 self.reply = reply
             case TextReceived(position, text):
-                return self._characters(position, text)
+                return self._take_text(position, text)
             case Wait(seconds):
-                self._wait = max(self._wait, seconds)
-                if seconds > LONGEST_WAIT:
-                    self._wait = LONGEST_WAIT
+                self._wait = min(max(self._wait, seconds), LONGEST_WAIT_S)
             case Ended(state, problem):
                 self._end(state, "" if problem is None else str(problem))
             case EndUnknown():
@@ -139,17 +154,17 @@ class Reading:
                 if self.reply is None:
                     self._end("failed", "the server did not say which reply it is")
             case Broken():
-                self._broke(signal)
+                self._take_broken(signal)
             case Refused(problem, retry_after):
-                self._refused(problem, retry_after)
+                self._take_refused(problem, retry_after)
         return ""
 
-    def _characters(self, position: int, text: str) -> str:
+    def _take_text(self, position: int, text: str) -> str:
         if self.outcome is not None or self._closed:
             return ""
         new = position - self.position
         if new > len(text):
-            # What lies between must not be skipped: the same place is asked for again.
+            # Text is missing before this piece: the same position is requested again.
             self.take(Broken("characters were missing"))
             return ""
         if new <= 0:
@@ -159,35 +174,38 @@ class Reading:
         self._fruitless = self._fruitless_here = 0
         return text[-new:]
 
-    def _broke(self, broken: Broken) -> None:
+    def _take_broken(self, broken: Broken) -> None:
         if self._closed:
             return
         self._closed = True
-        if broken.unreachable and not self._met:
-            self._end("failed", broken.why)
+        if broken.unreachable and not self._reached:
+            # At the first contact it is a wrong address; later, a server that restarts.
+            self._end("failed", broken.reason)
             return
         if not self._advanced:
             self._fruitless += 1
             self._fruitless_here += not broken.unreachable
         if self._fruitless >= self._backoff.attempts:
-            self._end("failed", f"gave up after {self._fruitless} tries: {broken.why}")
+            self._end(
+                "failed", f"gave up after {self._fruitless} tries: {broken.reason}"
+            )
         elif len(self._transports) > 1 and (
-            broken.leave or self._fruitless_here >= _FRUITLESS_BEFORE_LEAVING
+            broken.switch or self._fruitless_here >= _FRUITLESS_BEFORE_SWITCH
         ):
             left = self._transports.pop(0)
             self._fruitless_here = 0
-            self.notice = f"{broken.why}: {self.transport} in place of {left}"
+            self.notice = f"{broken.reason}: {self.transport} in place of {left}"
 
-    def _refused(self, problem: Problem, retry_after: float | None) -> None:
-        self._met = True
-        if retry_after is None or retry_after > LONGEST_WAIT:
+    def _take_refused(self, problem: Problem, retry_after: float | None) -> None:
+        self._reached = True
+        if retry_after is None or retry_after > LONGEST_WAIT_S:
             self._end("failed", str(problem))
             return
         self._wait = max(self._wait, retry_after)
-        # Its own word, so no transport is left for it.
-        self._broke(Broken(str(problem), unreachable=True))
+        # The server itself refused, so another transport would fare no better.
+        self._take_broken(Broken(str(problem), unreachable=True))
 
-    def _end(self, state: str, why: str) -> None:
+    def _end(self, state: str, reason: str) -> None:
         self._closed = True
         if self.outcome is None:
-            self.outcome = Outcome(state, why)
+            self.outcome = Outcome(state, reason)

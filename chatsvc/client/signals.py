@@ -1,7 +1,10 @@
-"""What a transport tells: its part of the wire, in the words of PROTOCOL.md section 1.
+"""The signals of a transport: what it reports of a reply (PROTOCOL.md section 1).
 
-A transport gives any number of Attached, TextReceived and Wait, and then nothing more, or
-one of the rest. Giving nothing more counts as Broken.
+Invariants:
+
+- A connection gives any number of `Attached`, `TextReceived` and `Wait`, then at most one
+  `LastSignal`, and nothing after that.
+- A connection that ends without a `LastSignal` counts as `Broken`.
 """
 
 from dataclasses import dataclass
@@ -9,13 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error of PROTOCOL.md section 6, or what came in place of one."""
+    """An error of PROTOCOL.md section 6, or what a proxy answered in place of one."""
 
     status: int
+    """The HTTP status, or the close code of a WebSocket; 0 when it is not known."""
     title: str
     detail: str = ""
     code: str = ""
-    """Of the table; empty when something else than chatsvc answered."""
+    """The code of the table; "" when something else than chatsvc answered."""
 
     def __str__(self) -> str:
         line = f"{self.title}: {self.detail}" if self.detail else self.title
@@ -24,14 +28,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """The reply's id is known."""
+    """The reply's id has become known."""
 
     reply: str
 
 
 @dataclass(frozen=True, slots=True)
 class TextReceived:
-    """Text whose last code point is the reply's `position`-th."""
+    """A piece of the reply's text has come; its last code point is the `position`-th."""
 
     position: int
     text: str
@@ -39,14 +43,14 @@ class TextReceived:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The server asks for this many seconds before the next connection."""
+    """The server asks for at least this many seconds before the next connection."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The reply has ended: `done`, `stopped` or `failed`."""
+    """The reply has ended as `state`: `done`, `stopped` or `failed`."""
 
     state: str
     problem: Problem | None = None
@@ -54,26 +58,32 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class EndUnknown:
-    """Nothing is left to read here; how the reply ended has to be asked for."""
+    """Nothing is left to read over this transport, and it does not say how the reply ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The connection ended, fell silent, or never came to be; `why` is a clause."""
+    """The connection ended too early, fell silent, or was never made."""
 
-    why: str
-    leave: bool = False
-    """Another transport may fare better, and this one won't."""
+    reason: str
+    """A clause for the user: "the connection broke"."""
+    switch: bool = False
+    """This transport won't work here, and another may: switch at once."""
     unreachable: bool = False
-    """Nobody listens there, so no transport is to blame."""
+    """The server can't be reached, so the transport is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The server said no; `retry_after` seconds later it may say yes, None is never."""
+    """The server refused the request."""
 
     problem: Problem
     retry_after: float | None = None
+    """The seconds after which it may accept the same request; None when it never will."""
 
 
-Signal = Attached | TextReceived | Wait | Ended | EndUnknown | Broken | Refused
+LastSignal = Ended | EndUnknown | Broken | Refused
+"""The signals after which a connection gives no more."""
+
+Signal = Attached | TextReceived | Wait | LastSignal
+"""Everything that a transport reports."""

@@ -1,147 +1,99 @@
-"""Reads a reply as server-sent events (PROTOCOL.md section 3)."""
+"""The transport `sse`: a reply as server-sent events (PROTOCOL.md section 3)."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 
 import aiohttp
 
+from chatsvc.client.events import EventInterpreter
 from chatsvc.client.reading import Step
-from chatsvc.client.signals import (
-    Attached,
-    Broken,
-    Ended,
-    Problem,
-    Signal,
-    TextReceived,
-    Wait,
-)
-from chatsvc.client.wire import Question, broken, problem_of, refusal, send_step
-from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
+from chatsvc.client.signals import Attached, Broken, LastSignal, Signal, Wait
+from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
+from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
 
-_BUNCHED = 500  # milliseconds between the stamps of two comments that came in one read
-_BUSY = 0.25  # seconds of our own that may bunch what the network did not
+_BUNCHED_MS = 500  # between the stamps of two comments that came in one read
+_BUSY_S = 0.25  # of this process's own work, which may bunch what the network did not
 
 
 async def read(
     session: aiohttp.ClientSession, question: Question, step: Step
 ) -> AsyncGenerator[Signal, None]:
-    """Give the signals of one connection."""
-    patience = question.patience
+    """Yield the signals of one connection."""
     request = send_step(session, question, step, "text/event-stream")
     try:
         try:
-            async with asyncio.timeout(patience.headers):
+            async with asyncio.timeout(question.timeouts.headers):
                 response = await request.__aenter__()
         except TimeoutError:
-            yield Broken("no headers came in time", leave=True)
+            yield Broken("no headers came in time", switch=True)
             return
         try:
-            async for signal in _body(response, question):
+            async for signal in _body_signals(response, question):
                 yield signal
         finally:
             response.close()
             await request.__aexit__(None, None, None)
     except (aiohttp.ClientError, OSError) as error:
-        yield broken(error)
+        yield broken_signal(error)
 
 
-async def _body(
+async def _body_signals(
     response: aiohttp.ClientResponse, question: Question
 ) -> AsyncGenerator[Signal, None]:
     if response.status != 200:
-        async for signal in refusal(response):
+        async for signal in refusal_signals(response):
             yield signal
         return
     if response.content_type != "text/event-stream":
-        yield Broken(f"{response.content_type} came in place of events", leave=True)
+        yield Broken(f"{response.content_type} came in place of events", switch=True)
         return
     if reply := response.headers.get("X-Reply-Id"):
         yield Attached(reply)
-    patience, parser, events = (
-        question.patience,
-        EventStreamParser(),
-        EventInterpreter(),
-    )
+    parser, events = EventStreamParser(), EventInterpreter()
     first, clock = True, asyncio.get_running_loop().time
     processed = clock()
     while True:
-        busy = clock() - processed > _BUSY
-        processed = clock()
-        hasty = first and question.wary
+        # While this process was busy, events that came apart gathered in its own buffer.
+        busy = clock() - processed > _BUSY_S
+        hurried = first and question.has_alternatives
+        timeouts = question.timeouts
         try:
             async with asyncio.timeout(
-                patience.first_byte if hasty else patience.silence
+                timeouts.first_byte if hurried else timeouts.silence
             ):
                 chunk = await response.content.readany()
         except TimeoutError:
-            what = "no first byte came in time" if hasty else "the stream fell silent"
-            yield Broken(what, leave=True)
+            what = "no first byte came in time" if hurried else "the stream fell silent"
+            yield Broken(what, switch=True)
             return
         processed = clock()
         if not chunk:
             yield Broken("the stream ended too early")
             return
         first = False
-        stamps = []
+        stamps: list[int] = []
         try:
             for item in parser.feed(chunk):
                 if isinstance(item, Comment):
-                    stamps.append(_stamp(item))
+                    stamps += _stamps(item)
                     continue
                 for signal in events.signals(item):
                     yield signal
-                    if isinstance(signal, Ended):
+                    if isinstance(signal, LastSignal):
                         return
         except EventStreamError as error:
-            yield Broken(str(error), leave=True)
+            yield Broken(str(error), switch=True)
             return
         if parser.retry is not None:
             yield Wait(parser.retry / 1000)
             parser.retry = None
-        times = [stamp for stamp in stamps if stamp is not None]
-        spread = max(times) - min(times) if times else 0
-        if question.wary and not busy and spread >= _BUNCHED:
-            yield Broken("a proxy holds the stream back", leave=True)
+        spread = max(stamps) - min(stamps) if stamps else 0
+        if question.has_alternatives and not busy and spread >= _BUNCHED_MS:
+            yield Broken("a proxy holds the stream back", switch=True)
             return
 
 
-class EventInterpreter:
-    """Tells what events mean; the WebSocket's frames mirror them (section 4)."""
-
-    def __init__(self) -> None:
-        self._reply = ""
-        self._state = "done"
-        self._problem: Problem | None = None
-
-    def signals(self, event: Event) -> list[Signal]:
-        """Give the signals of one event."""
-        reply, _, place = event.id.rpartition(":")
-        found: list[Signal] = []
-        if reply and reply != self._reply:
-            self._reply = reply
-            found.append(Attached(reply))
-        if event.event in ("stopped", "failed"):
-            self._state = event.event
-            self._problem = _problem(event.data)
-        elif event.event != "message":
-            pass  # of a later contract
-        elif event.data == "[DONE]":
-            found.append(Ended(self._state, self._problem))
-        elif place.isascii() and place.isdigit():
-            found.append(TextReceived(int(place[:18]), event.data))
-        else:
-            found.append(Broken("an event came without its position", leave=True))
-        return found
-
-
-def _problem(data: str) -> Problem:
-    try:
-        return problem_of(json.loads(data), 0, "")
-    except ValueError:
-        return problem_of(None, 0, "")
-
-
-def _stamp(comment: Comment) -> int | None:
+def _stamps(comment: Comment) -> list[int]:
+    """Return the server's clock in Unix milliseconds, from a heartbeat that has it."""
     name, _, value = comment.text.strip().partition("=")
-    return int(value[:18]) if name == "t" and value.isdecimal() else None
+    return [int(value[:18])] if name == "t" and value.isdecimal() else []

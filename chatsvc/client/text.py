@@ -1,4 +1,4 @@
-"""Reads a reply as bare `text/plain` (PROTOCOL.md section 2)."""
+"""The transport `text`: a reply as bare `text/plain` (PROTOCOL.md section 2)."""
 
 import codecs
 from collections.abc import AsyncGenerator
@@ -7,25 +7,25 @@ import aiohttp
 
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Broken, EndUnknown, Signal, TextReceived
-from chatsvc.client.wire import Question, broken, refusal, send_step
+from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
 
 
 async def read(
     session: aiohttp.ClientSession, question: Question, step: Step
 ) -> AsyncGenerator[Signal, None]:
-    """Give the signals of one connection.
+    """Yield the signals of one connection.
 
-    There are no positions on this wire: what is received is counted, in code points. A
-    body that ends well is no proof either, for a proxy may end it so when it was cut;
-    so the end is always asked for.
+    There are no positions on this wire: received code points are counted. How the reply ended is
+    always left to a poll, for a body that ends well is no proof: a proxy may end it so when its
+    own connection was cut.
     """
     position = step.after
-    # Half a code point at a cut is not counted, so it comes again.
+    # The bytes of a code point that a cut splits are not counted, so it is sent again.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
         async with send_step(session, question, step, "text/plain") as response:
             if response.status != 200:
-                async for signal in refusal(response):
+                async for signal in refusal_signals(response):
                     yield signal
                 return
             if reply := response.headers.get("X-Reply-Id"):
@@ -33,16 +33,13 @@ async def read(
             elif step.reply is None:
                 yield Broken("the reply came without its id")
                 return
-            while True:
-                chunk = await response.content.readany()
-                if not chunk:
-                    break
+            while chunk := await response.content.readany():
                 if text := decoder.decode(chunk):
                     position += len(text)
                     yield TextReceived(position, text)
             yield EndUnknown()
     except (aiohttp.ClientError, OSError) as error:
-        # A failed reply aborts its body, which looks like a cut. When the one that was
-        # to mend it has brought nothing either, the end is asked for.
+        # A failed reply aborts its body, which looks like a cut. When the attempt to resume it
+        # has brought no text either, a poll is to say how the reply ended.
         in_vain = step.reply is not None and position == step.after
-        yield EndUnknown() if in_vain else broken(error)
+        yield EndUnknown() if in_vain else broken_signal(error)

@@ -1,4 +1,4 @@
-"""What the HTTP transports share: the question, URLs, problems, broken connections."""
+"""What the HTTP transports share: the question, its URLs, refusals and broken connections."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from chatsvc.client.events import parse_problem
 from chatsvc.client.reading import Step
+from chatsvc.client.retryable import RETRIED_STATUSES
 from chatsvc.client.signals import (
     Broken,
     Ended,
@@ -21,38 +23,57 @@ from chatsvc.client.signals import (
     TextReceived,
 )
 from chatsvc.retry_after import retry_after
+from chatsvc.settings import ValueFormat
 
-_PROBLEM_LIMIT = 1 << 20  # bytes; a failed whole answer carries the text so far
+# A whole JSON reply that failed has its partial text in the problem: up to `--max-reply`.
+_PROBLEM_LIMIT_BYTES = 1 << 20
+
+
+def service_url(text: str) -> URL:
+    """Return the service's root, with a slash at its end, from the URL of its page.
+
+    Query and fragment are dropped. Raises `ValueError` when `text` is no HTTP URL.
+    """
+    url = URL(text)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"{text!r} is no URL of a service")
+    return url.with_path(url.raw_path.rstrip("/") + "/", encoded=True)
+
+
+SERVICE_URL = ValueFormat("URL", "a URL, as http://127.0.0.1:3000", service_url)
+"""The format of a service's root."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds that a transport waits for what."""
+class Timeouts:
+    """The seconds that a transport waits."""
 
     headers: float = 4.0
+    """For the head of a response, or a WebSocket's handshake."""
     first_byte: float = 1.0
+    """For the first byte of an event stream, when there are other transports."""
     silence: float = 37.5
-    """Two and a half heartbeats (PROTOCOL.md section 3)."""
+    """For any byte: two and a half heartbeats (PROTOCOL.md section 3)."""
     poll: float = 25.0
-    """That a long poll asks the server to wait."""
+    """For text, as a long poll asks the server to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, of whom; the same for every attempt."""
+    """The request that starts a reply, and how it is put; the same for every attempt."""
 
     base: URL
-    """The service's root, with its prefix and a slash at the end."""
+    """The service's root, with a slash at its end."""
     body: Mapping[str, Any]
-    """The request body of PROTOCOL.md section 2."""
+    """The request body (PROTOCOL.md section 2)."""
     key: str
     """The idempotency key."""
-    patience: Patience = field(default_factory=Patience)
-    wary: bool = False
-    """There are other transports: leave one that a proxy spoils."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    has_alternatives: bool = False
+    """There are other transports: report one that a proxy spoils as `Broken` with `switch`."""
 
     def url(self, step: Step, **query: str | float) -> URL:
-        """Give where `step` reads."""
+        """Return the URL of a step's request, with `query` added to its parameters."""
         path = "api/chat" if step.reply is None else f"api/chat/{step.reply}"
         if step.reply is not None:
             query["after"] = step.after
@@ -67,12 +88,17 @@ async def send_step(
     accept: str,
     **query: str | float,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send a step's request and give the response, whatever its status."""
+    """Send a step's request and provide the response, whatever its status.
+
+    `accept` is the media type wanted; `query` is added to the URL's parameters. Raises
+    `aiohttp.ClientError` or `OSError` when there is no response.
+    """
     headers = {"Accept": accept}
     url = question.url(step, **query)
     if step.reply is None:
         headers["Idempotency-Key"] = question.key
-        # ASCII, escapes and all: a lone surrogate of the command line gets its 400.
+        # Escaped to ASCII: a lone surrogate from the command line reaches the server, which
+        # refuses it with 400, where encoding it here would raise.
         data = json.dumps(question.body).encode()
         headers["Content-Type"] = "application/json"
         request = session.post(url, data=data, headers=headers)
@@ -82,56 +108,51 @@ async def send_step(
         yield response
 
 
-async def refusal(response: aiohttp.ClientResponse) -> AsyncGenerator[Signal, None]:
-    """Give what a response that is not the wanted 200 means."""
+async def refusal_signals(
+    response: aiohttp.ClientResponse,
+) -> AsyncGenerator[Signal, None]:
+    """Yield the signals of a response whose status is not 200 (PROTOCOL.md section 6).
+
+    Raises `aiohttp.ClientError` or `OSError` when its body can't be read.
+    """
     if response.status == 204:
         yield EndUnknown()
         return
     if response.history and response.history[0].method != response.method:
-        # A redirect made a GET of the POST: what this says is not about the question.
+        # A redirect turned the POST into a GET: the response is not about the question.
         root = str(response.url.with_query(None)).removesuffix("api/chat")
         title = f"the server redirects the question, which gets lost; ask {root}"
         yield Refused(Problem(response.history[0].status, title))
         return
-    raw = await response.content.read(_PROBLEM_LIMIT)
+    raw = await response.content.read(_PROBLEM_LIMIT_BYTES)
     try:
         body = json.loads(raw)
     except ValueError:
         body = None
-    problem = problem_of(body, response.status, response.reason or "")
+    problem = parse_problem(body, response.status, response.reason or "")
     if isinstance(body, dict) and isinstance(body.get("text"), str):
-        # A whole answer that failed: the partial text comes with its problem.
+        # A whole JSON reply that failed: its partial text comes with its problem.
         after = body.get("after")
         start = after if isinstance(after, int) else 0
         yield TextReceived(start + len(body["text"]), body["text"])
         yield Ended("failed", problem)
-    elif response.status in (429, 503):
+    elif response.status in RETRIED_STATUSES:
         yield Refused(problem, retry_after(response.headers.get("Retry-After")) or 0.0)
     elif response.status >= 500 and not problem.code:
+        # A proxy's error: the service itself names a code.
         yield Broken(f"the server answered {response.status} {response.reason}")
     else:
         yield Refused(problem)
 
 
-def problem_of(body: object, status: int, title: str) -> Problem:
-    """Read a problem (PROTOCOL.md section 6) from JSON that may be one."""
-    if not isinstance(body, dict):
-        return Problem(status, f"the server answered {status} {title}".rstrip())
-    kind = body.get("type")
-    return Problem(
-        body["status"] if isinstance(body.get("status"), int) else status,
-        str(body.get("title") or title or "the server refused"),
-        str(body.get("detail") or ""),
-        kind.rpartition("/")[2] if isinstance(kind, str) else "",
-    )
-
-
-def broken(error: Exception) -> Broken:
-    """Say in words how a connection broke."""
+def broken_signal(error: Exception) -> Broken:
+    """Return the signal for `error`, an `aiohttp.ClientError` or `OSError` of a connection."""
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
-        why = os.strerror(number) if number else str(error.os_error)
-        return Broken(f"can't reach {error.host}:{error.port}: {why}", unreachable=True)
+        reason = os.strerror(number) if number else str(error.os_error)
+        return Broken(
+            f"can't reach {error.host}:{error.port}: {reason}", unreachable=True
+        )
     if isinstance(error, TimeoutError):
         return Broken("the connection fell silent")
     return Broken("the connection broke")

@@ -20,7 +20,7 @@ from yarl import URL
 
 from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.reading import Backoff, Reading
-from chatsvc.client.wire import Patience, Question
+from chatsvc.client.wire import Question, Timeouts
 from tests.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -135,9 +135,9 @@ async def read(
     reading = Reading(["poll"], backoff=Backoff(0.05, 0.5, 1000), chance=chance.random)
     reading.reply = reply
     # At first contact, a client takes a dead address for a wrong one; here it is a balancer's that has lost a node.
-    reading._met = True
-    patience = Patience(headers=8.0, first_byte=1000.0, silence=6.0, poll=2.0)
-    question = Question(places[0], {"message": message}, key, patience)
+    reading._reached = True
+    timeouts = Timeouts(headers=8.0, first_byte=1000.0, silence=6.0, poll=2.0)
+    question = Question(places[0], {"message": message}, key, timeouts)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=6.0)
     text = ""
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -165,4 +165,4 @@ async def read(
                 continue
     outcome = reading.outcome
     assert outcome is not None
-    return Received(text, outcome.state, outcome.why)
+    return Received(text, outcome.state, outcome.reason)

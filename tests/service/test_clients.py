@@ -12,9 +12,11 @@ import httpx_sse
 import pytest
 import websockets
 
+from chatsvc.client.reader import TRANSPORTS
 from chatsvc.settings import Settings
 
 from ..conftest import require
+from ..scripted_service import NDJSON_IS_SERVED
 from .running import HARD, Inside, characters, inside
 
 BODY = json.dumps({"message": HARD})
@@ -155,7 +157,9 @@ async def test_ask() -> None:
     """The project's own client, over each of its transports."""
 
     async with inside(Settings(pace=0)) as chat:
-        for transport in ("sse", "websocket", "text", "poll"):
+        for transport in TRANSPORTS:
+            if transport == "ndjson" and not NDJSON_IS_SERVED:
+                continue
             got = await run(
                 *(sys.executable, "-m", "chatsvc", "ask", "-", "--url", chat.url),
                 *("--transport", transport),

@@ -1,0 +1,153 @@
+"""The command line: what it takes, what it refuses and how (PROTOCOL.md section 8)."""
+
+from __future__ import annotations
+
+import pytest
+
+import chatsvc.serve
+import chatsvc.workers
+from chatsvc import __version__
+from chatsvc.cli import main
+from chatsvc.settings import Settings
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that the service was started with; it isn't started here."""
+    found: list[Settings] = []
+
+    def serve_workers(settings: Settings) -> int:
+        found.append(settings)
+        return 0
+
+    monkeypatch.setattr(chatsvc.serve, "serve", found.append)
+    monkeypatch.setattr(chatsvc.workers, "serve_workers", serve_workers)
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--port", "0", "--pace=0"],
+        ["--port", "0", "--pace=0"],
+        ["--pace=0", "--port=0"],
+    ],
+)
+def test_a_flag_without_a_command_is_one_of_serve(
+    words: list[str], served: list[Settings]
+) -> None:
+    assert main(words) == 0
+    assert served == [Settings(port=0, pace=0)]
+
+
+def test_no_word_at_all_serves(served: list[Settings]) -> None:
+    assert main([]) == 0
+    assert served == [Settings()]
+
+
+def test_a_variable_has_the_flags_name_and_a_flag_wins(
+    served: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATSVC_MAX_REPLY", "64KiB")
+    monkeypatch.setenv("CHATSVC_MAX_MESSAGE", "1KiB")
+    assert main(["--max-message", "2KiB"]) == 0
+    assert served == [Settings(max_reply=65536, max_message=2048)]
+
+
+@pytest.mark.parametrize("between", [", ", ",", " ", "  ,\n"])
+def test_a_variable_with_several_values_has_commas_and_spaces_between(
+    between: str, served: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ("https://a.example", "https://b.example")
+    monkeypatch.setenv("CHATSVC_ALLOW_ORIGIN", between.join(both))
+    assert main([]) == 0
+    assert main(["--allow-origin", both[1], "--allow-origin", both[0]]) == 0
+    assert [settings.allow_origin for settings in served] == [both, both[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "line"),
+    [
+        (["--nope"], {}, "chatsvc: No such option*--nope*"),
+        (["serve", "--nope=1"], {}, "chatsvc: No such option*--nope*"),
+        (["ask", "--nope", "hi"], {}, "chatsvc ask: No such option*--nope*"),
+        (["nope"], {}, "chatsvc: COMMAND takes serve, ask, doctor, not 'nope'"),
+        (["serve", "nope"], {}, "chatsvc: *nope*"),
+        (["ask"], {}, "chatsvc ask: *MESSAGE*"),
+        (["ask", "hi", "there"], {}, "chatsvc ask: *there*"),
+        (["doctor"], {}, "chatsvc doctor: *URL*"),
+        (["doctor", "x"], {}, "chatsvc doctor: URL takes a URL, *, not 'x'"),
+        (["--pace"], {}, "chatsvc: --pace takes a number of seconds, 0 or more"),
+        (["--host", "--port", "1"], {}, "chatsvc: --host takes an address"),
+        (["ask", "hi", "--url"], {}, "chatsvc ask: --url takes a URL, as *"),
+        (["--log-format=x"], {}, "chatsvc: --log-format takes one of text, json, *"),
+        ([], {"DRAIN": "x"}, "chatsvc: CHATSVC_DRAIN takes a number of seconds, *"),
+        (["--backend=x"], {}, "chatsvc: --backend takes echo, *, not 'x'"),
+        ([], {"BACKEND": "x"}, "chatsvc: CHATSVC_BACKEND takes echo, *, not 'x'"),
+        (["--workers=2", "--store=x"], {}, "chatsvc: --store takes memory *'x'"),
+        (["--workers=2"], {"STORE": "x"}, "chatsvc: CHATSVC_STORE takes memory *"),
+        (
+            ["ask", "--transport", "pigeon", "hi"],
+            {},
+            "chatsvc ask: --transport takes one of auto, sse, *, not 'pigeon'",
+        ),
+        (["ask", "hi"], {"URL": "x"}, "chatsvc ask: CHATSVC_URL takes a URL, *"),
+        (
+            ["doctor", "http://h"],
+            {"SECONDS": "0"},
+            "chatsvc doctor: CHATSVC_SECONDS takes a number from 1 to 600, not '0'",
+        ),
+    ],
+)
+def test_what_is_refused_is_one_line_that_names_it_and_what_it_takes(
+    words: list[str],
+    variables: dict[str, str],
+    line: str,
+    served: list[Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CHATSVC_{name}", value)
+    assert main(words) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors.count("\n")) == ("", 1)
+    begin, *others = line.split("*")
+    assert errors.startswith(begin)
+    assert all(other in errors for other in others)
+    assert not served
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], ["serve", "ask", "doctor", "--version"]),
+        (["serve"], ["--max-reply BYTES", "[CHATSVC_MAX_REPLY]", "default 262144"]),
+        (["--port", "0"], ["--max-reply BYTES"]),
+        (["ask"], ["MESSAGE", "--url URL", "[CHATSVC_TRANSPORT]", "ndjson"]),
+        (["doctor"], ["URL", "--seconds SECONDS", "[CHATSVC_SECONDS]"]),
+    ],
+)
+def test_help(
+    words: list[str], shown: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, flag]) == 0
+    out, errors = capsys.readouterr()
+    assert errors == ""
+    assert all(text in out for text in shown)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"chatsvc {__version__}\n"
+
+
+def test_a_message_that_begins_with_a_dash_stands_behind_two(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["ask", "-5 + 3"]) == 2
+    assert "-- goes before" in capsys.readouterr().err
+    assert main(["ask", "--url=http://127.0.0.1:1", "--", "-5 + 3"]) == 1
+    assert "can't reach 127.0.0.1:1" in capsys.readouterr().err
