@@ -63,8 +63,15 @@ def _refuse_flag_as_value(
     return value
 
 
+HELP_FLAGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+"""What click is told of the flags that print help."""
+
+
 class _Command(click.Command):
     """A sub-command whose error messages say what a flag takes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, context_settings=HELP_FLAGS, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -112,7 +119,7 @@ class _Commands(click.Group):
         return list(self.commands)  # in the order of this module, not of the alphabet
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings=HELP_FLAGS)
 @click.version_option(__version__, message="chatsvc %(version)s")
 def command() -> None:
     """Stream the replies of an AI, character by character.
