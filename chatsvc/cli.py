@@ -70,8 +70,8 @@ HELP_FLAGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 class _Command(click.Command):
     """A sub-command whose error messages say what a flag takes."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, context_settings=HELP_FLAGS, **options)
+    def __init__(self, name: str | None, **options: Any) -> None:
+        super().__init__(name, HELP_FLAGS, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
