@@ -26,6 +26,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
+from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexer import Lexer
@@ -33,7 +34,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from chatsvc.replies import Reply
-from chatsvc.transports.response import HEADERS
+from chatsvc.transports.response import STREAM_HEADERS
+from chatsvc.transports.templates import TEMPLATES
 
 LONGEST_COLOURED = 8 * 1024
 """Characters of a code block up to which it is coloured: some lexers take quadratic time."""
@@ -63,7 +65,7 @@ COLOURED = {
 """Languages, by Pygments' first name for each. Of its several hundred, many take seconds for a page of nonsense."""
 
 HTML_HEADERS = {
-    **HEADERS,
+    **STREAM_HEADERS,
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
@@ -194,15 +196,12 @@ _beside = ThreadPoolExecutor(1, "chatsvc-markdown")
 """Renders beside the event loop, so that no stream waits for it; one at a time, so that it never takes all processors."""
 
 
-async def html(reply: Reply) -> web.Response:
-    """What is out of a reply, as a page of HTML."""
+async def html_response(reply: Reply) -> web.Response:
+    """Return what is out of a reply as a page of HTML."""
     text = reply.log.text(0, reply.out())
     loop = asyncio.get_running_loop()
     body = await loop.run_in_executor(_beside, render, text)
-    page = (
-        '<!doctype html><html><head><meta charset="utf-8"><title>chatsvc</title></head>'
-        f"<body>\n{body}</body></html>\n"
-    )
+    page = TEMPLATES.get_template("reply.html").render(body=Markup(body))
     return web.Response(
         text=page,
         content_type="text/html",

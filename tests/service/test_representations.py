@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.settings import Settings
-from chatsvc.web.routes import best
+from chatsvc.web.negotiation import negotiate
 
 from .running import (
     HARD,
@@ -80,13 +80,13 @@ def test_the_most_specific_range_of_accept_counts(qualities: dict[str, float]) -
         return next((qualities[name] for name in ranges if name in qualities), 0)
 
     accept = ", ".join(f"{name};q={q}" for name, q in qualities.items())
-    kind = best(accept, KINDS)
+    kind = negotiate(accept, KINDS)
     assert (0 if kind is None else quality(kind)) == max(map(quality, KINDS))
 
 
 @given(st.text())
 def test_accept_may_be_anything(accept: str) -> None:
-    assert best(accept, KINDS) in (None, *KINDS)
+    assert negotiate(accept, KINDS) in (None, *KINDS)
 
 
 @pytest.mark.parametrize("pace", [0, 0.001])
