@@ -1,4 +1,7 @@
-"""The application: puts the store, the backend, the replies and the endpoints together. It alone knows them all."""
+"""The application: puts the store, the backend, the replies and the endpoints together.
+
+It alone knows them all.
+"""
 
 from __future__ import annotations
 
@@ -41,24 +44,29 @@ def create_app(
     store: Store | None = None,
     authorize: Authorize | None = None,
 ) -> web.Application:
-    """Return chatsvc as an aiohttp application, to run or to mount: `app.add_subapp("/chat/", create_app())`.
+    """Return chatsvc as an aiohttp application, to run or to mount.
 
-    `settings` are those of the command line; None stands for their defaults. `backend` writes the replies: a `Backend`, or
-    an async generator function of the messages, as the flag `--backend package.module:function` takes one; None: the one
-    that `settings.backend` names. `store` keeps the replies; None: the one that `settings.store` names.
+    Mount it with `app.add_subapp("/chat/", create_app())`.
 
-    `authorize(request)` is awaited for every request but those for health, metrics and the page's files. It returns the
-    name of the user that the request is from, or None to refuse it with 401; or it raises an `aiohttp.web.HTTPException`,
-    such as a redirect to a login. A user's replies are found by that user alone. Where it is None all replies are
-    everybody's who knows their ids.
+    `settings` are those of the command line; None stands for their defaults. `backend` writes the
+    replies: a `Backend`, or an async generator function of the messages, as the flag `--backend
+    package.module:function` takes one; None: the one that `settings.backend` names. `store` keeps
+    the replies; None: the one that `settings.store` names.
 
-    Raises `BadSetting` or another `ValueError` for settings that can't be. The store is connected and the backend opened
-    when the application starts up; then their `StoreUnavailable` and `BackendFailed` are raised from there.
+    `authorize(request)` is awaited for every request but those for health, metrics and the page's
+    files. It returns the name of the user that the request is from, or None to refuse it with 401;
+    or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
+    found by that user alone. Where it is None all replies are everybody's who knows their ids.
 
-    Run the application with `AppRunner(app, handler_cancellation=True)`, so that a client that leaves is noticed at once
-    and not within a second. At shutdown, running replies get `settings.drain` seconds; then their readers are sent away to
-    resume elsewhere. An access log of the runner's own sees of a stream only the bytes of its beginning and no response
-    headers: the rest is written to the connection directly, and the headers are let go once they are sent.
+    Raises `BadSetting` or another `ValueError` for settings that can't be. The store is connected
+    and the backend opened when the application starts up; then their `StoreUnavailable` and
+    `BackendFailed` are raised from there.
+
+    Run the application with `AppRunner(app, handler_cancellation=True)`, so that a client that
+    leaves is noticed at once and not within a second. At shutdown, running replies get
+    `settings.drain` seconds; then their readers are sent away to resume elsewhere. An access log of
+    the runner's own sees of a stream only the bytes of its beginning and no response headers: the
+    rest is written to the connection directly, and the headers are let go once they are sent.
     """
     settings = settings or Settings()
     if backend is None:
@@ -90,7 +98,7 @@ def create_app(
 
 
 async def _drain(app: web.Application) -> None:
-    """Have all replies come to an end, before aiohttp waits for their streams, which may take a minute and longer.
+    """End all replies before aiohttp waits for their streams, which may take a minute and longer.
 
     `chatsvc serve` has done so by now, while it still listened.
     """
@@ -102,7 +110,7 @@ async def _drain(app: web.Application) -> None:
 async def _run(
     app: web.Application, backend: Backend, store: Store
 ) -> AsyncIterator[None]:
-    """Start what has to be started, in this order, and close it in the reverse one when the application ends."""
+    """Start what has to be started, and close it in the reverse order when the application ends."""
     settings = app[SETTINGS]
     app[PREFIX] = prefix(app)
     ticker = Ticker(store.clock)

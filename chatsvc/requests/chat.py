@@ -1,4 +1,7 @@
-"""Requests of chatsvc's own API: bodies of a POST, and frames of a WebSocket (PROTOCOL.md sections 2 and 4)."""
+"""Requests of chatsvc's own API (PROTOCOL.md sections 2 and 4).
+
+Bodies of a POST and frames of a WebSocket, their prompts and idempotency keys.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _key = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
 
 class ChatRequest(msgspec.Struct):
-    """The members of a body, and of a WebSocket's request frame: one message of the user's, or a conversation."""
+    """The members of a body, and of a WebSocket's frame: one message, or a conversation."""
 
     message: str | None = None
     messages: list[Message] | None = None
@@ -32,7 +35,8 @@ class ChatRequest(msgspec.Struct):
 class Frame(ChatRequest):
     """The members of a client's frame of the subprotocol `chatsvc.v1`.
 
-    It stops the reply `stop`; or reads the reply `read` from behind position `after` (code points); or begins a reply.
+    It stops the reply `stop`; or reads the reply `read` from behind position `after` (code points);
+    or begins a reply.
     """
 
     key: str = ""
@@ -46,20 +50,27 @@ _frame = msgspec.json.Decoder(Frame)
 
 
 def parse_chat(body: bytes | str) -> ChatRequest:
-    """Return what a body of JSON holds. Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does."""
+    """Return what a body of JSON holds.
+
+    Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
+    """
     return decode(_chat, body)
 
 
 def parse_frame(text: str) -> Frame:
-    """Return what a frame of JSON holds. Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does."""
+    """Return what a frame of JSON holds.
+
+    Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
+    """
     return decode(_frame, text)
 
 
 def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
     """Return the conversation that a request asks to be carried on.
 
-    `max_message` is in bytes of UTF-8. What the assistant said may be longer: it is a reply that comes back as a part of
-    the conversation. Raises `InvalidRequest`, `BadText` for a lone surrogate, `TooLarge` for a message over the limit.
+    `max_message` is in bytes of UTF-8. What the assistant said may be longer: it is a reply that
+    comes back as a part of the conversation. Raises `InvalidRequest`, `BadText` for a lone
+    surrogate, `TooLarge` for a message over the limit.
     """
     if request.messages is not None:
         messages = tuple(request.messages)
@@ -82,7 +93,7 @@ def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
 
 
 def check_text(text: str, max_message: int) -> None:
-    """Raise `BadText` for a lone surrogate, and `TooLarge` for more than `max_message` bytes of UTF-8."""
+    """Raise `BadText` for a lone surrogate, `TooLarge` for over `max_message` bytes of UTF-8."""
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:
@@ -96,7 +107,10 @@ def check_text(text: str, max_message: int) -> None:
 
 
 def check_key(key: str) -> str:
-    """Return an idempotency key as it is. Raises `InvalidRequest` unless it is 1 to 128 visible ASCII characters."""
+    """Return an idempotency key as it is.
+
+    Raises `InvalidRequest` unless it is 1 to 128 visible ASCII characters.
+    """
     if _key.fullmatch(key) is None:
         raise InvalidRequest("An Idempotency-Key is 1 to 128 visible ASCII characters.")
     return key

@@ -15,8 +15,8 @@ Decoded = TypeVar("Decoded")
 def decode(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded:
     """Return the value that a body of JSON holds.
 
-    Raises `BadJson`; `BadText` for what is not UTF-8 or has a lone surrogate; `InvalidRequest`, which names the field, for
-    JSON of another shape.
+    Raises `BadJson`; `BadText` for what is not UTF-8 or has a lone surrogate; `InvalidRequest`,
+    which names the field, for JSON of another shape.
     """
     try:
         return decoder.decode(body)
@@ -27,7 +27,8 @@ def decode(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded
 def _problem(error: Exception, body: bytes | str) -> Problem:
     """Return the problem of a body that msgspec refused.
 
-    msgspec stops at the first thing that it dislikes, without saying what kind of thing it is; the standard library does.
+    msgspec stops at the first thing that it dislikes, without saying what kind of thing it is; the
+    standard library does.
     """
     try:
         text = body if isinstance(body, str) else body.decode()
@@ -49,5 +50,5 @@ def _problem(error: Exception, body: bytes | str) -> Problem:
 
 
 def _refuse_constant(name: str) -> None:
-    """Raise `ValueError`. [RFC 8259, 6] "Infinity and NaN" are no JSON, though Python reads them."""
+    """Raise `ValueError`: Python reads `NaN` and `Infinity`, which are no JSON (RFC 8259, 6)."""
     raise ValueError(f"it has no {name}")

@@ -18,7 +18,7 @@ TOOL_OPTIONS = (
     "tool_choice",
     "function_call",
 )
-"""The members that are never passed on to a backend: a reply is text, so it could not hold the call of a tool."""
+"""The members that are never passed on: a reply is text, so it could not hold a tool's call."""
 
 
 class _Part(msgspec.Struct):
@@ -46,7 +46,10 @@ class _Known(msgspec.Struct):
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """A request for a completion: as a `stream` or whole; `usage` is whether a stream is to end with what was used."""
+    """A request for a completion, as a `stream` or whole.
+
+    `usage` is whether a stream is to end with what was used.
+    """
 
     prompt: Prompt
     stream: bool
@@ -59,8 +62,8 @@ _members = msgspec.json.Decoder(dict[str, Any])
 def parse_completion(body: bytes, max_message: int) -> Completion:
     """Return what a body of JSON asks for; `max_message` is in bytes of UTF-8.
 
-    Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest` also for what a reply can't be: several choices, or the
-    call of a tool that the model must make.
+    Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest` also for what a reply can't be:
+    several choices, or the call of a tool that the model must make.
     """
     members = decode(_members, body)
     try:

@@ -1,4 +1,4 @@
-"""Requests of the AI SDK's `DefaultChatTransport`, which `useChat` sends (PROTOCOL.md section 5)."""
+"""Requests of the AI SDK's `DefaultChatTransport` (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ _request = msgspec.json.Decoder(_UIRequest)
 def parse_turn(body: bytes, max_message: int) -> Turn:
     """Return what a body of JSON asks for; `max_message` is in bytes of UTF-8.
 
-    Of a message's parts only text counts: reasoning, steps, tools and data are for the page that shows them. Raises
-    `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest` also for a file, which must not be lost unnoticed.
+    Of a message's parts only text counts: reasoning, steps, tools and data are for the page that
+    shows them. Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest` also for a file, which
+    must not be lost unnoticed.
     """
     request = decode(_request, body)
     if not 1 <= len(request.id) <= LONGEST_CHAT_ID:
@@ -52,7 +53,8 @@ def parse_turn(body: bytes, max_message: int) -> Turn:
         if any(part.type == "file" for part in message.parts):
             raise InvalidRequest(f"messages[{index}].parts must hold no file.")
         text = "".join(part.text or "" for part in message.parts if part.type == "text")
-        # An assistant's empty message is a reply that was stopped before its first character; many models refuse it.
+        # An assistant's empty message is a reply that was stopped before its first character; many
+        # models refuse it.
         if text or message.role != "assistant":
             messages.append(Message(message.role, text))
     return Turn(request.id, make_prompt(ChatRequest(messages=messages), max_message))

@@ -1,7 +1,8 @@
-"""What clients ask for, as values: every HTTP request and WebSocket frame becomes one of them, once.
+"""What clients ask for, as values.
 
-Endpoints pass the value down instead of the request or the frame: `Start`, `Read` or `Stop`, each with the `Caller`, and
-with the `View` in which the reply is to be given.
+Every HTTP request and WebSocket frame becomes one of them, once. Endpoints pass it down instead of
+the request or the frame: `Start`, `Read` or `Stop`, each with the `Caller`, and with the `View` in
+which the reply is to be given.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ LONGEST_WAIT_S = 30
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: the user, empty where the service does not authorize, and the client's address, empty if unknown."""
+    """The sender of a request.
+
+    `user` is empty where the service does not authorize, `client` the address, empty if unknown.
+    """
 
     user: str = ""
     client: str = ""
@@ -30,9 +34,10 @@ class Caller(msgspec.Struct, frozen=True):
 class View(msgspec.Struct, frozen=True):
     """How a reply is to be given.
 
-    `representation` is a media type, or a WebSocket subprotocol, empty for none. `wait` is the seconds that a snapshot may
-    wait for text, or None when it was not asked for. Of server-sent events: `ids` is whether they have ids and comments,
-    `announced` whether the reply's id goes before the first. `key` is the idempotency key that a frame's events echo.
+    `representation` is a media type, or a WebSocket subprotocol, empty for none. `wait` is the
+    seconds that a snapshot may wait for text, or None when it was not asked for. Of server-sent
+    events: `ids` is whether they have ids and comments, `announced` whether the reply's id goes
+    before the first. `key` is the idempotency key that a frame's events echo.
     """
 
     representation: str = EVENT_STREAM
@@ -45,8 +50,8 @@ class View(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """A request to begin a reply.
 
-    `key` is the idempotency key, empty for none, and `digest` identifies what it was used for: the same key with another
-    digest is refused.
+    `key` is the idempotency key, empty for none, and `digest` identifies what it was used for: the
+    same key with another digest is refused.
     """
 
     prompt: Prompt
@@ -57,7 +62,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A request to read a reply from behind position `after` (code points); None is behind its end."""
+    """A request to read a reply from behind position `after` (code points); None is its end."""
 
     reply_id: str
     after: int | None

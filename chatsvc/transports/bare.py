@@ -1,4 +1,7 @@
-"""The codec of bare characters over a WebSocket: the frames of no subprotocol (PROTOCOL.md section 4)."""
+"""The codec of bare characters over a WebSocket (PROTOCOL.md section 4).
+
+These are the frames for clients that ask for no subprotocol.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ DONE = b"[DONE]"
 
 
 class BareCharacters(Codec):
-    """A reply's characters and nothing else, then `[DONE]`; a failure is told by the connection's close code."""
+    """A reply's characters, then `[DONE]`. A failure is the connection's close code."""
 
     __slots__ = ()
     transport = "websocket"

@@ -1,7 +1,8 @@
 """The codec interface: what the events of a reply's stream say, whatever carries them.
 
-A codec belongs to one stream. It makes *events*: whole payloads without any framing, which `framing` wraps for the
-connection and `encoder` joins into the one cached path that a single character takes. Codecs never write and never wait.
+A codec belongs to one stream. It makes *events*: whole payloads without any framing, which
+`framing` wraps for the connection and `encoder` joins into the one cached path that a single
+character takes. Codecs never write and never wait.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import ClassVar
 from chatsvc.model import End
 
 CACHED_CHARACTERS = 4096
-"""The number of characters whose encodings one cache keeps: all that a conversation uses, in any language."""
+"""Characters whose encodings one cache keeps: more than a conversation uses, in any language."""
 
 LONGEST_CACHED = 16
-"""The code points of the longest character that is cached: a cluster may have any number of marks."""
+"""Code points of the longest character that is cached: one may have any number of marks."""
 
 
 class Encodings(dict[str, bytes]):
-    """A bounded cache of the bytes that a function makes of each character; `cache[character]` fills it."""
+    """A bounded cache of what `encode(character)` returns; `cache[character]` fills it."""
 
     __slots__ = ("_encode",)
 
@@ -54,7 +55,7 @@ DIGITS: Mapping[int, bytes] = _Digits((n, b"%d" % n) for n in _COMMON_POSITIONS)
 """Positions in decimal: nearly all that occur are made once, the others as they are asked for."""
 
 NO_DIGITS: Mapping[int, bytes] = _NoDigits.fromkeys(_COMMON_POSITIONS, b"")
-"""The table in the place of `DIGITS` for events that do not say their position: every entry is empty."""
+"""What stands in for `DIGITS` in events that do not say their position: all entries are empty."""
 
 
 @cache
@@ -66,10 +67,11 @@ def encodings(tail: Callable[[str], bytes]) -> Encodings:
 class Codec(ABC):
     """What the events of one stream say.
 
-    The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is that behind the
-    character (code points). `prefix` is the stream's own; `numbers` is `DIGITS` or `NO_DIGITS`; `tail` is one function
-    for all streams of a kind, for its results are cached. `probe_times_us` has the times (microseconds after the start) of
-    the comments that show whether a proxy buffers; after them comments fill silence. None: the stream has no comments.
+    The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
+    that behind the character (code points). `prefix` is the stream's own; `numbers` is `DIGITS` or
+    `NO_DIGITS`; `tail` is one function for all streams of a kind, for its results are cached.
+    `probe_times_us` has the times (microseconds after the start) of the comments that show whether
+    a proxy buffers; after them comments fill silence. None: the stream has no comments.
     """
 
     __slots__ = ("numbers", "prefix", "probe_times_us", "tail")
@@ -108,7 +110,8 @@ class Codec(ABC):
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position`.
 
-        The first run of a stream always passes through here, so an override may add to the first event.
+        The first run of a stream always passes through here, so an override may add to the first
+        event.
         """
         tails, prefix, numbers = encodings(self.tail), self.prefix, self.numbers
         if numbers is NO_DIGITS:
@@ -125,11 +128,14 @@ class Codec(ABC):
 
     @abstractmethod
     def end(self, end: End) -> list[bytes] | None:
-        """Return what stands behind the last character of a reply that ended so; None breaks the connection off."""
+        """Return the last events of a reply that ended so; None breaks the connection off."""
 
     @abstractmethod
     def sent_away(self) -> list[bytes] | None:
-        """Return what a reader is sent whose node goes before the reply has ended; None breaks the connection off."""
+        """Return the last events for a reader whose node goes before the reply has ended.
+
+        None breaks the connection off.
+        """
 
 
 def stop_problem(end: End) -> dict[str, object]:

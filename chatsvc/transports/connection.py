@@ -1,4 +1,7 @@
-"""One client's WebSocket: its frames in, the streams of its replies out (PROTOCOL.md section 4; RFC 6455)."""
+"""One client's WebSocket (PROTOCOL.md section 4; RFC 6455).
+
+Frames come in, the streams of replies go out; `serving` decides what becomes of a frame.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ MAX_STREAMS = 64
 class Connection:
     """A WebSocket after its upgrade.
 
-    One task reads its frames by `receive`; each reply is written by the ticker beside that, in a task that waits for its
-    end. `end` ends both.
+    One task reads its frames by `receive`; each reply is written by the ticker beside that, in a
+    task that waits for its end. `end` ends both.
     """
 
     def __init__(self, request: web.Request, ws: web.WebSocketResponse) -> None:
@@ -45,7 +48,9 @@ class Connection:
         encoder: Encoder,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """Stream a reply from behind position `after` beside whatever else goes on; then await `finish(reply)`.
+        """Stream a reply from behind position `after` beside whatever else goes on.
+
+        `finish(reply)` is awaited when it has ended.
 
         `finish` is not called when this node sends its readers away. Raises `ClientGone`.
         """
@@ -83,15 +88,16 @@ class Connection:
         write(self._transport, data)
 
     async def answer_frame(self, text: str) -> None:
-        """Send a text frame that belongs to no stream, and wait while the client is behind. Raises `ConnectionError`.
+        """Send a text frame that belongs to no stream, and wait while the client is behind.
 
-        The next frame is read only then: a client that asks and never reads is soon silent, and is dropped.
+        The next frame is read only then: a client that asks and never reads is soon silent, and is
+        dropped. Raises `ConnectionError`.
         """
         self._check_open()
         await self.ws.send_str(text)
 
     def _check_open(self) -> None:
-        """Raise `ClientGone` behind a close frame: no data may follow it (RFC 6455 section 5.5.1)."""
+        """Raise `ClientGone` after a close frame: no data may follow (RFC 6455 section 5.5.1)."""
         if self._closing:
             raise ClientGone
 
@@ -105,7 +111,8 @@ class Connection:
     async def receive(self) -> str | None:
         """Return the next text frame, or None when the connection is over.
 
-        Raises `UnsupportedMediaType` for a binary frame, and the problem with which the client is sent away.
+        Raises `UnsupportedMediaType` for a binary frame, and the problem with which the client is
+        sent away.
         """
         while True:
             message = await self._message()
@@ -133,10 +140,11 @@ class Connection:
             self._receive_timeout = None
 
     def send_away(self, problem: Problem) -> None:
-        """Have `receive` raise a problem, so that the task that reads closes the connection with it.
+        """Have `receive` raise a problem, with which its task then closes the connection.
 
-        [RFC 6455, 7.1.1] The peer's close frame is waited for. A task beside the one that reads can't do that: aiohttp
-        drops the connection then, and what the peer was sending may cost it the code.
+        [RFC 6455, 7.1.1] The peer's close frame is waited for. A task beside the one that reads
+        can't do that: aiohttp drops the connection then, and what the peer was sending may cost it
+        the code.
         """
         if self._away is None:
             self._away = problem
@@ -144,7 +152,7 @@ class Connection:
                 self._receive_timeout.reschedule(0)
 
     async def keep_alive(self) -> None:
-        """Ping every `PING_INTERVAL_S` until cancelled; drop a client that is silent past the next ping."""
+        """Ping every `PING_INTERVAL_S`, until cancelled; drop a client that stays silent."""
         while True:
             await asyncio.sleep(PING_INTERVAL_S)
             if not self._heard:

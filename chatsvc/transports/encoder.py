@@ -1,8 +1,9 @@
 """The encoder: a codec's events in a framing, with one cached path for a single character.
 
-Nearly every write of the service is one character of one stream, so what it costs is what a stream costs. It is joined
-from tables that all streams share: a thing that a stream has of its own is fetched from memory anew for each event when
-there are thousands of streams. Everything else takes the plain way: `Codec.events`, then `Framing.wrap`.
+Nearly every write of the service is one character of one stream, so what it costs is what a stream
+costs. It is joined from tables that all streams share: a thing that a stream has of its own is
+fetched from memory anew for each event when there are thousands of streams. Everything else takes
+the plain way: `Codec.events`, then `Framing.wrap`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def make_encoder(codec: Codec, framing: Framing) -> Encoder:
 
 
 class EventEncoder(Encoder):
-    """The encoder of events that say whose they are, or where: head, prefix, position and tail are joined."""
+    """The encoder of events that differ by stream or position: it joins them of four parts."""
 
     __slots__ = (
         "_codec",
@@ -78,7 +79,7 @@ class EventEncoder(Encoder):
 
 
 class CharacterEncoder(Encoder):
-    """The encoder of events that are the same wherever their character stands: each is cached with its framing."""
+    """The encoder of events that differ by character alone: each is cached with its framing."""
 
     __slots__ = ("_codec", "_frames", "_framing")
 

@@ -1,6 +1,7 @@
 """Framings: how the bytes of events are wrapped for a connection.
 
-Three constants: `BARE` (an HTTP/1.0 body), `CHUNKED` (RFC 9112 section 7.1) and `WEBSOCKET` (RFC 6455 section 5.2).
+Three constants: `BARE` (an HTTP/1.0 body), `CHUNKED` (RFC 9112 section 7.1) and `WEBSOCKET` (RFC
+6455 section 5.2).
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 TABLE_BYTES = 1024
-"""The size (bytes) up to which the heads of events are made in advance; nearly all events are shorter."""
+"""Bytes of a payload up to which heads are made in advance; nearly all events are shorter."""
 
 
 class Framing:
     """A way to wrap events: a head that tells the size, the payload, and a trailer.
 
-    `head(size)` makes the head of a payload of so many bytes. With `one_each` every event has a frame of its own;
-    otherwise events that go together share one. `heads` has the head for each size of *payload and trailer together*,
-    up to `TABLE_BYTES`: the encoder's caches hold the trailer already.
+    `head(size)` makes the head of a payload of so many bytes. With `one_each` every event has a
+    frame of its own; otherwise events that go together share one. `heads` has the head for each
+    size of *payload and trailer together*, up to `TABLE_BYTES`: the encoder's caches hold the
+    trailer already.
     """
 
     __slots__ = ("_head", "_one_each", "heads", "trailer")
@@ -35,7 +37,10 @@ class Framing:
         self.heads = [head(max(0, size)) for size in sizes]
 
     def wrap(self, events: Sequence[bytes]) -> bytes:
-        """Return whole events as they go to the connection; nothing for no bytes, as an empty chunk would end a body."""
+        """Return whole events as they go to the connection.
+
+        Where events share a frame, no bytes have none: an empty chunk would end a body.
+        """
         if self._one_each:
             return b"".join([self._head(len(event)) + event for event in events])
         data = events[0] if len(events) == 1 else b"".join(events)

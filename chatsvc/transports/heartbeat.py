@@ -1,4 +1,7 @@
-"""Comments beside an event stream: they show that it lives, and whether a proxy buffers (PROTOCOL.md section 3)."""
+"""Comments beside an event stream (PROTOCOL.md section 3).
+
+They show that the stream lives, and whether a proxy buffers it.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ def stamp() -> bytes:
 
 
 class Heartbeat(Waiter):
-    """A waiter that writes comments beside a stream: at `probe_times_us` (microseconds from now), then in silence.
+    """A waiter that writes comments beside a stream.
 
+    They come at `probe_times_us` (microseconds from now), then after each `SILENCE_US`.
     It enters itself in the ticker. Close it with the stream.
     """
 
@@ -61,7 +65,8 @@ class Heartbeat(Waiter):
     def close(self) -> None:
         """Write no more.
 
-        The ticker may keep this object until the next comment would have been due; it lets go of the stream at once.
+        The ticker may keep this object until the next comment would have been due; it lets go of
+        the stream at once.
         """
         super().close()
         del self._stream, self._transport, self._framing

@@ -14,9 +14,10 @@ from chatsvc.transports.codec import DIGITS, Codec, stop_problem
 
 
 class JsonEvents(Codec):
-    """Events as JSON objects that mirror the fields of server-sent events: `{"id":"<reply>:1","data":"你"}`.
+    """JSON objects with the fields of server-sent events: `{"id":"<reply>:1","data":"你"}`.
 
-    The view's `key` is echoed as the last member of the first event, or of the end's where no character precedes it.
+    The view's `key` is echoed as the last member of the first event, or of the end's where no
+    character precedes it.
     """
 
     __slots__ = ("_key", "_reply_id")
@@ -30,7 +31,7 @@ class JsonEvents(Codec):
 
     @staticmethod
     def data_member(data: str) -> bytes:
-        """Return the rest of an event behind its position: the `data` member and the object's end."""
+        """Return what stands behind an event's position: the `data` member and the object's end."""
         return b'","data":%b}' % msgspec.json.encode(data)
 
     @staticmethod

@@ -1,6 +1,7 @@
-"""OpenAI's chat completions as their clients read them: the codec of chunks, whole completions, errors.
+"""OpenAI's chat completions, as their clients read them (PROTOCOL.md section 5).
 
-PROTOCOL.md section 5 says what of OpenAI's API there is; `requests.openai` reads what those clients send.
+The codec of chunks, whole completions and error objects; `requests.openai` has what those clients
+send.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-"""The usage object where the backend counted nothing: clients wait for one, and would be charged for a guess."""
+"""The usage object where the backend counted nothing: clients wait for one, but not for a guess."""
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -42,7 +43,7 @@ def error_object(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def completion(reply: Reply, model: str) -> dict[str, Any]:
-    """Return the body of a response without a stream, for a reply that has ended and did not fail."""
+    """Return the body of a response that is no stream, of a reply that ended and did not fail."""
     end = reply.end or End("done", "stop")
     message = {
         "role": "assistant",
@@ -73,7 +74,10 @@ def _identity(reply: Reply, model: str, kind: str) -> dict[str, Any]:
 
 
 def _finish_reason(end: End) -> str:
-    """Return the `finish_reason`. [OpenAI] has none for a reply that was stopped from outside: `stop` is the nearest."""
+    """Return the `finish_reason`.
+
+    [OpenAI] has none for a reply that was stopped from outside: `stop` is the nearest.
+    """
     return end.finish_reason if end.state == "done" else "stop"
 
 
@@ -96,7 +100,8 @@ def _chunk(
     return json_event(members)
 
 
-# A character stands between the identity and what is the same in all chunks. There is but one way to cut there.
+# A character stands between the identity and what is the same in all chunks. There is but one way
+# to cut there.
 _CONTENT = {"content": "\0"}
 _CUT = msgspec.json.encode("\0")
 _REST = _chunk({}, _CONTENT, usage=False).partition(_CUT)[2]
@@ -114,7 +119,8 @@ def _content_with_usage(character: str) -> bytes:
 class Chunks(Codec):
     """Chunks of a completion, one a character.
 
-    With `usage` (`stream_options.include_usage`) every chunk has that member, and a last one tells what was used.
+    With `usage` (`stream_options.include_usage`) every chunk has that member, and a last one tells
+    what was used.
     """
 
     __slots__ = ("_identity", "_usage")
@@ -139,7 +145,7 @@ class Chunks(Codec):
         return [self._chunk({"role": "assistant", "content": ""})]
 
     def end(self, end: End) -> list[bytes]:
-        """Return why the reply ended, and what it used if that was asked for; or an error; then `[DONE]`."""
+        """Return why the reply ended and, if asked for, its usage; or an error; then `[DONE]`."""
         if end.state == "failed":
             problem = end.problem or BackendFailed().as_dict()
             return [json_event(error_object(problem)), DONE]
@@ -150,5 +156,8 @@ class Chunks(Codec):
         return [*events, DONE]
 
     def sent_away(self) -> list[bytes]:
-        """Return an error. [OpenAI] Clients can't resume, and take a body that just ends for a whole one."""
+        """Return an error.
+
+        [OpenAI] Clients can't resume, and take a body that just ends for a whole one.
+        """
         return [json_event(error_object(Draining().as_dict())), DONE]

@@ -1,4 +1,7 @@
-"""The response of every stream over HTTP: the head, what goes out with it, the comments meanwhile, and the end."""
+"""The response of every stream over HTTP.
+
+It sends the head and what goes out with it, the events with comments between them, and the end.
+"""
 
 from __future__ import annotations
 
@@ -34,20 +37,21 @@ STREAM_HEADERS = {
 """The headers of every answer that has a reply's text (PROTOCOL.md section 2)."""
 
 FIRST_CHARACTERS = 64
-"""Characters that go out with the head if they are out by then; more of them take the way that has a deadline."""
+"""Characters that go with the head if they are out by then; more take the way with a deadline."""
 
 
 class ReplyResponse(web.StreamResponse):
     """A reply as a stream: `codec`'s events behind position `after` (code points).
 
-    It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and all middlewares have
-    returned, so a stream that runs holds none of their frames; a handler with something to do afterwards awaits `prepare`
-    itself. `scope` is entered for as long as the stream runs. `broken` is whether it did not come to its end.
+    It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and
+    all middlewares have returned, so a stream that runs holds none of their frames; a handler with
+    something to do afterwards awaits `prepare` itself. `scope` is entered for as long as the stream
+    runs. `broken` is whether it did not come to its end.
     """
 
-    # A private name of aiohttp's: without it the head goes out in a write of its own, and all else is the same.
-    # `test_a_head_that_goes_alone_makes_no_difference` holds that, and `test_what_is_out_goes_with_the_head_in_one_write`
-    # fails when the name has another meaning.
+    # A private name of aiohttp's: without it the head goes out in a write of its own, and all else
+    # is the same. `test_a_head_that_goes_alone_makes_no_difference` holds that, and
+    # `test_what_is_out_goes_with_the_head_in_one_write` fails when the name has another meaning.
     _send_headers_immediately = False
 
     def __init__(
@@ -75,7 +79,7 @@ class ReplyResponse(web.StreamResponse):
     def enable_compression(
         self, force: object = None, strategy: int | None = None
     ) -> None:
-        """Do nothing, whatever a middleware asks for: what is written round aiohttp goes as it is."""
+        """Do nothing: what is written round aiohttp goes as it is, whatever a middleware asks."""
 
     def prepare(
         self, request: web.BaseRequest
@@ -85,7 +89,8 @@ class ReplyResponse(web.StreamResponse):
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         reply, scope, codec = self._reply, self._scope, self._codec
-        # A connection that is kept open holds its last response, for an hour if no other request comes.
+        # A connection that is kept open holds its last response, for an hour if no other request
+        # comes.
         del self._reply, self._scope, self._codec
         with scope, reply.reading():
             writer = await super().prepare(request)

@@ -1,4 +1,7 @@
-"""The two ways in which a WebSocket serves replies: one after the other, or several at once (PROTOCOL.md section 4)."""
+"""The two ways in which a WebSocket serves replies (PROTOCOL.md section 4).
+
+Without a subprotocol they come one after the other; with `chatsvc.v1` several run at once.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,9 @@ async def serve_in_turn(
 ) -> None:
     """Serve one reply after the other, until the connection is over.
 
-    `start(frame)` begins the reply that a frame asks for. A frame that comes meanwhile waits for its turn. A failure
-    closes the connection, for there are no frames to tell it. Raises the `Problem` to close it with.
+    `start(frame)` begins the reply that a frame asks for. A frame that comes meanwhile waits for
+    its turn. A failure closes the connection, for there are no frames to tell it. Raises the
+    `Problem` to close it with.
     """
     waiting: deque[str] = deque()
     busy = False  # from the moment a request is taken: beginning its reply takes time
@@ -98,10 +102,11 @@ def problem_of(end: End) -> Problem:
 async def serve_at_once(
     connection: Connection, start: Callable[[str], Awaitable[Delivery | None]]
 ) -> None:
-    """Serve several replies at once, until the connection is over: the events say which reply they are of.
+    """Serve several replies at once, until the connection is over.
 
-    `start(frame)` begins or finds the reply that a frame asks for; None: there is nothing to send. A frame that leads to
-    nothing gets a `failed` event, and the connection stays. Raises the `Problem` to close it with.
+    Their events say which reply they are of. `start(frame)` begins or finds the reply that a frame asks for; None: there is nothing to send.
+    A frame that leads to nothing gets a `failed` event, and the connection stays. Raises the
+    `Problem` to close it with.
     """
     while (text := await _next_text(connection)) is not None:
         try:
@@ -129,7 +134,10 @@ async def _next_text(connection: Connection) -> str | None:
 
 
 def failed_event(problem: Problem, text: str) -> str:
-    """Return the event of a frame that led to nothing: it has the frame's key and names its reply, if they can be read."""
+    """Return the event that answers a frame which led to nothing.
+
+    It has the frame's key, and names the frame's reply, if they can be read.
+    """
     event: dict[str, Any] = {"event": "failed", "id": None, "data": problem.as_dict()}
     with suppress(msgspec.DecodeError, RecursionError):
         frame = msgspec.json.decode(text)

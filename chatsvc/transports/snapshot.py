@@ -1,4 +1,4 @@
-"""A reply as JSON: whole, or a snapshot of what is out, with or without waiting (PROTOCOL.md section 2)."""
+"""A reply as JSON, whole or as a snapshot (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatsvc.transports.response import STREAM_HEADERS
 
 
 class Snapshot(msgspec.Struct):
-    """The text of a reply between the positions `after` and `next` (code points), and the reply's state."""
+    """A reply's state and its text between the positions `after` and `next` (code points)."""
 
     reply: str
     state: str
@@ -26,7 +26,10 @@ class Snapshot(msgspec.Struct):
 
 
 def snapshot(reply: Reply, after: int) -> Snapshot:
-    """Return what is out behind position `after`. The state is final only when no text is left behind `next`."""
+    """Return what is out behind position `after`.
+
+    The state is final only when no text is left behind `next`.
+    """
     out = max(after, reply.out())
     end = reply.end if out == reply.log.position else None
     return Snapshot(
@@ -56,10 +59,12 @@ def json_response(reply: Reply, body: object, status: int = 200) -> web.Response
 async def poll(
     reply: Reply, after: int, wait: float, *, begun: bool = False
 ) -> web.Response:
-    """Return a snapshot as soon as there is text behind `after` or the reply has ended, else after `wait` seconds.
+    """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    Raises `Draining` when this node goes before there is news; but not if the reply was `begun` with this request, for
-    then its id is news.
+    News is text behind `after`, or the end of the reply.
+
+    Raises `Draining` when this node goes before there is news; but not if the reply was `begun`
+    with this request, for then its id is news.
     """
     sent_away = False
     with reply.reading():
@@ -83,7 +88,10 @@ async def poll(
 
 
 async def until_end(reply: Reply) -> End:
-    """Wait for the end of a reply, as one of its readers, and return it. Raises `Draining` when this node goes before."""
+    """Wait for the end of a reply, as one of its readers, and return it.
+
+    Raises `Draining` when this node goes before.
+    """
     with reply.reading():
         try:
             async with aclosing(reply.characters()) as characters:
@@ -95,7 +103,9 @@ async def until_end(reply: Reply) -> End:
 
 
 async def whole(reply: Reply) -> web.Response:
-    """Return the reply when it has ended. One that failed is a problem, a 502 mostly, with the partial text in it.
+    """Return the reply when it has ended.
+
+    One that failed is a problem, a 502 mostly, with the partial text in it.
 
     Raises `Draining` when this node goes before.
     """

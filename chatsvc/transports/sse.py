@@ -12,7 +12,10 @@ from chatsvc.transports.heartbeat import PROBE_TIMES_US, stamp
 from chatsvc.transports.json_line import json_line
 
 RETRY_RANGE_MS = (100, 1500)
-"""The range of milliseconds, of which each reader that is sent away gets a random one: they don't all come back at once."""
+"""The range (milliseconds) of the random delays that readers who are sent away get.
+
+They would all come back at once otherwise.
+"""
 
 DONE = b"data: [DONE]\n\n"
 """The last event of a stream: the reply is complete, and there is no use in coming back."""
@@ -44,10 +47,11 @@ def retry_event() -> bytes:
 
 
 class SseEvents(Codec):
-    """Server-sent events of a reply, with ids and comments; without both for a view with `ids=False`.
+    """Server-sent events with ids and comments, or without both if `view.ids` is false.
 
-    A view that asks for it has the id of the position 0 sent before the first event. An event without data is
-    remembered and not dispatched [WHATWG]: from there on, an `EventSource` that reconnects resumes.
+    A view that asks for it has the id of the position 0 sent before the first event. An event
+    without data is remembered and not dispatched [WHATWG]: from there on, an `EventSource` that
+    reconnects resumes.
     """
 
     __slots__ = ("_announced", "_ids")

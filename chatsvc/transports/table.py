@@ -1,7 +1,7 @@
 """The table of streams: from a media type or a WebSocket subprotocol to the codec that speaks it.
 
-A new kind of stream is one module with a codec, and one line here: `web.parsing` chooses by `Accept` among the media
-types, and `web.sockets` offers the subprotocols.
+A new kind of stream is one module with a codec, and one line here: `web.parsing` chooses by
+`Accept` among the media types, and `web.sockets` offers the subprotocols.
 """
 
 from __future__ import annotations

@@ -19,4 +19,4 @@ TEMPLATES = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
-"""The environment of the pages that are the same in every language: `problem.html` and `reply.html`."""
+"""The environment of the pages that have no translations: `problem.html` and `reply.html`."""

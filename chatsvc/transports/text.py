@@ -1,4 +1,7 @@
-"""The codec of bare text: `text/plain`, for `curl` and for clients that want the text alone (PROTOCOL.md section 2)."""
+"""The codec of bare text: `text/plain` (PROTOCOL.md section 2).
+
+It is for `curl`, and for clients that want the text alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from chatsvc.transports.codec import Codec
 
 
 class PlainText(Codec):
-    """The text of a reply as it is. Nothing in it marks its end, so a body that is not whole is broken off."""
+    """The text of a reply as it is.
+
+    Nothing in it marks its end, so a body that is not whole is broken off.
+    """
 
     __slots__ = ()
     transport = "text"

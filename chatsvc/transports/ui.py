@@ -1,4 +1,4 @@
-"""The codec of the AI SDK's UI message stream, version 1, which `useChat` reads (PROTOCOL.md section 5)."""
+"""The codec of the AI SDK's UI message stream, version 1 (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def _delta(character: str) -> bytes:
 
 
 class UIChunks(Codec):
-    """Text deltas, one a character, in the parts of one message. Its id is the reply's, by which it can be stopped."""
+    """Text deltas, one a character, in the parts of one message.
+
+    Its id is the reply's, by which it can be stopped.
+    """
 
     __slots__ = ("_reply_id",)
     transport = "ui"
@@ -59,4 +62,4 @@ class UIChunks(Codec):
         return [*map(json_event, parts), DONE]
 
     def sent_away(self) -> None:
-        """Return None: `useChat` resumes a body that is broken off, and takes one that ends for a whole one."""
+        """Return None: `useChat` resumes a body that breaks off, but takes any end for the whole."""

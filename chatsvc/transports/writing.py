@@ -1,15 +1,15 @@
 """The way out: every byte of a running stream goes to its connection through here.
 
-After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk or frame whole and at
-once to `request.transport`, and so does this module: both are public, and whole chunks and frames may take turns. Going
-round `StreamResponse.write` and `WebSocketResponse.send_str` saves a coroutine, a header made anew and a copy for each
-character.
+After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk
+or frame whole and at once to `request.transport`, and so does this module: both are public, and
+whole chunks and frames may take turns. Going round `StreamResponse.write` and
+`WebSocketResponse.send_str` saves a coroutine, a header made anew and a copy for each character.
 
 Invariants:
 - Nothing is written to a connection that is closing: `ClientGone` is raised instead.
-- A client that does not read costs `FULL_BYTES` and one run of characters, however many streams its connection has.
-  They wait, looking again every `FULL_POLL_US`; after `STALLED_US` without progress the connection is aborted and
-  `SlowReader` raised. The client can resume.
+- A client that does not read costs `FULL_BYTES` and one run of characters, however many streams its
+  connection has. They wait, looking again every `FULL_POLL_US`; after `STALLED_US` without progress
+  the connection is aborted and `SlowReader` raised. The client can resume.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def write(transport: asyncio.Transport, data: bytes) -> None:
 def set_reset_on_close(transport: asyncio.Transport, on: bool) -> None:
     """Have a connection reset when it is closed, by whatever, or closed in order again.
 
-    A body without a length or chunks ends with its connection: only a reset tells one that was broken off from a whole one.
+    A body without a length or chunks ends with its connection: only a reset tells one that was
+    broken off from a whole one.
     """
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
@@ -73,9 +74,10 @@ async def drained(
 ) -> None:
     """Wait until at most `most` bytes wait to be sent. Raises `SlowReader` or `ClientGone`.
 
-    It polls, because asyncio tells of a buffer that is emptied only to the connection's one protocol, which is aiohttp's:
-    that lets no more than one task wait, and without a deadline. Here several streams of one connection wait, and each has
-    a deadline that moves with every byte taken. Clients that are behind are few, and a look costs a microsecond.
+    It polls, because asyncio tells of a buffer that is emptied only to the connection's one
+    protocol, which is aiohttp's: that lets no more than one task wait, and without a deadline. Here
+    several streams of one connection wait, and each has a deadline that moves with every byte
+    taken. Clients that are behind are few, and a look costs a microsecond.
     """
     now = ticker.refresh()
     least, deadline = transport.get_write_buffer_size(), now + STALLED_US
@@ -94,7 +96,7 @@ async def drained(
 
 
 async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
-    """Wait until aiohttp can end the body without waiting for the client, which would have no deadline.
+    """Wait until aiohttp can end the body at once: its own wait for the client has no deadline.
 
     Raises `SlowReader` or `ClientGone`.
     """
@@ -104,10 +106,11 @@ async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
 
 
 class Stream(ReplyReader):
-    """A reply's characters behind position `after` (code points), written to a connection as they are due.
+    """A reply's characters behind position `after`, written to a connection when they are due.
 
-    The ticker calls it, and it writes at once. Reader and writer are one object, because in a crowd of streams each
-    object is fetched from memory anew for each event. `wrote` is when it last wrote (microseconds).
+    The position is in code points. The ticker calls it, and it writes at once. Reader and writer are one object, because in a crowd
+    of streams each object is fetched from memory anew for each event. `wrote` is when it last wrote
+    (microseconds).
     """
 
     __slots__ = ("_encoder", "_transport", "wrote")
@@ -136,7 +139,10 @@ class Stream(ReplyReader):
             self.slot = DEAF
 
     def call(self) -> None:
-        """Write what is out. `run` goes on at the end, on an error, and when the connection is full."""
+        """Write what is out.
+
+        `run` goes on at the end, on an error, and when the connection is full.
+        """
         ticker, transport, encoder = self.ticker, self._transport, self._encoder
         try:
             # Before anything is written, for other streams may have filled the connection.

@@ -10,7 +10,7 @@ from chatsvc.web.app_keys import REPLIES
 
 
 async def start_reply(app: web.Application, asked: Start) -> Reply:
-    """Begin the reply that is asked for, or find the one that was begun under the same idempotency key.
+    """Begin the reply that is asked for, or find the one of the same idempotency key.
 
     Raises what `Replies.start` raises.
     """
@@ -26,7 +26,8 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
     """Find the reply that is to be read or stopped.
 
-    Raises `ReplyNotFound`, `ReplyExpired`, `CursorPastEnd` for a position that it has not reached, `StoreUnavailable`.
+    Raises `ReplyNotFound`, `ReplyExpired`, `CursorPastEnd` for a position that it has not reached,
+    `StoreUnavailable`.
     """
     replies = app[REPLIES]
     reply = await replies.open(asked.reply_id, user=asked.caller.user)

@@ -1,4 +1,7 @@
-"""Typed keys of what handlers find in the application and the request, so that a typo is a type error."""
+"""Typed keys of the application and the request.
+
+They are what handlers find there; a typo in one is a type error.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
-"""A function that names the user a request is from; None refuses it. A user's replies are found by that user only."""
+"""A function that names the user a request is from; None refuses it.
+
+A user's replies are found by that user only.
+"""
 
 REPLIES = web.AppKey("replies", Replies)
 """The key of the application's replies, which are there while it runs."""
@@ -33,7 +39,7 @@ USER = web.RequestKey("user", str)
 
 
 def service(request: web.Request) -> web.Application:
-    """Return the chatsvc application that a request came to, also where it is mounted in another application."""
+    """Return the chatsvc application that a request came to, which may be mounted in another."""
     found: web.Application | None = request.get(SERVICE)
     if found is not None:
         return found
@@ -50,5 +56,5 @@ def prefix(app: web.Application) -> str:
 
 
 def inner_path(request: web.Request) -> str:
-    """Return the path of a request as chatsvc's own routes have it, wherever the application is mounted."""
+    """Return the path of a request below the one under which the application is mounted."""
     return request.path.removeprefix(service(request)[PREFIX])

@@ -25,17 +25,17 @@ from chatsvc.web.readers import ReaderScope
 
 
 async def post_chat(request: web.Request) -> web.StreamResponse:
-    """Answer `POST /api/chat`: start a reply and give it; with `Last-Event-ID`, give a known one."""
+    """Answer `POST /api/chat`: start a reply and give it, or the one of `Last-Event-ID`."""
     return await _answer(request, await read_post_chat(request))
 
 
 async def get_chat(request: web.Request) -> web.StreamResponse:
-    """Answer `GET /api/chat?message=…` of a native `EventSource`: as `post_chat`, so reconnecting resumes."""
+    """Answer `GET /api/chat?message=…`, as `post_chat` does, for a native `EventSource`."""
     return await _answer(request, read_get_chat(request))
 
 
 async def get_reply(request: web.Request) -> web.StreamResponse:
-    """Answer `GET /api/chat/{reply}`: give a reply from the start or a cursor, as a snapshot, or rendered."""
+    """Answer `GET /api/chat/{reply}`: give a reply from a cursor, as a snapshot, or rendered."""
     return await _answer(request, read_get_reply(request))
 
 
@@ -73,7 +73,10 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
 async def _json(
     request: web.Request, reply: Reply, asked: Start | Read
 ) -> web.Response:
-    """Return a snapshot, or the whole reply for a request that began it and did not say how long to wait."""
+    """Return a snapshot, or the whole reply.
+
+    The whole one is for a request that began it and did not say how long it would wait.
+    """
     metrics, wait = service(request)[METRICS], asked.view.wait
     if isinstance(asked, Read):
         with metrics.reading("poll"):

@@ -1,6 +1,7 @@
-"""The watch for clients that leave, for applications that run without aiohttp's `handler_cancellation`.
+"""The watch for clients that leave.
 
-Without it a handler learns that its client has left only when it writes. A silent reply writes nothing, so its reader would
+It is for applications that run without aiohttp's `handler_cancellation`. There a handler learns
+that its client has left only when it writes. A silent reply writes nothing, so its reader would
 stay for ever, and the reply would never be abandoned.
 """
 
@@ -21,7 +22,7 @@ def is_gone(request: web.Request) -> bool:
 
 
 class Clients:
-    """The tasks that answer requests, each with its request; `watch` cancels those whose client has left."""
+    """The tasks that answer requests; `watch` cancels those whose client has left."""
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any] | None, web.Request] = {}

@@ -1,4 +1,4 @@
-"""The endpoints for those who operate the service: `/healthz`, `/readyz` and `/metrics` (PROTOCOL.md section 2)."""
+"""The endpoints for operators: `/healthz`, `/readyz` and `/metrics` (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer `GET /readyz`: new replies are welcome. Raises `Draining` or `StoreUnavailable` when they are not."""
+    """Answer `GET /readyz`: new replies are welcome.
+
+    Raises `Draining` or `StoreUnavailable` when they are not.
+    """
     replies = service(request)[REPLIES]
     if replies.admission.draining:
         raise Draining(retry_after=1)

@@ -1,4 +1,7 @@
-"""Access and event logs, as text or JSON. They never hold a message's text, a query or an idempotency key."""
+"""Access and event logs, as text or JSON.
+
+They never hold a message's text, a query or an idempotency key.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _redact_unreadable_request(record: logging.LogRecord) -> bool:
-    """Keep of a request that aiohttp can't read only the kind of mistake; a filter that lets every record through.
+    """Keep only the kind of mistake of a request that aiohttp can't read.
+
+    It is a filter that lets every record through.
 
     aiohttp's own record shows the line in question, which may hold a message or a reply's id.
     """
@@ -85,7 +90,10 @@ def set_up_logs(log_format: str) -> None:
 
 
 class EventLog:
-    """The log of what happens to replies. An `Observer`. Ids are capabilities, so only their beginnings are logged."""
+    """The log of what happens to replies.
+
+    An `Observer`. Ids are capabilities, so only their beginnings are logged.
+    """
 
     def started(self, reply: Reply) -> None:
         """See `Observer`."""
@@ -133,9 +141,12 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _without_capability(request: web.BaseRequest) -> str:
-    """Return a request's path with only the beginnings of the ids in it, for who knows an id can read what it names.
+    """Return a request's path with only the beginnings of the ids in it.
 
-    The path stays percent-encoded, so that each part stands where the route has it, and a line stays one line.
+    Whoever knows a reply's or a chat's id can read it.
+
+    The path stays percent-encoded, so that each part stands where the route has it, and a line
+    stays one line.
     """
     template = ""
     if isinstance(request, web.Request) and SERVICE in request:

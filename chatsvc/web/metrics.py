@@ -85,7 +85,10 @@ class Metrics:
         return self.readers.labels(transport).track_inprogress()
 
     def exposition(self, running: Callable[[], int]) -> web.Response:
-        """Return the response to a scrape; `running()` is the number of replies that the node produces."""
+        """Return the response to a scrape.
+
+        `running()` is the number of replies that the node produces.
+        """
         self.running.set(running())
         return web.Response(
             body=generate_latest(self.registry),

@@ -1,4 +1,8 @@
-"""The middleware before every handler: users, origins, clients that leave, exceptions to problems; and headers behind it."""
+"""The middleware before every handler, and the headers of every answer.
+
+The middleware lets requests through by origin and user, watches for clients that leave, and turns
+exceptions into problems.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,8 @@ from chatsvc.web.problems import (
 from chatsvc.web.security import SECURITY_HEADERS
 
 CLIENT_GONE = 499
-"""The status that access logs show for a client that left before its answer began; nothing is sent."""
+"""The status that access logs show for a client that left before its answer began; nothing is sent.
+"""
 
 UNAUTHORIZED_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 """The beginnings of the paths that need no user."""
@@ -32,7 +37,9 @@ logger = logging.getLogger("chatsvc.web")
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through to its handler, and answer its exceptions as problems, without a traceback or a path.
+    """Let a request through to its handler, and answer exceptions as problems.
+
+    No answer has a traceback or a path in it.
 
     Raises only what is a response itself, such as a redirect of `authorize`.
     """
@@ -52,8 +59,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             await _identify(request, app)
         return await handler(request)
     except Problem as error:
-        # The traceback would hold this frame, which holds the error: a cycle that would keep the request and its body
-        # until the garbage collector comes by, which is seldom.
+        # The traceback would hold this frame, which holds the error: a cycle that would keep the
+        # request and its body until the garbage collector comes by, which is seldom.
         problem = error.with_traceback(None)
     except web.HTTPError as error:
         problem = problem_of_http_error(error)
@@ -89,7 +96,10 @@ async def _identify(request: web.Request, app: web.Application) -> None:
 
 
 async def complete_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers that every answer has, just before they go out; a handler for aiohttp's `on_response_prepare`."""
+    """Add the headers that every answer has, just before they go out.
+
+    It is a handler of aiohttp's signal `on_response_prepare`.
+    """
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

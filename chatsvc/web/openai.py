@@ -1,4 +1,4 @@
-"""The endpoints of OpenAI's clients: `POST /v1/chat/completions` and `GET /v1/models` (PROTOCOL.md section 5)."""
+"""The endpoints of OpenAI's clients (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from chatsvc.web.parsing import caller, read_completion
 from chatsvc.web.readers import ReaderScope
 
 _MODEL_CREATED = int(time.time())
-"""When the model is said to have been made (Unix seconds): no backend knows, so it is when the service was."""
+"""When the model is said to have been made (Unix seconds): no backend knows, so it is the start."""
 
 
 async def post_completion(request: web.Request) -> web.StreamResponse:
-    """Answer `POST /v1/chat/completions`. The reply is stopped when the connection that asked for it is closed."""
+    """Answer `POST /v1/chat/completions`.
+
+    The reply is stopped when the connection that asked for it is closed.
+    """
     app = service(request)
     replies = app[REPLIES]
     asked = await read_completion(request)
@@ -55,7 +58,7 @@ async def get_models(request: web.Request) -> web.Response:
 
 
 async def get_model(request: web.Request) -> web.Response:
-    """Answer `GET /v1/models/{model}`. Raises `NotFound` for any other than the one that there is."""
+    """Answer `GET /v1/models/{model}`. Raises `NotFound` for any but the one that there is."""
     model = _model(request)
     if request.match_info["model"] != model["id"]:
         raise NotFound("There is no such model; /v1/models lists the one there is.")

@@ -1,8 +1,9 @@
-"""The checks of where a browser's request comes from (PROTOCOL.md section 2), and the headers that let a page read answers.
+"""The checks of where a browser's request comes from (PROTOCOL.md section 2).
 
-A client that is no browser sends no `Origin` and is let through. A browser always sends one with a POST, a WebSocket and a
-script's request to a foreign host (RFC 6454, WHATWG Fetch). For an image or a link it sends none, but `Sec-Fetch-Site` says
-which site that stands on.
+A client that is no browser sends no `Origin` and is let through. A browser always sends one with a
+POST, a WebSocket and a script's request to a foreign host (RFC 6454, WHATWG Fetch). For an image or
+a link it sends none, but `Sec-Fetch-Site` says which site that stands on. The headers that let a
+page read answers (CORS) are made here, too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from chatsvc.problems import ForbiddenOrigin
 ALLOWED_HEADERS = (
     "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "
     # OpenAI's client in a browser, and the AI SDK's provider, send these.
-    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, "
-    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
+    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, "
+    "X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, "
+    "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
     "X-Stainless-Runtime-Version, X-Stainless-Timeout"
 )
 """The headers that the page of an allowed origin may send."""
@@ -28,14 +30,17 @@ PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
     hdrs.ACCESS_CONTROL_MAX_AGE: "7200",
 }
-"""The headers of the answer to a preflight, in which a browser asks whether it may send a request (WHATWG Fetch)."""
+"""The headers of the answer to a preflight request of a browser's (WHATWG Fetch)."""
 
 
 def is_same_origin(request: web.Request, origin: str) -> bool:
-    """Return whether an origin is the one that a request was sent to; the scheme may differ behind a TLS proxy.
+    """Return whether an origin is the one that a request was sent to.
 
-    A proxy that puts its own name into `Host` passes on the browser's `Sec-Fetch-Site`, or the host in `X-Forwarded-Host`.
-    A foreign page can forge neither: a script can't set the first, and the second is not among `ALLOWED_HEADERS`.
+    The scheme may differ, as it does behind a TLS proxy.
+
+    A proxy that puts its own name into `Host` passes on the browser's `Sec-Fetch-Site`, or the host
+    in `X-Forwarded-Host`. A foreign page can forge neither: a script can't set the first, and the
+    second is not among `ALLOWED_HEADERS`.
     """
     if request.headers.get("Sec-Fetch-Site") == "same-origin":
         return True
@@ -52,7 +57,7 @@ def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
 
 
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a request with an origin that is neither the own one nor allowed."""
+    """Raise `ForbiddenOrigin` for a request whose origin is neither the own one nor allowed."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None or is_same_origin(request, origin) or is_allowed(origin, allowed):
         return
@@ -62,7 +67,11 @@ def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
 
 
 def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a GET without an origin by which a foreign page would begin a reply: an image, a link."""
+    """Raise `ForbiddenOrigin` for a GET by which a foreign page would begin a reply.
+
+    That is one without an `Origin`, as images and links make, which `Sec-Fetch-Site` says is of
+    another site.
+    """
     site = request.headers.get("Sec-Fetch-Site", "none")
     if (
         hdrs.ORIGIN not in request.headers
@@ -73,7 +82,7 @@ def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
 
 
 def cors_headers(request: web.Request, allowed: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers that let the page of an allowed origin read the answer; none for other origins (WHATWG Fetch)."""
+    """Return the headers that let the page of an allowed origin read the answer (WHATWG Fetch)."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None or not is_allowed(origin, allowed):
         return {}

@@ -1,8 +1,9 @@
 """The chat page and its files: `GET /` and `GET /static/…` (PROTOCOL.md section 2).
 
-Every URL that the page uses is relative to its own, so it works under any prefix that the application is mounted below. The
-files are read once, when the application is made. A folder named by a digest of them all is part of their URLs: a browser
-may keep them for a year, and modules can import their neighbours by plain relative names.
+Every URL that the page uses is relative to its own, so it works under any prefix that the
+application is mounted below. The files are read once, when the application is made. A folder named
+by a digest of them all is part of their URLs: a browser may keep them for a year, and modules can
+import their neighbours by plain relative names.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
 def setup_pages(app: web.Application, *, max_message: int) -> None:
     """Add `GET /` and the page's files to an application.
 
-    `max_message` is the service's limit of a message (bytes of UTF-8). The page keeps its messages below it, and their
-    conversation below what a body may have.
+    `max_message` is the service's limit of a message (bytes of UTF-8). The page keeps its messages
+    below it, and their conversation below what a body may have.
     """
     files = _read_files(data_folder("static"))
     app[FILES] = files
@@ -122,8 +123,8 @@ async def _file(request: web.Request) -> web.Response:
         file = request.app[FILES][request.match_info["name"]]
     except KeyError:
         raise web.HTTPNotFound from None
-    # While nodes of two versions serve side by side, one may be asked for the other's files: it gives its own, but no
-    # browser may keep them under that name.
+    # While nodes of two versions serve side by side, one may be asked for the other's files: it
+    # gives its own, but no browser may keep them under that name.
     current = request.match_info["digest"] == request.app[DIGEST]
     headers = {
         "Content-Type": file.content_type,
@@ -140,7 +141,7 @@ async def _file(request: web.Request) -> web.Response:
 
 
 def _language(request: web.Request, known: list[str]) -> str:
-    """Return the reader's choice, else the best of what the browser accepts, else `SOURCE_LANGUAGE`."""
+    """Return the language of the cookie, else the best that the browser accepts, else English."""
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen in known:
         return chosen
@@ -161,7 +162,8 @@ def _read_files(folder: Path) -> dict[str, StaticFile]:
             continue
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if path.suffix == ".js":
-            # The system's table may have another type, and a module of another type does not run [WHATWG].
+            # The system's table may have another type, and a module of another type does not run
+            # [WHATWG].
             kind = "text/javascript"
         plain = path.read_bytes()
         name = path.relative_to(folder).as_posix()

@@ -1,6 +1,7 @@
-"""HTTP requests into the values of `chatsvc.requests`, each request once: headers, query, path and body.
+"""HTTP requests into the values of `chatsvc.requests`, each request once.
 
-Whatever is wrong with a request is raised here as a `Problem`, before a reply is begun or looked for.
+Headers, query, path and body are read here and nowhere else. Whatever is wrong with them is raised
+as a `Problem`, before a reply is begun or looked for.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def caller(request: web.Request) -> Caller:
 
 
 async def read_post_chat(request: web.Request) -> Start | Read:
-    """Return what a `POST /api/chat` asks for: a new reply, or with `Last-Event-ID` one to read on.
+    """Return what a `POST /api/chat` asks for: a new reply, or that of `Last-Event-ID`.
 
     Raises a `Problem`.
     """
@@ -82,7 +83,7 @@ async def read_post_chat(request: web.Request) -> Start | Read:
 
 
 def read_get_chat(request: web.Request) -> Start | Read:
-    """Return what a `GET /api/chat` asks for: a new reply to `message`, or with `Last-Event-ID` one to read on.
+    """Return what a `GET /api/chat` asks for: a reply to `message`, or that of `Last-Event-ID`.
 
     Raises a `Problem`.
     """
@@ -120,7 +121,7 @@ def read_stop(request: web.Request) -> Stop:
 def keyed_start(
     request: web.Request, prompt: Prompt, view: View | None = None
 ) -> Start:
-    """Return the request to begin a reply to `prompt`, under the idempotency key of the headers if there is one.
+    """Return the request to begin a reply under the `Idempotency-Key` that the headers have.
 
     Raises `InvalidRequest` for a malformed key.
     """
@@ -129,7 +130,10 @@ def keyed_start(
 
 
 def _read(request: web.Request, view: View, reply_id: str = "") -> Read:
-    """Return the request to read the reply, from the position, that a request names: the header wins over `after`."""
+    """Return the request to read the reply that a request names, from its cursor on.
+
+    `Last-Event-ID` wins over `after`. Raises `BadCursor`.
+    """
     last = request.headers.get("Last-Event-ID")
     if last:
         named, position = parse_cursor(last)
@@ -148,7 +152,10 @@ def _view(request: web.Request, representation: str) -> View:
 
 
 def _representation(request: web.Request, media_types: tuple[str, ...]) -> str:
-    """Return the one of some media types that `Accept` wants; events if it is absent. Raises `NotAcceptable`."""
+    """Return the one of some media types that `Accept` wants; events if it is absent.
+
+    Raises `NotAcceptable`.
+    """
     # [RFC 9110, 5.3] Several lines of a header are one list.
     accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
     chosen = negotiate(accept, media_types) if accept else EVENT_STREAM
@@ -194,7 +201,8 @@ async def read_turn(request: web.Request) -> Turn:
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """Return the body, which must be JSON by its headers, of at most `max_bytes`.
 
-    Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in `BODY_DEADLINE_S`.
+    Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in
+    `BODY_DEADLINE_S`.
     """
     if request.content_type != JSON:
         raise UnsupportedMediaType(

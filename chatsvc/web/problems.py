@@ -1,4 +1,8 @@
-"""Problems as responses: JSON (RFC 9457), OpenAI's error objects, or a page where a browser asks for one."""
+"""Problems as responses.
+
+A problem is JSON (RFC 9457), or an error object to OpenAI's clients, or a page where a browser asks
+for one.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,11 @@ def problem_of_http_error(error: web.HTTPError) -> Problem:
 
 
 def problem_response(request: web.Request, problem: Problem) -> web.Response:
-    """Return a problem as JSON, as OpenAI's error object under `/v1/`, or as a page when a browser asks for one."""
+    """Return a problem as the client reads it.
+
+    That is as OpenAI's error object under `/v1/`, as a page for a browser that asks for one, else
+    as JSON.
+    """
     headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
@@ -74,6 +82,6 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
 
 
 def wants_page(request: web.Request) -> bool:
-    """Return whether a browser asks for a page to show, as the first media type in its `Accept` says."""
+    """Return whether `Accept` begins with HTML, as a browser's does when it loads a page."""
     accept = request.headers.get(hdrs.ACCEPT, "")
     return request.method in ("GET", "HEAD") and accept.startswith("text/html")

@@ -10,9 +10,10 @@ from chatsvc.web.metrics import METRICS
 
 
 class ReaderScope:
-    """A context manager for as long as a client is given a stream: it counts the client, and watches its connection.
+    """A context manager that counts a client who is given a stream, and watches its connection.
 
-    `transport` is the stream's name in the metrics; `after` is the position (code points) that the stream begins behind.
+    `transport` is the stream's name in the metrics; `after` is the position (code points) that the
+    stream begins behind.
     """
 
     __slots__ = ("_clients", "_gauge", "_request")

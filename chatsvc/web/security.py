@@ -22,7 +22,8 @@ PAGE_HEADERS = {
     "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     **_OWN_WINDOW,
-    # A link in a reply must not tell its host where the reader comes from; the service itself may know.
+    # A link in a reply must not tell its host where the reader comes from; the service itself may
+    # know.
     "Referrer-Policy": "same-origin",
     **_NO_SNIFFING,
 }

@@ -1,4 +1,7 @@
-"""The endpoint `GET /ws/chat`: opens a WebSocket and answers its frames with replies (PROTOCOL.md section 4)."""
+"""The endpoint `GET /ws/chat` (PROTOCOL.md section 4).
+
+It opens a WebSocket and answers its frames with replies.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ CLOSE_DEADLINE_S = 2.0
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """Upgrade, and serve the connection until either side is done with it. Raises `InvalidRequest`."""
+    """Answer `GET /ws/chat`: upgrade, and serve the connection until either side ends it.
+
+    Raises `InvalidRequest` for a request that asks for no upgrade.
+    """
     app = service(request)
     ws = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,),
@@ -76,7 +82,9 @@ async def _serve(app: web.Application, connection: Connection, asking: Caller) -
 
 
 async def _guarded(answer: Awaitable[Result]) -> Result:
-    """Return what an answer comes to. Raises any error in it that is no `Problem` as `InternalError`, and logs it.
+    """Return what an answer comes to.
+
+    Raises any error in it that is no `Problem` as `InternalError`, and logs it.
 
     Behind the upgrade the middleware can't do that: there is no HTTP answer any more.
     """

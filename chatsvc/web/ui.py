@@ -1,4 +1,4 @@
-"""The endpoints of the AI SDK's `useChat`: `POST /api/ui` and `GET /api/ui/{chat}/stream` (PROTOCOL.md section 5)."""
+"""The endpoints of the AI SDK's `useChat` (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from chatsvc.web.readers import ReaderScope
 async def post_turn(request: web.Request) -> web.StreamResponse:
     """Answer `POST /api/ui`: give the chat's next reply, and stop the one before if it still runs.
 
-    The stop is durable when this answers, but the end of the old reply's producer is not waited for.
+    The stop is durable when this answers, but the end of the old reply's producer is not waited
+    for.
     """
     app = service(request)
     turn = await read_turn(request)
@@ -35,7 +36,7 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
-    """Answer `GET /api/ui/{chat}/stream`: give the chat's last reply from its start while it is kept, else 204.
+    """Answer `GET /api/ui/{chat}/stream`: give the chat's last reply from its start, or 204.
 
     One that has ended is given too: a page that was cut off shortly before the end has not seen it.
     """
@@ -59,7 +60,10 @@ def _stream(request: web.Request, reply: Reply) -> ReplyResponse:
 
 
 def _name(user: str, chat_id: str) -> str:
-    """Return the name that the store keeps for a user's chat: a digest, because a chat's id is the right to read it."""
+    """Return the name by which the store knows a user's chat.
+
+    It is a digest, because knowing a chat's id is the right to read it.
+    """
     return hashlib.sha256(f"{len(user)}:{user}{chat_id}".encode()).hexdigest()
 
 

@@ -328,7 +328,9 @@ async def test_a_mistake_of_ours_is_told_to_nobody(
         await ws.close()
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -123,7 +123,9 @@ async def test_done_of_the_text_is_six_characters(chat: Inside) -> None:
     assert answer.body.count(b"data: [DONE]") == 1
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_the_head_comes_before_any_text(kind: str) -> None:
     go = asyncio.Event()
     async with inside(backend=Scripted(go, "late")) as chat:
@@ -165,7 +167,9 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return writes
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_what_is_out_goes_with_the_head_in_one_write(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,9 +183,7 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
     head, end = writes
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"o" in head.partition(b"\r\n\r\n")[2]
-    assert end.endswith(
-        b"\r\n0\r\n\r\n" if kind == "text/event-stream" else b"0\r\n\r\n"
-    )
+    assert end.endswith(b"0\r\n\r\n" if kind == "text/plain" else b"\r\n0\r\n\r\n")
 
 
 async def test_what_is_out_is_more_than_goes_with_the_head(

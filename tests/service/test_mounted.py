@@ -109,7 +109,8 @@ async def test_a_client_that_leaves_is_noticed_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/event-stream", "text/plain", "application/json"]
+    "kind",
+    ["text/event-stream", "text/plain", "application/x-ndjson", "application/json"],
 )
 async def test_a_silent_reply_that_is_left_is_noticed_soon(
     monkeypatch: pytest.MonkeyPatch, kind: str
