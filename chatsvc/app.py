@@ -56,7 +56,7 @@ def create_app(
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;
     or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
-    found by that user alone. Where it is None all replies are everybody's who knows their ids.
+    found by that user alone. Without it, knowing a reply's id is the right to read it.
 
     Raises `BadSetting` or another `ValueError` for settings that can't be. The store is connected
     and the backend opened when the application starts up; then their `StoreUnavailable` and

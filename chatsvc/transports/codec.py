@@ -89,7 +89,7 @@ class Codec(ABC):
     """The headers of an HTTP response that only this kind of stream has."""
 
     marks_end: ClassVar[bool] = True
-    """Whether readers tell by the events that the reply has ended.
+    """Whether readers know by the events that the reply has ended.
 
     Where they can't, a body without chunks (HTTP/1.0) is ended by a reset unless it is complete.
     """

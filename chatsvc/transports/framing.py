@@ -13,7 +13,7 @@ TABLE_BYTES = 1024
 
 
 class Framing:
-    """A way to wrap events: a head that tells the size, the payload, and a trailer.
+    """A way to wrap events: a head with the size, the payload, and a trailer.
 
     `head(size)` makes the head of a payload of so many bytes. With `one_each` every event has a
     frame of its own; otherwise events that go together share one. `heads` has the head for each

@@ -119,8 +119,8 @@ def _content_with_usage(character: str) -> bytes:
 class Chunks(Codec):
     """Chunks of a completion, one a character.
 
-    With `usage` (`stream_options.include_usage`) every chunk has that member, and a last one tells
-    what was used.
+    With `usage` (`stream_options.include_usage`) every chunk has that member, and a last one
+    has the tokens used.
     """
 
     __slots__ = ("_identity", "_usage")
@@ -141,7 +141,7 @@ class Chunks(Codec):
         )
 
     def first(self) -> list[bytes]:
-        """Return the chunk that says who speaks."""
+        """Return the chunk with the role."""
         return [self._chunk({"role": "assistant", "content": ""})]
 
     def end(self, end: End) -> list[bytes]:

@@ -69,7 +69,7 @@ class ReplyResponse(web.StreamResponse):
         if request.version == HttpVersion11:
             self.enable_chunked_encoding()
         else:
-            self.force_close()  # nothing else tells where the body ends
+            self.force_close()  # nothing else shows where the body ends
         self.broken = True
         self._reply = reply
         self._after = after

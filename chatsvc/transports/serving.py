@@ -47,7 +47,7 @@ async def serve_in_turn(
     """Serve one reply after the other, until the connection is over.
 
     `start(frame)` begins the reply that a frame asks for. A frame that comes meanwhile waits for
-    its turn. A failure closes the connection, for there are no frames to tell it. Raises the
+    its turn. A failure closes the connection, for no frame could say it. Raises the
     `Problem` to close it with.
     """
     waiting: deque[str] = deque()

@@ -12,7 +12,7 @@ from chatsvc.transports.heartbeat import PROBE_TIMES_US, stamp
 from chatsvc.transports.json_line import json_line
 
 RETRY_RANGE_MS = (100, 1500)
-"""The range (milliseconds) of the random delays that readers who are sent away get.
+"""The range (milliseconds) of the random delays of readers that are sent away.
 
 They would all come back at once otherwise.
 """

@@ -27,7 +27,7 @@ class PlainText(Codec):
         super().__init__(str.encode)
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
-        """See `Codec.events`. A run is one event: nothing would tell several apart."""
+        """See `Codec.events`. A run is one event: several would look the same."""
         return ["".join(run).encode()]
 
     def end(self, end: End) -> list[bytes] | None:

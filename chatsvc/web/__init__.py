@@ -22,6 +22,6 @@ frame.
 
 Invariants:
 - No module with endpoints imports another one.
-- An answer tells of an error what its problem tells, and no more: no traceback and no path.
+- Of an error an answer has the members of its problem, and no traceback or path.
 - Ids of replies and chats are capabilities: logs have no more than their beginnings.
 """

@@ -23,7 +23,7 @@ from chatsvc.web.app_keys import SERVICE
 from chatsvc.web.problems import PROBLEM
 
 SECRET = ("{reply}", "{chat}")
-"""The parts of routes that are capabilities: whoever knows them can read a reply or a chat."""
+"""The parts of routes that are capabilities: knowing one is the right to read a reply or a chat."""
 
 events = logging.getLogger("chatsvc.events")
 """The logger of what happens to replies."""
@@ -143,7 +143,7 @@ class AccessLog(AbstractAccessLogger):
 def _without_capability(request: web.BaseRequest) -> str:
     """Return a request's path with only the beginnings of the ids in it.
 
-    Whoever knows a reply's or a chat's id can read it.
+    Knowing a reply's or a chat's id is the right to read it.
 
     The path stays percent-encoded, so that each part stands where the route has it, and a line
     stays one line.

@@ -62,7 +62,7 @@ BODY_DEADLINE_S = 30.0
 
 
 def caller(request: web.Request) -> Caller:
-    """Return who sent a request."""
+    """Return the user and the address that a request is from."""
     return Caller(user=request.get(USER, ""), client=request.remote or "")
 
 

@@ -10,7 +10,7 @@ from chatsvc.web.metrics import METRICS
 
 
 class ReaderScope:
-    """A context manager that counts a client who is given a stream, and watches its connection.
+    """A context manager that counts a client that is given a stream, and watches its connection.
 
     `transport` is the stream's name in the metrics; `after` is the position (code points) that the
     stream begins behind.
