@@ -1,4 +1,7 @@
-"""Puts everything together: the only place that knows all of it."""
+"""The application: puts the store, the backend, the replies and the endpoints together.
+
+It alone knows them all.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ from chatsvc.web.app_keys import (
     Authorize,
     prefix,
 )
+from chatsvc.web.chat import add_chat
 from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health
 from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
-from chatsvc.web.middleware import finish_head, guard
+from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
 from chatsvc.web.pages import setup_pages
-from chatsvc.web.routes import add_routes
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.ui import add_ui
 
@@ -41,38 +44,51 @@ def create_app(
     store: Store | None = None,
     authorize: Authorize | None = None,
 ) -> web.Application:
-    """chatsvc as an aiohttp application, to run or to mount: `app.add_subapp("/chat/", create_app())`.
+    """Return chatsvc as an aiohttp application, to run or to mount.
 
-    `backend` is a backend, or a function as `package.module:function` names one; `settings.backend` otherwise.
-    `authorize(request)` gives the name of the user a request is from, or None to refuse it with 401; a user's replies
-    are then found by that user only. Raises `ValueError` for settings that can't be.
+    Mount it with `app.add_subapp("/chat/", create_app())`.
 
-    Run it with `AppRunner(app, handler_cancellation=True)`, so that a client that leaves is noticed at once and not
-    within a second. When it ends, running replies get `settings.drain` seconds. The access log of a runner's own counts
-    no bytes of a stream but the first, for the others are written straight to the connection, and finds no headers of
-    its answer: they are let go once they are sent.
+    `settings` are those of the command line; None stands for their defaults. `backend` writes the
+    replies: a `Backend`, or an async generator function of the messages, as the flag `--backend
+    package.module:function` takes one; None: the one that `settings.backend` names. `store` keeps
+    the replies; None: the one that `settings.store` names.
+
+    `authorize(request)` is awaited for every request but those for health, metrics and the page's
+    files. It returns the name of the user that the request is from, or None to refuse it with 401;
+    or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
+    found by that user alone. Without it, knowing a reply's id is the right to read it.
+
+    Raises `BadSetting` or another `ValueError` for settings that can't be. The store is connected
+    and the backend opened when the application starts up; then their `StoreUnavailable` and
+    `BackendFailed` are raised from there.
+
+    Run the application with `AppRunner(app, handler_cancellation=True)`, so that a client that
+    leaves is noticed at once and not within a second. At shutdown, running replies get
+    `settings.drain` seconds; then their readers are sent away to resume elsewhere. An access log of
+    the runner's own sees of a stream only the bytes of its beginning and no response headers: the
+    rest is written to the connection directly, and the headers are let go once they are sent.
     """
     settings = settings or Settings()
     if backend is None:
-        answering: Backend = make_backend(settings)
+        chosen_backend: Backend = make_backend(settings)
     elif callable(backend):
-        answering = FunctionBackend(backend)
+        chosen_backend = FunctionBackend(backend)
     else:
-        answering = backend
-    app = web.Application(middlewares=[guard])
+        chosen_backend = backend
+    app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
     app[AUTHORIZE] = authorize
     app[METRICS] = Metrics()
     app[CLIENTS] = Clients()
     try:
-        keeping = store if store is not None else make_store(settings)
+        chosen_store = store if store is not None else make_store(settings)
     except ValueError as error:
         raise BadSetting(f"--store: {error}") from None
-    app.cleanup_ctx.append(lambda app: _running(app, answering, keeping))
-    app.on_response_prepare.append(finish_head)
+    app.cleanup_ctx.append(lambda app: _run(app, chosen_backend, chosen_store))
+    app.on_response_prepare.append(complete_headers)
     app.on_shutdown.append(_drain)
     app.on_shutdown.append(close_sockets)
-    add_routes(app)
+    add_chat(app)
     add_websocket(app)
     add_openai(app)
     add_ui(app)
@@ -82,7 +98,7 @@ def create_app(
 
 
 async def _drain(app: web.Application) -> None:
-    """Before aiohttp waits for the streams, for a minute and longer, see that they come to their end.
+    """End all replies before aiohttp waits for their streams, which may take a minute and longer.
 
     `chatsvc serve` has done so by now, while it still listened.
     """
@@ -91,10 +107,10 @@ async def _drain(app: web.Application) -> None:
         await replies.drain(app[SETTINGS].drain)
 
 
-async def _running(
+async def _run(
     app: web.Application, backend: Backend, store: Store
 ) -> AsyncIterator[None]:
-    """Everything that has a beginning and an end, in that order and back."""
+    """Start what has to be started, and close it in the reverse order when the application ends."""
     settings = app[SETTINGS]
     app[PREFIX] = prefix(app)
     ticker = Ticker(store.clock)
@@ -115,6 +131,6 @@ async def _running(
             observers=(app[METRICS], EventLog()),
         )
         stack.push_async_callback(replies.close)
-        looking = asyncio.create_task(app[CLIENTS].look())
-        stack.callback(looking.cancel)
+        watching = asyncio.create_task(app[CLIENTS].watch())
+        stack.callback(watching.cancel)
         yield

@@ -14,14 +14,17 @@ from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply
 from chatsvc.replies.departure import Departure
 from chatsvc.replies.reader import LONGEST_RUN
+from chatsvc.requests.values import View
 from chatsvc.stores import Record
 from chatsvc.ticker import SLOT_US, Ticker, Waiter
-from chatsvc.transports.response import SILENCE, Heartbeat
-from chatsvc.transports.text import Text
+from chatsvc.transports.encoder import make_encoder
+from chatsvc.transports.framing import BARE
+from chatsvc.transports.heartbeat import SILENCE_US, Heartbeat
+from chatsvc.transports.text import PlainText
 from chatsvc.transports.writing import (
-    DEADLINE,
-    FULL,
-    LOOK_AGAIN,
+    FULL_BYTES,
+    FULL_POLL_US,
+    STALLED_US,
     ClientGone,
     SlowReader,
     Stream,
@@ -30,6 +33,8 @@ from chatsvc.transports.writing import (
 from .hand import Hand, hand_of_time, reach, turns
 
 SECOND = 1_000_000
+
+TEXT = make_encoder(PlainText("", View()), BARE)
 
 
 class Wire(asyncio.Transport):
@@ -69,10 +74,10 @@ def reply_of(text: str, pace: int, hand: Hand) -> Reply:
 
 
 async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None:
-    begin, wire, text = hand.now, Wire(), Text(chunked=False)
+    begin, wire = hand.now, Wire()
     reply = reply_of("abc", 10 * SECOND, hand)
-    with closing(Stream(reply, 0, wire, text)) as stream:
-        beat = Heartbeat(stream, wire, text, probes=())
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
+        beat = Heartbeat(stream, wire, BARE, probe_times_us=())
         running = asyncio.create_task(stream.run())
         seen: list[tuple[float, bytes]] = []
         for slot in range(0, 60 * SECOND, 500_000):
@@ -82,7 +87,7 @@ async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None
                 wire.written = b""
         beat.close()
         running.cancel()
-    silence = SILENCE / SECOND
+    silence = SILENCE_US / SECOND
     assert seen == [
         (0, b"a"),
         (10, b"b"),
@@ -95,12 +100,12 @@ async def test_a_comment_comes_when_nothing_else_was_written(hand: Hand) -> None
 async def test_a_stream_that_is_over_holds_nothing_until_its_next_comment(
     hand: Hand,
 ) -> None:
-    wire, text = Wire(), Text(chunked=False)
+    wire = Wire()
     reply = reply_of("abc", 0, hand)
     ticker = reply.ticker
     with (
-        closing(Stream(reply, 0, wire, text)) as stream,
-        closing(Heartbeat(stream, wire, text)),
+        closing(Stream(reply, 0, wire, TEXT)) as stream,
+        closing(Heartbeat(stream, wire, BARE)),
     ):
         reply.log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(stream.run(), 10)
@@ -108,14 +113,14 @@ async def test_a_stream_that_is_over_holds_nothing_until_its_next_comment(
     del reply, stream
     await turns()  # it was woken for the end
     assert [it() for it in left] == [None, None]
-    await reach(ticker, hand, hand.now + SILENCE)
+    await reach(ticker, hand, hand.now + SILENCE_US)
     assert wire.written == b"abc"
 
 
 async def test_nothing_is_written_to_a_connection_that_closes(hand: Hand) -> None:
     wire = Wire()
     reply = reply_of("abc", SECOND, hand)
-    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
         running = asyncio.create_task(stream.run())
         await reach(stream.ticker, hand, hand.now + SECOND)
         assert wire.written == b"ab"
@@ -132,19 +137,19 @@ async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
 ) -> None:
     wire = Wire()
     reply = reply_of("abc", SECOND, hand)
-    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
         running = asyncio.create_task(stream.run())
         await turns()
-        wire.waiting = FULL + 1  # another stream's, or its own
+        wire.waiting = FULL_BYTES + 1  # another stream's, or its own
         await reach(stream.ticker, hand, hand.now + SECOND)
         assert wire.written == b"a"
         reply.log.append("d", hand.now)  # wakes nobody
         await reach(stream.ticker, hand, hand.now + SECOND)
-        wire.waiting = FULL // 2 + 1
-        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
+        wire.waiting = FULL_BYTES // 2 + 1
+        await reach(stream.ticker, hand, hand.now + FULL_POLL_US)
         assert wire.written == b"a"
-        wire.waiting = FULL // 2
-        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN + SLOT_US)
+        wire.waiting = FULL_BYTES // 2
+        await reach(stream.ticker, hand, hand.now + FULL_POLL_US + SLOT_US)
         assert wire.written == b"abc"
         reply.log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(running, 10)
@@ -154,15 +159,15 @@ async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
 async def test_a_reader_that_takes_nothing_is_dropped(hand: Hand) -> None:
     begin, wire = hand.now, Wire()
     reply = reply_of("abc", 0, hand)
-    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
         running = asyncio.create_task(stream.run())
-        wire.waiting = FULL + 2
-        await reach(stream.ticker, hand, begin + DEADLINE // 2)
-        wire.waiting = FULL + 1  # a little is progress
-        await reach(stream.ticker, hand, hand.now + LOOK_AGAIN)
+        wire.waiting = FULL_BYTES + 2
+        await reach(stream.ticker, hand, begin + STALLED_US // 2)
+        wire.waiting = FULL_BYTES + 1  # a little is progress
+        await reach(stream.ticker, hand, hand.now + FULL_POLL_US)
         for _ in range(3):
             assert not wire.aborted
-            await reach(stream.ticker, hand, hand.now + DEADLINE // 2)
+            await reach(stream.ticker, hand, hand.now + STALLED_US // 2)
         with pytest.raises(SlowReader):
             await asyncio.wait_for(running, 10)
         assert wire.aborted
@@ -181,7 +186,7 @@ async def test_one_that_catches_up_lets_the_others_come_between(hand: Hand) -> N
     other = Other(reply.ticker)
     reply.log.finish(End("done", "stop"), hand.now)
     reply.ticker.enter(other.until(hand.now + SLOT_US))
-    with closing(Stream(reply, 0, wire, Text(chunked=False))) as stream:
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
         running = asyncio.create_task(stream.run())
         await turns(1)
         assert len(wire.written) == LONGEST_RUN

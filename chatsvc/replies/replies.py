@@ -188,6 +188,21 @@ class Replies:
         await asyncio.wait([task], timeout=STOP_WAIT_S)
         return task.done()
 
+    def ready(self) -> bool:
+        """Return whether the store can take new replies now."""
+        return self.store.ready()
+
+    async def remember_name(self, name: str, reply_id: str) -> str | None:
+        """Give a name to a reply, and return the id of the reply that had it before, in one step.
+
+        Raises `StoreUnavailable`.
+        """
+        return await self.store.remember(name, reply_id)
+
+    async def recall_name(self, name: str) -> str | None:
+        """Return the id of the reply that has a name, or None. Raises `StoreUnavailable`."""
+        return await self.store.recall(name)
+
     async def close(self) -> None:
         """Drain at once and cancel all tasks; wait for them for at most `STOP_WAIT_S` seconds."""
         await self.drain(0)

@@ -1,0 +1,27 @@
+"""Transports: a reply's characters as bytes on a connection.
+
+                      ┌─ Codec ───── what an event says ──────┐
+    Reply ─► Stream ──┤                                       ├─► Encoder ─► socket
+                      └─ Framing ─── how its bytes are wrapped ┘
+
+A `Stream` is called when a character is due, has the encoder make its bytes, and writes them. The
+`table` goes from a media type or a WebSocket subprotocol to a codec; a new kind of stream is one
+module with a codec and one line there.
+
+| module | holds |
+| --- | --- |
+| `codec`, `framing`, `encoder` | the two halves of an event, and the cached path that joins them |
+| `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs, one a module |
+| `table` | which codec answers which media type or subprotocol |
+| `writing` | `Stream`, and everything about a slow or closed connection |
+| `response`, `heartbeat` | streams over HTTP, and the comments beside them |
+| `connection`, `serving` | one WebSocket, and how its replies take turns |
+| `snapshot`, `html` | a reply as JSON and as a page, which are no streams |
+| `json_line`, `templates` | JSON in one line; the pages' templates |
+
+Invariants:
+- Every byte of a running stream is written by `writing`; heads, ends and whole bodies by aiohttp.
+- A codec never waits and never writes, so that what an event says can be tested by itself.
+- A stream takes bounded memory: a client that does not read is waited for, then dropped.
+- Imports lead down, to `replies` and `requests`: nothing here knows a route or parses a request.
+"""

@@ -1,13 +1,17 @@
-"""A reply as HTML that does no harm, whatever the model wrote: Markdown (CommonMark, tables, strikethrough).
+"""A reply's Markdown as HTML that does no harm, whatever the model wrote.
 
-Rules
-- HTML in the Markdown is text: it is escaped by markdown-it. nh3 cleans what comes out all the same; neither trusts the
-  other.
-- Nothing is loaded and nothing is asked of this service: an image becomes a link, for its address can carry the
-  conversation to a stranger, and a link leads to `http`, `https` or `mailto` or is none.
+The Markdown is CommonMark with tables and strikethrough.
+
+Invariants:
+- HTML in the Markdown is text: it is escaped by markdown-it. nh3 cleans what comes out all the
+  same; neither trusts the other.
+- Nothing is loaded and nothing is asked of this service. An image becomes a link, for its address
+  can carry the conversation to a stranger. A link leads to `http`, `https` or `mailto`, or it is
+  plain text.
 - Nothing needs an inline style: code is coloured by classes, cells are aligned by attributes.
-- Each block of the top level says in `data-end` to which position (code points) of the text it goes, so a page can show
-  what is finished as HTML and what follows as text. The last block of a growing reply may yet become another thing.
+- Each block of the top level says in `data-end` to which position (code points) of the text it
+  goes, so a page can show what is finished as HTML and what follows as text. The last block of a
+  growing reply may yet become another thing.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
+from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexer import Lexer
@@ -33,7 +38,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from chatsvc.replies import Reply
-from chatsvc.transports.response import HEADERS
+from chatsvc.transports.response import STREAM_HEADERS
+from chatsvc.transports.templates import TEMPLATES
 
 LONGEST_COLOURED = 8 * 1024
 """Characters of a code block up to which it is coloured: some lexers take quadratic time."""
@@ -46,34 +52,28 @@ COLOURED = {
     *("docker", "elixir", "go", "graphql", "haskell", "html", "ini", "java"),
     *("javascript", "json", "julia", "kotlin", "lua", "make", "markdown", "matlab"),
     *("nginx", "perl", "php", "powershell", "protobuf", "python", "ruby"),
-    *(
-        "rust",
-        "scala",
-        "scss",
-        "splus",
-        "sql",
-        "swift",
-        "tex",
-        "toml",
-        "typescript",
-        "xml",
-    ),
-    *("yaml", "zig"),
+    *("rust", "scala", "scss", "splus", "sql", "swift", "tex", "toml"),
+    *("typescript", "xml", "yaml", "zig"),
 }
-"""Languages, by Pygments' first name for each. Of its several hundred, many take seconds for a page of nonsense."""
+"""The languages that are coloured, by Pygments' first name for each.
+
+Of its several hundred, many take seconds for a page of nonsense.
+"""
 
 HTML_HEADERS = {
-    **HEADERS,
+    **STREAM_HEADERS,
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
-"""Of a reply as HTML: opened by itself it runs and loads nothing either."""
+"""The headers of a reply as HTML: opened by itself it runs and loads nothing, either."""
 
 TAGS = {
     *("p", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "br", "blockquote"),
     *("ul", "ol", "li", "pre", "code", "span", "em", "strong", "s", "a"),
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
+"""The elements that the HTML may have."""
+
 ATTRIBUTES = {
     "*": {"data-end", "dir"},
     "a": {"href", "title"},
@@ -83,16 +83,22 @@ ATTRIBUTES = {
     "td": {"align"},
     "th": {"align"},
 }
-SCHEMES = {"http", "https", "mailto"}
+"""The attributes that each element may have; those under `*` may stand on all."""
 
 COLOURABLE = "colourable"
+"""The key of the characters that may still be coloured, in the environment of one rendering."""
+
 Env = MutableMapping[str, Any]
+"""What markdown-it passes to the functions that render tokens."""
 
 _formatter = HtmlFormatter[str](nowrap=True)
 
 
 def _coloured(code: str, language: str, env: Env) -> str:
-    """Code as HTML, coloured by the classes of Pygments where its language is known. `env` has what is left to colour."""
+    """Return code as HTML, coloured by the classes of Pygments where its language is known.
+
+    `env` has what is left to colour.
+    """
     lexer = _lexer(language) if language else None
     if lexer is None or len(code) > min(LONGEST_COLOURED, env[COLOURABLE]):
         return escape(code, quote=False)
@@ -110,12 +116,15 @@ def _lexer(language: str) -> Lexer | None:
 
 
 class _Renderer(RendererHTML):
-    """markdown-it's renderer, but for code and images."""
+    """markdown-it's renderer, with other code blocks and images."""
 
     def fence(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
     ) -> str:
-        """A block of code, in the one shape that a page can give a copy button: `pre` around `code`."""
+        """Return a block of code in the one shape that a page can give a copy button.
+
+        That is `pre` around `code`.
+        """
         token = tokens[idx]
         language = token.info.split()[0].lower() if token.info.strip() else ""
         kind = f' class="language-{escape(language)}"' if language else ""
@@ -127,7 +136,7 @@ class _Renderer(RendererHTML):
     def image(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
     ) -> str:
-        """A link to the image, named by its description."""
+        """Return a link to the image, named by its description."""
         token = tokens[idx]
         source = str(token.attrGet("src") or "")
         name = self.renderInlineAsText(token.children or [], options, env) or source
@@ -140,7 +149,10 @@ _markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).en
 
 
 def _link(element: str, attribute: str, value: str) -> str | None:
-    """Keep no link within this service: following one could start a reply."""
+    """Return a link's address, or None for one within this service or of another scheme.
+
+    Following a link within this service could start a reply.
+    """
     if attribute != "href" or value.lower().startswith(
         ("http://", "https://", "mailto:")
     ):
@@ -153,7 +165,6 @@ _cleaner = nh3.Cleaner(
     clean_content_tags={"script", "style"},
     attributes=ATTRIBUTES,
     attribute_filter=_link,
-    url_schemes=SCHEMES,
     link_rel="noopener noreferrer nofollow",
     set_tag_attribute_values={"a": {"target": "_blank"}},
 )
@@ -161,7 +172,10 @@ _cleaner = nh3.Cleaner(
 
 @lru_cache(maxsize=8)
 def render(text: str) -> str:
-    """A reply's Markdown as safe HTML, block by block; `text` has clean line ends, as every log has."""
+    """Return a reply's Markdown as safe HTML, block by block.
+
+    `text` has clean line ends, as every log has.
+    """
     tokens = _markdown.parse(text)
     _mark_ends(tokens, text)
     for token in tokens:
@@ -190,19 +204,19 @@ def _mark_ends(tokens: Sequence[Token], text: str) -> None:
         blocks[-1].attrSet("data-end", str(len(text)))
 
 
-_beside = ThreadPoolExecutor(1, "chatsvc-markdown")
-"""Renders beside the event loop, so that no stream waits for it; one at a time, so that it never takes all processors."""
+_renderer_thread = ThreadPoolExecutor(1, "chatsvc-markdown")
+"""The thread that renders beside the event loop, so that no stream waits for it.
+
+It is one, so that rendering never takes all processors.
+"""
 
 
-async def html(reply: Reply) -> web.Response:
-    """What is out of a reply, as a page of HTML."""
+async def html_response(reply: Reply) -> web.Response:
+    """Return what is out of a reply as a page of HTML."""
     text = reply.log.text(0, reply.released_now())
     loop = asyncio.get_running_loop()
-    body = await loop.run_in_executor(_beside, render, text)
-    page = (
-        '<!doctype html><html><head><meta charset="utf-8"><title>chatsvc</title></head>'
-        f"<body>\n{body}</body></html>\n"
-    )
+    body = await loop.run_in_executor(_renderer_thread, render, text)
+    page = TEMPLATES.get_template("reply.html").render(body=Markup(body))
     return web.Response(
         text=page,
         content_type="text/html",

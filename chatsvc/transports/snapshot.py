@@ -1,4 +1,4 @@
-"""A reply as JSON: whole, or what there is of it, with or without waiting (PROTOCOL.md section 2)."""
+"""A reply as JSON, whole or as a snapshot (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from aiohttp import web
 from chatsvc.model import End
 from chatsvc.problems import Draining
 from chatsvc.replies import Reply, SentAway
-from chatsvc.transports.response import HEADERS
-
-LONGEST_WAIT = 30
-"""Seconds that a long poll may last."""
+from chatsvc.transports.response import STREAM_HEADERS
 
 
 class Snapshot(msgspec.Struct):
-    """The text between two positions, and how things stand."""
+    """A reply's state and its text between the positions `after` and `next` (code points)."""
 
     reply: str
     state: str
@@ -29,7 +26,10 @@ class Snapshot(msgspec.Struct):
 
 
 def snapshot(reply: Reply, after: int) -> Snapshot:
-    """What is out after a position. The state is final only when nothing is left behind `next`."""
+    """Return what is out behind position `after`.
+
+    The state is final only when no text is left behind `next`.
+    """
     out = max(after, reply.released_now())
     end = reply.end if out == reply.log.position else None
     return Snapshot(
@@ -43,10 +43,10 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
 
 
 def json_response(reply: Reply, body: object, status: int = 200) -> web.Response:
-    """A JSON answer about a reply."""
-    headers = {**HEADERS, "X-Reply-Id": reply.id}
+    """Return a response about a reply whose body is JSON."""
+    headers = {**STREAM_HEADERS, "X-Reply-Id": reply.id}
     if status == 503:
-        # The node or its store cut the reply: another attempt may go through.
+        # The node or its store cut the reply short: another attempt may succeed.
         headers["Retry-After"] = "1"
     return web.Response(
         body=msgspec.json.encode(body),
@@ -59,12 +59,14 @@ def json_response(reply: Reply, body: object, status: int = 200) -> web.Response
 async def poll(
     reply: Reply, after: int, wait: float, *, begun: bool = False
 ) -> web.Response:
-    """A snapshot, as soon as there is text after `after` or the reply has ended, else after `wait` seconds.
+    """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    Raises `Draining` when this node goes before there is anything to tell; not if the reply was `begun` with this
-    request, for then its id is something to tell.
+    News is text behind `after`, or the end of the reply.
+
+    Raises `Draining` when this node goes before there is news; but not if the reply was `begun`
+    with this request, for then its id is news.
     """
-    moved = False
+    sent_away = False
     with reply.reading():
         if wait and reply.released_now() <= after and reply.end is None:
             try:
@@ -77,15 +79,19 @@ async def poll(
             except TimeoutError:
                 pass
             except SentAway:
-                moved = True
-        told = snapshot(reply, after)
-    if moved and not begun and not told.text and told.state == "running":
-        raise Draining(retry_after=1)  # or the client would ask again at once
-    return json_response(reply, told)
+                sent_away = True
+        found = snapshot(reply, after)
+    if sent_away and not begun and not found.text and found.state == "running":
+        # A snapshot without news would make the client ask again at once.
+        raise Draining(retry_after=1)
+    return json_response(reply, found)
 
 
 async def until_end(reply: Reply) -> End:
-    """Wait for the end of a reply, as one of its readers. Raises `Draining` when this node goes before."""
+    """Wait for the end of a reply, as one of its readers, and return it.
+
+    Raises `Draining` when this node goes before.
+    """
     with reply.reading():
         try:
             async with aclosing(reply.characters()) as characters:
@@ -97,7 +103,12 @@ async def until_end(reply: Reply) -> End:
 
 
 async def whole(reply: Reply) -> web.Response:
-    """The reply when it has ended. A failed one is a 502 that holds the partial text as well."""
+    """Return the reply when it has ended.
+
+    One that failed is a problem, a 502 mostly, with the partial text in it.
+
+    Raises `Draining` when this node goes before.
+    """
     end = await until_end(reply)
     body = msgspec.to_builtins(snapshot(reply, 0))
     if end.state != "failed":

@@ -1,158 +1,89 @@
-"""Server-sent events (PROTOCOL.md section 3; WHATWG HTML section 9.2)."""
+"""The codec of server-sent events (PROTOCOL.md section 3; WHATWG HTML section 9.2)."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
-
-import msgspec
-from aiohttp import web
 
 from chatsvc.cursor import END
 from chatsvc.model import End
-from chatsvc.replies import Reply
-from chatsvc.transports.response import (
-    PROBES,
-    Encoder,
-    ReplyResponse,
-    is_chunked,
-    stamp,
-)
-from chatsvc.transports.writing import DIGITS, Encodings, ReaderScope
+from chatsvc.requests.values import View
+from chatsvc.transports.codec import DIGITS, Codec, stop_problem
+from chatsvc.transports.heartbeat import PROBE_TIMES_US, stamp
+from chatsvc.transports.json_line import json_line
 
-RETRY = (100, 1500)
-"""Milliseconds after which readers that are sent away come back, at random: not all at once."""
+RETRY_RANGE_MS = (100, 1500)
+"""The range (milliseconds) of the random delays of readers that are sent away.
 
-
-class _Data(Encodings):
-    """`data` lines, each event's end included. [WHATWG] One line a line of text: a newline is two empty ones."""
-
-    def encode(self, character: str) -> bytes:
-        lines = "".join(f"data: {line}\n" for line in character.split("\n"))
-        if character == "\n":
-            lines = "data:\ndata:\n"
-        return f"{lines}\n".encode()
-
-
-_data = _Data()
+They would all come back at once otherwise.
+"""
 
 DONE = b"data: [DONE]\n\n"
-"""The last event of a stream: closed, don't come back."""
+"""The last event of a stream: the reply is complete, and there is no use in coming back."""
 
 
-def json_line(value: object) -> bytes:
-    """JSON without the characters at which some clients cut lines though no event stream does."""
-    line = msgspec.json.encode(value)
-    if not line.isascii():
-        for character, escaped in _LINE_ENDS:
-            line = line.replace(character, escaped)
-    return line
+def data_lines(character: str) -> bytes:
+    """Return a character as `data` lines and the blank line that ends an event.
+
+    [WHATWG] One `data` line a line of text: a newline is two empty ones.
+    """
+    lines = "".join(f"data: {line}\n" for line in character.split("\n"))
+    if character == "\n":
+        lines = "data:\ndata:\n"
+    return f"{lines}\n".encode()
 
 
-_LINE_ENDS = [(c.encode(), b"\\u%04x" % ord(c)) for c in "\x85\u2028\u2029"]
+def _data_behind_id(character: str) -> bytes:
+    return b"\n" + data_lines(character)
 
 
-def json_event(members: dict[str, Any]) -> bytes:
-    """An event whose data is an object in one line of JSON."""
+def json_event(members: object) -> bytes:
+    """Return an event whose data is an object in one line of JSON."""
     return b"data: %b\n\n" % json_line(members)
 
 
-class _Tails(Encodings):
-    """What follows a position in a chunk: the data, and the chunk's end."""
-
-    def encode(self, character: str) -> bytes:
-        return b"\n%b\r\n" % _data[character]
+def retry_event() -> bytes:
+    """Return a `retry` field [WHATWG: milliseconds] with a random delay from `RETRY_RANGE_MS`."""
+    return b"retry: %d\n\n" % random.randint(*RETRY_RANGE_MS)
 
 
-_tails = _Tails()
+class SseEvents(Codec):
+    """Server-sent events with ids and comments, or without both if `view.ids` is false.
 
-# A chunk's size line, by the size with the "\r\n" at the chunk's end. Shared by all streams: what a stream has of its
-# own is fetched from memory anew for each of its events, so it should have little.
-_SIZES = [b"%x\r\n" % max(0, size - 2) for size in range(1024)]
+    A view that asks for it has the id of the position 0 sent before the first event. An event
+    without data is remembered and not dispatched [WHATWG]: from there on, an `EventSource` that
+    reconnects resumes.
+    """
 
+    __slots__ = ("_announced", "_ids")
+    transport = "sse"
 
-class SseEncoder(Encoder):
-    """Encodes a reply's characters as events: with `ids` or without, in chunks or bare (HTTP/1.0)."""
-
-    __slots__ = ("_ids", "_prefix", "_usual")
-
-    def __init__(self, reply_id: str, *, ids: bool = True, chunked: bool = True):
-        super().__init__(chunked=chunked)
-        self._ids = ids
-        self._prefix = f"id: {reply_id}:".encode() if ids else b""
-        self._usual = ids and chunked
-
-    def encode(self, position: int, run: Sequence[str]) -> bytes:
-        """See `Encoder.encode`."""
-        if len(run) == 1 and self._usual:
-            character = run[0]
-            number = DIGITS[position + len(character)]
-            tail = _tails[character]
-            prefix = self._prefix
-            size = len(prefix) + len(number) + len(tail)
-            if size < 1024:
-                return b"".join((_SIZES[size], prefix, number, tail))
-        return self.framed(self.plain(position, run))
-
-    def plain(self, position: int, run: Sequence[str]) -> bytes:
-        """See `Encoder.plain`."""
-        parts: list[bytes] = []
-        for character in run:
-            position += len(character)
-            if self._ids:
-                parts += (self._prefix, DIGITS[position], b"\n")
-            parts.append(_data[character])
-        return b"".join(parts)
-
-    def end(self, end: End) -> bytes:
-        """The bad news if any, then `[DONE]`."""
-        data = b""
-        name = self._prefix + END.encode() + b"\n" if self._ids else b""
-        if end.state != "done":
-            problem = end.problem or told_stop(end)
-            data = b"event: %b\ndata: %b\n\n" % (
-                end.state.encode(),
-                json_line(problem),
+    def __init__(self, reply_id: str, view: View) -> None:
+        if view.ids:
+            super().__init__(
+                _data_behind_id,
+                prefix=f"id: {reply_id}:".encode(),
+                numbers=DIGITS,
+                probe_times_us=PROBE_TIMES_US,
             )
-        return data + name + DONE
+        else:
+            super().__init__(data_lines)
+        self._ids = view.ids
+        self._announced = view.announced
 
-    def sent_away(self) -> bytes:
-        """No `[DONE]`: whoever reads on resumes, elsewhere."""
-        return retry() if self._ids else b""
+    def first(self) -> list[bytes]:
+        """See `Codec.first`."""
+        if not self._ids:
+            return []
+        return [stamp(), self.prefix + b"0\n\n"] if self._announced else [stamp()]
 
+    def end(self, end: End) -> list[bytes]:
+        """Return the named event of an end other than `done`, then `[DONE]`."""
+        done = self.prefix + END.encode() + b"\n" + DONE if self._ids else DONE
+        if end.state == "done":
+            return [done]
+        problem = json_line(end.problem or stop_problem(end))
+        return [b"event: %b\ndata: %b\n\n" % (end.state.encode(), problem), done]
 
-def told_stop(end: End) -> dict[str, object]:
-    """The problem object of a reply that was stopped: its members say it isn't an error of the server."""
-    return {
-        "type": "/problems/stopped",
-        "title": "The reply was stopped",
-        "status": 200,
-        "detail": "It was stopped on request."
-        if end.finish_reason == "stopped"
-        else "Nobody was reading it any more.",
-    }
-
-
-def retry() -> bytes:
-    """Sends a reader away, to come back after a moment that differs from the others' [WHATWG: milliseconds]."""
-    return b"retry: %d\n\n" % random.randint(*RETRY)
-
-
-def stream(
-    request: web.Request,
-    reply: Reply,
-    after: int,
-    held: ReaderScope,
-    *,
-    ids: bool = True,
-    first: bytes = b"",
-) -> ReplyResponse:
-    """A reply as an event stream. `first` goes before the first event."""
-    events = SseEncoder(reply.id, ids=ids, chunked=is_chunked(request))
-    if ids:
-        first = stamp() + first
-    probes = PROBES if ids else None
-    return ReplyResponse(
-        request, reply, after, held, events, first=first, probes=probes
-    )
+    def sent_away(self) -> list[bytes]:
+        """Return a `retry` and no `[DONE]`: a reader that comes back resumes, on another node."""
+        return [retry_event()] if self._ids else []

@@ -1,40 +1,38 @@
-"""The bare characters, as `text/plain`, for `curl` and for whoever wants just the text."""
+"""The codec of bare text: `text/plain` (PROTOCOL.md section 2).
+
+It is for `curl`, and for clients that want the text alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp import web
-
 from chatsvc.model import End
-from chatsvc.replies import Reply
-from chatsvc.transports.response import Encoder, ReplyResponse, is_chunked
-from chatsvc.transports.writing import ReaderScope
+from chatsvc.requests.values import View
+from chatsvc.transports.codec import Codec
 
 
-class Text(Encoder):
-    """A reply's text as it is. What is not whole is broken off, so it never looks complete."""
+class PlainText(Codec):
+    """The text of a reply as it is.
+
+    Nothing in it marks its end, so a body that is not whole is broken off.
+    """
 
     __slots__ = ()
+    transport = "text"
+    media_type = "text/plain"
     marks_end = False
 
-    def plain(self, position: int, run: Sequence[str]) -> bytes:
-        """See `Encoder.plain`."""
-        return "".join(run).encode()
+    def __init__(self, reply_id: str, view: View) -> None:
+        super().__init__(str.encode)
 
-    def end(self, end: End) -> bytes | None:
-        """Nothing."""
-        return None if end.state == "failed" else b""
+    def events(self, position: int, run: Sequence[str]) -> list[bytes]:
+        """See `Codec.events`. A run is one event: several would look the same."""
+        return ["".join(run).encode()]
+
+    def end(self, end: End) -> list[bytes] | None:
+        """Return nothing for a reply that is done or was stopped; None for a failed one."""
+        return None if end.state == "failed" else []
 
     def sent_away(self) -> None:
-        """The reader can't be told to come back."""
-
-
-def stream(
-    request: web.Request, reply: Reply, after: int, held: ReaderScope
-) -> ReplyResponse:
-    """A reply's text."""
-    text = Text(chunked=is_chunked(request))
-    return ReplyResponse(
-        request, reply, after, held, text, probes=None, content_type="text/plain"
-    )
+        """Return None: text can't say that there is more of it elsewhere."""

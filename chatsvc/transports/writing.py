@@ -1,14 +1,15 @@
-"""The way out: every byte of a running stream goes through here.
+"""The way out: every byte of a running stream goes to its connection through here.
 
-After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk or frame whole and
-at once to `request.transport`, and so does this: both are public, and whole chunks and frames may take turns. Going
-round `StreamResponse.write` and `send_str` saves a coroutine, a header made anew and a copy for each character.
+After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk
+or frame whole and at once to `request.transport`, and so does this module: both are public, and
+whole chunks and frames may take turns. Going round `StreamResponse.write` and
+`WebSocketResponse.send_str` saves a coroutine, a header made anew and a copy for each character.
 
-Rules
+Invariants:
 - Nothing is written to a connection that is closing: `ClientGone` is raised instead.
-- A reader that does not read costs `FULL` bytes and one run of characters, however many streams its connection has. They
-  wait, looking again every `LOOK_AGAIN`; after `DEADLINE` without progress the connection is aborted and `SlowReader`
-  raised. It can resume.
+- A client that does not read costs `FULL_BYTES` and one run of characters, however many streams its
+  connection has. They wait, looking again every `FULL_POLL_US`; after `STALLED_US` without progress
+  the connection is aborted and `SlowReader` raised. The client can resume.
 """
 
 from __future__ import annotations
@@ -16,60 +17,52 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
 from chatsvc.replies.reader import LONGEST_RUN
 from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
+from chatsvc.transports.encoder import Encoder
 
-FULL = 64 * 1024
-"""Bytes that may wait to be sent to one reader."""
+FULL_BYTES = 64 * 1024
+"""Bytes that may wait to be sent on one connection before its streams wait."""
 
-LOOK_AGAIN = 50_000
-"""Microseconds between two looks at a reader that is behind."""
+FULL_POLL_US = 50_000
+"""Microseconds between two looks at a connection that is full."""
 
-DEADLINE = 30_000_000
-"""Microseconds after which a reader that has taken nothing is dropped."""
-
-ReaderScope = AbstractContextManager[None]
-"""ReaderScope as long as a reader is given something: that counts it, and watches its connection."""
-
-
-class Encodes(Protocol):
-    """Makes bytes of a run of characters that begins after a position."""
-
-    def encode(self, position: int, run: Sequence[str], /) -> bytes:
-        """The bytes, as they go to the connection."""
+STALLED_US = 30_000_000
+"""Microseconds after which a client that has taken nothing is dropped."""
 
 
 class ClientGone(ConnectionResetError):
-    """The connection is closed; nobody is there to be told."""
+    """The error of writing to a connection that is closed or closing."""
 
 
 class SlowReader(ClientGone):
-    """The reader took nothing for too long and was dropped."""
+    """The error of a client that took nothing for `STALLED_US` and was dropped."""
 
 
 def transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    """The connection that a request came over. Raises `ClientGone`."""
+    """Return the connection that a request came over. Raises `ClientGone` when it is closed."""
     if request.transport is None:
         raise ClientGone
     return request.transport
 
 
 def write(transport: asyncio.Transport, data: bytes) -> None:
-    """Send what is short and seldom, whole. Raises `ClientGone`."""
+    """Write whole chunks or frames that are short and seldom. Raises `ClientGone`."""
     if transport.is_closing():
         raise ClientGone
     transport.write(data)
 
 
-def end_by_reset(transport: asyncio.Transport, on: bool) -> None:
-    """Whether a connection that is closed, by whatever, is reset: for bodies whose end nothing else tells."""
+def set_reset_on_close(transport: asyncio.Transport, on: bool) -> None:
+    """Have a connection reset when it is closed, by whatever, or closed in order again.
+
+    A body without a length or chunks ends with its connection: only a reset tells one that was
+    broken off from a whole one.
+    """
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
         linger = struct.pack("ii", on, 0)
@@ -77,43 +70,53 @@ def end_by_reset(transport: asyncio.Transport, on: bool) -> None:
 
 
 async def drained(
-    transport: asyncio.Transport, ticker: Ticker, most: int = FULL // 2
+    transport: asyncio.Transport, ticker: Ticker, most: int = FULL_BYTES // 2
 ) -> None:
-    """Wait until the reader is at most so many bytes behind. Raises `SlowReader` or `ClientGone`."""
+    """Wait until at most `most` bytes wait to be sent. Raises `SlowReader` or `ClientGone`.
+
+    It polls, because asyncio tells of a buffer that is emptied only to the connection's one
+    protocol, which is aiohttp's: that lets no more than one task wait, and without a deadline. Here
+    several streams of one connection wait, and each has a deadline that moves with every byte
+    taken. Clients that are behind are few, and a look costs a microsecond.
+    """
     now = ticker.refresh()
-    least, deadline = transport.get_write_buffer_size(), now + DEADLINE
+    least, deadline = transport.get_write_buffer_size(), now + STALLED_US
     waiter = Waiter(ticker)
     when = NOW  # first in the next turn, when the kernel has had its chance
     while (waiting := transport.get_write_buffer_size()) > most:
         if transport.is_closing():
             raise ClientGone
         if waiting < least:
-            least, deadline = waiting, ticker.now + DEADLINE
+            least, deadline = waiting, ticker.now + STALLED_US
         elif ticker.now > deadline:
             transport.abort()
             raise SlowReader
         await waiter.until(when)
-        when = ticker.now + LOOK_AGAIN
+        when = ticker.now + FULL_POLL_US
 
 
-async def ready_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
-    """Wait until aiohttp can end the body without waiting for the reader: that would have no deadline."""
+async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
+    """Wait until aiohttp can end the body at once: its own wait for the client has no deadline.
+
+    Raises `SlowReader` or `ClientGone`.
+    """
     low, _ = transport.get_write_buffer_limits()
     if transport.get_write_buffer_size() > low:
         await drained(transport, ticker, low)
 
 
 class Stream(ReplyReader):
-    """A reply's characters behind position `after`, on their way to a connection: written as they are due.
+    """A reply's characters behind position `after`, written to a connection when they are due.
 
-    The ticker calls it, and it writes at once. It is one object: in a crowd of streams each object is fetched from
-    memory anew for each event. `wrote` is when it last wrote (microseconds).
+    The position is in code points. The ticker calls it, and it writes at once. Reader and writer are one object, because in a crowd
+    of streams each object is fetched from memory anew for each event. `wrote` is when it last wrote
+    (microseconds).
     """
 
     __slots__ = ("_encoder", "_transport", "wrote")
 
     def __init__(
-        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encodes
+        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
     ) -> None:
         super().__init__(reply.log, reply.ticker, reply.departure, after)
         self._transport = transport
@@ -121,7 +124,7 @@ class Stream(ReplyReader):
         self.wrote = self.ticker.now
 
     async def run(self) -> None:
-        """Write to the end. Raises `SentAway`, `SlowReader` or `ClientGone`."""
+        """Write to the end of the reply. Raises `SentAway`, `SlowReader` or `ClientGone`."""
         ticker = self.ticker
         loop = asyncio.get_running_loop()
         try:
@@ -136,11 +139,14 @@ class Stream(ReplyReader):
             self.slot = MUTED
 
     def call(self) -> None:
-        """Write what is out. `run` goes on at the end, on a mistake, and when the reader is behind."""
+        """Write what is out.
+
+        `run` goes on at the end, on an error, and when the connection is full.
+        """
         ticker, transport, encoder = self.ticker, self._transport, self._encoder
         try:
-            # First, for other streams may have filled the connection.
-            while transport.get_write_buffer_size() <= FULL:
+            # Before anything is written, for other streams may have filled the connection.
+            while transport.get_write_buffer_size() <= FULL_BYTES:
                 taken = self.take()
                 if taken is None:
                     break
@@ -154,17 +160,17 @@ class Stream(ReplyReader):
                     return
                 if (
                     len(run) == LONGEST_RUN
-                ):  # much to catch up with: the others come between
+                ):  # much to catch up with: other streams come between
                     self.slot = ticker.slot
                     return
-            else:  # the reader is behind
-                self._halt(None)
+            else:  # the connection is full
+                self._resume_run(None)
             if self.over:
-                self._halt(None)
+                self._resume_run(None)
         except Exception as error:  # noqa: BLE001
-            self._halt(error)
+            self._resume_run(error)
 
-    def _halt(self, error: Exception | None) -> None:
+    def _resume_run(self, error: Exception | None) -> None:
         self.slot = MUTED
         future = self.future
         if future is None or future.done():
@@ -173,32 +179,3 @@ class Stream(ReplyReader):
             future.set_result(None)
         else:
             future.set_exception(error)
-
-
-class Encodings(dict[str, bytes]):
-    """The encoded form of each character, made once; bounded, for there are more characters than memory."""
-
-    MOST = 4096
-
-    def __missing__(self, character: str) -> bytes:
-        if len(self) >= self.MOST:
-            self.clear()
-        encoded = self.encode(character)
-        if len(character) <= 16:
-            self[character] = encoded
-        return encoded
-
-    def encode(self, character: str) -> bytes:
-        """The bytes that stand for a character."""
-        raise NotImplementedError
-
-
-class _Digits(dict[int, bytes]):
-    """Numbers in decimal; those that nearly every position is are made once."""
-
-    def __missing__(self, number: int) -> bytes:
-        return b"%d" % number
-
-
-DIGITS = _Digits((n, b"%d" % n) for n in range(8192))
-"""Positions in decimal."""

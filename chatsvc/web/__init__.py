@@ -1,0 +1,27 @@
+"""The web: endpoints of aiohttp over replies and transports.
+
+    request ─► middleware ─► endpoint ─► parsing ─► access ─► Replies
+                                │
+                                └─► a transport's response ─► socket
+
+An endpoint has its request parsed into one value (`chatsvc.requests`), has `access` begin or find
+the reply, and returns a response of a transport. A WebSocket's endpoint does the same for each
+frame.
+
+| module | holds |
+| --- | --- |
+| `chat`, `sockets`, `openai`, `ui` | the endpoints of replies, by whose clients call them |
+| `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
+| `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
+| `access` | from such a value to its reply |
+| `middleware`, `origin`, `security` | what lets a request through; the headers of all answers |
+| `problems` | problems as responses |
+| `disconnects`, `readers` | clients that leave, and the scope of one that reads |
+| `logs`, `metrics` | what operators see |
+| `app_keys` | the typed keys of the application and of requests |
+
+Invariants:
+- No module with endpoints imports another one.
+- Of an error an answer has the members of its problem, and no traceback or path.
+- Ids of replies and chats are capabilities: logs have no more than their beginnings.
+"""

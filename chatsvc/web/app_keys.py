@@ -1,4 +1,7 @@
-"""What the handlers find in the application: typed keys, so that a typo is a type error."""
+"""Typed keys of the application and the request.
+
+They are what handlers find there; a typo in one is a type error.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,32 @@ from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
-"""Tells whose request this is; None refuses it. A user's replies are found by that user only."""
+"""A function that names the user a request is from; None refuses it.
+
+A user's replies are found by that user only.
+"""
 
 REPLIES = web.AppKey("replies", Replies)
+"""The key of the application's replies, which are there while it runs."""
+
 SETTINGS = web.AppKey("settings", Settings)
+"""The key of the application's settings."""
+
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
+"""The key of the function that authorizes requests; None where everybody may."""
 
 PREFIX = web.AppKey("prefix", str)
-"""The path under which chatsvc is mounted; empty at the top."""
+"""The key of the path under which the application is mounted; empty at the top."""
 
 SERVICE = web.RequestKey("service", web.Application)
-"""The key of a request that has the chatsvc application it came to."""
+"""The key of the chatsvc application that a request came to."""
 
 USER = web.RequestKey("user", str)
-"""The key of a request that has its user's name."""
+"""The key of the name of a request's user, where requests are authorized."""
 
 
 def service(request: web.Request) -> web.Application:
-    """The chatsvc application that a request came to, also where it is mounted in another."""
+    """Return the chatsvc application that a request came to, which may be mounted in another."""
     found: web.Application | None = request.get(SERVICE)
     if found is not None:
         return found
@@ -40,10 +51,10 @@ def service(request: web.Request) -> web.Application:
 
 
 def prefix(app: web.Application) -> str:
-    """The path under which chatsvc is mounted; empty at the top."""
+    """Return the path under which an application is mounted; empty at the top."""
     return app.router["healthz"].url_for().path.removesuffix("/healthz")
 
 
 def inner_path(request: web.Request) -> str:
-    """The path of a request as chatsvc knows it, wherever it is mounted."""
+    """Return the path of a request below the one under which the application is mounted."""
     return request.path.removeprefix(service(request)[PREFIX])

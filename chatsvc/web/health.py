@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: for whoever runs the service."""
+"""The endpoints for operators: `/healthz`, `/readyz` and `/metrics` (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from chatsvc.web.metrics import METRICS
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """The process lives."""
+    """Answer `GET /healthz`: the process lives."""
     return web.Response(text="ok\n")
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """New replies are welcome. Raises `Draining`, `StoreUnavailable`."""
+    """Answer `GET /readyz`: new replies are welcome.
+
+    Raises `Draining` or `StoreUnavailable` when they are not.
+    """
     replies = service(request)[REPLIES]
     if replies.admission.draining:
         raise Draining(retry_after=1)
-    if not replies.store.ready():
+    if not replies.ready():
         raise StoreUnavailable(retry_after=1)
     return web.Response(text="ready\n")
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """In the exposition format of Prometheus."""
+    """Answer `GET /metrics` in the exposition format of Prometheus."""
     app = service(request)
     return app[METRICS].exposition(lambda: app[REPLIES].running)
 
 
 def add_health(app: web.Application) -> None:
-    """The three routes."""
+    """Add the three endpoints to an application."""
     app.router.add_get("/healthz", healthz, name="healthz")
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)

@@ -1,4 +1,7 @@
-"""Access and event logs, as text or JSON. They never hold a message's text, a query or a key."""
+"""Access and event logs, as text or JSON.
+
+They never hold a message's text, a query or an idempotency key.
+"""
 
 from __future__ import annotations
 
@@ -20,32 +23,35 @@ from chatsvc.web.app_keys import SERVICE
 from chatsvc.web.problems import PROBLEM
 
 SECRET = ("{reply}", "{chat}")
-"""The parts of routes that only their owners may know."""
+"""The parts of routes that are capabilities: knowing one is the right to read a reply or a chat."""
 
 events = logging.getLogger("chatsvc.events")
+"""The logger of what happens to replies."""
+
 access = logging.getLogger("chatsvc.access")
+"""The logger of requests."""
 
 
 class TextFormatter(logging.Formatter):
-    """`time level name message key=value …`."""
+    """The formatter of lines for people: `time level name message key=value …`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback where there is one."""
+        """Return one line, and a traceback below it where there is one."""
         line = super().format(record)
         data: dict[str, Any] = getattr(record, "data", {})
-        said = "".join(f" {key}={value}" for key, value in data.items())
+        pairs = "".join(f" {key}={value}" for key, value in data.items())
         head, newline, rest = line.partition("\n")
-        return f"{head}{said}{newline}{rest}"
+        return f"{head}{pairs}{newline}{rest}"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """The formatter of lines for machines: one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         data = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
@@ -59,10 +65,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(data, ensure_ascii=False, default=str)
 
 
-def _untold(record: logging.LogRecord) -> bool:
-    """A filter: of a request that aiohttp can't read, nothing but what kind of mistake it is.
+def _redact_unreadable_request(record: logging.LogRecord) -> bool:
+    """Keep only the kind of mistake of a request that aiohttp can't read.
 
-    It would show the line in question, which may be a message's or have a reply's id in it.
+    It is a filter that lets every record through.
+
+    aiohttp's own record shows the line in question, which may hold a message or a reply's id.
     """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
@@ -74,15 +82,18 @@ def _untold(record: logging.LogRecord) -> bool:
 
 
 def set_up_logs(log_format: str) -> None:
-    """Send all logs to stderr."""
-    server_logger.addFilter(_untold)
+    """Send all logs to stderr, as `text` or `json`."""
+    server_logger.addFilter(_redact_unreadable_request)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
 class EventLog:
-    """Logs the life of replies. An `Observer`. Ids are capabilities, so only their beginnings are told."""
+    """The log of what happens to replies.
+
+    An `Observer`. Ids are capabilities, so only their beginnings are logged.
+    """
 
     def started(self, reply: Reply) -> None:
         """See `Observer`."""
@@ -104,11 +115,11 @@ class EventLog:
 
 
 class AccessLog(AbstractAccessLogger):
-    """One line a request, when it is over."""
+    """The log of requests: one line each, when it is over."""
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody listens."""
+        """Whether the logger takes records of this level; aiohttp asks before it measures times."""
         return self.logger.isEnabledFor(logging.INFO)
 
     def log(
@@ -123,16 +134,19 @@ class AccessLog(AbstractAccessLogger):
             "client": request.remote,
         }
         if isinstance(response, ReplyResponse) and response.broken:
-            data["broken"] = True  # it has not come to its end
+            data["broken"] = True  # the stream did not come to its end
         if PROBLEM in request:
             data["problem"] = request[PROBLEM]
         self.logger.info("request", extra={"data": data})
 
 
 def _without_capability(request: web.BaseRequest) -> str:
-    """A path with only the beginnings of the ids in it: a reply's and a chat's are all it takes to read them.
+    """Return a request's path with only the beginnings of the ids in it.
 
-    It stays as it is quoted, so that each part stands where the route has it, and a line stays one line.
+    Knowing a reply's or a chat's id is the right to read it.
+
+    The path stays percent-encoded, so that each part stands where the route has it, and a line
+    stays one line.
     """
     template = ""
     if isinstance(request, web.Request) and SERVICE in request:
@@ -142,7 +156,8 @@ def _without_capability(request: web.BaseRequest) -> str:
     names = template.split("/")[: len(parts)]
     return "/".join(
         f"{part[: min(6, len(part) // 2)]}…"
-        if name in SECRET or len(part) == 22  # a reply's, at an address without a route
+        if name in SECRET
+        or len(part) == 22  # as long as a reply's id, at an address without a route
         else part
         for part, name in zip_longest(parts, names, fillvalue="")
     )

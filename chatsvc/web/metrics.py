@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: counted where things happen, never once a character."""
+"""The metrics of `/metrics`: counted where things happen, never once a character."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chatsvc.ticker import monotonic
 
 
 class Metrics:
-    """What one node did and does. An `Observer` of its replies."""
+    """The metrics of one node. An `Observer` of its replies."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -81,11 +81,14 @@ class Metrics:
         self._characters.inc(reply.log.position)
 
     def reading(self, transport: str) -> AbstractContextManager[None]:
-        """Count a reader for as long as the block lasts."""
+        """Return a context manager that counts a reader of `transport`."""
         return self.readers.labels(transport).track_inprogress()
 
     def exposition(self, running: Callable[[], int]) -> web.Response:
-        """The answer to a scrape."""
+        """Return the response to a scrape.
+
+        `running()` is the number of replies that the node produces.
+        """
         self.running.set(running())
         return web.Response(
             body=generate_latest(self.registry),
@@ -94,3 +97,4 @@ class Metrics:
 
 
 METRICS = web.AppKey("metrics", Metrics)
+"""The key of the application's metrics."""

@@ -1,4 +1,8 @@
-"""What stands before every handler: who asks, and from where; that they are still there; and what becomes of errors."""
+"""The middleware before every handler, and the headers of every answer.
+
+The middleware lets requests through by origin and user, watches for clients that leave, and turns
+exceptions into problems.
+"""
 
 from __future__ import annotations
 
@@ -16,48 +20,57 @@ from chatsvc.web.metrics import METRICS
 from chatsvc.web.problems import (
     BEGUN,
     PROBLEM,
-    SECURITY_HEADERS,
-    of_http_error,
+    problem_of_http_error,
     problem_response,
 )
+from chatsvc.web.security import SECURITY_HEADERS
 
 CLIENT_GONE = 499
-"""The status that logs show for a client that left before its answer began; nothing is sent."""
+"""The status that access logs show for a client that left before its answer began; nothing is sent.
+"""
 
-OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics", "/static/")
-"""Where nobody is asked who they are."""
+UNAUTHORIZED_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+"""The beginnings of the paths that need no user."""
 
 logger = logging.getLogger("chatsvc.web")
 
 
 @web.middleware
-async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through to its handler. Nothing leaves the service but answers: no traceback, no path."""
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request through to its handler, and answer exceptions as problems.
+
+    No answer has a traceback or a path in it.
+
+    Raises only what is a response itself, such as a redirect of `authorize`.
+    """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
     try:
-        if request.version > HttpVersion11:  # nobody would know where a body ends
+        if (
+            request.version > HttpVersion11
+        ):  # its bodies may end in ways that HTTP/1.1 does not know
             raise BadRequest("This service speaks HTTP/1.1.")
         path = inner_path(request)
         if path.startswith(("/api/", "/v1/", "/ws/")):
             origin.check_origin(request, app[SETTINGS].allow_origin)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=origin.PREFLIGHT)
-        if app[AUTHORIZE] is not None and not path.startswith(OPEN_TO_ALL):
+        if app[AUTHORIZE] is not None and not path.startswith(UNAUTHORIZED_PATHS):
             await _identify(request, app)
         return await handler(request)
     except Problem as error:
-        # Its traceback would hold this frame, which holds it, and the request with its body.
+        # The traceback would hold this frame, which holds the error: a cycle that would keep the
+        # request and its body until the garbage collector comes by, which is seldom.
         problem = error.with_traceback(None)
     except web.HTTPError as error:
-        problem = of_http_error(error)
-    except web.HTTPException:  # a redirect: the answer of whoever raised it
+        problem = problem_of_http_error(error)
+    except web.HTTPException:  # a redirect is an answer
         raise
     except web.RequestPayloadError:
         problem = BadRequest("The body is not encoded as its headers say.")
     except Exception as error:
         if isinstance(error, ConnectionError) and is_gone(request):
-            # Nobody is there to be told. aiohttp finds that out by itself and keeps quiet.
+            # Nothing can be sent. aiohttp finds that out by itself and logs nothing.
             return web.Response(status=CLIENT_GONE)
         logger.error("a request failed", exc_info=error)
         problem = InternalError()
@@ -65,7 +78,9 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
-    if BEGUN in request:  # the answer would stand inside the stream: break that off
+    if (
+        BEGUN in request
+    ):  # an answer would stand inside the stream, so that is broken off
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_GONE)
@@ -80,8 +95,11 @@ async def _identify(request: web.Request, app: web.Application) -> None:
     request[USER] = name
 
 
-async def finish_head(request: web.Request, response: web.StreamResponse) -> None:
-    """What the head of every answer has, just before it goes out."""
+async def complete_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that every answer has, just before they go out.
+
+    It is a handler of aiohttp's signal `on_response_prepare`.
+    """
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` and `GET /v1/models`, for OpenAI's clients (PROTOCOL.md section 5)."""
+"""The endpoints of OpenAI's clients (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -9,46 +9,38 @@ from aiohttp import web
 
 from chatsvc.backends.base import model_name
 from chatsvc.problems import NotFound
-from chatsvc.requests import BODY_FACTOR
-from chatsvc.transports.openai import (
-    Chunks,
-    completion,
-    error_object,
-    parse_completion,
-)
-from chatsvc.transports.response import ReplyResponse, is_chunked
+from chatsvc.requests.values import Start
+from chatsvc.transports.openai import Chunks, completion, error_object
+from chatsvc.transports.response import ReplyResponse
 from chatsvc.transports.snapshot import json_response, until_end
-from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.access import start_reply
+from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
-from chatsvc.web.readers import Reader
-from chatsvc.web.routes import read_body, user
+from chatsvc.web.parsing import caller, read_completion
+from chatsvc.web.readers import ReaderScope
 
-STARTED = int(time.time())
-"""When a model is said to have been made: there is nothing better to tell (Unix seconds)."""
+_MODEL_CREATED = int(time.time())
+"""When the model is said to have been made (Unix seconds): no backend knows, so it is the start."""
 
 
 async def post_completion(request: web.Request) -> web.StreamResponse:
-    """`POST /v1/chat/completions`: here a reply lives no longer than the connection that asked for it."""
+    """Answer `POST /v1/chat/completions`.
+
+    The reply is stopped when the connection that asked for it is closed.
+    """
     app = service(request)
     replies = app[REPLIES]
-    limit = app[SETTINGS].max_message
-    asked = parse_completion(await read_body(request, limit * BODY_FACTOR), limit)
-    reply = await replies.start(
-        asked.prompt, user=user(request), client=request.remote or ""
-    )
+    asked = await read_completion(request)
+    reply = await start_reply(app, Start(asked.prompt, caller(request)))
     model = model_name(replies.backend)
     try:
         if asked.stream:
-            chunks = Chunks(
-                reply, model, usage=asked.usage, chunked=is_chunked(request)
-            )
-            reader = Reader(request, "openai")
-            stream = ReplyResponse(
-                request, reply, 0, reader, chunks, first=chunks.first()
-            )
+            codec = Chunks(reply, model, usage=asked.usage)
+            scope = ReaderScope(request, codec.transport)
+            stream = ReplyResponse(request, reply, 0, scope, codec)
             await stream.prepare(request)
             return stream
-        with app[METRICS].reading("openai"):
+        with app[METRICS].reading(Chunks.transport):
             end = await until_end(reply)
             if end.state == "failed":
                 problem = end.problem or {}
@@ -60,26 +52,26 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
             await replies.stop(reply)
 
 
-def _model(request: web.Request) -> dict[str, object]:
-    return {
-        "id": model_name(service(request)[REPLIES].backend),
-        "object": "model",
-        "created": STARTED,
-        "owned_by": "chatsvc",
-    }
-
-
 async def get_models(request: web.Request) -> web.Response:
-    """`GET /v1/models`: the one that answers."""
+    """Answer `GET /v1/models`: the list of the one model that there is."""
     return _json({"object": "list", "data": [_model(request)]})
 
 
 async def get_model(request: web.Request) -> web.Response:
-    """`GET /v1/models/{model}`."""
+    """Answer `GET /v1/models/{model}`. Raises `NotFound` for any but the one that there is."""
     model = _model(request)
     if request.match_info["model"] != model["id"]:
         raise NotFound("There is no such model; /v1/models lists the one there is.")
     return _json(model)
+
+
+def _model(request: web.Request) -> dict[str, object]:
+    return {
+        "id": model_name(service(request)[REPLIES].backend),
+        "object": "model",
+        "created": _MODEL_CREATED,
+        "owned_by": "chatsvc",
+    }
 
 
 def _json(body: object) -> web.Response:
@@ -87,7 +79,7 @@ def _json(body: object) -> web.Response:
 
 
 def add_openai(app: web.Application) -> None:
-    """The endpoints of OpenAI's clients."""
+    """Add the endpoints to an application."""
     app.router.add_post("/v1/chat/completions", post_completion)
     app.router.add_get("/v1/models", get_models)
     app.router.add_get("/v1/models/{model:.+}", get_model)

@@ -1,7 +1,9 @@
-"""Who may use the service from a browser (PROTOCOL.md section 2): its own origin, and those that were allowed.
+"""The checks of where a browser's request comes from (PROTOCOL.md section 2).
 
-What is no browser sends no `Origin` and is let through; a browser always sends one with a POST, a WebSocket and a script's
-request to a foreign host (RFC 6454, WHATWG Fetch). For an image or a link it sends none, but says where that is from.
+A client that is no browser sends no `Origin` and is let through. A browser always sends one with a
+POST, a WebSocket and a script's request to a foreign host (RFC 6454, WHATWG Fetch). For an image or
+a link it sends none, but `Sec-Fetch-Site` says which site that stands on. The headers that let a
+page read answers (CORS) are made here, too.
 """
 
 from __future__ import annotations
@@ -12,44 +14,52 @@ from chatsvc.problems import ForbiddenOrigin
 
 ALLOWED_HEADERS = (
     "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "
-    # OpenAI's client in a browser, and the AI SDK's provider, tell of themselves.
-    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, "
-    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
+    # OpenAI's client in a browser, and the AI SDK's provider, send these.
+    "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, "
+    "X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, "
+    "X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
     "X-Stainless-Runtime-Version, X-Stainless-Timeout"
 )
+"""The headers that the page of an allowed origin may send."""
+
 EXPOSED_HEADERS = "X-Reply-Id, Retry-After"
+"""The headers of an answer that the page of an allowed origin may read."""
 
 PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
     hdrs.ACCESS_CONTROL_MAX_AGE: "7200",
 }
-"""The answer to a browser that asks whether it may ask."""
+"""The headers of the answer to a preflight request of a browser's (WHATWG Fetch)."""
 
 
-def is_own(request: web.Request, origin: str) -> bool:
-    """Whether an origin is the one that the request was sent to; the scheme may differ behind a TLS proxy.
+def is_same_origin(request: web.Request, origin: str) -> bool:
+    """Return whether an origin is the one that a request was sent to.
 
-    A proxy that puts its own name into `Host` passes on what the browser says of the request, or the host in
-    `X-Forwarded-Host`. A foreign page can forge neither: the one is a forbidden header name, the other would need our
-    leave in a preflight.
+    The scheme may differ, as it does behind a TLS proxy.
+
+    A proxy that puts its own name into `Host` passes on the browser's `Sec-Fetch-Site`, or the host
+    in `X-Forwarded-Host`. A foreign page can forge neither: a script can't set the first, and the
+    second is not among `ALLOWED_HEADERS`.
     """
     if request.headers.get("Sec-Fetch-Site") == "same-origin":
         return True
-    forwarded = request.headers.get("X-Forwarded-Host", "").split(",")  # one a proxy
+    forwarded = request.headers.get("X-Forwarded-Host", "").split(
+        ","
+    )  # one for each proxy
     hosts = {host.strip().lower() for host in (request.host, *forwarded)}
     return origin.partition("://")[2].lower() in hosts - {""}
 
 
 def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a foreign origin was allowed."""
+    """Return whether a foreign origin is among the allowed ones, of which `*` is all."""
     return origin.lower() in allowed or "*" in allowed
 
 
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a request that a foreign page makes."""
+    """Raise `ForbiddenOrigin` for a request whose origin is neither the own one nor allowed."""
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None or is_own(request, origin) or is_allowed(origin, allowed):
+    if origin is None or is_same_origin(request, origin) or is_allowed(origin, allowed):
         return
     raise ForbiddenOrigin(
         f"The origin {origin} may not use this service; --allow-origin would let it."
@@ -57,7 +67,11 @@ def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
 
 
 def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a GET without an origin that a foreign page makes: an image, a script, a link."""
+    """Raise `ForbiddenOrigin` for a GET by which a foreign page would begin a reply.
+
+    That is one without an `Origin`, as images and links make, which `Sec-Fetch-Site` says is of
+    another site.
+    """
     site = request.headers.get("Sec-Fetch-Site", "none")
     if (
         hdrs.ORIGIN not in request.headers
@@ -68,7 +82,7 @@ def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
 
 
 def cors_headers(request: web.Request, allowed: tuple[str, ...]) -> dict[str, str]:
-    """What lets the page of an allowed origin read the answer (WHATWG Fetch, CORS protocol)."""
+    """Return the headers that let the page of an allowed origin read the answer (WHATWG Fetch)."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None or not is_allowed(origin, allowed):
         return {}

@@ -1,8 +1,9 @@
 """The chat page and its files: `GET /` and `GET /static/…` (PROTOCOL.md section 2).
 
-Every URL that the page uses is relative to where it stands, so an application that has it mounted below a prefix needs
-to tell nobody. The files are read once, when the application is made; a folder named by a digest of them all is part of
-their URLs, so a browser may keep them for a year, and modules can import their neighbours by plain relative names.
+Every URL that the page uses is relative to its own, so it works under any prefix that the
+application is mounted below. The files are read once, when the application is made. A folder named
+by a digest of them all is part of their URLs: a browser may keep them for a year, and modules can
+import their neighbours by plain relative names.
 """
 
 from __future__ import annotations
@@ -23,30 +24,23 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-from chatsvc.requests import BODY_FACTOR
+from chatsvc.requests.chat import BODY_FACTOR
+from chatsvc.transports.templates import data_folder
+from chatsvc.web.negotiation import accepted_languages, accepts_gzip
+from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
 
 __all__ = ["LANGUAGE_COOKIE", "setup_pages"]
 
 LANGUAGE_COOKIE = "chatsvc_language"
-"""The cookie in which the page's selector leaves the reader's choice of language."""
-
-SECURITY_HEADERS = {
-    # Nothing inline, no other host. 'self' covers WebSockets of the same host too.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
-    "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    # A link in a reply must not tell its host where the reader comes from.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+"""The name of the cookie in which the page's selector keeps the reader's choice of language."""
 
 SOURCE_LANGUAGE = "en"
+"""The language in which the page's sentences are written; it needs no catalog."""
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file of the page, in memory: its bytes, plain and compressed."""
+    """A file of the page in memory: its bytes, plain and compressed."""
 
     content_type: str
     plain: bytes
@@ -54,25 +48,32 @@ class StaticFile:
 
 
 FILES = web.AppKey("FILES", dict[str, StaticFile])
+"""The key of the page's files, by their paths below `static`."""
+
 DIGEST = web.AppKey("DIGEST", str)
+"""The key of the digest of all files (16 hexadecimal digits), which is a part of their URLs."""
+
 TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
+"""The key of the page's translations, by their BCP 47 code."""
+
 MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
+"""The key of the limit of a message (bytes of UTF-8)."""
 
 
 def setup_pages(app: web.Application, *, max_message: int) -> None:
     """Add `GET /` and the page's files to an application.
 
-    `max_message` is the service's limit of a message, in bytes of UTF-8; the page keeps its messages below it, and
-    their conversation below what a body may have.
+    `max_message` is the service's limit of a message (bytes of UTF-8). The page keeps its messages
+    below it, and their conversation below what a body may have.
     """
-    files = _read_files(_folder("static"))
+    files = _read_files(data_folder("static"))
     app[FILES] = files
     app[DIGEST] = _digest(files)
     app[TRANSLATIONS] = _read_catalogs(Path(__file__).parent / "catalogs")
     app[MESSAGE_LIMIT] = max_message
     aiohttp_jinja2.setup(
         app,
-        loader=jinja2.FileSystemLoader(_folder("templates")),
+        loader=jinja2.FileSystemLoader(data_folder("templates")),
         extensions=["jinja2.ext.i18n"],
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -109,7 +110,7 @@ async def _page(request: web.Request) -> web.Response:
         "ngettext": chosen.ngettext,
     }
     response = aiohttp_jinja2.render_template("chat.html", request, context)
-    response.headers.update(SECURITY_HEADERS)
+    response.headers.update(PAGE_HEADERS)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Language, Cookie"
@@ -122,8 +123,8 @@ async def _file(request: web.Request) -> web.Response:
         file = request.app[FILES][request.match_info["name"]]
     except KeyError:
         raise web.HTTPNotFound from None
-    # While nodes of two versions serve side by side, one may be asked for the other's
-    # files: it gives its own, but nobody may keep them under that name.
+    # While nodes of two versions serve side by side, one may be asked for the other's files: it
+    # gives its own, but no browser may keep them under that name.
     current = request.match_info["digest"] == request.app[DIGEST]
     headers = {
         "Content-Type": file.content_type,
@@ -131,57 +132,27 @@ async def _file(request: web.Request) -> web.Response:
         if current
         else "no-store",
         "Vary": "Accept-Encoding",
-        "X-Content-Type-Options": "nosniff",
+        **FILE_HEADERS,
     }
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
+    if accepts_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         return web.Response(body=file.gzipped, headers=headers)
     return web.Response(body=file.plain, headers=headers)
 
 
 def _language(request: web.Request, known: list[str]) -> str:
-    """The reader's choice, else the best of what the browser accepts, else English."""
+    """Return the language of the cookie, else the best that the browser accepts, else English."""
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen in known:
         return chosen
-    wanted = _accepted(request.headers.get("Accept-Language", ""))
+    wanted = accepted_languages(request.headers.get("Accept-Language", ""))
     return negotiate_locale(wanted, known, sep="-") or SOURCE_LANGUAGE
 
 
-def _accepted(header: str) -> list[str]:
-    """The languages of an Accept-Language header, best first (RFC 9110 section 12.5.4).
-
-    A range with subtags stands for its shorter forms too, just behind it, as in RFC 4647.
-    """
-    weighted: list[tuple[float, str]] = []
-    for item in header.split(","):
-        tag, _, parameter = item.strip().partition(";")
-        try:
-            weight = float(parameter.partition("=")[2] or 1) if parameter else 1.0
-        except ValueError:
-            continue
-        if tag and weight > 0:
-            weighted.append((weight, tag.strip()))
-    weighted.sort(key=lambda pair: -pair[0])
-    accepted = []
-    for _, tag in weighted:
-        while tag:
-            accepted.append(tag)
-            tag = tag.rpartition("-")[0]
-    return accepted
-
-
 def _own_name(code: str) -> str:
-    """A language's name in itself, as its speakers look for it."""
+    """Return a language's name in that language, as its speakers look for it."""
     locale = Locale.parse(code, sep="-")
     return locale.get_display_name(locale) or code
-
-
-def _folder(name: str) -> Path:
-    """A folder of the page: beside the package's modules when installed, else in the checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
 
 
 def _read_files(folder: Path) -> dict[str, StaticFile]:
@@ -191,8 +162,8 @@ def _read_files(folder: Path) -> dict[str, StaticFile]:
             continue
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if path.suffix == ".js":
-            # The system's table is not to be trusted here: a module of another type
-            # does not run.
+            # The system's table may have another type, and a module of another type does not run
+            # [WHATWG].
             kind = "text/javascript"
         plain = path.read_bytes()
         name = path.relative_to(folder).as_posix()
@@ -211,7 +182,7 @@ def _digest(files: dict[str, StaticFile]) -> str:
 
 
 def _read_catalogs(folder: Path) -> dict[str, NullTranslations]:
-    """All languages by their BCP 47 code; the source's own needs no catalog."""
+    """Return the translations of all languages by their BCP 47 code."""
     catalogs: dict[str, NullTranslations] = {SOURCE_LANGUAGE: NullTranslations()}
     for path in sorted(folder.glob("*.po")):
         with path.open("rb") as source:

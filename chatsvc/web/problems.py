@@ -1,4 +1,8 @@
-"""Whatever goes wrong in a request becomes a problem (RFC 9457), or a page where a browser asked for one."""
+"""Problems as responses.
+
+A problem is JSON (RFC 9457), or an error object to OpenAI's clients, or a page where a browser asks
+for one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from html import escape
 
 import msgspec
 from aiohttp import hdrs, web
+from markupsafe import Markup
 
 from chatsvc.problems import (
     BadRequest,
@@ -16,19 +21,19 @@ from chatsvc.problems import (
     TooLarge,
 )
 from chatsvc.transports.openai import error_object
+from chatsvc.transports.templates import TEMPLATES
 from chatsvc.web.app_keys import inner_path
+from chatsvc.web.security import SECURITY_HEADERS
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
-"""Of every answer."""
+PROBLEM = web.RequestKey("problem", str)
+"""The key of the code of a request's problem, for metrics and logs."""
+
+BEGUN = web.RequestKey("begun", bool)
+"""The key that a request has when its answer has begun."""
 
 
-def of_http_error(error: web.HTTPError) -> Problem:
-    """aiohttp's own errors in our words."""
+def problem_of_http_error(error: web.HTTPError) -> Problem:
+    """Return the problem that stands for an error of aiohttp's own."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return MethodNotAllowed(f"This address takes {allowed}.", allowed=allowed)
@@ -42,7 +47,11 @@ def of_http_error(error: web.HTTPError) -> Problem:
 
 
 def problem_response(request: web.Request, problem: Problem) -> web.Response:
-    """A problem as an answer: JSON, or HTML for a browser's page request."""
+    """Return a problem as the client reads it.
+
+    That is as OpenAI's error object under `/v1/`, as a page for a browser that asks for one, else
+    as JSON.
+    """
     headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
@@ -50,7 +59,7 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
         headers[hdrs.ALLOW] = problem.allowed
     if problem.status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if is_openai(request):
+    if inner_path(request).startswith("/v1/"):  # where OpenAI's clients ask
         return web.Response(
             body=msgspec.json.encode(error_object(problem.as_dict())),
             status=problem.status,
@@ -58,11 +67,8 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
             headers=headers,
         )
     if wants_page(request):
-        page = (
-            '<!doctype html><html lang="en"><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{escape(problem.title)}</title>"
-            f"<h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p></html>"
+        page = TEMPLATES.get_template("problem.html").render(
+            title=Markup(escape(problem.title)), detail=Markup(escape(problem.detail))
         )
         return web.Response(
             text=page, status=problem.status, content_type="text/html", headers=headers
@@ -75,19 +81,7 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
     )
 
 
-def is_openai(request: web.Request) -> bool:
-    """Whether the answer is read by a client of OpenAI's."""
-    return inner_path(request).startswith("/v1/")
-
-
 def wants_page(request: web.Request) -> bool:
-    """Whether a browser asks for a page to show."""
+    """Return whether `Accept` begins with HTML, as a browser's does when it loads a page."""
     accept = request.headers.get(hdrs.ACCEPT, "")
     return request.method in ("GET", "HEAD") and accept.startswith("text/html")
-
-
-PROBLEM = web.RequestKey("problem", str)
-"""The key of a request that has the code of its problem, for metrics and logs."""
-
-BEGUN = web.RequestKey("begun", bool)
-"""The key of a request whose answer has begun."""

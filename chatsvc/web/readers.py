@@ -1,4 +1,4 @@
-"""Who is given a stream."""
+"""The scope of a client that is given a stream."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
 
 
-class Reader:
-    """A client that is given a stream: counted by transport, and watched, for as long as the block lasts.
+class ReaderScope:
+    """A context manager that counts a client that is given a stream, and watches its connection.
 
-    `after` is the position that it starts behind (code points).
+    `transport` is the stream's name in the metrics; `after` is the position (code points) that the
+    stream begins behind.
     """
 
     __slots__ = ("_clients", "_gauge", "_request")

@@ -1,4 +1,7 @@
-"""`GET /ws/chat`: opens a WebSocket and answers its frames with replies (PROTOCOL.md section 4)."""
+"""The endpoint `GET /ws/chat` (PROTOCOL.md section 4).
+
+It opens a WebSocket and answers its frames with replies.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,45 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
 
 from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
-from chatsvc.requests import (
-    BODY_FACTOR,
-    Frame,
-    check_key,
-    digest,
-    parse_chat,
-    parse_frame,
-    prompt,
-)
-from chatsvc.transports.websocket import (
-    SUBPROTOCOL,
-    Asked,
-    Connection,
-    serve_bare,
-    serve_events,
-)
+from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
+from chatsvc.requests.values import SUBPROTOCOL, Caller, Start, Stop
+from chatsvc.transports.connection import Connection
+from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
+from chatsvc.transports.table import CODECS
+from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, SETTINGS, service
 from chatsvc.web.metrics import METRICS
-from chatsvc.web.routes import user
+from chatsvc.web.parsing import caller
 
 logger = logging.getLogger("chatsvc.web")
 
-_Asked = TypeVar("_Asked")
+Result = TypeVar("Result")
 
 SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
+"""The key of an application that has its open WebSockets."""
+
+CLOSE_DEADLINE_S = 2.0
+"""Seconds that a client has to answer a close frame."""
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """Upgrade, and serve the connection until either side is done with it."""
+    """Answer `GET /ws/chat`: upgrade, and serve the connection until either side ends it.
+
+    Raises `InvalidRequest` for a request that asks for no upgrade.
+    """
     app = service(request)
-    limit = app[SETTINGS].max_message
     ws = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,),
         compress=False,
         autoping=False,
-        max_msg_size=limit * BODY_FACTOR,
-        timeout=2.0,
+        max_msg_size=app[SETTINGS].max_message * BODY_FACTOR,
+        timeout=CLOSE_DEADLINE_S,
     )
     if not ws.can_prepare(request).ok:
         raise InvalidRequest("This address speaks WebSocket; ask for an upgrade.")
@@ -55,18 +55,12 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     connection = Connection(request, ws)
     app[SOCKETS].add(connection)
     pinger = asyncio.create_task(connection.keep_alive())
-    name = "websocket" if ws.ws_protocol is None else SUBPROTOCOL
     try:
-        with app[METRICS].reading(name), suppress(ConnectionError):
-            try:
-                if ws.ws_protocol == SUBPROTOCOL:
-                    await serve_events(
-                        connection, lambda f: _told(_events(request, connection, f))
-                    )
-                else:
-                    await serve_bare(connection, lambda f: _told(_bare(request, f)))
-            except Problem as problem:
-                await connection.close(problem)
+        with (
+            app[METRICS].reading(ws.ws_protocol or "websocket"),
+            suppress(ConnectionError),
+        ):
+            await _serve(app, connection, caller(request))
     finally:
         pinger.cancel()
         app[SOCKETS].discard(connection)
@@ -74,10 +68,28 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _told(asking: Awaitable[_Asked]) -> _Asked:
-    """A mistake of ours as a problem: behind the upgrade no HTTP answer can tell of it."""
+async def _serve(app: web.Application, connection: Connection, asking: Caller) -> None:
+    """Serve a connection as its subprotocol has it; close it with the problem if there is one."""
     try:
-        return await asking
+        if connection.ws.ws_protocol == SUBPROTOCOL:
+            answer = partial(_answer_frame, app, connection, asking)
+            await serve_at_once(connection, lambda text: _guarded(answer(text)))
+        else:
+            start = partial(_answer_message, app, asking)
+            await serve_in_turn(connection, lambda text: _guarded(start(text)))
+    except Problem as problem:
+        await connection.close(problem)
+
+
+async def _guarded(answer: Awaitable[Result]) -> Result:
+    """Return what an answer comes to.
+
+    Raises any error in it that is no `Problem` as `InternalError`, and logs it.
+
+    Behind the upgrade the middleware can't do that: there is no HTTP answer any more.
+    """
+    try:
+        return await answer
     except Problem:
         raise
     except Exception as error:
@@ -85,59 +97,41 @@ async def _told(asking: Awaitable[_Asked]) -> _Asked:
         raise InternalError from None
 
 
-async def _bare(request: web.Request, text: str) -> Asked:
-    app = service(request)
-    asked = prompt(parse_chat(text), app[SETTINGS].max_message)
-    reply = await app[REPLIES].start(
-        asked, user=user(request), client=request.remote or ""
-    )
-    return Asked(reply)
+async def _answer_message(app: web.Application, asking: Caller, text: str) -> Delivery:
+    """Begin the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
+    asked = read_message(text, asking, app[SETTINGS].max_message)
+    reply = await start_reply(app, asked)
+    return Delivery(reply, 0, CODECS[asked.view.representation](reply.id, asked.view))
 
 
-async def _events(
-    request: web.Request, connection: Connection, text: str
-) -> Asked | None:
-    app = service(request)
-    frame = parse_frame(text)
-    if frame.stop is not None:
-        reply = await app[REPLIES].open(frame.stop, user=user(request))
-        await app[REPLIES].stop(reply)
+async def _answer_frame(
+    app: web.Application, connection: Connection, asking: Caller, text: str
+) -> Delivery | None:
+    """Do what a frame of `chatsvc.v1` asks for; None when it stops a reply. Raises a `Problem`."""
+    asked = read_frame(text, asking, app[SETTINGS].max_message)
+    if isinstance(asked, Stop):
+        await app[REPLIES].stop(await open_reply(app, asked))
         return None
     connection.check_room()  # a stop needs none, and makes it
-    if frame.read is not None:
-        return await _read(request, frame, frame.read)
-    asked = prompt(frame, app[SETTINGS].max_message)
-    key = check_key(frame.key) if frame.key else ""
-    reply = await app[REPLIES].start(
-        asked,
-        user=user(request),
-        key=key,
-        digest=digest(asked) if key else "",
-        client=request.remote or "",
-    )
-    return Asked(reply, key=frame.key)
-
-
-async def _read(request: web.Request, frame: Frame, reply_id: str) -> Asked:
-    app = service(request)
-    if frame.after < 0:
-        raise InvalidRequest("after must be a position: a number of code points.")
-    reply = await app[REPLIES].open(reply_id, user=user(request))
-    await app[REPLIES].check(reply, frame.after)
-    if frame.after:
-        app[METRICS].resumes.labels(SUBPROTOCOL).inc()
-    return Asked(reply, frame.after, frame.key)
+    if isinstance(asked, Start):
+        reply, after = await start_reply(app, asked), 0
+    else:
+        reply, after = await open_reply(app, asked), asked.after or 0
+        if after:
+            app[METRICS].resumes.labels(SUBPROTOCOL).inc()
+    codec = CODECS[asked.view.representation](reply.id, asked.view)
+    return Delivery(reply, after, codec)
 
 
 async def close_sockets(app: web.Application) -> None:
-    """Send the WebSockets away: the service is going down."""
+    """Send the clients of all WebSockets away with `draining`: the service is going down."""
     going = Draining("The service is going down.")
     for connection in app[SOCKETS]:
         connection.send_away(going)
 
 
 def add_websocket(app: web.Application) -> None:
-    """The WebSocket's route."""
+    """Add the endpoint to an application."""
     sockets: set[Connection] = set()
     app[SOCKETS] = sockets
     app.router.add_get("/ws/chat", websocket, allow_head=False)

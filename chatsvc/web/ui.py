@@ -1,4 +1,4 @@
-"""`POST /api/ui` and `GET /api/ui/{chat}/stream`: a backend for the AI SDK's `useChat` (PROTOCOL.md section 2)."""
+"""The endpoints of the AI SDK's `useChat` (PROTOCOL.md section 5)."""
 
 from __future__ import annotations
 
@@ -9,68 +9,65 @@ from aiohttp import web
 
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.replies import Reply
-from chatsvc.requests import BODY_FACTOR
-from chatsvc.transports.response import ReplyResponse, is_chunked
-from chatsvc.transports.ui import UI_HEADERS, UIChunks, parse_turn
-from chatsvc.web.app_keys import REPLIES, SETTINGS, service
-from chatsvc.web.readers import Reader
-from chatsvc.web.routes import begin, read_body, user
+from chatsvc.transports.response import ReplyResponse
+from chatsvc.transports.ui import UIChunks
+from chatsvc.web.access import start_reply
+from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.parsing import caller, keyed_start, read_turn
+from chatsvc.web.readers import ReaderScope
 
 
 async def post_turn(request: web.Request) -> web.StreamResponse:
-    """`POST /api/ui`: the chat's next reply; one of the same chat that still runs is stopped, nobody waits for it."""
+    """Answer `POST /api/ui`: give the chat's next reply, and stop the one before if it still runs.
+
+    The stop is durable when this answers, but the end of the old reply's producer is not waited
+    for.
+    """
     app = service(request)
-    limit = app[SETTINGS].max_message
-    turn = parse_turn(await read_body(request, limit * BODY_FACTOR), limit)
-    reply = await begin(request, turn.prompt)
-    # In one step, for the next message may come at once.
-    name = _name(user(request), turn.chat)
-    before = await _known(request, await app[REPLIES].store.remember(name, reply.id))
-    if before is not None and before.id != reply.id and before.end is None:
-        await app[REPLIES].stop(before)
+    turn = await read_turn(request)
+    reply = await start_reply(app, keyed_start(request, turn.prompt))
+    # The name is given and its last holder got in one step, for the next message may come at once.
+    name = _name(caller(request).user, turn.chat_id)
+    last_id = await app[REPLIES].remember_name(name, reply.id)
+    last = await _find(request, last_id)
+    if last is not None and last.id != reply.id and last.end is None:
+        await app[REPLIES].stop(last)
     return _stream(request, reply)
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
-    """`GET /api/ui/{chat}/stream`: the chat's last reply from its start, as long as it is kept; 204 without one.
+    """Answer `GET /api/ui/{chat}/stream`: give the chat's last reply from its start, or 204.
 
-    One that has ended is given too: whoever was cut off shortly before the end has not seen it.
+    One that has ended is given too: a page that was cut off shortly before the end has not seen it.
     """
-    reply = await _last(request, request.match_info["chat"])
+    name = _name(caller(request).user, request.match_info["chat"])
+    reply = await _find(request, await service(request)[REPLIES].recall_name(name))
     return web.Response(status=204) if reply is None else _stream(request, reply)
 
 
-async def _last(request: web.Request, chat: str) -> Reply | None:
-    replies = service(request)[REPLIES]
-    return await _known(request, await replies.store.recall(_name(user(request), chat)))
-
-
-async def _known(request: web.Request, reply_id: str | None) -> Reply | None:
+async def _find(request: web.Request, reply_id: str | None) -> Reply | None:
     if reply_id is not None:
         with suppress(ReplyNotFound, ReplyExpired):
-            return await service(request)[REPLIES].open(reply_id, user=user(request))
+            replies = service(request)[REPLIES]
+            return await replies.open(reply_id, user=caller(request).user)
     return None
 
 
 def _stream(request: web.Request, reply: Reply) -> ReplyResponse:
-    chunks = UIChunks(reply.id, chunked=is_chunked(request))
-    return ReplyResponse(
-        request,
-        reply,
-        0,
-        Reader(request, "ui"),
-        chunks,
-        first=chunks.first(),
-        headers=UI_HEADERS,
-    )
+    codec = UIChunks(reply.id)
+    scope = ReaderScope(request, codec.transport)
+    return ReplyResponse(request, reply, 0, scope, codec)
 
 
-def _name(user: str, chat: str) -> str:
-    """What the store knows a user's chat by: knowing a chat's id is the right to read it, so the id isn't kept."""
-    return hashlib.sha256(f"{len(user)}:{user}{chat}".encode()).hexdigest()
+def _name(user: str, chat_id: str) -> str:
+    """Return the name by which the store knows a user's chat.
+
+    It is a digest, because knowing a chat's id is the right to read it.
+    """
+    return hashlib.sha256(f"{len(user)}:{user}{chat_id}".encode()).hexdigest()
 
 
 def add_ui(app: web.Application) -> None:
-    """The endpoints of the AI SDK."""
+    """Add the endpoints to an application."""
     app.router.add_post("/api/ui", post_turn)
     app.router.add_get("/api/ui/{chat}/stream", get_turn, allow_head=False)

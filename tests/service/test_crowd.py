@@ -12,7 +12,7 @@ import pytest
 
 from chatsvc import ticker
 from chatsvc.settings import Settings
-from chatsvc.transports import response, websocket, writing
+from chatsvc.transports import connection, heartbeat, writing
 
 from .running import (
     Inside,
@@ -99,22 +99,24 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
     text = "你好" * 10_000
     settings = Settings(pace=0, max_reply=2**20, max_message=2**20)
     # A timer that is set before the clock jumps fires late by the jump: let there always be one that is set for soon.
-    monkeypatch.setattr(response, "SILENCE", 200_000)
+    monkeypatch.setattr(heartbeat, "SILENCE_US", 200_000)
     async with inside(settings, send_buffer=2**16) as chat:
         reply = await chat.start(text)
         whole = events(reply, text)
-        assert len(whole) > 10 * writing.FULL
+        assert len(whole) > 10 * writing.FULL_BYTES
         never = [await _never_reads(chat, reply, n) for n in range(100)]
         run = len(whole) // len(text) * 1024
-        await eventually(lambda: sum(b > writing.FULL for b in chat.buffers) == 100)
-        assert max(chat.buffers) < writing.FULL + 2 * run
+        await eventually(
+            lambda: sum(b > writing.FULL_BYTES for b in chat.buffers) == 100
+        )
+        assert max(chat.buffers) < writing.FULL_BYTES + 2 * run
         real, ahead = ticker.monotonic, 0
         monkeypatch.setattr(ticker, "monotonic", lambda: real() + ahead)
 
         def dropped() -> bool:
             # Again and again, for a reader's deadline begins anew with each byte that its kernel still takes.
             nonlocal ahead
-            ahead += writing.DEADLINE
+            ahead += writing.STALLED_US
             # The connection of `start` is kept alive.
             return len(chat.buffers) <= 1
 
@@ -138,12 +140,12 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
 async def test_one_that_asks_on_and_on_and_never_reads_costs_a_bounded_buffer(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "PING_EVERY", 0.2)
+    monkeypatch.setattr(connection, "PING_INTERVAL_S", 0.2)
     async with inside(Settings(pace=0), send_buffer=2**16) as chat:
         reply = await chat.start("x" * 10_000)
         ask, times = b"{}", 50_000
         if what == "replies":
-            ask, times = b'{"read": "%b"}' % reply.encode(), websocket.MOST_QUEUED
+            ask, times = b'{"read": "%b"}' % reply.encode(), connection.MAX_STREAMS
         _, writer = await _never_reads(chat, reply, 1)
         writer.write(masked(1, ask) * times)
         most = 0
@@ -155,7 +157,7 @@ async def test_one_that_asks_on_and_on_and_never_reads_costs_a_bounded_buffer(
 
         await eventually(lambda: len(chat.buffers) == 2)
         await eventually(dropped)
-        assert writing.FULL // 2 < most < 3 * writing.FULL
+        assert writing.FULL_BYTES // 2 < most < 3 * writing.FULL_BYTES
         await chat.nothing_left()
         writer.transport.abort()
 
@@ -167,7 +169,7 @@ async def test_a_reader_that_does_not_take_the_end_is_dropped(
         reply = await chat.start("x" * 1300)
         _, writer = await _never_reads(chat, reply, 0)
         # All of it is written: what remains is less than makes a stream wait.
-        await eventually(lambda: 20_000 < max(chat.buffers) < writing.FULL)
+        await eventually(lambda: 20_000 < max(chat.buffers) < writing.FULL_BYTES)
         real = ticker.monotonic
         monkeypatch.setattr(ticker, "monotonic", lambda: 1000 * real())
         await eventually(lambda: not any(chat.buffers))

@@ -151,7 +151,7 @@ async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
 async def test_a_body_that_does_not_arrive(
     monkeypatch: pytest.MonkeyPatch, small: Inside
 ) -> None:
-    monkeypatch.setattr("chatsvc.web.routes.READ_BODY", 0.05)
+    monkeypatch.setattr("chatsvc.web.parsing.BODY_DEADLINE_S", 0.05)
     reader, writer = await asyncio.open_connection(small.host, small.port)
     writer.write(
         b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -328,7 +328,9 @@ async def test_a_mistake_of_ours_is_told_to_nobody(
         await ws.close()
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -13,8 +13,8 @@ from aiohttp import web
 from chatsvc.problems import BackendFailed
 from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
+from chatsvc.transports import heartbeat, sse
 from chatsvc.transports import response as response_module
-from chatsvc.transports import sse
 from chatsvc.transports.response import ReplyResponse
 
 from .running import (
@@ -123,7 +123,9 @@ async def test_done_of_the_text_is_six_characters(chat: Inside) -> None:
     assert answer.body.count(b"data: [DONE]") == 1
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_the_head_comes_before_any_text(kind: str) -> None:
     go = asyncio.Event()
     async with inside(backend=Scripted(go, "late")) as chat:
@@ -165,7 +167,9 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return writes
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
 async def test_what_is_out_goes_with_the_head_in_one_write(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,9 +183,7 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
     head, end = writes
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"o" in head.partition(b"\r\n\r\n")[2]
-    assert end.endswith(
-        b"\r\n0\r\n\r\n" if kind == "text/event-stream" else b"0\r\n\r\n"
-    )
+    assert end.endswith(b"0\r\n\r\n" if kind == "text/plain" else b"\r\n0\r\n\r\n")
 
 
 async def test_what_is_out_is_more_than_goes_with_the_head(
@@ -189,7 +191,7 @@ async def test_what_is_out_is_more_than_goes_with_the_head(
 ) -> None:
     writes = record(monkeypatch)
     async with inside(Settings(pace=0)) as chat:
-        reply = await chat.start("x" * (response_module.FIRST + 1))
+        reply = await chat.start("x" * (response_module.FIRST_CHARACTERS + 1))
         await chat.read(reply)
         writes.clear()
         await chat.raw(f"GET /api/chat/{reply}")
@@ -213,9 +215,9 @@ async def test_comments_at_the_start_and_half_a_second_and_a_second_later() -> N
 
 
 async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert response_module.SILENCE == 15_000_000
-    monkeypatch.setattr(sse, "PROBES", (10_000, 20_000))
-    monkeypatch.setattr(response_module, "SILENCE", 30_000)
+    assert heartbeat.SILENCE_US == 15_000_000
+    monkeypatch.setattr(sse, "PROBE_TIMES_US", (10_000, 20_000))
+    monkeypatch.setattr(heartbeat, "SILENCE_US", 30_000)
     go = asyncio.Event()
     async with inside(Settings(grace=0), backend=Scripted("a", go, "b")) as chat:
         reader, writer = await chat.connect("POST /api/chat", body=body("hi"))
@@ -229,7 +231,7 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_seed_client_gets_no_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "PROBES", (10_000, 20_000))
+    monkeypatch.setattr(sse, "PROBE_TIMES_US", (10_000, 20_000))
     async with inside(Settings(pace=0.02)) as chat:
         answer = await chat.raw("POST /api/chat?ids=0", body=body("abcdef"))
         assert answer.body == seed_events("abcdef") + b"data: [DONE]\n\n"

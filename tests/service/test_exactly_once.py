@@ -38,7 +38,7 @@ class Step(NamedTuple):
     back: int
 
 
-TRANSPORTS = ("events", "events of a POST", "text", "poll", "websocket")
+TRANSPORTS = ("events", "events of a POST", "text", "ndjson", "poll", "websocket")
 steps = st.lists(
     st.builds(
         Step, st.sampled_from(TRANSPORTS), st.integers(0, 300), st.integers(0, 9)
@@ -92,6 +92,11 @@ class Client:
             assert got["next"] == after + len(got["text"])
             self.take(got["next"], got["text"])
             self.over = got["state"] == "done"
+        elif step.transport == "ndjson":
+            kind = "application/x-ndjson"
+            data, _ = await self._http("GET", after, kind, step.most)
+            for line in data[: data.rfind(b"\n") + 1].splitlines():
+                self._take_json(json.loads(line))
         elif step.transport == "text":
             data, whole = await self._http("GET", after, "text/plain", step.most)
             text = data.decode(errors="ignore")  # a code point that was cut
@@ -134,13 +139,17 @@ class Client:
         async with self.chat.session.ws_connect(url, protocols=["chatsvc.v1"]) as ws:
             await ws.send_json({"read": self.reply, "after": after})
             for _ in range(most):
-                event = await ws.receive_json(timeout=9)
-                reply, _, place = event["id"].partition(":")
-                assert reply == self.reply
-                if event["data"] == "[DONE]":
-                    self.over = True
+                self._take_json(await ws.receive_json(timeout=9))
+                if self.over:
                     return
-                self.take(int(place), event["data"])
+
+    def _take_json(self, event: dict[str, str]) -> None:
+        reply, _, place = event["id"].partition(":")
+        assert reply == self.reply
+        if event["data"] == "[DONE]":
+            self.over = True
+        else:
+            self.take(int(place), event["data"])
 
 
 Running = tuple[asyncio.Runner, Inside]

@@ -109,12 +109,13 @@ async def test_a_client_that_leaves_is_noticed_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/event-stream", "text/plain", "application/json"]
+    "kind",
+    ["text/event-stream", "text/plain", "application/x-ndjson", "application/json"],
 )
 async def test_a_silent_reply_that_is_left_is_noticed_soon(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("chatsvc.web.disconnects.LOOK_EVERY", 0.02)
+    monkeypatch.setattr("chatsvc.web.disconnects.CHECK_INTERVAL_S", 0.02)
     backend = Scripted(asyncio.Event())
     async with inside(Settings(grace=0), app=theirs(), backend=backend) as chat:
         _, writer = await chat.connect(

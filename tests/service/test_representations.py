@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.settings import Settings
-from chatsvc.web.routes import best
+from chatsvc.web.negotiation import negotiate
 
 from .running import (
     HARD,
@@ -51,6 +51,10 @@ def body(message: str) -> bytes:
         ("text/plain;q=0.5, text/event-stream;q=0.2, */*;q=0.1", "text/plain"),
         ("text/plain;Q=0.1, application/json;q=0.2", "application/json"),
         ("text/plain;q=nan, */*;q=0.1", "text/event-stream"),
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("application/json;q=0.5, application/x-ndjson", "application/x-ndjson"),
+        ("application/*", "application/json"),
+        ("application/json;q=0, application/*", "application/x-ndjson"),
         ("text/plain;q=x", "application/problem+json"),
         ("text/html", "application/problem+json"),
     ],
@@ -80,13 +84,13 @@ def test_the_most_specific_range_of_accept_counts(qualities: dict[str, float]) -
         return next((qualities[name] for name in ranges if name in qualities), 0)
 
     accept = ", ".join(f"{name};q={q}" for name, q in qualities.items())
-    kind = best(accept, KINDS)
+    kind = negotiate(accept, KINDS)
     assert (0 if kind is None else quality(kind)) == max(map(quality, KINDS))
 
 
 @given(st.text())
 def test_accept_may_be_anything(accept: str) -> None:
-    assert best(accept, KINDS) in (None, *KINDS)
+    assert negotiate(accept, KINDS) in (None, *KINDS)
 
 
 @pytest.mark.parametrize("pace", [0, 0.001])

@@ -13,7 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
-from chatsvc.transports import websocket
+from chatsvc.transports import connection, serving
 
 from .running import (
     HARD,
@@ -269,8 +269,8 @@ async def test_pings_are_answered_also_in_mid_reply() -> None:
 async def test_the_server_pings_and_drops_who_is_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert websocket.PING_EVERY == 20
-    monkeypatch.setattr(websocket, "PING_EVERY", 0.05)
+    assert connection.PING_INTERVAL_S == 20
+    monkeypatch.setattr(connection, "PING_INTERVAL_S", 0.05)
     async with inside() as chat:
         alive, silent = await v1(chat), await bare(chat)
         reading = asyncio.create_task(alive.receive())  # answers pings by itself
@@ -370,7 +370,7 @@ async def test_nothing_stands_behind_a_close_frame() -> None:
 async def test_a_flood_of_requests_is_bounded() -> None:
     async with inside(backend=Scripted(asyncio.Event())) as chat:
         ws = await bare(chat)
-        for _ in range(websocket.MOST_QUEUED + 2):
+        for _ in range(serving.MAX_QUEUED + 2):
             await ws.send_json({"message": "hi"})
         closed = await ws.receive(timeout=10)
         assert closed.data == 1013
@@ -381,7 +381,7 @@ async def test_a_flood_of_requests_is_bounded() -> None:
         closed = await long.receive(timeout=10)
         assert closed.data == 1013
         many = await v1(chat)
-        for _ in range(websocket.MOST_QUEUED + 1):
+        for _ in range(connection.MAX_STREAMS + 1):
             await many.send_json({"message": "hi"})
         told = await frame(many)
         assert told["data"]["type"] == "/problems/overloaded"

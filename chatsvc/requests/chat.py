@@ -1,0 +1,160 @@
+"""Requests of chatsvc's own API (PROTOCOL.md sections 2 and 4).
+
+Bodies of a POST and frames of a WebSocket, their prompts and idempotency keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+
+import msgspec
+
+from chatsvc.model import Message, Prompt
+from chatsvc.problems import BadText, InvalidRequest, TooLarge
+from chatsvc.requests.decoding import decode
+from chatsvc.requests.values import SUBPROTOCOL, Caller, Read, Start, Stop, View
+
+ROLES = ("system", "developer", "user", "assistant")
+"""The roles that a message of a conversation may have."""
+
+BODY_FACTOR = 16
+"""How many times the size of one message a body may have: it holds a conversation."""
+
+_key = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+
+
+class ChatRequest(msgspec.Struct):
+    """The members of a body, and of a WebSocket's frame: one message, or a conversation."""
+
+    message: str | None = None
+    messages: list[Message] | None = None
+
+
+class Frame(ChatRequest):
+    """The members of a client's frame of the subprotocol `chatsvc.v1`.
+
+    It stops the reply `stop`; or reads the reply `read` from behind position `after` (code points);
+    or begins a reply.
+    """
+
+    key: str = ""
+    read: str | None = None
+    after: int = 0
+    stop: str | None = None
+
+
+_chat = msgspec.json.Decoder(ChatRequest)
+_frame = msgspec.json.Decoder(Frame)
+
+
+def parse_chat(body: bytes | str) -> ChatRequest:
+    """Return what a body of JSON holds.
+
+    Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
+    """
+    return decode(_chat, body)
+
+
+def parse_frame(text: str) -> Frame:
+    """Return what a frame of JSON holds.
+
+    Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
+    """
+    return decode(_frame, text)
+
+
+def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
+    """Return the conversation that a request asks to be carried on.
+
+    `max_message` is in bytes of UTF-8. What the assistant said may be longer: it is a reply that
+    comes back as a part of the conversation. Raises `InvalidRequest`, `BadText` for a lone
+    surrogate, `TooLarge` for a message over the limit.
+    """
+    if request.messages is not None:
+        messages = tuple(request.messages)
+        if not messages:
+            raise InvalidRequest("messages must hold at least one message.")
+    elif request.message is not None:
+        messages = (Message("user", request.message),)
+    else:
+        raise InvalidRequest(
+            'The body must have "message", a string, or "messages", a list of {"role", "content"}.'
+        )
+    for index, message in enumerate(messages):
+        if message.role not in ROLES:
+            raise InvalidRequest(
+                f"messages[{index}].role must be one of {', '.join(ROLES)}."
+            )
+        of_assistant = message.role == "assistant"
+        check_text(message.content, sys.maxsize if of_assistant else max_message)
+    return Prompt(messages)
+
+
+def check_text(text: str, max_message: int) -> None:
+    """Raise `BadText` for a lone surrogate, `TooLarge` for over `max_message` bytes of UTF-8."""
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise BadText(
+            "The message holds a lone surrogate, which is not a character."
+        ) from None
+    if size > max_message:
+        raise TooLarge(
+            f"A message may have {max_message} bytes of UTF-8; this one has {size}."
+        )
+
+
+def check_key(key: str) -> str:
+    """Return an idempotency key as it is.
+
+    Raises `InvalidRequest` unless it is 1 to 128 visible ASCII characters.
+    """
+    if _key.fullmatch(key) is None:
+        raise InvalidRequest("An Idempotency-Key is 1 to 128 visible ASCII characters.")
+    return key
+
+
+def digest(prompt: Prompt) -> str:
+    """Return what identifies a prompt: 64 hexadecimal digits (SHA-256)."""
+    return hashlib.sha256(msgspec.json.encode(prompt)).hexdigest()
+
+
+def make_start(
+    prompt: Prompt, caller: Caller, *, key: str | None = None, view: View | None = None
+) -> Start:
+    """Return the request to begin a reply to a prompt; `key` is its idempotency key, None for none.
+
+    Raises `InvalidRequest` for a key that is malformed.
+    """
+    view = view or View()
+    if key is None:
+        return Start(prompt, caller, view=view)
+    return Start(prompt, caller, check_key(key), digest(prompt), view)
+
+
+def read_message(text: str, caller: Caller, max_message: int) -> Start:
+    """Return what a frame without a subprotocol asks for; `max_message` is in bytes of UTF-8.
+
+    Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
+    """
+    prompt = make_prompt(parse_chat(text), max_message)
+    return make_start(prompt, caller, view=View(representation=""))
+
+
+def read_frame(text: str, caller: Caller, max_message: int) -> Start | Read | Stop:
+    """Return what a frame of `chatsvc.v1` asks for; `max_message` is in bytes of UTF-8.
+
+    Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
+    """
+    frame = parse_frame(text)
+    if frame.stop is not None:
+        return Stop(frame.stop, caller)
+    view = View(representation=SUBPROTOCOL, key=frame.key)
+    if frame.read is not None:
+        if frame.after < 0:
+            raise InvalidRequest("after must be a position: a number of code points.")
+        return Read(frame.read, frame.after, caller, view)
+    prompt = make_prompt(frame, max_message)
+    return make_start(prompt, caller, key=frame.key or None, view=view)

@@ -1,0 +1,153 @@
+"""The codec interface: what the events of a reply's stream say, whatever carries them.
+
+A codec belongs to one stream. It makes *events*: whole payloads without any framing, which
+`framing` wraps for the connection and `encoder` joins into the one cached path that a single
+character takes. Codecs never write and never wait.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import ClassVar
+
+from chatsvc.model import End
+
+CACHED_CHARACTERS = 4096
+"""Characters whose encodings one cache keeps: more than a conversation uses, in any language."""
+
+LONGEST_CACHED = 16
+"""Code points of the longest character that is cached: one may have any number of marks."""
+
+
+class Encodings(dict[str, bytes]):
+    """A bounded cache of what `encode(character)` returns; `cache[character]` fills it."""
+
+    __slots__ = ("_encode",)
+
+    def __init__(self, encode: Callable[[str], bytes]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, character: str) -> bytes:
+        if len(self) >= CACHED_CHARACTERS:
+            self.clear()
+        encoded = self._encode(character)
+        if len(character) <= LONGEST_CACHED:
+            self[character] = encoded
+        return encoded
+
+
+class _Digits(dict[int, bytes]):
+    def __missing__(self, number: int) -> bytes:
+        return b"%d" % number
+
+
+class _NoDigits(dict[int, bytes]):
+    def __missing__(self, number: int) -> bytes:
+        return b""
+
+
+_COMMON_POSITIONS = range(8192)
+
+DIGITS: Mapping[int, bytes] = _Digits((n, b"%d" % n) for n in _COMMON_POSITIONS)
+"""Positions in decimal: nearly all that occur are made once, the others as they are asked for."""
+
+NO_DIGITS: Mapping[int, bytes] = _NoDigits.fromkeys(_COMMON_POSITIONS, b"")
+"""What stands in for `DIGITS` in events that do not say their position: all entries are empty."""
+
+
+@cache
+def encodings(tail: Callable[[str], bytes]) -> Encodings:
+    """Return the cache of what `tail` makes of each character, shared by all streams of a kind."""
+    return Encodings(tail)
+
+
+class Codec(ABC):
+    """What the events of one stream say.
+
+    The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
+    that behind the character (code points). `prefix` is the stream's own; `numbers` is `DIGITS` or
+    `NO_DIGITS`; `tail` is one function for all streams of a kind, for its results are cached.
+    `probe_times_us` has the times (microseconds after the start) of the comments that show whether
+    a proxy buffers; after them comments fill silence. None: the stream has no comments.
+    """
+
+    __slots__ = ("numbers", "prefix", "probe_times_us", "tail")
+
+    transport: ClassVar[str]
+    """The name of this kind of stream in the metrics."""
+
+    media_type: ClassVar[str] = "text/event-stream"
+    """The media type of an HTTP body of such events."""
+
+    charset: ClassVar[str | None] = "utf-8"
+    """The `charset` parameter of the media type; None where the type defines none."""
+
+    headers: ClassVar[Mapping[str, str]] = {}
+    """The headers of an HTTP response that only this kind of stream has."""
+
+    marks_end: ClassVar[bool] = True
+    """Whether readers know by the events that the reply has ended.
+
+    Where they can't, a body without chunks (HTTP/1.0) is ended by a reset unless it is complete.
+    """
+
+    def __init__(
+        self,
+        tail: Callable[[str], bytes],
+        *,
+        prefix: bytes = b"",
+        numbers: Mapping[int, bytes] = NO_DIGITS,
+        probe_times_us: tuple[int, ...] | None = None,
+    ) -> None:
+        self.tail = tail
+        self.prefix = prefix
+        self.numbers = numbers
+        self.probe_times_us = probe_times_us
+
+    def events(self, position: int, run: Sequence[str]) -> list[bytes]:
+        """Return the events of a run of characters that begins behind `position`.
+
+        The first run of a stream always passes through here, so an override may add to the first
+        event.
+        """
+        tails, prefix, numbers = encodings(self.tail), self.prefix, self.numbers
+        if numbers is NO_DIGITS:
+            return [prefix + tails[character] for character in run]
+        events = []
+        for character in run:
+            position += len(character)
+            events.append(prefix + numbers[position] + tails[character])
+        return events
+
+    def first(self) -> list[bytes]:
+        """Return what goes out with the head, before any character."""
+        return []
+
+    @abstractmethod
+    def end(self, end: End) -> list[bytes] | None:
+        """Return the last events of a reply that ended so; None breaks the connection off."""
+
+    @abstractmethod
+    def sent_away(self) -> list[bytes] | None:
+        """Return the last events for a reader whose node goes before the reply has ended.
+
+        None breaks the connection off.
+        """
+
+
+def stop_problem(end: End) -> dict[str, object]:
+    """Return the problem object (RFC 9457) of a reply that was stopped.
+
+    Stopping is no error of the server, so its type is in no table of errors and its status is 200.
+    """
+    return {
+        "type": "/problems/stopped",
+        "title": "The reply was stopped",
+        "status": 200,
+        "detail": "It was stopped on request."
+        if end.finish_reason == "stopped"
+        else "Nobody was reading it any more.",
+    }

@@ -1,0 +1,179 @@
+"""One client's WebSocket (PROTOCOL.md section 4; RFC 6455).
+
+Frames come in, the streams of replies go out; `serving` decides what becomes of a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from chatsvc.problems import Draining, Overloaded, Problem, UnsupportedMediaType
+from chatsvc.replies import Reply, SentAway
+from chatsvc.transports.encoder import Encoder
+from chatsvc.transports.writing import ClientGone, Stream, transport_of, write
+
+PING_INTERVAL_S = 20.0
+"""Seconds between two pings; a client from which nothing came since the last one is dropped."""
+
+MAX_STREAMS = 64
+"""Replies that may be sent at once over one connection."""
+
+
+class Connection:
+    """A WebSocket after its upgrade.
+
+    One task reads its frames by `receive`; each reply is written by the ticker beside that, in a
+    task that waits for its end. `end` ends both.
+    """
+
+    def __init__(self, request: web.Request, ws: web.WebSocketResponse) -> None:
+        self.ws = ws
+        self._transport = transport_of(request)
+        self._streams: set[asyncio.Task[None]] = set()
+        self._heard = True  # since the last ping
+        self._closing = False
+        self._away: Problem | None = None  # what the client is sent away with
+        self._receive_timeout: asyncio.Timeout | None = None
+
+    # ------------------------------------------------------------------ sending
+
+    def begin(
+        self,
+        reply: Reply,
+        after: int,
+        encoder: Encoder,
+        finish: Callable[[Reply], Awaitable[None]],
+    ) -> None:
+        """Stream a reply from behind position `after` beside whatever else goes on.
+
+        `finish(reply)` is awaited when it has ended.
+
+        `finish` is not called when this node sends its readers away. Raises `ClientGone`.
+        """
+        self._check_open()
+        task = asyncio.create_task(self._stream(reply, after, encoder, finish))
+        self._streams.add(task)
+        task.add_done_callback(self._streamed)
+
+    async def _stream(
+        self,
+        reply: Reply,
+        after: int,
+        encoder: Encoder,
+        finish: Callable[[Reply], Awaitable[None]],
+    ) -> None:
+        try:
+            stream = Stream(reply, after, self._transport, encoder)
+            with reply.reading(), closing(stream):
+                await stream.run()
+        except SentAway:
+            self.send_away(Draining())
+            return
+        await finish(reply)
+
+    def _streamed(self, task: asyncio.Task[None]) -> None:
+        self._streams.remove(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            self._transport.abort()  # or the client would wait for ever
+            raise error
+
+    def send(self, data: bytes) -> None:
+        """Write whole frames. Raises `ClientGone`."""
+        self._check_open()
+        write(self._transport, data)
+
+    async def answer_frame(self, text: str) -> None:
+        """Send a text frame that belongs to no stream, and wait while the client is behind.
+
+        The next frame is read only then: a client that asks and never reads is soon silent, and is
+        dropped. Raises `ConnectionError`.
+        """
+        self._check_open()
+        await self.ws.send_str(text)
+
+    def _check_open(self) -> None:
+        """Raise `ClientGone` after a close frame: no data may follow (RFC 6455 section 5.5.1)."""
+        if self._closing:
+            raise ClientGone
+
+    def check_room(self) -> None:
+        """Raise `Overloaded` when as many replies are being sent as may be."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise Overloaded(f"{MAX_STREAMS} replies are running on this connection.")
+
+    # ------------------------------------------------------------------ receiving
+
+    async def receive(self) -> str | None:
+        """Return the next text frame, or None when the connection is over.
+
+        Raises `UnsupportedMediaType` for a binary frame, and the problem with which the client is
+        sent away.
+        """
+        while True:
+            message = await self._message()
+            self._heard = True
+            if message.type is WSMsgType.TEXT:
+                return str(message.data)
+            if message.type is WSMsgType.PING:
+                await self.ws.pong(message.data)
+            elif message.type is WSMsgType.BINARY:
+                raise UnsupportedMediaType("Frames must be text.")
+            elif message.type is not WSMsgType.PONG:
+                return None
+
+    async def _message(self) -> WSMessage:
+        if self._away is not None:
+            raise self._away
+        try:
+            async with asyncio.timeout(None) as self._receive_timeout:
+                return await self.ws.receive()
+        except TimeoutError:
+            if self._away is None:
+                raise
+            raise self._away from None
+        finally:
+            self._receive_timeout = None
+
+    def send_away(self, problem: Problem) -> None:
+        """Have `receive` raise a problem, with which its task then closes the connection.
+
+        [RFC 6455, 7.1.1] The peer's close frame is waited for. A task beside the one that reads
+        can't do that: aiohttp drops the connection then, and what the peer was sending may cost it
+        the code.
+        """
+        if self._away is None:
+            self._away = problem
+            if self._receive_timeout is not None:
+                self._receive_timeout.reschedule(0)
+
+    async def keep_alive(self) -> None:
+        """Ping every `PING_INTERVAL_S`, until cancelled; drop a client that stays silent."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL_S)
+            if not self._heard:
+                self._transport.abort()
+                return
+            self._heard = False
+            await self.ws.ping()
+
+    async def close(self, problem: Problem) -> None:
+        """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6).
+
+        Only the task that reads may call it: it waits for the peer's close frame.
+        """
+        self._closing = True
+        await self.end()
+        await self.ws.close(code=problem.close_code, message=problem.title.encode())
+
+    async def end(self) -> None:
+        """End all streams: the connection is over."""
+        tasks = list(self._streams)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

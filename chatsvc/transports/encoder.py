@@ -1,0 +1,95 @@
+"""The encoder: a codec's events in a framing, with one cached path for a single character.
+
+Nearly every write of the service is one character of one stream, so what it costs is what a stream
+costs. It is joined from tables that all streams share: a thing that a stream has of its own is
+fetched from memory anew for each event when there are thousands of streams. Everything else takes
+the plain way: `Codec.events`, then `Framing.wrap`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from chatsvc.transports.codec import NO_DIGITS, Codec, Encodings
+from chatsvc.transports.framing import Framing
+
+
+@cache
+def _tails(tail: Callable[[str], bytes], framing: Framing) -> Encodings:
+    return Encodings(lambda character: tail(character) + framing.trailer)
+
+
+@cache
+def _frames(tail: Callable[[str], bytes], framing: Framing) -> Encodings:
+    return Encodings(lambda character: framing.wrap([tail(character)]))
+
+
+class Encoder(ABC):
+    """Makes the bytes of a stream's characters as they go to the connection."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """Return the bytes of a run of characters that begins behind `position` (code points)."""
+
+
+def make_encoder(codec: Codec, framing: Framing) -> Encoder:
+    """Return the encoder of a stream."""
+    if codec.prefix or codec.numbers is not NO_DIGITS:
+        return EventEncoder(codec, framing)
+    return CharacterEncoder(codec, framing)
+
+
+class EventEncoder(Encoder):
+    """The encoder of events that differ by stream or position: it joins them of four parts."""
+
+    __slots__ = (
+        "_codec",
+        "_framing",
+        "_heads",
+        "_limit",
+        "_numbers",
+        "_prefix",
+        "_tails",
+    )
+
+    def __init__(self, codec: Codec, framing: Framing) -> None:
+        self._prefix = codec.prefix
+        self._numbers = codec.numbers
+        self._tails = _tails(codec.tail, framing)
+        self._heads = framing.heads
+        self._limit = 0  # the first run goes by way of the codec
+        self._codec = codec
+        self._framing = framing
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """See `Encoder.encode`."""
+        if len(run) == 1:
+            character = run[0]
+            prefix, tail = self._prefix, self._tails[character]
+            number = self._numbers[position + len(character)]
+            size = len(prefix) + len(number) + len(tail)
+            if size < self._limit:
+                return b"".join((self._heads[size], prefix, number, tail))
+        self._limit = len(self._heads)
+        return self._framing.wrap(self._codec.events(position, run))
+
+
+class CharacterEncoder(Encoder):
+    """The encoder of events that differ by character alone: each is cached with its framing."""
+
+    __slots__ = ("_codec", "_frames", "_framing")
+
+    def __init__(self, codec: Codec, framing: Framing) -> None:
+        self._frames = _frames(codec.tail, framing)
+        self._codec = codec
+        self._framing = framing
+
+    def encode(self, position: int, run: Sequence[str]) -> bytes:
+        """See `Encoder.encode`."""
+        if len(run) == 1:
+            return self._frames[run[0]]
+        return self._framing.wrap(self._codec.events(position, run))

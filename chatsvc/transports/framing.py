@@ -1,0 +1,70 @@
+"""Framings: how the bytes of events are wrapped for a connection.
+
+Three constants: `BARE` (an HTTP/1.0 body), `CHUNKED` (RFC 9112 section 7.1) and `WEBSOCKET` (RFC
+6455 section 5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+TABLE_BYTES = 1024
+"""Bytes of a payload up to which heads are made in advance; nearly all events are shorter."""
+
+
+class Framing:
+    """A way to wrap events: a head with the size, the payload, and a trailer.
+
+    `head(size)` makes the head of a payload of so many bytes. With `one_each` every event has a
+    frame of its own; otherwise events that go together share one. `heads` has the head for each
+    size of *payload and trailer together*, up to `TABLE_BYTES`: the encoder's caches hold the
+    trailer already.
+    """
+
+    __slots__ = ("_head", "_one_each", "heads", "trailer")
+
+    def __init__(
+        self,
+        head: Callable[[int], bytes],
+        trailer: bytes = b"",
+        *,
+        one_each: bool = False,
+    ) -> None:
+        self._head = head
+        self._one_each = one_each
+        self.trailer = trailer
+        sizes = range(-len(trailer), TABLE_BYTES - len(trailer))
+        self.heads = [head(max(0, size)) for size in sizes]
+
+    def wrap(self, events: Sequence[bytes]) -> bytes:
+        """Return whole events as they go to the connection.
+
+        Where events share a frame, no bytes have none: an empty chunk would end a body.
+        """
+        if self._one_each:
+            return b"".join([self._head(len(event)) + event for event in events])
+        data = events[0] if len(events) == 1 else b"".join(events)
+        return b"%b%b%b" % (self._head(len(data)), data, self.trailer) if data else b""
+
+
+def _chunk_head(size: int) -> bytes:
+    return b"%x\r\n" % size
+
+
+def _text_frame_head(size: int) -> bytes:
+    """Return the head of a final, unmasked text frame."""
+    if size < 126:
+        return b"\x81%c" % size
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
+
+
+BARE = Framing(lambda size: b"")
+"""No framing: the body ends with the connection, as HTTP/1.0 has it."""
+
+CHUNKED = Framing(_chunk_head, b"\r\n")
+"""Chunks of an HTTP/1.1 body (RFC 9112 section 7.1): events that go together share one."""
+
+WEBSOCKET = Framing(_text_frame_head, one_each=True)
+"""Text frames of a server (RFC 6455 section 5.2), one an event."""

@@ -1,0 +1,36 @@
+"""The step from a parsed request to its reply, the same for HTTP and WebSocket."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from chatsvc.replies import Reply
+from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.web.app_keys import REPLIES
+
+
+async def start_reply(app: web.Application, asked: Start) -> Reply:
+    """Begin the reply that is asked for, or find the one of the same idempotency key.
+
+    Raises what `Replies.start` raises.
+    """
+    return await app[REPLIES].start(
+        asked.prompt,
+        user=asked.caller.user,
+        key=asked.key,
+        digest=asked.digest,
+        client=asked.caller.client,
+    )
+
+
+async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
+    """Find the reply that is to be read or stopped.
+
+    Raises `ReplyNotFound`, `ReplyExpired`, `CursorPastEnd` for a position that it has not reached,
+    `StoreUnavailable`.
+    """
+    replies = app[REPLIES]
+    reply = await replies.open(asked.reply_id, user=asked.caller.user)
+    if isinstance(asked, Read) and asked.after is not None:
+        await replies.check(reply, asked.after)
+    return reply

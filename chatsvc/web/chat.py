@@ -1,0 +1,95 @@
+"""The endpoints of chatsvc's own API over HTTP (PROTOCOL.md section 2)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from chatsvc.replies import Reply
+from chatsvc.requests.values import Read, Start
+from chatsvc.transports.html import html_response
+from chatsvc.transports.response import ReplyResponse
+from chatsvc.transports.snapshot import json_response, poll, whole
+from chatsvc.transports.table import CODECS
+from chatsvc.web.access import open_reply, start_reply
+from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.metrics import METRICS
+from chatsvc.web.parsing import (
+    HTML,
+    JSON,
+    read_get_chat,
+    read_get_reply,
+    read_post_chat,
+    read_stop,
+)
+from chatsvc.web.readers import ReaderScope
+
+
+async def post_chat(request: web.Request) -> web.StreamResponse:
+    """Answer `POST /api/chat`: start a reply and give it, or the one of `Last-Event-ID`."""
+    return await _answer(request, await read_post_chat(request))
+
+
+async def get_chat(request: web.Request) -> web.StreamResponse:
+    """Answer `GET /api/chat?message=…`, as `post_chat` does, for a native `EventSource`."""
+    return await _answer(request, read_get_chat(request))
+
+
+async def get_reply(request: web.Request) -> web.StreamResponse:
+    """Answer `GET /api/chat/{reply}`: give a reply from a cursor, as a snapshot, or rendered."""
+    return await _answer(request, read_get_reply(request))
+
+
+async def stop_reply(request: web.Request) -> web.Response:
+    """Answer `POST /api/chat/{reply}/stop`: stop a reply; stopping twice is no error."""
+    app = service(request)
+    replies = app[REPLIES]
+    reply = await open_reply(app, read_stop(request))
+    await replies.stop(reply)
+    ended = await replies.stopped(reply)
+    body = {"reply": reply.id, "state": reply.state, "next": reply.released_now()}
+    return json_response(reply, body, 200 if ended else 202)
+
+
+async def _answer(request: web.Request, asked: Start | Read) -> web.StreamResponse:
+    """Return what is asked for in the representation that is asked for. Raises a `Problem`."""
+    app = service(request)
+    if isinstance(asked, Start):
+        reply, after = await start_reply(app, asked), 0
+    else:
+        reply = await open_reply(app, asked)
+        if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
+            return web.Response(status=204, headers={"X-Reply-Id": reply.id})
+        after = asked.after
+    if asked.view.representation == JSON:
+        return await _json(request, reply, asked)
+    if asked.view.representation == HTML:
+        with app[METRICS].reading("html"), reply.reading():
+            return await html_response(reply)
+    codec = CODECS[asked.view.representation](reply.id, asked.view)
+    scope = ReaderScope(request, codec.transport, after)
+    return ReplyResponse(request, reply, after, scope, codec)
+
+
+async def _json(
+    request: web.Request, reply: Reply, asked: Start | Read
+) -> web.Response:
+    """Return a snapshot, or the whole reply.
+
+    The whole one is for a request that began it and did not say how long it would wait.
+    """
+    metrics, wait = service(request)[METRICS], asked.view.wait
+    if isinstance(asked, Read):
+        with metrics.reading("poll"):
+            return await poll(reply, asked.after or 0, wait or 0)
+    with metrics.reading("json"):
+        if wait is None:
+            return await whole(reply)
+        return await poll(reply, 0, wait, begun=True)
+
+
+def add_chat(app: web.Application) -> None:
+    """Add the endpoints to an application."""
+    app.router.add_post("/api/chat", post_chat)
+    app.router.add_get("/api/chat", get_chat, allow_head=False)
+    app.router.add_get("/api/chat/{reply}", get_reply, allow_head=False)
+    app.router.add_post("/api/chat/{reply}/stop", stop_reply)

@@ -1,0 +1,84 @@
+"""What a client accepts by its headers: media types, languages, codings (RFC 9110 section 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def parse_weights(header: str) -> list[tuple[str, float]]:
+    """Return the values of a header, each with its weight.
+
+    The header is `Accept`, `Accept-Language` or `Accept-Encoding`.
+
+    They stay in the header's order and letter case; parameters other than `q` are left out. A
+    weight is from 0, which refuses the value, to 1; one that can't be read is 0 (RFC 9110 section
+    12.4.2).
+    """
+    weighted = []
+    for item in header.split(","):
+        value, *parameters = (part.strip() for part in item.split(";"))
+        weighted.append((value, _weight(parameters)))
+    return weighted
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.rstrip().lower() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                return 0.0
+            return min(weight, 1.0) if weight > 0 else 0.0  # a NaN is neither
+    return 1.0
+
+
+def negotiate(accept: str, media_types: Sequence[str]) -> str | None:
+    """Return the media type that an `Accept` header wants most, or None if it takes none.
+
+    It is chosen as RFC 9110 section 12.5.1 says.
+
+    Of several that are wanted alike it is the one that the header names first, else the first of
+    `media_types`.
+    """
+    ranges: dict[str, tuple[float, int]] = {}  # the weight, and how early it stands
+    for place, (name, weight) in enumerate(parse_weights(accept.lower())):
+        found = (weight, -place)
+        ranges[name] = max(found, ranges.get(name, found))
+
+    def wish(media_type: str) -> tuple[float, int]:
+        # [RFC 9110] "the most specific reference has precedence"
+        for name in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+            if name in ranges:
+                return ranges[name]
+        return 0.0, 0
+
+    best = max(media_types, key=wish)
+    return best if wish(best)[0] else None
+
+
+def accepted_languages(header: str) -> list[str]:
+    """Return the languages of an `Accept-Language` header, best first (RFC 9110 section 12.5.4).
+
+    A range with subtags stands for its shorter forms too, just behind it (RFC 4647 section 3.4).
+    """
+    weighted = [(tag, weight) for tag, weight in parse_weights(header) if weight]
+    weighted.sort(key=lambda pair: -pair[1])
+    accepted = []
+    for tag, _ in weighted:
+        while tag:
+            accepted.append(tag)
+            tag = tag.rpartition("-")[0]
+    return accepted
+
+
+def accepts_gzip(header: str) -> bool:
+    """Return whether an `Accept-Encoding` header takes gzip (RFC 9110 section 12.5.3).
+
+    `x-gzip` is the same coding (section 8.4.1.3). A `*` is no wish for it: what is not compressed
+    is acceptable then, too.
+    """
+    return any(
+        weight and coding in ("gzip", "x-gzip")
+        for coding, weight in parse_weights(header.lower())
+    )

@@ -1,0 +1,238 @@
+"""HTTP requests into the values of `chatsvc.requests`, each request once.
+
+Headers, query, path and body are read here and nowhere else. Whatever is wrong with them is raised
+as a `Problem`, before a reply is begun or looked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import msgspec
+from aiohttp import StreamReader, hdrs, web
+
+from chatsvc.cursor import parse_cursor
+from chatsvc.model import Message, Prompt
+from chatsvc.problems import (
+    BadCursor,
+    BadRequest,
+    BadText,
+    InvalidRequest,
+    NotAcceptable,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from chatsvc.requests.chat import (
+    BODY_FACTOR,
+    check_text,
+    make_prompt,
+    make_start,
+    parse_chat,
+)
+from chatsvc.requests.openai import Completion, parse_completion
+from chatsvc.requests.ui import Turn, parse_turn
+from chatsvc.requests.values import (
+    EVENT_STREAM,
+    LONGEST_WAIT_S,
+    Caller,
+    Read,
+    Start,
+    Stop,
+    View,
+)
+from chatsvc.transports.table import STREAM_MEDIA_TYPES
+from chatsvc.web.app_keys import SETTINGS, USER, service
+from chatsvc.web.negotiation import negotiate
+from chatsvc.web.origin import check_site
+
+JSON = "application/json"
+"""The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
+
+HTML = "text/html"
+"""The media type of a reply whose Markdown is rendered."""
+
+MEDIA_TYPES = tuple(
+    dict.fromkeys((EVENT_STREAM, "text/plain", JSON, *STREAM_MEDIA_TYPES))
+)
+"""What a reply is given as: a wildcard in `Accept` stands for the first of those that it covers."""
+
+BODY_DEADLINE_S = 30.0
+"""Seconds in which a body must arrive."""
+
+
+def caller(request: web.Request) -> Caller:
+    """Return the user and the address that a request is from."""
+    return Caller(user=request.get(USER, ""), client=request.remote or "")
+
+
+# ---------------------------------------------------------------------- chatsvc's own API
+
+
+async def read_post_chat(request: web.Request) -> Start | Read:
+    """Return what a `POST /api/chat` asks for: a new reply, or that of `Last-Event-ID`.
+
+    Raises a `Problem`.
+    """
+    view = _view(request, _representation(request, MEDIA_TYPES))
+    if request.headers.get("Last-Event-ID"):
+        return _read(request, view)
+    limit = service(request)[SETTINGS].max_message
+    body = await read_body(request, limit * BODY_FACTOR)
+    return keyed_start(request, make_prompt(parse_chat(body), limit), view)
+
+
+def read_get_chat(request: web.Request) -> Start | Read:
+    """Return what a `GET /api/chat` asks for: a reply to `message`, or that of `Last-Event-ID`.
+
+    Raises a `Problem`.
+    """
+    view = _view(request, _representation(request, MEDIA_TYPES))
+    if request.headers.get("Last-Event-ID"):
+        return _read(request, view)
+    message = request.query.get("message")
+    if message is None:
+        raise InvalidRequest("The query must have message=….")
+    # What is not UTF-8 has been decoded to U+FFFD, which a message may also hold.
+    if "\ufffd" in message and "%EF%BF%BD" not in request.raw_path.upper():
+        raise BadText("The query is not UTF-8.")
+    settings = service(request)[SETTINGS]
+    check_site(request, settings.allow_origin)
+    check_text(message, settings.max_message)
+    prompt = Prompt((Message("user", message),))
+    view = msgspec.structs.replace(view, announced=True)
+    return make_start(prompt, caller(request), view=view)
+
+
+def read_get_reply(request: web.Request) -> Read:
+    """Return what a `GET /api/chat/{reply}` asks for. Raises a `Problem`."""
+    reply_id = request.match_info["reply"]
+    representation = _representation(request, (*MEDIA_TYPES, HTML))
+    if representation == HTML:  # all that is out, whatever the query says
+        return Read(reply_id, 0, caller(request), View(HTML))
+    return _read(request, _view(request, representation), reply_id)
+
+
+def read_stop(request: web.Request) -> Stop:
+    """Return what a `POST /api/chat/{reply}/stop` asks for."""
+    return Stop(request.match_info["reply"], caller(request))
+
+
+def keyed_start(
+    request: web.Request, prompt: Prompt, view: View | None = None
+) -> Start:
+    """Return the request to begin a reply under the `Idempotency-Key` that the headers have.
+
+    Raises `InvalidRequest` for a malformed key.
+    """
+    key = request.headers.get("Idempotency-Key")
+    return make_start(prompt, caller(request), key=key, view=view)
+
+
+def _read(request: web.Request, view: View, reply_id: str = "") -> Read:
+    """Return the request to read the reply that a request names, from its cursor on.
+
+    `Last-Event-ID` wins over `after`. Raises `BadCursor`.
+    """
+    last = request.headers.get("Last-Event-ID")
+    if last:
+        named, position = parse_cursor(last)
+        if reply_id and named != reply_id:
+            raise BadCursor("The cursor belongs to another reply than the URL.")
+        return Read(named, position, caller(request), view)
+    after = request.query.get("after", "0")
+    if not (after.isascii() and after.isdigit() and len(after) <= 9):
+        raise BadCursor("after must be a position: a number of code points.")
+    return Read(reply_id, int(after), caller(request), view)
+
+
+def _view(request: web.Request, representation: str) -> View:
+    ids = request.query.get("ids") != "0"
+    return View(representation, wait=_wait(request), ids=ids)
+
+
+def _representation(request: web.Request, media_types: tuple[str, ...]) -> str:
+    """Return the one of some media types that `Accept` wants; events if it is absent.
+
+    Raises `NotAcceptable`.
+    """
+    # [RFC 9110, 5.3] Several lines of a header are one list.
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+    chosen = negotiate(accept, media_types) if accept else EVENT_STREAM
+    if chosen is None:
+        raise NotAcceptable(f"There is {', '.join(media_types)}.")
+    return chosen
+
+
+def _wait(request: web.Request) -> float | None:
+    """Return the query's `wait` (seconds), or None when there is none. Raises `InvalidRequest`."""
+    given = request.query.get("wait")
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_WAIT_S:
+        raise InvalidRequest(
+            f"wait must be a number of seconds from 0 to {LONGEST_WAIT_S}."
+        )
+    return seconds
+
+
+# ---------------------------------------------------------------------- other clients' APIs
+
+
+async def read_completion(request: web.Request) -> Completion:
+    """Return what a `POST /v1/chat/completions` asks for. Raises a `Problem`."""
+    limit = service(request)[SETTINGS].max_message
+    return parse_completion(await read_body(request, limit * BODY_FACTOR), limit)
+
+
+async def read_turn(request: web.Request) -> Turn:
+    """Return what a `POST /api/ui` asks for. Raises a `Problem`."""
+    limit = service(request)[SETTINGS].max_message
+    return parse_turn(await read_body(request, limit * BODY_FACTOR), limit)
+
+
+# ---------------------------------------------------------------------- bodies
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body, which must be JSON by its headers, of at most `max_bytes`.
+
+    Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in
+    `BODY_DEADLINE_S`.
+    """
+    if request.content_type != JSON:
+        raise UnsupportedMediaType(
+            f"The body must be JSON, with Content-Type: {JSON}, not {request.content_type}."
+        )
+    charset = (request.charset or "utf-8").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
+    if (request.content_length or 0) > max_bytes:
+        raise TooLarge(f"A body may have {max_bytes} bytes.")
+    if request.content.is_eof():  # it came with the head, as most do
+        body = request.content.read_nowait()
+    else:
+        body = await _arriving(request.content, max_bytes)
+    if len(body) > max_bytes:
+        raise TooLarge(f"A body may have {max_bytes} bytes.")
+    return body
+
+
+async def _arriving(content: StreamReader, max_bytes: int) -> bytes:
+    """Return a body when it is whole, or its beginning when that has more than `max_bytes`."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            async for piece in content.iter_any():
+                body += piece
+                if len(body) > max_bytes:
+                    break
+    except TimeoutError:
+        raise BadRequest(
+            f"The body did not arrive in {BODY_DEADLINE_S:g} s.", status=408
+        ) from None
+    return bytes(body)

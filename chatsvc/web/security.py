@@ -1,0 +1,30 @@
+"""The headers that have browsers restrict what an answer can do."""
+
+from __future__ import annotations
+
+_NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_OWN_WINDOW = {"Cross-Origin-Opener-Policy": "same-origin"}
+
+SECURITY_HEADERS = {
+    **_NO_SNIFFING,
+    "Referrer-Policy": "no-referrer",
+    **_OWN_WINDOW,
+    "X-Frame-Options": "DENY",
+}
+"""The headers of every answer, unless it has one of them by itself."""
+
+FILE_HEADERS = _NO_SNIFFING
+"""Those of the page's files."""
+
+PAGE_HEADERS = {
+    # Nothing inline, no other host. 'self' covers WebSockets of the same host too.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    **_OWN_WINDOW,
+    # A link in a reply must not tell its host where the reader comes from; the service itself may
+    # know.
+    "Referrer-Policy": "same-origin",
+    **_NO_SNIFFING,
+}
+"""Those of the chat page, which runs scripts and connects to the service."""
