@@ -6,7 +6,7 @@ import { transports } from '../../../static/transports/index.js';
 const [, , base, transport] = process.argv;
 const TEXT = '你👩‍👧 \n🇨🇳';
 
-const world = {
+const environment = {
   transports,
   now: () => performance.now(),
   after(run, ms) {
@@ -25,7 +25,7 @@ for await (const _ of createInterface({ input: process.stdin })) {
   let end = 'nothing';
   const start = { key: crypto.randomUUID(), body: JSON.stringify({ message: TEXT }) };
   const target = { base: new URL(base), reply: null, after: 0, start };
-  await follow({ target, transport, auto: false }, world, (progress) => {
+  await follow({ target, transport, auto: false }, environment, (progress) => {
     if (progress.type === 'using') readings++;
     if (progress.type === 'text') text += progress.text;
     if (progress.type === 'end') end = progress.state;
