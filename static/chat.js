@@ -1,6 +1,6 @@
 /**
  * What a person can do in the chat, and what comes of it. It joins the conversation, the following of replies
- * and the storage, and touches no DOM: what is to be seen goes to `draw`, at most once a frame.
+ * and the storage, and touches no DOM: `draw` gets the values to show, at most once a frame.
  *
  * @import { Conversation, Message, Reply } from './conversation.js'
  * @import { Environment, Progress } from './follow.js'
@@ -254,10 +254,10 @@ export class Chat {
       case 'text':
         this.#tab.append(entry, progress.text, progress.position);
         this.#speed.add(progress.text, environment.now());
-        // Text shows that the service is reached, even if the browser knows of no network: it may run on this machine.
+        // Text shows that the service is reached although the browser may know of no network.
         return this.#setStatus({ firstMs: this.#speed.firstMs, rate: this.#speed.rate, online: true });
       case 'left':
-        return this.#tab.apply({ type: 'switched', entry, from: progress.from, to: progress.to, reason: progress.reason });
+        return this.#tab.apply({ ...progress, type: 'switched', entry });
       case 'works': {
         const { transport, reason } = progress;
         persistence.verdict = { transport, reason, until: Date.now() + VERDICT_LIFETIME_MS };

@@ -85,7 +85,7 @@ const environment = {
     const online = () => wake('online');
     const seen = () => document.visibilityState === 'visible' && wake('seen');
     addEventListener('online', online);
-    // What is shown of the network is to change at once.
+    // The status line is to say at once that there is no network.
     addEventListener('offline', seen);
     addEventListener('pageshow', seen);
     document.addEventListener('visibilitychange', seen);
@@ -154,7 +154,7 @@ function holds(conversation, reply) {
 
 /**
  * Remove the reply's id from the address. After a retry or a clear the conversation may no longer hold that reply, and
- * loading the page again would then open it as somebody else's. A linked conversation keeps its address, because the
+ * loading the page again would then open it as one from elsewhere. A linked conversation keeps its address, because the
  * key under which it is stored is made from it.
  */
 function removeReplyFromAddress() {

@@ -62,7 +62,7 @@ export class ReplyView {
   /** How much of the text `.rendered` shows, in UTF-16 units. */
   #renderedTo = 0;
   #hiddenTo = 0;
-  /** The idempotency key of what is shown: another one is another attempt, which begins anew. */
+  /** The idempotency key of the reply that is shown: another key is another attempt, which is drawn anew. */
   #key = '';
 
   /**
@@ -262,7 +262,7 @@ export class ReplyView {
       pre.replaceWith(code);
       code.append(pre, button);
     }
-    // What is too wide scrolls sideways, and the arrow keys scroll only what has the focus.
+    // Blocks that are too wide scroll sideways, and the arrow keys scroll only the element with the focus.
     for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table'))) {
       wide.tabIndex = 0;
     }

@@ -8,10 +8,10 @@ const MIN_RATE_S = 0.2;
 export class Speed {
   /** Milliseconds from the request to the first text; null before it. @type {number | null} */
   firstMs = null;
-  /** Characters (code points) a second since the first text; null until enough time has passed. @type {number | null} */
+  /** Code points a second since the first text; null until enough time has passed. @type {number | null} */
   rate = null;
   #askedAt;
-  /** When the first piece of text came (ms), and its number of characters. @type {{at: number, count: number} | null} */
+  /** When the first text came (ms), and its number of code points. @type {{at: number, count: number} | null} */
   #first = null;
   #count = 0;
 

@@ -7,9 +7,9 @@
  * @import { Persistence } from './storage.js'
  *
  * @typedef {object} TabListener
- *   Who is to know of changes.
+ *   The callbacks that a change calls.
  * @property {() => void} changed something may have to be drawn
- * @property {(before: Conversation) => void} taken another tab's knowledge was taken, in place of this value
+ * @property {(before: Conversation) => void} taken another tab's copy was merged, or has replaced this value
  */
 import { reduce, repliesOf, runningReply } from './conversation.js';
 import { newConversation } from './storage.js';
@@ -23,7 +23,11 @@ export class TabConversation {
   #environment;
   #listener;
   #value;
-  /** Text by entry that came since the last frame, and where it ends. @type {Map<string, {text: string, position: number}>} */
+  /**
+   * The text that came since the last frame by entry, and the position behind it.
+   *
+   * @type {Map<string, {text: string, position: number}>}
+   */
   #waiting = new Map();
   #savePlanned = false;
   #savedAt = -Infinity;
@@ -109,7 +113,7 @@ export class TabConversation {
     if (!stored) return;
     this.flush();
     this.#take(reduce(this.#value, { type: 'synced', conversation: stored }));
-    // This tab has cleared the conversation that the other one saved: what is stored must say so.
+    // This tab has cleared the conversation that the other one saved; the cleared one must be stored in its stead.
     if (stored.id !== this.#value.id) this.save();
   }
 

@@ -49,14 +49,14 @@ export class View {
   #using = find('#using', HTMLElement);
   #notice = find('#notice', HTMLElement);
   #announcement = find('#said', HTMLElement);
-  /** What is in the log, by entry. @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>} */
+  /** The elements and views in the log by entry. @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>} */
   #drawn = new Map();
   /** Whether the view follows the end as the conversation grows. */
   #atEnd = true;
   /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
   #sizesAtEnd = { content: 0, scroller: 0 };
   #raw;
-  /** The key of the sentence that says what is wrong with the message in the composer; empty if nothing is. */
+  /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
   #countdown = 0;
   /** What was drawn last. @type {[Conversation, Status] | null} */
@@ -65,7 +65,7 @@ export class View {
   /**
    * @param {Translate} translate
    * @param {Actions} actions
-   * @param {{draft: string, raw: boolean}} kept what this browser kept of an earlier page
+   * @param {{draft: string, raw: boolean}} kept the values that this browser kept
    */
   constructor(translate, actions, kept) {
     this.#translate = translate;
@@ -97,7 +97,7 @@ export class View {
     this.#last = [conversation, status];
     if (before !== conversation) this.#drawEntries(conversation);
     this.#drawStatus(conversation, status);
-    // An element that is hidden or removed takes the focus with it, and the next Tab would start at the top of the page.
+    // An element that is hidden or removed loses the focus, and the next Tab would start at the top of the page.
     if (focused && (!focused.isConnected || focused.matches('[hidden], [hidden] *, :disabled'))) this.#input.focus();
     if (this.#atEnd) this.#scrollToEnd();
   }
@@ -306,7 +306,12 @@ export class View {
   }
 }
 
-/** Set an element's text, but only if it differs: even the same text would be laid out anew. @param {HTMLElement} element @param {string} text */
+/**
+ * Set an element's text, but only if it differs: even the same text would be laid out anew.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

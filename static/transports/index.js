@@ -10,5 +10,5 @@ import { sse } from './sse.js';
 import { text } from './text.js';
 import { websocket } from './websocket.js';
 
-/** All transports by name; every module reads one by this table alone. @type {Readonly<Record<TransportName, Transport>>} */
+/** All transports by name. @type {Readonly<Record<TransportName, Transport>>} */
 export const transports = { sse, eventsource, websocket, text, poll };

@@ -4,6 +4,14 @@
  * it ended.
  *
  * @import { Emit, Target } from './transport.js'
+ *
+ * @typedef {object} Snapshot
+ *   The body of an answer (PROTOCOL.md section 2).
+ * @property {string} reply the reply's id
+ * @property {'running' | 'done' | 'stopped' | 'failed'} state
+ * @property {string | null} finish_reason
+ * @property {string} text the text after the position that was asked for
+ * @property {number} next the position behind the text
  */
 import { requestReply } from './http.js';
 import { TransportError } from './transport.js';
@@ -27,7 +35,7 @@ export async function readSnapshot(target, emit, signal, wait) {
     emit({ type: 'end', state: 'done', problem: null });
     return { target, ended: true };
   }
-  /** @type {{reply: string, state: 'running' | 'done' | 'stopped' | 'failed', finish_reason: string | null, text: string, next: number}} */
+  /** @type {Snapshot} */
   let body;
   try {
     body = await response.json();

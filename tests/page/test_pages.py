@@ -1,4 +1,4 @@
-"""The page as the server gives it: language, addresses, headers, catalogs."""
+"""The page as the server sends it: language, addresses, headers, catalogs."""
 
 import json
 import re
@@ -105,7 +105,7 @@ async def test_the_page_has_the_limits(client: Client) -> None:
 
 
 def messages() -> set[str]:
-    """The sentences of the template."""
+    """Return the sentences of the template."""
     found = extract_from_file(
         "jinja2.ext:babel_extract",
         str(ROOT / "templates" / "chat.html"),

@@ -11,7 +11,7 @@ const MESSAGE = 'hi';
 const REPLY = '你好';
 const limited = () => new Problem({ type: '/problems/too-many-requests', retryAfter: 1 });
 
-/** What tabs of one browser share. */
+/** A storage that the tabs of one browser share. */
 class Store {
   items = new Map();
   getItem = (key) => this.items.get(key) ?? null;
@@ -19,7 +19,7 @@ class Store {
   removeItem = (key) => this.items.delete(key);
 }
 
-/** What the service answers to each wish to stop, the last one for ever; an Error is thrown. */
+/** Answer each request to stop with the next status, the last one for ever; an Error is thrown. */
 function stopAnswers(...answers) {
   const asked = [];
   globalThis.fetch = async (url) => {
@@ -185,7 +185,7 @@ test('a conversation that one tab cleared does not come back out of another', as
   two.chat.save();
   assert.deepEqual(two.chat.conversation.entries, []);
   assert.deepEqual(two.persistence.load().entries, []);
-  // Its browser may have had an old copy of what is kept.
+  // Its browser may have had an old copy of the storage.
   storage.setItem('conversation', before);
   one.chat.sync();
   assert.deepEqual(one.chat.conversation.entries, []);

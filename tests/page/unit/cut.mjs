@@ -1,4 +1,7 @@
-/** Follows a short reply over one transport for each line on stdin, and says whether its text was exact, and in how many readings. */
+/**
+ * Follow a short reply over one transport for each line on stdin, and print whether its text was exact, and the
+ * number of readings.
+ */
 import { createInterface } from 'node:readline';
 import { follow } from '../../../static/follow.js';
 import { transports } from '../../../static/transports/index.js';
@@ -10,7 +13,7 @@ const environment = {
   transports,
   now: () => performance.now(),
   after(run, ms) {
-    // Back-off is not what is tested here.
+    // Back-off is tested elsewhere.
     const timer = setTimeout(run, ms > 1000 ? ms : 1);
     return () => clearTimeout(timer);
   },
