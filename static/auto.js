@@ -15,7 +15,7 @@
  *
  * @typedef {object} Watch
  *   The state of watching one reading.
- * @property {TransportName} transport
+ * @property {TransportName} transport the one that reads
  * @property {number} deadline when silence becomes a fault (monotonic ms); `Infinity` after the end
  * @property {'headers' | 'first-byte' | 'silent'} fault the reason to leave at the deadline
  * @property {{stamp: number, at: number} | null} stamp the last server time (unix ms), and when it came

@@ -16,7 +16,7 @@
  * @property {number | null} rate characters a second, for the last reply
  * @property {{until: number, problem: ProblemDetails | null} | null} waiting the pause before the next attempt:
  *   until when (as `Environment.now()` counts), and the problem that the service named
- * @property {boolean} online
+ * @property {boolean} online whether there is a network, as far as is known
  *
  * @typedef {'started' | 'done' | 'stopped' | 'failed' | 'lost'} Announcement
  *   What a screen reader says of a reply: that it has started, or how it ended or was given up.
@@ -26,13 +26,14 @@
  *   `too-long`: the service would refuse it.
  *
  * @typedef {object} Dependencies
+ *   What the chat needs of the page.
  * @property {URL} base where chatsvc is mounted, ending in a slash
  * @property {Persistence} persistence
  * @property {Environment} environment
  * @property {(run: () => void) => void} requestFrame runs something before the next frame is drawn, or soon if
  *   the page is hidden
- * @property {(conversation: Conversation, status: Status) => void} draw
- * @property {(announcement: Announcement) => void} announce
+ * @property {(conversation: Conversation, status: Status) => void} draw shows these values
+ * @property {(announcement: Announcement) => void} announce has a screen reader say this
  * @property {{message: number, body: number}} limits the bytes of UTF-8 that a message and a request may have
  * @property {() => boolean} isVisible whether the page is looked at
  */

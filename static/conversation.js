@@ -23,7 +23,7 @@
  * @property {string | null} reply the service's reply id, once it is known
  * @property {string} key the idempotency key of the request that starts it; empty if it was opened by a link
  * @property {string | null} body the JSON of that request, until the reply's id is known
- * @property {string} text
+ * @property {string} text without what waits for the next frame
  * @property {number} position in code points
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
  * @property {string | null} html the text as the service rendered it, once the reply has ended
@@ -35,7 +35,8 @@
  *   One entry of a conversation.
  *
  * @typedef {object} Conversation
- * @property {string} id
+ *   Messages and replies, and what other tabs must know of their past.
+ * @property {string} id shared by all tabs that show it
  * @property {readonly Entry[]} entries in the order in which they are shown
  * @property {readonly string[]} cleared the ids of the last conversations that were cleared before this one began
  *
@@ -123,7 +124,8 @@ export function reduce(conversation, event) {
       return editReply(conversation, event.entry, (reply) => ({ ...reply, stopping: true }));
     case 'ended': {
       const { state, problem } = event;
-      return editReply(conversation, event.entry, (reply) => ({ ...reply, state, problem, body: null, stopping: false }));
+      const ending = { state, problem, body: null, stopping: false };
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, ...ending }));
     }
     case 'rendered':
       return editReply(conversation, event.entry, (reply) => ({ ...reply, html: event.html }), true);

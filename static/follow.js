@@ -167,7 +167,8 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
     const observed = observe(watch, event, environment.now());
     watch = observed.watch;
     // A transport that a person chose is kept even if it is slow or buffered; only a dead connection is left.
-    if (observed.reason && (auto || observed.reason === 'silent')) leave({ type: 'fault', reason: observed.reason, retryMs });
+    const { reason } = observed;
+    if (reason && (auto || reason === 'silent')) leave({ type: 'fault', reason, retryMs });
     else if (watch.deadline < timerAt) arm();
   };
   const arm = () => {

@@ -5,9 +5,10 @@
  * @import { TabConversation } from './tab-conversation.js'
  *
  * @typedef {object} FollowedRepliesOptions
+ *   What following needs of the chat.
  * @property {URL} base where chatsvc is mounted
  * @property {Environment} environment
- * @property {TabConversation} tab
+ * @property {TabConversation} tab where the replies are looked up
  * @property {() => Pick<FollowOptions, 'transport' | 'auto'>} transport the transport to begin with, asked for
  *   when a following begins
  * @property {(entry: string, progress: Progress) => void} onProgress takes what happens to each reply until it

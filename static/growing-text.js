@@ -30,6 +30,7 @@ const BIDI_CONTROL = /[\u202a-\u202e\u2066-\u2069]/;
  * direction at the end of a line (UAX #9 rule L1).
  */
 const SETTLED_AT_END = /[\p{L}\p{Nd}]\p{M}* *$/u;
+/** A start whose direction does not depend on what comes before. */
 const LETTER_AT_START = /^\p{L}/u;
 
 /** The text of one element, which is appended to and never changed. */
@@ -227,7 +228,7 @@ function* lineStarts(node, least) {
 
 /**
  * Return whether a line may be broken into two blocks of its direction without a letter changing its place.
- * With letters of one direction alone it always may. Where directions mix, each side must be laid out as it is
+ * A line that has run from left to right so far always may. Otherwise each side must be laid out as it is
  * without knowing the other (UAX #9): the first has to end, and the second to begin, with a letter whose
  * direction is its own, and no control or bracket may reach across.
  *

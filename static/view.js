@@ -13,7 +13,7 @@
  * @property {(text: string) => SendOutcome} send sends a message
  * @property {() => void} stop stops the running reply, if one runs
  * @property {() => void} clear begins a new conversation
- * @property {(chosen: TransportName | 'auto') => void} chooseTransport
+ * @property {(chosen: TransportName | 'auto') => void} chooseTransport reads over another one
  * @property {(text: string) => void} saveDraft keeps what stands in the composer
  * @property {(raw: boolean) => void} saveRaw keeps whether replies are shown as written
  *
@@ -49,7 +49,11 @@ export class View {
   #using = find('#using', HTMLElement);
   #notice = find('#notice', HTMLElement);
   #announcement = find('#said', HTMLElement);
-  /** The elements and views in the log by entry. @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>} */
+  /**
+   * The elements and views in the log by entry.
+   *
+   * @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>}
+   */
   #drawn = new Map();
   /** Whether the view follows the end as the conversation grows. */
   #atEnd = true;
@@ -215,9 +219,7 @@ export class View {
       this.#submit();
     });
     this.#input.addEventListener('keydown', (event) => {
-      // Safari ends a composition before it fires the event of the Enter that ended it; only the key code then shows
-      // that the input method took the key.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === COMPOSITION_KEY_CODE) return;
+      if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       this.#submit();
     });
@@ -228,7 +230,7 @@ export class View {
       this.#redrawStatus();
     });
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && !event.isComposing && event.keyCode !== COMPOSITION_KEY_CODE) this.#actions.stop();
+      if (event.key === 'Escape' && !isComposing(event)) this.#actions.stop();
     });
     this.#stop.addEventListener('click', () => {
       this.#actions.stop();
@@ -304,6 +306,16 @@ export class View {
     const height = this.#input.scrollHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
     this.#input.rows = Math.max(1, Math.min(MAX_ROWS, Math.round(height / parseFloat(lineHeight))));
   }
+}
+
+/**
+ * Return whether a key belongs to an input method. Safari ends a composition before it fires the event of the key that
+ * ended it; then only the key code shows it.
+ *
+ * @param {KeyboardEvent} event
+ */
+function isComposing(event) {
+  return event.isComposing || event.keyCode === COMPOSITION_KEY_CODE;
 }
 
 /**

@@ -38,8 +38,8 @@
  *
  * @typedef {object} Transport
  *   One way to read a reply.
- * @property {TransportName} name
- * @property {Read} read
+ * @property {TransportName} name its key in the table
+ * @property {Read} read reads once, without retries
  */
 
 /** The error of an answer or a close that is not the service's: something between refused or failed. */
