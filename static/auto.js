@@ -1,100 +1,116 @@
 /**
- * When to leave a transport, and for which: the rules of "Auto", as values in and values out.
+ * The rules of "Auto": when a transport is left, and for which other one.
  *
- * Always true here: time is a number that is handed in (ms); nothing is read from a clock and no timer is set. A watch
- * says until when nothing is wrong (`deadline`); whoever drives it calls `observe` with `{type: 'time'}` then.
+ * Invariants:
+ * - Pure: the time is a number of milliseconds that is handed in; no clock is read and no timer is set.
+ * - A watch holds the time until which nothing is wrong (`deadline`). Its owner calls `observe` with
+ *   `{type: 'time'}` then, and with every event of the reading when it comes.
  *
- * @import { Sight, TransportName } from './transports/transport.js'
+ * @import { TransportEvent, TransportName } from './transports/transport.js'
  *
- * @typedef {'headers' | 'first-byte' | 'buffered' | 'silent' | 'broken'} Reason why a transport is left
+ * @typedef {'headers' | 'first-byte' | 'buffered' | 'silent' | 'broken'} Reason
+ *   Why a transport is left, as it is kept in the browser's storage. `headers`: no answer began in time;
+ *   `first-byte`: no byte followed the head in time; `buffered`: a proxy holds bytes back; `silent`: the
+ *   heartbeats stopped; `broken`: the connection broke again and again.
  *
- * @typedef {object} Watch one reading over one transport
- * @property {TransportName} transport
- * @property {number} deadline when it becomes a fault that nothing happened; Infinity if never
- * @property {'headers' | 'first-byte' | 'silent'} fault which one it then is
- * @property {{stamp: number, at: number} | null} stamp the last server time seen, and when
+ * @typedef {object} Watch
+ *   The state of watching one reading.
+ * @property {TransportName} transport the one that reads
+ * @property {number} deadline when silence becomes a fault (monotonic ms); `Infinity` after the end
+ * @property {'headers' | 'first-byte' | 'silent'} fault the reason to leave at the deadline
+ * @property {{stamp: number, at: number} | null} stamp the last server time (unix ms), and when it came
  *
- * @typedef {{transport: TransportName, reason: Reason, until: number}} Verdict what was learnt about this origin
+ * @typedef {{transport: TransportName, reason: Reason, until: number}} Verdict
+ *   What Auto has learnt about this network, as it is kept in the browser's storage: the transport that
+ *   works, why a better one does not, and until when this is believed (unix ms).
  */
 
-/** From the best to the one that works anywhere. */
-export const ORDER = /** @type {const} */ (['sse', 'websocket', 'poll']);
+/** The transports that Auto uses, from the best to the one that works anywhere. */
+export const FALLBACK_ORDER = /** @type {const} */ (['sse', 'websocket', 'poll']);
 
-export const HEADERS_MS = 4000;
-export const FIRST_BYTE_MS = 1000;
-/** Two and a half of the server's heartbeats, which come every 15 s. */
-export const SILENCE_MS = 2.5 * 15000;
-/** Server time between two stamps that never belong into one read, and the time that a read may take. */
-const STAMP_MS = 500;
+/** How long the head of an answer may take. A buffering proxy holds it back until the reply has ended. */
+export const HEADERS_TIMEOUT_MS = 4000;
+/** How long the first byte of an event stream may take behind its head: the service sends it at once. */
+export const FIRST_BYTE_TIMEOUT_MS = 1000;
+/** How long a reading may be silent: two and a half of the service's heartbeats of 15 s. */
+export const SILENCE_TIMEOUT_MS = 2.5 * 15000;
+/** Stamps of server time this far apart were sent in two writes (PROTOCOL.md section 3) … */
+const SEPARATE_STAMPS_MS = 500;
+/** … so they were held back if they come within the time of one read. */
 const ONE_READ_MS = 20;
-/** A break, and two resumes that did not mend it. */
-export const BREAKS = 3;
-export const VERDICT_MS = 3600_000;
+/** The number of breaks in a row, without new text, after which a transport is left: one, and two failed resumes. */
+export const MAX_BREAKS = 3;
+/** How long a verdict is believed. A reader changes networks, and the better transport is to be tried again. */
+export const VERDICT_LIFETIME_MS = 3600_000;
 
 /**
+ * Return the watch over a reading that begins now.
+ *
  * @param {TransportName} transport
- * @param {number} now
+ * @param {number} now monotonic ms
  * @returns {Watch}
  */
-export function watch(transport, now) {
-  // A long poll may rightly keep its headers until there is text, at most as long as it was told to wait.
+export function startWatch(transport, now) {
+  // A long poll may rightly keep its head back until there is text, for as long as it was asked to wait.
   return transport === 'poll'
-    ? { transport, deadline: now + SILENCE_MS, fault: 'silent', stamp: null }
-    : { transport, deadline: now + HEADERS_MS, fault: 'headers', stamp: null };
+    ? { transport, deadline: now + SILENCE_TIMEOUT_MS, fault: 'silent', stamp: null }
+    : { transport, deadline: now + HEADERS_TIMEOUT_MS, fault: 'headers', stamp: null };
 }
 
 /**
+ * Return the watch after an event, and the reason to leave the transport if the event shows one.
+ *
  * @param {Watch} before
- * @param {Sight | {type: 'time'}} sight
- * @param {number} now
+ * @param {TransportEvent | {type: 'time'}} event an event of the reading, or the passing of time alone
+ * @param {number} now monotonic ms
  * @returns {{watch: Watch, reason: Reason | null}}
  */
-export function observe(before, sight, now) {
+export function observe(before, event, now) {
   /** @type {Watch} */
-  const lives = { ...before, deadline: now + SILENCE_MS, fault: 'silent' };
-  switch (sight.type) {
+  const alive = { ...before, deadline: now + SILENCE_TIMEOUT_MS, fault: 'silent' };
+  switch (event.type) {
     case 'headers':
       // Only an event stream promises bytes at once; a socket is silent until there is text.
-      if (before.transport !== 'sse') return { watch: lives, reason: null };
-      return { watch: { ...before, deadline: now + FIRST_BYTE_MS, fault: 'first-byte' }, reason: null };
+      if (before.transport !== 'sse') return { watch: alive, reason: null };
+      return { watch: { ...before, deadline: now + FIRST_BYTE_TIMEOUT_MS, fault: 'first-byte' }, reason: null };
     case 'alive': {
-      let stamp = before.stamp;
+      let last = before.stamp;
       let bunched = false;
-      for (const time of sight.stamps) {
-        bunched ||= stamp !== null && time - stamp.stamp >= STAMP_MS && now - stamp.at < ONE_READ_MS;
-        stamp = { stamp: time, at: now };
+      for (const stamp of event.stamps) {
+        bunched ||= last !== null && stamp - last.stamp >= SEPARATE_STAMPS_MS && now - last.at < ONE_READ_MS;
+        last = { stamp, at: now };
       }
-      return { watch: { ...lives, stamp }, reason: bunched ? 'buffered' : null };
+      return { watch: { ...alive, stamp: last }, reason: bunched ? 'buffered' : null };
     }
     case 'text':
     case 'retry':
-      return { watch: lives, reason: null };
+      return { watch: alive, reason: null };
     case 'end':
       return { watch: { ...before, deadline: Infinity }, reason: null };
     case 'time':
       if (now < before.deadline) return { watch: before, reason: null };
-      // Whoever stays in spite of a fault is still told when the connection is dead.
-      return { watch: lives, reason: before.fault };
+      // A reading may go on in spite of this fault; then it must still be noticed when the connection dies.
+      return { watch: alive, reason: before.fault };
   }
 }
 
 /**
- * The transport to go to from one that is left; the last has no next.
+ * Return the transport that follows one that is left.
  *
  * @param {TransportName} transport
- * @returns {TransportName | null}
+ * @returns {TransportName | null} null behind the last; the first for one that Auto does not use
  */
-export function next(transport) {
-  return ORDER[ORDER.findIndex((name) => name === transport) + 1] ?? null;
+export function nextTransport(transport) {
+  return FALLBACK_ORDER[FALLBACK_ORDER.findIndex((name) => name === transport) + 1] ?? null;
 }
 
 /**
- * Where Auto begins: at the best one, unless a better one was found wanting within the last hour.
+ * Return the transport that Auto begins with: that of the verdict as long as it is believed, else the best.
  *
  * @param {Verdict | null} verdict
  * @param {number} now unix ms
  * @returns {TransportName}
  */
-export function first(verdict, now) {
-  return verdict && now < verdict.until ? verdict.transport : ORDER[0];
+export function initialTransport(verdict, now) {
+  return verdict && now < verdict.until ? verdict.transport : FALLBACK_ORDER[0];
 }

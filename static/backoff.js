@@ -1,23 +1,21 @@
-/** How long to wait before the next attempt, and when to give up. */
+/** Exponential back-off: how long to wait before the next attempt, and when to give up. Pure. */
 
-/** Attempts in a row, without a single new character, after which a person is asked. */
-export const ATTEMPTS = 8;
+/** The number of failed attempts in a row, without one new character, after which reading is given up. */
+export const MAX_ATTEMPTS = 8;
+
+/** The longest pause before the first attempt, doubled for each further one. */
+const BASE_MS = 250;
+/** The longest pause before any attempt. */
+const CEILING_MS = 8000;
 
 /**
- * Milliseconds before an attempt: doubling from a quarter of a second to eight, of which a random half to
- * whole is waited, so that readers whom one outage sent away don't come back together.
+ * Return how long to wait before an attempt: half of its longest pause, and a random part of the other
+ * half, so that readers whom one outage disconnected do not come back all at once.
  *
- * @param {number} attempt from 1
+ * @param {number} attempt the number of failures so far, from 1
  * @param {number} random from 0 to 1
+ * @returns {number} milliseconds
  */
-export function backoff(attempt, random) {
-  return Math.min(8000, 250 * 2 ** (attempt - 1)) * (0.5 + random / 2);
-}
-
-/** Problems that pass by themselves: wait and try again. All others need somebody to do something. */
-const PASSING = new Set(['too-many-requests', 'overloaded', 'draining', 'store-unavailable']);
-
-/** @param {string} code of PROTOCOL.md section 6 */
-export function passes(code) {
-  return PASSING.has(code);
+export function backoffMs(attempt, random) {
+  return Math.min(CEILING_MS, BASE_MS * 2 ** (attempt - 1)) * (0.5 + random / 2);
 }

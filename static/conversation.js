@@ -1,122 +1,156 @@
 /**
- * The conversation as a value, and everything that can happen to it as a pure function of it.
+ * The conversation as a value, and everything that can happen to it as pure functions of it.
  *
- * Always true: `position` of a reply is the number of code points in its `text`; a reply whose state is final never
- * changes again, but by retrying it; an entry that nothing happened to is the same object as before, so that the view
- * can tell by `===` what to draw.
+ * Invariants:
+ * - A reply's `position` is the number of code points in its `text`.
+ * - A reply whose state is final never changes again, except that it is retried or gets its HTML.
+ * - An entry to which nothing happened is the same object as before, so the view knows by `===` what to draw.
+ *
+ * A conversation is kept in the browser's storage as JSON, so the names and values of its members must not
+ * change: a page of another version reads them.
  *
  * @import { Reason } from './auto.js'
- * @import { ProblemDetails, TransportName } from './transports/transport.js'
+ * @import { ProblemDetails } from './problems.js'
+ * @import { TransportName } from './transports/transport.js'
  *
  * @typedef {{role: 'user', id: string, text: string}} Message
+ *   What the user wrote.
  *
  * @typedef {object} Reply
+ *   What the service answered, as far as it is here.
  * @property {'assistant'} role
- * @property {string} id of the entry in this page
- * @property {string | null} reply the service's id, once it is known
- * @property {string} key idempotency key of the request that starts it
- * @property {string | null} body that request, until the reply's id is known
- * @property {string} text
- * @property {number} position code points
+ * @property {string} id the entry's id in this page
+ * @property {string | null} reply the service's reply id, once it is known
+ * @property {string} key the idempotency key of the request that starts it; empty if it was opened by a link
+ * @property {string | null} body the JSON of that request, until the reply's id is known
+ * @property {string} text without what waits for the next frame
+ * @property {number} position in code points
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
- * @property {string | null} html the text rendered by the service, once it has ended
- * @property {boolean} stopping
- * @property {ProblemDetails | null} problem
- * @property {{from: TransportName, to: TransportName, reason: Reason}[]} switches
+ * @property {string | null} html the text as the service rendered it, once the reply has ended
+ * @property {boolean} stopping whether the user asked to stop it while it runs
+ * @property {ProblemDetails | null} problem why it failed, or why it was given up
+ * @property {{from: TransportName, to: TransportName, reason: Reason}[]} switches changes of transport, the last ten
  *
  * @typedef {Message | Reply} Entry
+ *   One entry of a conversation.
+ *
  * @typedef {object} Conversation
- * @property {string} id
- * @property {readonly Entry[]} entries
- * @property {readonly string[]} cleared ids of the conversations in whose place it stands, the last ones
+ *   Messages and replies, and what other tabs must know of their past.
+ * @property {string} id shared by all tabs that show it
+ * @property {readonly Entry[]} entries in the order in which they are shown
+ * @property {readonly string[]} cleared the ids of the last conversations that were cleared before this one began
  *
  * @typedef {{type: 'asked', message: Message | null, entry: string, key: string, body: string}
  *   | {type: 'linked', entry: string, reply: string}
  *   | {type: 'retried', entry: string, key: string, body: string}
  *   | {type: 'resumed', entry: string}
  *   | {type: 'started', entry: string, reply: string}
- *   | {type: 'grew', entry: string, text: string, to: number}
+ *   | {type: 'grew', entry: string, text: string, position: number}
  *   | {type: 'switched', entry: string, from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'stopping', entry: string}
  *   | {type: 'ended', entry: string, state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
  *   | {type: 'rendered', entry: string, html: string}
  *   | {type: 'lost', entry: string, problem: ProblemDetails | null}
  *   | {type: 'synced', conversation: Conversation}
- *   | {type: 'cleared', id: string}} Action
+ *   | {type: 'cleared', id: string}} ConversationEvent
+ *   What happened to a conversation; `entry` is the id of a reply's entry. `asked`: a message was sent, and
+ *   this request asks for its reply; `linked`: a reply was opened by its id; `retried`: a reply is asked for
+ *   anew; `resumed`: one that was lost is read on; `started`: its id is known; `grew`: text came that ends at
+ *   a position; `switched`: another transport reads it; `stopping`: the user wants it to stop; `ended`: it is
+ *   over; `rendered`: its HTML came; `lost`: it was given up; `synced`: another tab's copy was read;
+ *   `cleared`: a new conversation begins, with this id.
  */
 import { newText } from './position.js';
 
-/** So many cleared conversations are remembered. A tab that slept through more of them brings its own back. */
-const REMEMBERED = 50;
+/**
+ * The number of cleared conversations that are remembered. If more are cleared while another tab is
+ * suspended, that tab brings back the one that it shows.
+ */
+const MAX_CLEARED = 50;
+
+/** The number of a reply's changes of transport that are kept. */
+const MAX_SWITCHES = 10;
 
 /**
+ * Return a conversation without entries.
+ *
  * @param {string} id
  * @returns {Conversation}
  */
-export function empty(id) {
+export function emptyConversation(id) {
   return { id, entries: [], cleared: [] };
 }
 
 /**
+ * Return the conversation after an event. An event that does not apply, such as text for a reply that has
+ * ended, returns the same object.
+ *
  * @param {Conversation} conversation
- * @param {Action} action
+ * @param {ConversationEvent} event
  * @returns {Conversation}
+ * @throws {Gap} when the text of `grew` does not join the reply's
  */
-export function reduce(conversation, action) {
-  switch (action.type) {
+export function reduce(conversation, event) {
+  switch (event.type) {
     case 'asked': {
-      const reply = blank(action.entry, action.key, action.body);
-      const added = action.message ? [action.message, reply] : [reply];
+      const reply = newReply(event.entry, event.key, event.body);
+      const added = event.message ? [event.message, reply] : [reply];
       return { ...conversation, entries: [...conversation.entries, ...added] };
     }
     case 'linked': {
-      const reply = { ...blank(action.entry, '', null), reply: action.reply };
+      const reply = { ...newReply(event.entry, '', null), reply: event.reply };
       return { ...conversation, entries: [...conversation.entries, reply] };
     }
     case 'retried':
-      return change(conversation, action.entry, () => blank(action.entry, action.key, action.body), true);
+      return editReply(conversation, event.entry, () => newReply(event.entry, event.key, event.body), true);
     case 'resumed':
-      return change(conversation, action.entry, (reply) =>
+      return editReply(conversation, event.entry, (reply) =>
         reply.state === 'lost' ? { ...reply, state: 'running', problem: null } : reply, true);
     case 'started':
-      return change(conversation, action.entry, (reply) => ({ ...reply, reply: action.reply, body: null }));
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, reply: event.reply, body: null }));
     case 'grew':
-      // Another tab may have been further, and what it has may be here already.
-      return change(conversation, action.entry, (reply) => {
-        const text = newText(reply.position, action.text, action.to);
-        return text ? { ...reply, text: reply.text + text, position: action.to } : reply;
+      // Another tab may be further, and its text may have been merged in already.
+      return editReply(conversation, event.entry, (reply) => {
+        const text = newText(reply.position, event.text, event.position);
+        return text ? { ...reply, text: reply.text + text, position: event.position } : reply;
       });
     case 'switched': {
-      const { from, to, reason } = action;
-      return change(conversation, action.entry, (reply) => ({
-        ...reply, switches: [...reply.switches.slice(-9), { from, to, reason }],
+      const { from, to, reason } = event;
+      return editReply(conversation, event.entry, (reply) => ({
+        ...reply, switches: [...reply.switches, { from, to, reason }].slice(-MAX_SWITCHES),
       }));
     }
     case 'stopping':
-      return change(conversation, action.entry, (reply) => ({ ...reply, stopping: true }));
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, stopping: true }));
     case 'ended': {
-      const { state, problem } = action;
-      return change(conversation, action.entry, (reply) => ({ ...reply, state, problem, body: null, stopping: false }));
+      const { state, problem } = event;
+      const ending = { state, problem, body: null, stopping: false };
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, ...ending }));
     }
     case 'rendered':
-      return change(conversation, action.entry, (reply) => ({ ...reply, html: action.html }), true);
-    case 'lost':
-      return change(conversation, action.entry, (reply) => ({ ...reply, state: 'lost', stopping: false, problem: action.problem }));
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, html: event.html }), true);
+    case 'lost': {
+      const { problem } = event;
+      return editReply(conversation, event.entry, (reply) => ({ ...reply, state: 'lost', stopping: false, problem }));
+    }
     case 'synced':
-      return merge(conversation, action.conversation);
+      return merge(conversation, event.conversation);
     case 'cleared':
-      return { ...empty(action.id), cleared: [...conversation.cleared, conversation.id].slice(-REMEMBERED) };
+      return {
+        ...emptyConversation(event.id),
+        cleared: [...conversation.cleared, conversation.id].slice(-MAX_CLEARED),
+      };
   }
 }
 
 /**
- * One conversation out of two copies of it, of which either may know more: two tabs share one store.
- * Of a reply that both have, the one that is further wins. Another conversation is taken as it is, but for one that was
- * cleared here: its tab has not yet been told.
+ * Merge two tabs' copies of a conversation, of which either may know more: of a reply in both, the one that is
+ * further wins. Two different conversations are not merged: the other one is returned, unless it was cleared
+ * in this one's past, which its tab does not know yet.
  *
  * @param {Conversation} own
  * @param {Conversation} other
- * @returns {Conversation}
+ * @returns {Conversation} `own` itself if the other one adds nothing
  */
 export function merge(own, other) {
   if (own.id !== other.id) return own.cleared.includes(other.id) ? own : other;
@@ -124,43 +158,64 @@ export function merge(own, other) {
   const entries = own.entries.map((entry) => {
     const their = theirs.get(entry.id);
     theirs.delete(entry.id);
-    return their && further(entry, their) ? their : entry;
+    return their && isFurther(entry, their) ? their : entry;
   });
   const same = theirs.size === 0 && entries.every((entry, i) => entry === own.entries[i]);
   return same ? own : { ...own, entries: [...entries, ...theirs.values()] };
 }
 
-/** The reply that runs, if one does. @param {Conversation} conversation */
-export function running(conversation) {
-  return replies(conversation).find((reply) => reply.state === 'running') ?? null;
+/**
+ * Return the reply that runs.
+ *
+ * @param {Conversation} conversation
+ * @returns {Reply | null} null if none runs
+ */
+export function runningReply(conversation) {
+  return repliesOf(conversation).find((reply) => reply.state === 'running') ?? null;
 }
 
-/** @param {Conversation} conversation */
-export function replies(conversation) {
+/**
+ * Return the replies of a conversation, without the messages.
+ *
+ * @param {Conversation} conversation
+ * @returns {Reply[]}
+ */
+export function repliesOf(conversation) {
   return conversation.entries.filter((entry) => entry.role === 'assistant');
 }
 
 /**
- * The request body for a conversation up to an entry: the newest messages that stay below `maxBytes`. The last is always
- * in it; what does not fit is left off from the front, at a question, so that no answer stands without one.
+ * Return whether a state is final: the service said that the reply has ended.
+ *
+ * @param {Reply['state']} state
+ * @returns {state is 'done' | 'stopped' | 'failed'}
+ */
+export function isFinal(state) {
+  return state === 'done' || state === 'stopped' || state === 'failed';
+}
+
+/**
+ * Return the request body for a conversation (PROTOCOL.md section 2): the newest messages that stay within a
+ * size. The last is always in it. The others are left out from the front, up to a message of the user's, so
+ * that no answer stands without its question.
  *
  * @param {readonly Entry[]} entries
  * @param {number} maxBytes of UTF-8
- * @returns {string}
+ * @returns {string} JSON
  */
 export function requestBody(entries, maxBytes) {
-  const said = entries
+  const messages = entries
     .filter((entry) => entry.role === 'user' || entry.text !== '')
     .map(({ role, text }) => ({ role, json: JSON.stringify({ role, content: text }) }));
   const encoder = new TextEncoder();
   let room = maxBytes - encoder.encode('{"messages":[]}').length;
-  let from = said.length;
-  for (const [i, { role, json }] of [...said.entries()].reverse()) {
+  let from = messages.length;
+  for (const [i, { role, json }] of [...messages.entries()].reverse()) {
     room -= encoder.encode(json).length + 1;
-    if (room < 0 && i < said.length - 1) break;
+    if (room < 0 && i < messages.length - 1) break;
     if (role === 'user') from = i;
   }
-  return `{"messages":[${said.slice(from).map(({ json }) => json).join(',')}]}`;
+  return `{"messages":[${messages.slice(from).map(({ json }) => json).join(',')}]}`;
 }
 
 /**
@@ -169,7 +224,7 @@ export function requestBody(entries, maxBytes) {
  * @param {string | null} body
  * @returns {Reply}
  */
-function blank(id, key, body) {
+function newReply(id, key, body) {
   return {
     role: 'assistant', id, reply: null, key, body, text: '', html: null, position: 0,
     state: 'running', stopping: false, problem: null, switches: [],
@@ -177,13 +232,15 @@ function blank(id, key, body) {
 }
 
 /**
+ * Return the conversation with one reply edited; the same object if the edit returns the same reply.
+ *
  * @param {Conversation} conversation
- * @param {string} id
+ * @param {string} id of the entry
  * @param {(reply: Reply) => Reply} edit
- * @param {boolean} [ended] whether it may be edited although it has ended
+ * @param {boolean} [ended] whether a reply that does not run may be edited too
  * @returns {Conversation}
  */
-function change(conversation, id, edit, ended = false) {
+function editReply(conversation, id, edit, ended = false) {
   let changed = false;
   const entries = conversation.entries.map((entry) => {
     if (entry.id !== id || entry.role !== 'assistant' || (!ended && entry.state !== 'running')) return entry;
@@ -195,19 +252,17 @@ function change(conversation, id, edit, ended = false) {
 }
 
 /**
+ * Return whether another tab's copy of an entry is further than this tab's. Of two different attempts at a
+ * reply, which have different keys, this tab's counts only as long as it runs.
+ *
  * @param {Entry} own
  * @param {Entry} their
  */
-function further(own, their) {
+function isFurther(own, their) {
   if (own.role === 'user' || their.role === 'user') return false;
   if (own.key !== their.key) return own.state !== 'running';
   if (own.state === 'running' || own.state === 'lost') {
     return isFinal(their.state) || their.position > own.position || (!own.reply && their.reply !== null);
   }
   return false;
-}
-
-/** @param {Reply['state']} state @returns {state is 'done' | 'stopped' | 'failed'} */
-export function isFinal(state) {
-  return state === 'done' || state === 'stopped' || state === 'failed';
 }

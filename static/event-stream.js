@@ -1,16 +1,23 @@
 /**
- * An incremental parser of `text/event-stream`, as the HTML standard defines it.
- *
- * Text goes in as it comes off the network, cut anywhere; whole events come out. It also gives out comments, which
- * the standard drops: a proxy that buffers is recognised by them. It knows neither fetch nor the DOM.
+ * An incremental parser of `text/event-stream` (WHATWG HTML, "Server-sent events"). It works on text
+ * alone, so it runs without a browser.
  *
  * @typedef {{type: 'event', event: string, data: string, id: string}
  *   | {type: 'comment', comment: string}
  *   | {type: 'retry', ms: number}} StreamItem
+ *   One item of a stream. `event`: its name (`message` if it has none), its data lines joined by
+ *   newlines, and the last event id so far; `comment`: the text behind the colon, trimmed; `retry`: the
+ *   pause that the server asks for, in milliseconds.
  */
 
+/**
+ * A parser of one stream: decoded text goes in, cut anywhere, and complete items come out.
+ *
+ * Unlike `EventSource` it also returns comments, which the standard drops: their time stamps show
+ * whether a proxy buffers (PROTOCOL.md section 3).
+ */
 export class EventStreamParser {
-  #rest = '';
+  #unfinishedLine = '';
   #afterCR = false;
   #started = false;
   /** @type {string[]} */
@@ -19,9 +26,9 @@ export class EventStreamParser {
   #id = '';
 
   /**
-   * Takes the next piece of decoded text and gives what it completed.
+   * Parse the next piece of the stream and return the items that it completes, in order.
    *
-   * @param {string} piece
+   * @param {string} piece decoded text; an empty one completes nothing
    * @returns {StreamItem[]}
    */
   push(piece) {
@@ -32,12 +39,12 @@ export class EventStreamParser {
       // [spec] One leading U+FEFF BYTE ORDER MARK character must be ignored.
       if (piece.startsWith('\uFEFF')) piece = piece.slice(1);
     }
-    // A CRLF cut in two is one line end: the CR has ended the line already.
+    // A CRLF may be cut in two. The CR has ended the line already, so the LF must not end another.
     if (this.#afterCR && piece) {
       if (piece.startsWith('\n')) piece = piece.slice(1);
       this.#afterCR = false;
     }
-    const text = this.#rest + piece;
+    const text = this.#unfinishedLine + piece;
     const ends = /\r\n|\n|\r/g;
     let start = 0;
     for (let end = ends.exec(text); end; end = ends.exec(text)) {
@@ -45,7 +52,7 @@ export class EventStreamParser {
       start = end.index + end[0].length;
       if (end[0] === '\r' && start === text.length) this.#afterCR = true;
     }
-    this.#rest = text.slice(start);
+    this.#unfinishedLine = text.slice(start);
     return items;
   }
 

@@ -1,210 +1,243 @@
 /**
- * Follows one reply to its end, over whatever it takes: the loop that holds every reason to go on or to give up.
+ * Following one reply to its end, over as many readings and transports as that takes.
  *
- * It knows neither the DOM nor a real clock; all it touches is handed in, so a scripted world runs it under node.
- * What it promises: `text` comes in order, each character once; then exactly one of `end`, `refused`, `gave-up`, or
- * nothing after an abort.
+ * It knows neither the DOM nor a real clock: all that it touches is its `Environment`, so a scripted one
+ * runs it under node.
+ *
+ * Invariants:
+ * - `text` comes in order, each character once.
+ * - The last progress is exactly one of `end`, `refused` and `gave-up`; after an abort there is none.
  *
  * @import { Reason } from './auto.js'
- * @import { ProblemDetails, Sight, Target, Transport, TransportName } from './transports/transport.js'
+ * @import { ProblemDetails } from './problems.js'
+ * @import { Target, Transport, TransportEvent, TransportName } from './transports/transport.js'
  *
- * @typedef {object} World
+ * @typedef {object} Environment
+ *   What a reader needs of the browser.
  * @property {Readonly<Record<TransportName, Transport>>} transports
- * @property {() => number} now monotonic ms
- * @property {(run: () => void, ms: number) => () => void} after runs later; gives what cancels it
- * @property {() => number} random
- * @property {() => boolean} online
- * @property {(wake: (why: 'online' | 'seen') => void) => () => void} onWake network is back, or somebody looks
+ * @property {() => number} now the time in monotonic ms
+ * @property {(run: () => void, ms: number) => () => void} after calls `run` later, and returns the function
+ *   that cancels this
+ * @property {() => number} random a number from 0 to 1
+ * @property {() => boolean} online whether the browser knows of a network
+ * @property {(wake: (why: 'online' | 'seen') => void) => () => void} onWake calls `wake` whenever the network
+ *   is back or the page is looked at again, and returns the function that ends this
  *
  * @typedef {{type: 'using', transport: TransportName}
  *   | {type: 'started', reply: string}
- *   | {type: 'text', text: string, to: number}
+ *   | {type: 'text', text: string, position: number}
  *   | {type: 'left', from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'works', transport: TransportName, reason: Reason}
  *   | {type: 'waiting', ms: number, problem: ProblemDetails | null}
  *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
  *   | {type: 'refused', problem: ProblemDetails}
  *   | {type: 'gave-up', problem: ProblemDetails | null}} Progress
+ *   What happens while a reply is followed. `using`: a reading begins; `started`: the reply's id is known;
+ *   `text`: new characters, and the position behind them; `left`: the transport is changed; `works`: the
+ *   transport that another was left for has brought text, so this is worth remembering; `waiting`: a pause
+ *   before the next attempt, because of a problem if the service named one; `end`: of the reply; `refused`:
+ *   a problem that does not pass by itself; `gave-up`: too many attempts have failed, the last one with this
+ *   problem.
  *
- * @typedef {object} Order what to follow, and how
+ * @typedef {object} FollowOptions
+ *   Which reply to follow, and how.
  * @property {Target} target
  * @property {TransportName} transport the one to begin with
  * @property {boolean} auto whether it may be left for another
  */
-import { BREAKS, next, observe, ORDER, watch } from './auto.js';
-import { ATTEMPTS, backoff, passes } from './backoff.js';
+import { FALLBACK_ORDER, MAX_BREAKS, nextTransport, observe, startWatch } from './auto.js';
+import { backoffMs, MAX_ATTEMPTS } from './backoff.js';
 import { newText } from './position.js';
-import { Problem } from './transports/transport.js';
+import { Problem } from './problems.js';
 
-/** After this long without a sign of life, a reader who comes back gets a fresh connection. */
+/**
+ * After this long without an event, a reader who comes back gets a new connection. Longer than a heartbeat
+ * of the service (15 s), so a live connection is not replaced.
+ */
 const STALE_MS = 16000;
 
 /**
- * @param {Order} order
- * @param {World} world
- * @param {(progress: Progress) => void} tell
- * @param {AbortSignal} signal
- * @returns {Promise<void>}
+ * Follow a reply until it ends, is refused or is given up.
+ *
+ * @param {FollowOptions} options
+ * @param {Environment} environment
+ * @param {(progress: Progress) => void} emit takes what happens, in order; it may abort
+ * @param {AbortSignal} signal ends the following at once
+ * @returns {Promise<void>} fulfilled when it is over, for whatever reason
  */
-export async function follow({ target, transport, auto }, world, tell, signal) {
-  const at = { ...target };
-  /** @type {Reason | null} */
+export async function follow({ target, transport, auto }, environment, emit, signal) {
+  const next = { ...target };
+  /** Why the last transport was left, until this one has brought text. @type {Reason | null} */
   let leftFor = null;
   let breaks = 0;
   let failures = 0;
 
   while (!signal.aborted) {
-    tell({ type: 'using', transport });
-    const before = at.after;
-    const outcome = await readOnce(at, world.transports[transport], auto, world, (progress) => {
-      if (progress.type === 'started') at.reply = progress.reply;
+    emit({ type: 'using', transport });
+    const before = next.after;
+    const outcome = await readOnce(next, environment.transports[transport], auto, environment, (progress) => {
+      if (progress.type === 'started') next.reply = progress.reply;
       if (progress.type === 'text') {
-        at.after = progress.to;
-        if (leftFor) tell({ type: 'works', transport, reason: leftFor });
+        next.after = progress.position;
+        if (leftFor) emit({ type: 'works', transport, reason: leftFor });
         leftFor = null;
       }
-      tell(progress);
+      emit(progress);
     }, signal);
     if (signal.aborted || outcome.type === 'end') return;
 
-    if (outcome.type === 'problem' && !passes(outcome.problem.code)) {
-      tell({ type: 'refused', problem: outcome.problem.details });
+    if (outcome.type === 'problem' && !outcome.problem.retried) {
+      emit({ type: 'refused', problem: outcome.problem.details });
       return;
     }
     if (outcome.type === 'woken') continue;
-    if (at.after > before) breaks = failures = 0;
-    // Without a network nothing is given up; yet it is tried, for a service on this machine is there all the same.
-    if (!world.online()) failures = Math.min(failures, ATTEMPTS / 2);
+    if (next.after > before) breaks = failures = 0;
+    // Without a network failures are no reason to give up. Attempts go on all the same: a service on this
+    // machine needs no network.
+    if (!environment.online()) failures = Math.min(failures, MAX_ATTEMPTS / 2);
     failures++;
     breaks++;
-    if (failures > ATTEMPTS) {
-      tell({ type: 'gave-up', problem: outcome.type === 'problem' ? outcome.problem.details : null });
+    if (failures > MAX_ATTEMPTS) {
+      emit({ type: 'gave-up', problem: outcome.type === 'problem' ? outcome.problem.details : null });
       return;
     }
-    const passing = outcome.type === 'problem';
-    const reason = outcome.type === 'fault' ? outcome.reason : breaks >= BREAKS && !passing && world.online() ? 'broken' : null;
+    const refused = outcome.type === 'problem';
+    const broken = breaks >= MAX_BREAKS && !refused && environment.online();
+    const reason = outcome.type === 'fault' ? outcome.reason : broken ? 'broken' : null;
     if (auto && reason) {
-      // An outage breaks all of them alike; then the best is as good as any.
-      const to = next(transport) ?? (reason === 'broken' ? ORDER[0] : null);
+      // When even the last one breaks, it is an outage, which breaks all alike: begin again with the best.
+      const to = nextTransport(transport) ?? (reason === 'broken' ? FALLBACK_ORDER[0] : null);
       if (to) {
-        tell({ type: 'left', from: transport, to, reason });
-        leftFor = to === ORDER[0] ? null : reason;
+        emit({ type: 'left', from: transport, to, reason });
+        // That the best one works needs no remembering.
+        leftFor = to === FALLBACK_ORDER[0] ? null : reason;
         transport = to;
         breaks = 0;
+        // Only a broken connection hints at an outage, which needs a pause; the other faults are the transport's.
         if (reason !== 'broken') continue;
       }
     }
-    const asked = passing ? (outcome.problem.details.retryAfter ?? 0) * 1000 : outcome.retry;
-    const ms = asked > 0 ? asked : backoff(failures, world.random());
-    tell({ type: 'waiting', ms, problem: passing ? outcome.problem.details : null });
-    await pause(ms, passing, world, signal);
+    const askedMs = refused ? (outcome.problem.details.retryAfter ?? 0) * 1000 : outcome.retryMs;
+    const ms = askedMs > 0 ? askedMs : backoffMs(failures, environment.random());
+    emit({ type: 'waiting', ms, problem: refused ? outcome.problem.details : null });
+    await pause(ms, refused, environment, signal);
   }
 }
 
 /**
- * @typedef {{type: 'end'} | {type: 'broke', retry: number} | {type: 'fault', reason: Reason, retry: number}
+ * How one reading ended. `end`: with the reply; `broke`: without it; `fault`: it was left for a reason of
+ * Auto's; `problem`: the service refused; `woken`: it was stale when the reader came back. `retryMs` is the
+ * pause that the service asked for, or 0.
+ *
+ * @typedef {{type: 'end'} | {type: 'broke', retryMs: number} | {type: 'fault', reason: Reason, retryMs: number}
  *   | {type: 'problem', problem: Problem} | {type: 'woken'}} Outcome
+ */
+
+/**
+ * Read a reply once over one transport, watched for faults.
  *
  * @param {Target} target
  * @param {Transport} transport
  * @param {boolean} auto
- * @param {World} world
- * @param {(progress: Progress) => void} tell
+ * @param {Environment} environment
+ * @param {(progress: Progress) => void} emit
  * @param {AbortSignal} signal
  * @returns {Promise<Outcome>}
  */
-async function readOnce(target, transport, auto, world, tell, signal) {
+async function readOnce(target, transport, auto, environment, emit, signal) {
   const reading = new AbortController();
-  const stop = () => reading.abort();
-  signal.addEventListener('abort', stop);
+  const abort = () => reading.abort();
+  signal.addEventListener('abort', abort);
   /** @type {Outcome | null} */
   let outcome = null;
-  let have = target.after;
-  let started = target.reply;
-  let retry = 0;
-  let state = watch(transport.name, world.now());
-  let heard = world.now();
-  let due = Infinity;
+  let position = target.after;
+  let reply = target.reply;
+  let retryMs = 0;
+  let watch = startWatch(transport.name, environment.now());
+  let lastEventAt = environment.now();
+  let timerAt = Infinity;
   let disarm = () => {};
   /** @param {Outcome} why */
   const leave = (why) => {
     outcome ??= why;
     reading.abort();
   };
-  /** @param {Sight | {type: 'time'}} sight */
-  const judge = (sight) => {
-    const seen = observe(state, sight, world.now());
-    state = seen.watch;
-    // Who chose a transport by hand has it, slow or buffered; only a dead connection is left.
-    if (seen.reason && (auto || seen.reason === 'silent')) leave({ type: 'fault', reason: seen.reason, retry });
-    else if (state.deadline < due) arm();
+  /** @param {TransportEvent | {type: 'time'}} event */
+  const judge = (event) => {
+    const observed = observe(watch, event, environment.now());
+    watch = observed.watch;
+    // A transport that a person chose is kept even if it is slow or buffered; only a dead connection is left.
+    const { reason } = observed;
+    if (reason && (auto || reason === 'silent')) leave({ type: 'fault', reason, retryMs });
+    else if (watch.deadline < timerAt) arm();
   };
   const arm = () => {
     disarm();
-    due = state.deadline;
-    // A timer may be early, and most deadlines are put off meanwhile: then it is set anew.
-    disarm = world.after(() => {
-      due = Infinity;
+    timerAt = watch.deadline;
+    // Each event puts the deadline off, but a new timer a character would be costly. So an old one may fire
+    // before the deadline (as browsers' timers do anyway); then it is set anew.
+    disarm = environment.after(() => {
+      timerAt = Infinity;
       judge({ type: 'time' });
-    }, Math.max(0, Math.ceil(due - world.now())));
+    }, Math.max(0, Math.ceil(timerAt - environment.now())));
   };
   arm();
-  const unwake = world.onWake((why) => {
-    if (why === 'online' || world.now() - heard > STALE_MS) leave({ type: 'woken' });
+  const unwake = environment.onWake((why) => {
+    // A connection seldom survives a change of network, and a page that slept may have missed its death.
+    if (why === 'online' || environment.now() - lastEventAt > STALE_MS) leave({ type: 'woken' });
   });
-  /** @param {Sight} sight */
-  const see = (sight) => {
+  /** @param {TransportEvent} event */
+  const receive = (event) => {
     if (outcome) return;
-    heard = world.now();
-    if (sight.type === 'headers' && sight.reply && sight.reply !== started) {
-      started = sight.reply;
-      tell({ type: 'started', reply: started });
+    lastEventAt = environment.now();
+    if (event.type === 'headers' && event.reply && event.reply !== reply) {
+      reply = event.reply;
+      emit({ type: 'started', reply });
     }
-    if (sight.type === 'retry') retry = sight.ms;
-    if (sight.type === 'text') {
+    if (event.type === 'retry') retryMs = event.ms;
+    if (event.type === 'text') {
       let text;
       try {
-        text = newText(have, sight.text, sight.to);
+        text = newText(position, event.text, event.position);
       } catch {
-        // A gap: what is here is right, so the reading is begun anew from its end.
-        leave({ type: 'broke', retry });
+        // A gap: something was lost on the way. The text up to here is right, so reading begins anew from there.
+        leave({ type: 'broke', retryMs });
         return;
       }
-      have = Math.max(have, sight.to);
-      if (text) tell({ type: 'text', text, to: have });
+      position = Math.max(position, event.position);
+      if (text) emit({ type: 'text', text, position });
     }
-    judge(sight);
+    judge(event);
     if (outcome) return;
-    if (sight.type === 'end') {
+    if (event.type === 'end') {
       outcome = { type: 'end' };
-      tell(sight);
+      emit(event);
     }
   };
   try {
-    await transport.read({ ...target }, see, reading.signal);
-    return outcome ?? { type: 'broke', retry };
+    await transport.read({ ...target }, receive, reading.signal);
+    return outcome ?? { type: 'broke', retryMs };
   } catch (error) {
-    if (outcome) return outcome;
-    if (error instanceof Problem) return { type: 'problem', problem: error };
-    return { type: 'broke', retry };
+    // Whatever else is thrown, by `fetch` or by a transport, means that the connection failed.
+    return outcome ?? (error instanceof Problem ? { type: 'problem', problem: error } : { type: 'broke', retryMs });
   } finally {
     reading.abort();
     disarm();
     unwake();
-    signal.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', abort);
   }
 }
 
 /**
- * Waits, but no longer than until the network is back or somebody looks.
+ * Wait, but no longer than until the network is back or the page is looked at.
  *
  * @param {number} ms
- * @param {boolean} patient whether the server asked for the pause, so that nobody's look shortens it
- * @param {World} world
- * @param {AbortSignal} signal
+ * @param {boolean} fixed whether the service asked for this pause, so that waking does not shorten it
+ * @param {Environment} environment
+ * @param {AbortSignal} signal ends the pause
  * @returns {Promise<void>}
  */
-function pause(ms, patient, world, signal) {
+function pause(ms, fixed, environment, signal) {
   return new Promise((resolve) => {
     const done = () => {
       cancel();
@@ -212,13 +245,12 @@ function pause(ms, patient, world, signal) {
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const cancel = world.after(done, ms);
-    const unwake = world.onWake(() => {
-      if (!patient) done();
+    const cancel = environment.after(done, ms);
+    const unwake = environment.onWake(() => {
+      if (!fixed) done();
     });
     signal.addEventListener('abort', done);
-    // Whoever was told of the pause may have left at once.
+    // The callback that was given the pause may have aborted already, and an aborted signal fires no event.
     if (signal.aborted) done();
   });
 }
-

@@ -1,35 +1,78 @@
-/** Puts the page together; the only module that knows its address, its storage and whether it is seen and online. */
+/**
+ * The composition root: it connects the page's modules with the browser and with each other. It alone knows the
+ * page's address, its storage, and whether it is looked at and online.
+ *
+ * The modules. Each imports only from lines below its own, also types; `tests/page/test_modules.py` reads this table
+ * and holds it. What is pure gets time and chance handed in, and needs neither a clock, the network nor the DOM; logic
+ * touches neither the network nor the DOM.
+ *
+ *     main                                              | DOM     | the composition root
+ *     view                                              | DOM     | the page: log, composer, status line
+ *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
+ *     elements growing-text                             | DOM     | look-up of elements, text that grows
+ *     markdown                                          | network | HTML from the service
+ *     chat                                              | logic   | what a person can do, and what comes of it
+ *     followed-replies                                  | logic   | which replies are followed now
+ *     tab-conversation                                  | logic   | the current value, saved, shared with other tabs
+ *     stop                                              | network | stopping a reply at the service
+ *     follow                                            | logic   | one reply to its end
+ *     storage                                           | logic   | persistence
+ *     transports/index                                  | logic   | the table of transports
+ *     transports/{sse,eventsource,websocket,text,poll}  | network | one reading each
+ *     transports/snapshot                               | network | one JSON answer, used by several of them
+ *     transports/http                                   | network | their requests
+ *     transports/stream-events                          | logic   | what the events of a stream mean
+ *     conversation                                      | pure    | the conversation, and what can happen to it
+ *     auto                                              | pure    | when to leave a transport, and for which
+ *     transports/transport                              | pure    | the interface of all transports
+ *     speed                                             | pure    | characters a second
+ *     position problems event-stream backoff translate  | pure    | values, parsers, tables
+ *
+ * The way of a message: the composer in `view` calls `Actions.send`, which is `Chat.send`. It applies `asked` to the
+ * `TabConversation`, which reduces and saves it, and has `FollowedReplies` begin. `follow` has a transport of the table
+ * read the reply; the transport POSTs the request, and emits a `TransportEvent` for whatever comes. `follow` shows each
+ * to `auto`, drops text that is here already, reads again or over another transport when it has to, and emits
+ * `Progress`. `Chat` turns that into events of the conversation and into `Status`, and both go to `View.draw` before
+ * the next frame.
+ */
 import { Chat } from './chat.js';
-import { replies } from './conversation.js';
-import { find } from './find.js';
-import { Keep } from './storage.js';
-import { rendered } from './markdown.js';
+import { repliesOf } from './conversation.js';
+import { find } from './elements.js';
+import { fetchRendering } from './markdown.js';
+import { Persistence } from './storage.js';
+import { createTranslate } from './translate.js';
 import { transports } from './transports/index.js';
 import { View } from './view.js';
-import { words as wordsOf } from './words.js';
+
+/** How long a choice of language is kept. */
+const LANGUAGE_MAX_AGE_S = 31536000;
+/** How long a frame may be late before a timer draws in its stead. */
+const FRAME_TIMEOUT_MS = 250;
 
 const base = new URL('./', location.href);
 const page = JSON.parse(find('#page', HTMLScriptElement).textContent ?? '{}');
-/** The reply that the address names. */
-const named = () => /^#([A-Za-z0-9_-]{22})$/.exec(location.hash)?.[1] ?? null;
-const linked = named();
+/** Return the id of the reply that the address names, or null. */
+const replyInAddress = () => /^#([A-Za-z0-9_-]{22})$/.exec(location.hash)?.[1] ?? null;
+const linkedReply = replyInAddress();
 
-/** @param {string} [name] */
-const storage = (name) => {
+/** Return a storage, or one that forgets where storage is forbidden. @param {'local' | 'session'} kind */
+const openStorage = (kind) => {
   try {
-    return name ? sessionStorage : localStorage;
+    return kind === 'session' ? sessionStorage : localStorage;
   } catch {
     return { getItem: () => null, setItem: () => {}, removeItem: () => {} };
   }
 };
 const prefix = `chatsvc:${base.pathname}:`;
-const own = new Keep(storage(), prefix);
-// A reply from somewhere else is shown in a conversation of its own, so that it doesn't end up in the reader's.
-const known = linked && holds(own.conversation(), linked);
-const keep = linked && !known ? new Keep(storage('linked'), `${prefix}${linked}:`, own) : own;
+const ownPersistence = new Persistence(openStorage('local'), prefix);
+// A linked reply that is not in the reader's own conversation is shown in one of its own, which lasts as long as the
+// tab, so that it does not end up in the reader's.
+const persistence = linkedReply && !holds(ownPersistence.load(), linkedReply)
+  ? new Persistence(openStorage('session'), `${prefix}${linkedReply}:`, ownPersistence)
+  : ownPersistence;
 
-/** @type {import('./follow.js').World} */
-const world = {
+/** @type {import('./follow.js').Environment} */
+const environment = {
   transports,
   now: () => performance.now(),
   after(run, ms) {
@@ -42,6 +85,7 @@ const world = {
     const online = () => wake('online');
     const seen = () => document.visibilityState === 'visible' && wake('seen');
     addEventListener('online', online);
+    // The status line is to say at once that there is no network.
     addEventListener('offline', seen);
     addEventListener('pageshow', seen);
     document.addEventListener('visibilitychange', seen);
@@ -54,76 +98,88 @@ const world = {
   },
 };
 
-/** A hidden page gets no frames; a timer draws for it, so that all is there when it is shown. @param {() => void} run */
-const frame = (run) => {
+/**
+ * Run something before the next frame. A hidden page gets no frames, so a timer runs it then, and the page is up to
+ * date when it is shown.
+ *
+ * @param {() => void} run
+ */
+const requestFrame = (run) => {
   let ran = false;
   const once = () => {
     if (!ran) run();
     ran = true;
   };
   if (document.visibilityState === 'visible') requestAnimationFrame(once);
-  setTimeout(once, 250);
+  setTimeout(once, FRAME_TIMEOUT_MS);
 };
 
-const words = wordsOf(page.strings);
 /** @type {View} */
 let view;
 const chat = new Chat({
-  base, keep, world, frame, limits: page.limits,
+  base, persistence, environment, requestFrame, limits: page.limits,
   draw: (conversation, status) => view.draw(conversation, status),
-  say: (said) => view.say(said),
-  visible: () => document.visibilityState === 'visible',
+  announce: (announcement) => view.announce(announcement),
+  isVisible: () => document.visibilityState === 'visible',
 });
-view = new View(words, {
+view = new View(createTranslate(page.strings), {
   send: (text) => chat.send(text),
   stop: () => chat.stop(),
   clear: () => {
     chat.clear();
-    unname();
+    removeReplyFromAddress();
   },
   retry: (entry) => {
     chat.retry(entry);
-    unname();
+    removeReplyFromAddress();
   },
   resume: (entry) => chat.resume(entry),
-  use: (chosen) => chat.use(chosen),
-  draft: (text) => (keep.draft = text),
-  raw: (raw) => (keep.raw = raw),
-  render: (reply) => rendered(base, reply),
+  chooseTransport: (chosen) => chat.chooseTransport(chosen),
+  saveDraft: (text) => (persistence.draft = text),
+  saveRaw: (raw) => (persistence.raw = raw),
+  render: (reply) => fetchRendering(base, reply),
   keepHTML: (entry, html) => chat.keepHTML(entry, html),
-  link: (reply) => new URL(`#${reply}`, base).href,
-}, { draft: keep.draft, raw: keep.raw });
+  linkTo: (reply) => new URL(`#${reply}`, base).href,
+}, { draft: persistence.draft, raw: persistence.raw });
 
 /**
+ * Return whether a reply is in a conversation.
+ *
  * @param {import('./conversation.js').Conversation | null} conversation
- * @param {string} reply
+ * @param {string} reply the reply's id
  */
 function holds(conversation, reply) {
-  return conversation !== null && replies(conversation).some((entry) => entry.reply === reply);
+  return conversation !== null && repliesOf(conversation).some((entry) => entry.reply === reply);
 }
 
-/** A reply that may be gone is named no longer; but a conversation of its own is found by its address. */
-function unname() {
-  if (keep === own) history.replaceState(null, '', base);
+/**
+ * Remove the reply's id from the address. After a retry or a clear the conversation may no longer hold that reply, and
+ * loading the page again would then open it as one from elsewhere. A linked conversation keeps its address, because the
+ * key under which it is stored is made from it.
+ */
+function removeReplyFromAddress() {
+  if (persistence === ownPersistence) history.replaceState(null, '', base);
 }
 
-if (linked) {
-  // One that was cleared here stays so when the page is loaded again.
-  if (!keep.conversation()) chat.link(linked);
-  frame(() => view.show(linked));
+if (linkedReply) {
+  // If the linked conversation is stored already, the reply is in it, or was cleared from it and stays away.
+  if (!persistence.load()) chat.openLink(linkedReply);
+  requestFrame(() => view.show(linkedReply));
 }
-// Another address in the same tab loads nothing by itself.
+// Another fragment in the same tab loads nothing by itself.
 addEventListener('hashchange', () => {
-  const reply = named();
+  const reply = replyInAddress();
   if (reply && holds(chat.conversation, reply)) view.show(reply);
-  else if (reply || keep !== own) location.reload();
+  else if (reply || persistence !== ownPersistence) location.reload();
 });
 addEventListener('pagehide', () => chat.save());
-addEventListener('storage', (event) => event.key === keep.key('conversation') && chat.sync());
+addEventListener('storage', (event) => event.key === persistence.key('conversation') && chat.sync());
 find('#language', HTMLSelectElement).addEventListener('change', ({ target }) => {
   const { value } = /** @type {HTMLSelectElement} */ (target);
-  document.cookie = `chatsvc_language=${value}; path=${base.pathname}; max-age=31536000; samesite=lax`;
+  document.cookie = `chatsvc_language=${value}; path=${base.pathname}; max-age=${LANGUAGE_MAX_AGE_S}; samesite=lax`;
   location.reload();
 });
+// On a touch screen the focus would bring up the keyboard, over what the reader came to read.
 if (matchMedia('(pointer: fine)').matches) view.focus();
+// For tests: the modules have run.
 document.documentElement.dataset['ready'] = '';

@@ -1,18 +1,30 @@
 /**
- * Rendered Markdown of a reply: when to ask the service for it, and what came. The HTML is made safe by the service.
+ * Replies rendered as HTML: how much of a text is ready for it, and the request for it. The service renders
+ * the Markdown and makes the HTML safe (PROTOCOL.md section 2).
+ *
+ * @typedef {{type: 'html', html: string} | {type: 'unavailable'} | {type: 'failed'}} Rendering
+ *   What a request for a reply's HTML came to. `unavailable`: the service cannot render this reply, so asking
+ *   again is of no use; `failed`: it may be of use later.
  */
 
-/** At most so often is a growing reply asked for. */
-export const EVERY_MS = 1000;
+/** The least time between two requests for the HTML of a reply that grows. */
+export const RENDER_INTERVAL_MS = 1000;
 
 /**
- * The index behind the last block of a text that is finished: a blank line that stands in no code fence ends one.
+ * The statuses that no later attempt changes: the reply is unknown or no longer kept (404, 410), or the
+ * service does not render at all (405, 406, 415).
+ */
+const UNAVAILABLE_STATUSES = [404, 405, 406, 410, 415];
+
+/**
+ * Return where the finished Markdown blocks of a growing text end. A blank line outside a code fence ends a
+ * block, and so does a fence's last line; what follows may still change its meaning.
  *
  * @param {string} text
- * @param {number} [from] an index to which it is known to be finished
- * @returns {number} UTF-16 units
+ * @param {number} [from] where the blocks that are known to be finished end, so that they are not read again
+ * @returns {number} a UTF-16 index
  */
-export function finished(text, from = 0) {
+export function finishedLength(text, from = 0) {
   let fence = '';
   let end = from;
   let start = from;
@@ -32,23 +44,24 @@ export function finished(text, from = 0) {
 }
 
 /**
- * Asks for a reply as HTML.
+ * Ask the service for a reply as HTML. It never rejects.
  *
- * @param {URL} base
- * @param {string} reply
- * @returns {Promise<{html: string} | 'never' | 'later'>} `never`: there is none of this reply
+ * @param {URL} base where chatsvc is mounted
+ * @param {string} reply the reply's id
+ * @returns {Promise<Rendering>} the HTML of a whole document, as far as the reply has come
  */
-export async function rendered(base, reply) {
+export async function fetchRendering(base, reply) {
   try {
-    const response = await fetch(new URL(`api/chat/${reply}`, base), { headers: { Accept: 'text/html' }, cache: 'no-store' });
-    if ([404, 405, 406, 410, 415].includes(response.status)) {
+    const url = new URL(`api/chat/${reply}`, base);
+    const response = await fetch(url, { headers: { Accept: 'text/html' }, cache: 'no-store' });
+    if (UNAVAILABLE_STATUSES.includes(response.status)) {
       await response.body?.cancel();
-      return 'never';
+      return { type: 'unavailable' };
     }
     const html = await response.text();
     const isHTML = response.headers.get('Content-Type')?.startsWith('text/html');
-    return response.ok && isHTML ? { html } : 'later';
+    return response.ok && isHTML ? { type: 'html', html } : { type: 'failed' };
   } catch {
-    return 'later';
+    return { type: 'failed' };
   }
 }

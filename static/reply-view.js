@@ -1,25 +1,38 @@
 /**
- * One reply in the log. Its text stands exactly in one element, `.text`; where Markdown is shown, `.rendered` stands before
- * it and the part that it shows is hidden in `.text`, not removed.
+ * The view of one reply: its text as it grows, its Markdown as the service renders it, and its buttons.
+ *
+ * The text stands exactly in one element, `.text`. Where Markdown is shown, `.rendered` stands before it, and
+ * the part of the text that it shows is hidden in `.text`, not removed, so that `.text` can be read as a whole.
  *
  * @import { Reply } from './conversation.js'
- * @import { Deeds } from './view.js'
- * @import { Words } from './words.js'
+ * @import { Rendering } from './markdown.js'
+ * @import { Translate } from './translate.js'
+ *
+ * @typedef {object} ReplyActions
+ *   What a reply's view asks for.
+ * @property {(entry: string) => void} retry asks anew for a reply that has ended
+ * @property {(entry: string) => void} resume reads on in a reply that was given up
+ * @property {(reply: string) => Promise<Rendering>} render asks the service for a reply's HTML
+ * @property {(entry: string, html: string) => void} keepHTML keeps a reply's final HTML with the conversation
+ * @property {(reply: string) => string} linkTo returns the address that opens a reply
  */
-import { find } from './find.js';
+import { find } from './elements.js';
 import { GrowingText } from './growing-text.js';
-import { EVERY_MS, finished } from './markdown.js';
-import { indexOf } from './position.js';
-import { codeOf } from './transports/transport.js';
-import { problemKey } from './words.js';
+import { finishedLength, RENDER_INTERVAL_MS } from './markdown.js';
+import { indexOfCodePoint } from './position.js';
+import { codeOf } from './problems.js';
+import { problemKey } from './translate.js';
 
-/** So often it is asked again for what was lost on the way. */
-const TRIES = 5;
+/** How often HTML that could not be fetched is asked for again, each time after twice the pause. */
+const MAX_RETRIES = 5;
+/** How long a copy button says what came of it. */
+const COPIED_MS = 2000;
 
+/** The view of one reply, in an element made from `#reply-template`. */
 export class ReplyView {
   #element;
-  #words;
-  #deeds;
+  #translate;
+  #actions;
   #text;
   #growing;
   #rendered;
@@ -27,68 +40,75 @@ export class ReplyView {
   #blocks = [];
   #notes;
   #problem;
-  #raw;
-  #retry;
-  #resume;
-  #copy;
+  #rawButton;
+  #retryButton;
+  #resumeButton;
+  #copyButton;
   #link;
-  /** @type {Reply | null} */
+  /** The reply as it was drawn last. @type {Reply | null} */
   #reply = null;
   #last = false;
-  #asWritten = false;
-  #asking = false;
-  #askedAt = -Infinity;
-  #askedTo = -1;
-  #tries = 0;
-  #final = false;
-  /** Whether it was seen to run: of a reply out of storage the service may know nothing any more. */
-  #live = false;
+  #raw = false;
+  /** Whether a request for HTML is under way. */
+  #rendering = false;
+  #requestedAt = -Infinity;
+  /** How much of the text (UTF-16 units) was finished when HTML was requested last; `Infinity` to never ask again. */
+  #requestedTo = -1;
+  #retries = 0;
+  /** Whether `.rendered` shows the whole reply, which has ended. */
+  #complete = false;
+  /** Whether the reply was seen to run. The service may have forgotten one that was loaded from storage. */
+  #wasRunning = false;
+  /** How much of the text `.rendered` shows, in UTF-16 units. */
   #renderedTo = 0;
-  #covered = 0;
+  #hiddenTo = 0;
+  /** The idempotency key of the reply that is shown: another key is another attempt, which is drawn anew. */
   #key = '';
 
   /**
    * @param {HTMLElement} element
-   * @param {Words} words
-   * @param {Deeds} deeds
-   * @param {(raw: boolean) => void} setRaw
+   * @param {Translate} translate
+   * @param {ReplyActions} actions
+   * @param {(raw: boolean) => void} setRaw shows all replies as written, or as Markdown
    */
-  constructor(element, words, deeds, setRaw) {
+  constructor(element, translate, actions, setRaw) {
     this.#element = element;
-    this.#words = words;
-    this.#deeds = deeds;
+    this.#translate = translate;
+    this.#actions = actions;
     this.#text = find('.text', HTMLElement, element);
     this.#growing = new GrowingText(this.#text);
     this.#rendered = find('.rendered', HTMLElement, element);
     this.#notes = find('.notes', HTMLElement, element);
     this.#problem = find('.problem', HTMLElement, element);
-    this.#raw = find('.raw', HTMLButtonElement, element);
-    this.#retry = find('.retry', HTMLButtonElement, element);
-    this.#resume = find('.resume', HTMLButtonElement, element);
-    this.#copy = find('.copy', HTMLButtonElement, element);
+    this.#rawButton = find('.raw', HTMLButtonElement, element);
+    this.#retryButton = find('.retry', HTMLButtonElement, element);
+    this.#resumeButton = find('.resume', HTMLButtonElement, element);
+    this.#copyButton = find('.copy', HTMLButtonElement, element);
     this.#link = find('.link', HTMLAnchorElement, element);
-    this.#raw.addEventListener('click', () => setRaw(this.#raw.getAttribute('aria-pressed') !== 'true'));
-    this.#retry.addEventListener('click', () => {
-      if (this.#reply) deeds.retry(this.#reply.id);
+    this.#rawButton.addEventListener('click', () => setRaw(this.#rawButton.getAttribute('aria-pressed') !== 'true'));
+    this.#retryButton.addEventListener('click', () => {
+      if (this.#reply) actions.retry(this.#reply.id);
       document.querySelector('textarea')?.focus();
     });
-    this.#resume.addEventListener('click', () => {
-      if (this.#reply) deeds.resume(this.#reply.id);
+    this.#resumeButton.addEventListener('click', () => {
+      if (this.#reply) actions.resume(this.#reply.id);
       document.querySelector('textarea')?.focus();
     });
-    this.#copy.addEventListener('click', () => copy(this.#copy, this.#reply?.text ?? '', words));
+    this.#copyButton.addEventListener('click', () => copy(this.#copyButton, this.#reply?.text ?? '', translate));
   }
 
   /**
+   * Draw a reply, touching only what differs from how it was drawn last.
+   *
    * @param {Reply} reply
-   * @param {boolean} last whether it is the last entry, and nothing runs
-   * @param {boolean} raw
+   * @param {boolean} last whether it is the last entry and no reply runs, so that it may be retried
+   * @param {boolean} raw whether it is shown as written
    */
   draw(reply, last, raw) {
-    // Most of a conversation stays as it is from one frame to the next.
-    if (reply === this.#reply && last === this.#last && raw === this.#asWritten) return;
+    // Most replies of a conversation are the same from one frame to the next.
+    if (reply === this.#reply && last === this.#last && raw === this.#raw) return;
     this.#last = last;
-    this.#asWritten = raw;
+    this.#raw = raw;
     const running = reply.state === 'running';
     if (this.#key !== reply.key || reply.text.length < this.#growing.length) this.#restart(reply.key);
     if (reply.text.length > this.#growing.length) this.#growing.append(reply.text.slice(this.#growing.length));
@@ -99,11 +119,11 @@ export class ReplyView {
       this.#problem.textContent = this.#problemText(reply);
     }
     if (reply.switches !== this.#reply?.switches) this.#drawSwitches(reply);
-    this.#retry.hidden = !last || running || reply.key === '';
-    this.#resume.hidden = reply.state !== 'lost';
-    this.#copy.hidden = running || reply.text === '';
+    this.#retryButton.hidden = !last || running || reply.key === '';
+    this.#resumeButton.hidden = reply.state !== 'lost';
+    this.#copyButton.hidden = running || reply.text === '';
     this.#link.hidden = reply.reply === null || !running;
-    if (reply.reply && reply.reply !== this.#reply?.reply) this.#link.href = this.#deeds.link(reply.reply);
+    if (reply.reply && reply.reply !== this.#reply?.reply) this.#link.href = this.#actions.linkTo(reply.reply);
     this.#reply = reply;
     this.#drawMarkdown(reply, raw);
   }
@@ -114,105 +134,111 @@ export class ReplyView {
     this.#growing.clear();
     this.#rendered.replaceChildren();
     this.#blocks = [];
-    this.#final = this.#live = false;
-    this.#askedTo = -1;
-    this.#tries = 0;
-    this.#renderedTo = this.#covered = 0;
+    this.#complete = this.#wasRunning = false;
+    this.#requestedTo = -1;
+    this.#retries = 0;
+    this.#renderedTo = this.#hiddenTo = 0;
   }
 
   /** @param {Reply} reply */
   #problemText({ state, problem }) {
-    if (state === 'stopped') return this.#words('said.stopped');
-    if (state === 'lost' && !problem) return this.#words('problem.lost');
+    if (state === 'stopped') return this.#translate('said.stopped');
+    if (state === 'lost' && !problem) return this.#translate('problem.lost');
     if (state !== 'failed' && state !== 'lost') return '';
     const key = problemKey(codeOf(problem));
-    const sentence = this.#words(key);
-    // A model's refusal reaches the reader in its own words; the service's own are said better by the sentence.
-    const told = key === 'problem.backend-failed' || key === 'problem.other';
-    return told && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
+    const sentence = this.#translate(key);
+    // Only the model or the backend knows why it refused. The service's own details say in English what the
+    // translated sentence says already.
+    const detailed = key === 'problem.backend-failed' || key === 'problem.other';
+    return detailed && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
   }
 
   /** @param {Reply} reply */
   #drawSwitches({ switches }) {
-    const words = this.#words;
+    const translate = this.#translate;
     this.#notes.textContent = switches
-      .map(({ from, to, reason }) => words('switched', {
-        from: words(`transport.${from}`), to: words(`transport.${to}`), reason: words(`reason.${reason}`),
+      .map(({ from, to, reason }) => translate('switched', {
+        from: translate(`transport.${from}`), to: translate(`transport.${to}`), reason: translate(`reason.${reason}`),
       }))
       .join(' ');
   }
 
-  /** @param {Reply} reply @param {boolean} raw */
+  /** Show what HTML there is, and ask for more if it is time. @param {Reply} reply @param {boolean} raw */
   #drawMarkdown(reply, raw) {
-    // What an earlier page load had rendered; the service may have forgotten the reply since.
-    if (reply.html && !this.#final && reply.state !== 'running') this.#show(reply.html, true);
+    // HTML that was kept with the conversation is used first: the service may have forgotten the reply since.
+    if (reply.html && !this.#complete && reply.state !== 'running') this.#showHTML(reply.html, true);
     const any = this.#rendered.childElementCount > 0;
     this.#rendered.hidden = raw || !any;
-    this.#text.hidden = !raw && this.#final;
-    this.#raw.hidden = !any;
-    this.#raw.setAttribute('aria-pressed', String(raw));
-    const covered = raw || this.#final ? 0 : this.#renderedTo;
-    if (covered !== this.#covered) this.#growing.cover(covered);
-    this.#covered = covered;
-    this.#live ||= reply.state === 'running';
-    if (raw || !this.#live || !reply.reply || this.#asking || this.#final || reply.text === '') return;
+    this.#text.hidden = !raw && this.#complete;
+    this.#rawButton.hidden = !any;
+    this.#rawButton.setAttribute('aria-pressed', String(raw));
+    const hiddenTo = raw || this.#complete ? 0 : this.#renderedTo;
+    if (hiddenTo !== this.#hiddenTo) this.#growing.hideBefore(hiddenTo);
+    this.#hiddenTo = hiddenTo;
+    this.#wasRunning ||= reply.state === 'running';
+    if (raw || !this.#wasRunning || !reply.reply || this.#rendering || this.#complete || reply.text === '') return;
     const ended = reply.state === 'done' || reply.state === 'stopped';
     const now = performance.now();
-    if (!ended && (reply.state !== 'running' || now - this.#askedAt < EVERY_MS)) return;
-    const to = ended ? reply.text.length + 1 : finished(reply.text, this.#renderedTo);
-    if (to <= this.#askedTo || to === 0) return;
-    this.#askedTo = to;
-    this.#askedAt = now;
-    this.#ask(reply, ended);
+    if (!ended && (reply.state !== 'running' || now - this.#requestedAt < RENDER_INTERVAL_MS)) return;
+    // One more than the text has, so that the end is asked for even if all of the text was.
+    const to = ended ? reply.text.length + 1 : finishedLength(reply.text, this.#renderedTo);
+    if (to <= this.#requestedTo || to === 0) return;
+    this.#requestedTo = to;
+    this.#requestedAt = now;
+    this.#requestHTML(reply, ended);
   }
 
   /** @param {Reply} reply @param {boolean} ended */
-  async #ask(reply, ended) {
-    this.#asking = true;
-    const answer = await this.#deeds.render(reply.reply ?? '');
-    this.#asking = false;
+  async #requestHTML(reply, ended) {
+    this.#rendering = true;
+    const rendering = await this.#actions.render(reply.reply ?? '');
+    this.#rendering = false;
+    // Another attempt at the reply may have begun meanwhile.
     if (reply.key === this.#key) {
-      if (answer === 'never') this.#askedTo = Infinity;
-      else if (answer === 'later') this.#askAgain();
+      if (rendering.type === 'unavailable') this.#requestedTo = Infinity;
+      else if (rendering.type === 'failed') this.#retryHTML();
       else {
-        this.#tries = 0;
-        this.#show(answer.html, ended);
-        if (ended) this.#deeds.keepHTML(reply.id, answer.html);
+        this.#retries = 0;
+        this.#showHTML(rendering.html, ended);
+        if (ended) this.#actions.keepHTML(reply.id, rendering.html);
       }
     }
     this.#redrawMarkdown();
   }
 
   #redrawMarkdown() {
-    if (this.#reply) this.#drawMarkdown(this.#reply, this.#asWritten);
+    if (this.#reply) this.#drawMarkdown(this.#reply, this.#raw);
   }
 
-  #askAgain() {
-    if (this.#tries === TRIES) return;
+  #retryHTML() {
+    if (this.#retries === MAX_RETRIES) return;
     const key = this.#key;
     setTimeout(() => {
       if (key !== this.#key || !this.#element.isConnected) return;
-      this.#askedTo = -1;
+      this.#requestedTo = -1;
       this.#redrawMarkdown();
-    }, EVERY_MS * 2 ** this.#tries++);
+    }, RENDER_INTERVAL_MS * 2 ** this.#retries++);
   }
 
   /**
-   * Shows what the service rendered. Each block says by `data-end` to which position of the text it goes. The last of an
-   * unfinished reply may yet become another thing, and the service may be further than this page: such text is left as it is.
+   * Show the blocks of a document that the service rendered. Each says by `data-end` at which position of the
+   * text it ends (PROTOCOL.md section 2). While the reply runs the last block is left out, since what comes may
+   * turn it into another one, and so are blocks that end behind the text that is here: the service may be
+   * further.
    *
    * @param {string} html
-   * @param {boolean} ended
+   * @param {boolean} ended whether it is the whole reply
    */
-  #show(html, ended) {
+  #showHTML(html, ended) {
     let blocks = [...new DOMParser().parseFromString(html, 'text/html').body.children];
     if (!ended) {
       const { text = '', position = 0 } = this.#reply ?? {};
       blocks = blocks.slice(0, -1).filter((block) => Number(block.getAttribute('data-end') ?? Infinity) <= position);
-      this.#renderedTo = indexOf(text, Number(blocks.at(-1)?.getAttribute('data-end') ?? 0));
+      this.#renderedTo = indexOfCodePoint(text, Number(blocks.at(-1)?.getAttribute('data-end') ?? 0));
     }
-    this.#final = ended;
-    // What stays the same stays in place: it may be selected, or scrolled sideways, and need not be laid out anew.
+    this.#complete = ended;
+    // Blocks that are the same stay in place: they may be selected or scrolled sideways, and laying them out anew
+    // would cost more with each request.
     const sources = blocks.map((block) => block.outerHTML);
     const different = sources.findIndex((source, i) => source !== this.#blocks[i]);
     const same = different < 0 ? sources.length : different;
@@ -220,23 +246,23 @@ export class ReplyView {
     this.#blocks = sources;
     const added = document.createDocumentFragment();
     added.append(...blocks.slice(same));
-    this.#prepare(added);
+    this.#addControls(added);
     this.#rendered.append(added);
   }
 
-  /** Gives blocks what is to be pressed in them. @param {DocumentFragment} blocks */
-  #prepare(blocks) {
+  /** Add copy buttons, and make what scrolls reachable by keyboard. @param {DocumentFragment} blocks */
+  #addControls(blocks) {
     for (const pre of blocks.querySelectorAll('pre')) {
-      const frame = document.createElement('div');
-      frame.className = 'code';
+      const code = document.createElement('div');
+      code.className = 'code';
       const button = document.createElement('button');
       button.type = 'button';
-      button.textContent = this.#words('copy');
-      button.addEventListener('click', () => copy(button, pre.textContent ?? '', this.#words));
-      pre.replaceWith(frame);
-      frame.append(pre, button);
+      button.textContent = this.#translate('copy');
+      button.addEventListener('click', () => copy(button, pre.textContent ?? '', this.#translate));
+      pre.replaceWith(code);
+      code.append(pre, button);
     }
-    // What is too wide scrolls sideways; a keyboard must be able to do that too.
+    // Blocks that are too wide scroll sideways, and the arrow keys scroll only the element with the focus.
     for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table'))) {
       wide.tabIndex = 0;
     }
@@ -244,17 +270,19 @@ export class ReplyView {
 }
 
 /**
+ * Copy a text, and say on the button what came of it. A browser may refuse, for one where http is not secure.
+ *
  * @param {HTMLButtonElement} button
  * @param {string} text
- * @param {Words} words
+ * @param {Translate} translate
  */
-async function copy(button, text, words) {
-  const before = words('copy');
+async function copy(button, text, translate) {
+  const label = translate('copy');
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = words('copied');
+    button.textContent = translate('copied');
   } catch {
-    button.textContent = words('copy-failed');
+    button.textContent = translate('copy-failed');
   }
-  setTimeout(() => (button.textContent = before), 2000);
+  setTimeout(() => (button.textContent = label), COPIED_MS);
 }

@@ -1,27 +1,33 @@
 /**
- * What this browser keeps: the conversation, the choice of transport, and what Auto learnt. All keys carry the path of
- * the mount, so two services on one origin don't mix.
- *
- * Storage may be full or forbidden; then the page works on and forgets at the next load.
+ * What this browser keeps: the conversation, the draft, the reader's choices, and what Auto has learnt. The
+ * names of keys and members and their values must not change: pages of other versions read them.
  *
  * @import { Verdict } from './auto.js'
  * @import { Conversation } from './conversation.js'
  * @import { TransportName } from './transports/transport.js'
  */
-import { empty, merge } from './conversation.js';
+import { emptyConversation, merge } from './conversation.js';
 
-export class Keep {
+/**
+ * The persistence of one conversation, and of the settings that all conversations share.
+ *
+ * Storage may be full or forbidden. Nothing here throws then: the page works on, and has forgotten at its
+ * next load what could not be written.
+ */
+export class Persistence {
   #storage;
   #prefix;
-  /** @type {Keep} */
+  /** Where the settings are kept: another persistence, or this one. @type {Persistence} */
   #settings;
-  /** @type {Verdict | null} */
+  /** The last verdict, for when it cannot be written. @type {Verdict | null} */
   #verdict = null;
 
   /**
    * @param {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>} storage
-   * @param {string} prefix
-   * @param {Keep} [settings] what keeps all that is not of one conversation
+   * @param {string} prefix of all keys; it has the path of the mount, so that two services on one origin
+   *   do not mix
+   * @param {Persistence} [settings] keeps the settings in this one's stead, which then keeps the conversation
+   *   and the draft alone
    */
   constructor(storage, prefix, settings) {
     this.#storage = storage;
@@ -29,37 +35,45 @@ export class Keep {
     this.#settings = settings ?? this;
   }
 
-  /** @param {string} name */
+  /**
+   * Return the full key under which a value is stored.
+   *
+   * @param {string} name such as `conversation`
+   * @returns {string}
+   */
   key(name) {
     return `${this.#prefix}${name}`;
   }
 
-  /** @returns {Conversation | null} */
-  conversation() {
+  /**
+   * Load the conversation.
+   *
+   * @returns {Conversation | null} null if there is none, or nothing that can be read as one
+   */
+  load() {
     const value = this.#read('conversation');
-    const ok = typeof value?.id === 'string' && Array.isArray(value.entries) && value.entries.every(isEntry);
-    return ok ? { cleared: [], ...value } : null;
+    const valid = typeof value?.id === 'string' && Array.isArray(value.entries) && value.entries.every(isEntry);
+    return valid ? { cleared: [], ...value } : null;
   }
 
   /**
-   * Keeps a conversation without losing what another tab has kept meanwhile, and gives what is kept: what both know, or
-   * the other tab's if that has cleared this one.
+   * Save a conversation, merged with what another tab has saved meanwhile, so that neither loses anything. If
+   * the storage is full, the oldest entries are left out until the rest fits.
    *
    * @param {Conversation} conversation
-   * @returns {Conversation}
+   * @returns {Conversation} both tabs' copies merged, or the other tab's if that has begun a new one
    */
   save(conversation) {
-    const kept = this.conversation();
-    const both = kept ? merge(conversation, kept) : conversation;
-    // A full store loses the oldest first.
-    for (let entries = both.entries; !this.#write('conversation', { ...both, entries }); ) {
+    const stored = this.load();
+    const merged = stored ? merge(conversation, stored) : conversation;
+    for (let entries = merged.entries; !this.#write('conversation', { ...merged, entries }); ) {
       if (entries.length < 2) break;
       entries = entries.slice(Math.ceil(entries.length / 2));
     }
-    return both;
+    return merged;
   }
 
-  /** @returns {TransportName | 'auto'} */
+  /** The transport that the reader chose; a setting. @returns {TransportName | 'auto'} */
   get transport() {
     const names = ['sse', 'eventsource', 'websocket', 'text', 'poll'];
     const value = this.#settings.#read('transport');
@@ -70,10 +84,11 @@ export class Keep {
     this.#settings.#write('transport', name);
   }
 
-  /** @returns {Verdict | null} */
+  /** What Auto has learnt, whether it is still to be believed or not; a setting. @returns {Verdict | null} */
   get verdict() {
     const value = this.#settings.#read('verdict');
-    return typeof value?.until === 'number' && ['websocket', 'poll'].includes(value.transport) ? value : this.#verdict;
+    const valid = typeof value?.until === 'number' && ['websocket', 'poll'].includes(value.transport);
+    return valid ? value : this.#verdict;
   }
 
   set verdict(verdict) {
@@ -81,6 +96,7 @@ export class Keep {
     this.#settings.#write('verdict', verdict);
   }
 
+  /** What the reader has written and not sent. */
   get draft() {
     const value = this.#read('draft');
     return typeof value === 'string' ? value : '';
@@ -90,7 +106,7 @@ export class Keep {
     this.#write('draft', text);
   }
 
-  /** Whether replies are shown as written, without Markdown. */
+  /** Whether replies are shown as written, without Markdown; a setting. */
   get raw() {
     return this.#settings.#read('raw') === true;
   }
@@ -99,7 +115,7 @@ export class Keep {
     this.#settings.#write('raw', raw);
   }
 
-  /** @param {string} name @returns {any} */
+  /** @param {string} name @returns {any} null if there is nothing, or it cannot be read */
   #read(name) {
     try {
       return JSON.parse(this.#storage.getItem(this.key(name)) ?? 'null');
@@ -108,7 +124,7 @@ export class Keep {
     }
   }
 
-  /** @param {string} name @param {unknown} value */
+  /** @param {string} name @param {unknown} value @returns {boolean} whether there was room for it */
   #write(name, value) {
     try {
       this.#storage.setItem(this.key(name), JSON.stringify(value));
@@ -124,12 +140,21 @@ function isEntry(entry) {
   return typeof entry?.id === 'string' && typeof entry.text === 'string' && ['user', 'assistant'].includes(entry.role);
 }
 
-/** A conversation with a new name. */
-export function fresh() {
-  return empty(newId());
+/**
+ * Return an empty conversation with a new id.
+ *
+ * @returns {Conversation}
+ */
+export function newConversation() {
+  return emptyConversation(newId());
 }
 
-/** 128 random bits. `crypto.randomUUID` exists in secure contexts only, and http on a LAN is none. */
+/**
+ * Return 128 random bits as 32 hexadecimal digits, for ids and idempotency keys. `crypto.randomUUID` exists
+ * only in secure contexts, and the page may be served over plain http in a local network.
+ *
+ * @returns {string}
+ */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,35 +1,42 @@
 /**
- * What there is to see and to press; each reply has a view of its own. It is handed values and draws what differs from the
- * last ones.
+ * The view of the whole page: what there is to see and to press. It is handed values, and changes in the DOM
+ * what differs from the values before; each reply has a `ReplyView` of its own.
  *
- * @import { Conversation, Entry, Reply } from './conversation.js'
- * @import { Said, Status } from './chat.js'
- * @import { Words } from './words.js'
+ * @import { Announcement, SendOutcome, Status } from './chat.js'
+ * @import { Conversation, Entry, Message, Reply } from './conversation.js'
+ * @import { ReplyActions } from './reply-view.js'
  * @import { TransportName } from './transports/transport.js'
+ * @import { Translate } from './translate.js'
  *
- * @typedef {object} Deeds what a person does; the composition root connects them
- * @property {(text: string) => 'sent' | 'busy' | 'empty' | 'too-long'} send
- * @property {() => void} stop
- * @property {() => void} clear
- * @property {(entry: string) => void} retry
- * @property {(entry: string) => void} resume
- * @property {(chosen: TransportName | 'auto') => void} use
- * @property {(text: string) => void} draft
- * @property {(raw: boolean) => void} raw
- * @property {(reply: string) => Promise<{html: string} | 'never' | 'later'>} render
- * @property {(entry: string, html: string) => void} keepHTML
- * @property {(reply: string) => string} link
+ * @typedef {object} PageActions
+ *   What a person can do on the page.
+ * @property {(text: string) => SendOutcome} send sends a message
+ * @property {() => void} stop stops the running reply, if one runs
+ * @property {() => void} clear begins a new conversation
+ * @property {(chosen: TransportName | 'auto') => void} chooseTransport reads over another one
+ * @property {(text: string) => void} saveDraft keeps what stands in the composer
+ * @property {(raw: boolean) => void} saveRaw keeps whether replies are shown as written
+ *
+ * @typedef {PageActions & ReplyActions} Actions
+ *   All that a person can do; the composition root `main.js` connects it with the chat.
  */
-import { running } from './conversation.js';
-import { find } from './find.js';
+import { runningReply } from './conversation.js';
+import { find } from './elements.js';
 import { ReplyView } from './reply-view.js';
 
-/** Whoever is this near to the end (CSS pixels) reads along. */
-const NEAR = 60;
+/** A reader this near to the end of the conversation reads along, so the view follows the end. In CSS pixels. */
+const NEAR_END_PX = 60;
+/** The time between two updates of a countdown. */
+const COUNTDOWN_MS = 250;
+/** The most lines that the composer grows to; its style sheet has the same limit in lengths. */
+const MAX_ROWS = 8;
+/** The `keyCode` of a key that an input method takes (UI Events, "Keyboard event keyCode values"). */
+const COMPOSITION_KEY_CODE = 229;
 
+/** The view of the page, over the elements of `templates/chat.html`. */
 export class View {
-  #words;
-  #deeds;
+  #translate;
+  #actions;
   #log = find('#log', HTMLElement);
   #scroller = find('#scroller', HTMLElement);
   #form = find('#composer', HTMLFormElement);
@@ -41,38 +48,50 @@ export class View {
   #transport = find('#transport', HTMLSelectElement);
   #using = find('#using', HTMLElement);
   #notice = find('#notice', HTMLElement);
-  #said = find('#said', HTMLElement);
-  /** @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>} */
+  #announcement = find('#said', HTMLElement);
+  /**
+   * The elements and views in the log by entry.
+   *
+   * @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>}
+   */
   #drawn = new Map();
-  #following = true;
-  /** The sizes (CSS pixels) with which the end was last shown. */
-  #end = { height: 0, room: 0 };
+  /** Whether the view follows the end as the conversation grows. */
+  #atEnd = true;
+  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
+  #sizesAtEnd = { content: 0, scroller: 0 };
   #raw;
+  /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
   #countdown = 0;
-  /** @type {[Conversation, Status] | null} */
+  /** What was drawn last. @type {[Conversation, Status] | null} */
   #last = null;
 
   /**
-   * @param {Words} words
-   * @param {Deeds} deeds
-   * @param {{draft: string, raw: boolean}} kept
+   * @param {Translate} translate
+   * @param {Actions} actions
+   * @param {{draft: string, raw: boolean}} kept the values that this browser kept
    */
-  constructor(words, deeds, kept) {
-    this.#words = words;
-    this.#deeds = deeds;
+  constructor(translate, actions, kept) {
+    this.#translate = translate;
+    this.#actions = actions;
     this.#raw = kept.raw;
     this.#input.value = kept.draft;
     this.#listen();
-    this.#fit();
-  }
-
-  /** @param {Said} said */
-  say(said) {
-    this.#said.textContent = this.#words(`said.${said}`);
+    this.#fitInput();
   }
 
   /**
+   * Have a screen reader say what became of a reply.
+   *
+   * @param {Announcement} announcement
+   */
+  announce(announcement) {
+    this.#announcement.textContent = this.#translate(`said.${announcement}`);
+  }
+
+  /**
+   * Draw the conversation and the status line.
+   *
    * @param {Conversation} conversation
    * @param {Status} status
    */
@@ -82,18 +101,23 @@ export class View {
     this.#last = [conversation, status];
     if (before !== conversation) this.#drawEntries(conversation);
     this.#drawStatus(conversation, status);
-    // What goes takes the focus with it, and a keyboard would begin at the top of the page again.
+    // An element that is hidden or removed loses the focus, and the next Tab would start at the top of the page.
     if (focused && (!focused.isConnected || focused.matches('[hidden], [hidden] *, :disabled'))) this.#input.focus();
-    if (this.#following) this.#toEnd();
+    if (this.#atEnd) this.#scrollToEnd();
   }
 
-  /** Brings a reply that a link names before the reader. @param {string} reply */
+  /**
+   * Scroll to a reply that a link names, if it is in the conversation.
+   *
+   * @param {string} reply the reply's id
+   */
   show(reply) {
     for (const { entry, element } of this.#drawn.values()) {
       if (entry.role === 'assistant' && entry.reply === reply) element.scrollIntoView({ block: 'start' });
     }
   }
 
+  /** Put the cursor into the composer. */
   focus() {
     this.#input.focus();
   }
@@ -101,7 +125,7 @@ export class View {
   /** @param {Conversation} conversation */
   #drawEntries(conversation) {
     const last = conversation.entries.at(-1);
-    const busy = running(conversation) !== null;
+    const busy = runningReply(conversation) !== null;
     const ids = new Set(conversation.entries.map(({ id }) => id));
     for (const [id, { element }] of this.#drawn) {
       if (ids.has(id)) continue;
@@ -111,7 +135,7 @@ export class View {
     for (const entry of conversation.entries) {
       let drawn = this.#drawn.get(entry.id);
       if (!drawn) {
-        drawn = entry.role === 'user' ? this.#message(entry) : this.#reply(entry);
+        drawn = entry.role === 'user' ? this.#createMessage(entry) : this.#createReply(entry);
         this.#drawn.set(entry.id, drawn);
         this.#log.append(drawn.element);
       }
@@ -121,17 +145,17 @@ export class View {
     document.body.classList.toggle('empty', conversation.entries.length === 0);
   }
 
-  /** @param {import('./conversation.js').Message} message */
-  #message(message) {
+  /** @param {Message} message */
+  #createMessage(message) {
     const element = this.#clone('#message-template');
     find('.text', HTMLElement, element).textContent = message.text;
     return { entry: /** @type {Entry} */ (message), element, view: null };
   }
 
   /** @param {Reply} reply */
-  #reply(reply) {
+  #createReply(reply) {
     const element = this.#clone('#reply-template');
-    const view = new ReplyView(element, this.#words, this.#deeds, (raw) => this.#setRaw(raw));
+    const view = new ReplyView(element, this.#translate, this.#actions, (raw) => this.#setRaw(raw));
     return { entry: /** @type {Entry} */ (reply), element, view };
   }
 
@@ -144,7 +168,7 @@ export class View {
   /** @param {boolean} raw */
   #setRaw(raw) {
     this.#raw = raw;
-    this.#deeds.raw(raw);
+    this.#actions.saveRaw(raw);
     if (this.#last) this.#drawEntries(this.#last[0]);
   }
 
@@ -153,35 +177,40 @@ export class View {
    * @param {Status} status
    */
   #drawStatus(conversation, status) {
-    const words = this.#words;
-    const busy = running(conversation);
-    this.#send.hidden = busy !== null;
-    this.#stop.hidden = busy === null;
-    this.#stop.disabled = busy?.stopping ?? false;
+    const translate = this.#translate;
+    const running = runningReply(conversation);
+    this.#send.hidden = running !== null;
+    this.#stop.hidden = running === null;
+    this.#stop.disabled = running?.stopping ?? false;
     this.#clear.disabled = conversation.entries.length === 0;
     this.#transport.value = status.chosen;
-    const parts = [words(`transport.${status.transport}`)];
-    if (status.firstMs !== null) parts.push(words('status.first', { seconds: (status.firstMs / 1000).toFixed(2) }));
-    if (status.rate !== null) parts.push(words('status.rate', { rate: status.rate.toFixed(status.rate < 100 ? 1 : 0) }));
-    put(this.#using, parts.join(' · '));
-    put(this.#notice, this.#noticeText(status, busy !== null));
+    const parts = [translate(`transport.${status.transport}`)];
+    const { firstMs, rate } = status;
+    if (firstMs !== null) parts.push(translate('status.first', { seconds: (firstMs / 1000).toFixed(2) }));
+    if (rate !== null) parts.push(translate('status.rate', { rate: rate.toFixed(rate < 100 ? 1 : 0) }));
+    setText(this.#using, parts.join(' · '));
+    setText(this.#notice, this.#noticeText(status, running !== null));
     clearTimeout(this.#countdown);
-    if (status.waiting) this.#countdown = setTimeout(() => this.#last && this.#drawStatus(...this.#last), 250);
+    if (status.waiting) this.#countdown = setTimeout(() => this.#redrawStatus(), COUNTDOWN_MS);
   }
 
-  /** @param {Status} status @param {boolean} busy */
-  #noticeText({ online, waiting }, busy) {
-    const words = this.#words;
-    if (!online) return words('notice.offline');
-    if (busy && waiting) {
+  #redrawStatus() {
+    if (this.#last) this.#drawStatus(...this.#last);
+  }
+
+  /** @param {Status} status @param {boolean} running whether a reply runs */
+  #noticeText({ online, waiting }, running) {
+    const translate = this.#translate;
+    if (!online) return translate('notice.offline');
+    if (running && waiting) {
       const seconds = Math.max(0, Math.ceil((waiting.until - performance.now()) / 1000));
       if (waiting.problem) {
         const limited = waiting.problem.type.endsWith('/too-many-requests');
-        return words(limited ? 'notice.limited' : 'notice.overloaded', { seconds });
+        return translate(limited ? 'notice.limited' : 'notice.overloaded', { seconds });
       }
-      return words('notice.reconnecting');
+      return translate('notice.reconnecting');
     }
-    return this.#error && words(this.#error);
+    return this.#error && translate(this.#error);
   }
 
   #listen() {
@@ -190,49 +219,48 @@ export class View {
       this.#submit();
     });
     this.#input.addEventListener('keydown', (event) => {
-      // Safari ends the composition before it tells of the key; 229 still says whose key it was.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       this.#submit();
     });
     this.#input.addEventListener('input', () => {
       this.#error = '';
-      this.#deeds.draft(this.#input.value);
-      this.#fit();
-      if (this.#last) this.#drawStatus(...this.#last);
+      this.#actions.saveDraft(this.#input.value);
+      this.#fitInput();
+      this.#redrawStatus();
     });
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && !event.isComposing && event.keyCode !== 229) this.#deeds.stop();
+      if (event.key === 'Escape' && !isComposing(event)) this.#actions.stop();
     });
     this.#stop.addEventListener('click', () => {
-      this.#deeds.stop();
+      this.#actions.stop();
       this.#input.focus();
     });
     this.#clear.addEventListener('click', () => {
-      this.#deeds.clear();
+      this.#actions.clear();
       this.#input.focus();
     });
     this.#transport.addEventListener('change', () => {
-      this.#deeds.use(/** @type {TransportName | 'auto'} */ (this.#transport.value));
+      this.#actions.chooseTransport(/** @type {TransportName | 'auto'} */ (this.#transport.value));
     });
     this.#toEndButton.addEventListener('click', () => {
-      this.#follow(true);
-      this.#toEnd();
+      this.#setAtEnd(true);
+      this.#scrollToEnd();
       this.#input.focus();
     });
     this.#scroller.addEventListener('scroll', () => {
       const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-      const near = scrollHeight - scrollTop - clientHeight < NEAR;
-      // A keyboard that slides in, or a window made smaller, moves the end away from a reader who did not move.
-      const resized = scrollHeight !== this.#end.height || clientHeight !== this.#end.room;
-      if (this.#following && resized && !near) this.#toEnd();
-      else this.#follow(near);
+      const near = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
+      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
+      if (this.#atEnd && resized && !near) this.#scrollToEnd();
+      else this.#setAtEnd(near);
     }, { passive: true });
-    addEventListener('resize', () => this.#fit());
+    addEventListener('resize', () => this.#fitInput());
     new ResizeObserver(() => {
-      if (this.#following) this.#toEnd();
+      if (this.#atEnd) this.#scrollToEnd();
     }).observe(this.#scroller);
-    // Blocks are a means of layout; what is copied is the text as it is.
+    // The blocks of a growing text are there for its layout alone; a browser would copy a line end behind each.
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
       const anchor = selection?.anchorNode;
@@ -243,44 +271,59 @@ export class View {
     });
   }
 
-  /** @param {boolean} following */
-  #follow(following) {
-    this.#following = following;
-    this.#toEndButton.hidden = following;
+  /** @param {boolean} atEnd */
+  #setAtEnd(atEnd) {
+    this.#atEnd = atEnd;
+    this.#toEndButton.hidden = atEnd;
   }
 
-  #toEnd() {
+  #scrollToEnd() {
     const scroller = this.#scroller;
     scroller.scrollTop = scroller.scrollHeight;
-    this.#end = { height: scroller.scrollHeight, room: scroller.clientHeight };
+    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
   }
 
   #submit() {
-    const outcome = this.#deeds.send(this.#input.value);
+    const outcome = this.#actions.send(this.#input.value);
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    // The notice counts down at times, so it isn't read aloud; this is.
-    if (this.#error) this.#said.textContent = this.#words(this.#error);
+    // The notice is no live region: it counts down at times, which a screen reader would read aloud each time.
+    if (this.#error) this.#announcement.textContent = this.#translate(this.#error);
     if (outcome === 'sent') {
       this.#input.value = '';
-      this.#deeds.draft('');
-      this.#fit();
-      this.#follow(true);
+      this.#actions.saveDraft('');
+      this.#fitInput();
+      this.#setAtEnd(true);
     }
     this.#input.focus();
-    if (this.#last) this.#drawStatus(...this.#last);
+    this.#redrawStatus();
   }
 
-  /** As high as its text, within what the style sheet allows; browsers that can do it themselves do. */
-  #fit() {
+  /** Make the composer as high as its text, in browsers whose style sheets cannot do it. */
+  #fitInput() {
     if (CSS.supports('field-sizing', 'content')) return;
     const { paddingTop, paddingBottom, lineHeight } = getComputedStyle(this.#input);
     this.#input.rows = 1;
     const height = this.#input.scrollHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
-    this.#input.rows = Math.max(1, Math.min(8, Math.round(height / parseFloat(lineHeight))));
+    this.#input.rows = Math.max(1, Math.min(MAX_ROWS, Math.round(height / parseFloat(lineHeight))));
   }
 }
 
-/** @param {HTMLElement} element @param {string} text */
-function put(element, text) {
+/**
+ * Return whether a key belongs to an input method. Safari ends a composition before it fires the event of the key that
+ * ended it; then only the key code shows it.
+ *
+ * @param {KeyboardEvent} event
+ */
+function isComposing(event) {
+  return event.isComposing || event.keyCode === COMPOSITION_KEY_CODE;
+}
+
+/**
+ * Set an element's text, but only if it differs: even the same text would be laid out anew.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,38 +1,41 @@
 /**
- * The browser's own `EventSource`. It can't POST, so a long poll that waits for nothing starts the reply.
+ * The transport of the browser's own `EventSource` (PROTOCOL.md section 3). It can only GET, so a
+ * snapshot that waits for nothing starts the reply.
  *
- * @import { Transport } from './transport.js'
+ * @import { Emit, Transport } from './transport.js'
  */
-import { snapshot } from './poll.js';
-import { ReplyEvents } from './stream-events.js';
+import { readSnapshot } from './snapshot.js';
+import { EventInterpreter } from './stream-events.js';
 
-/** @type {Transport} */
+/** The transport that reads an event stream with `EventSource`. @type {Transport} */
 export const eventsource = {
   name: 'eventsource',
-  async read(target, see, signal) {
-    let at = target;
-    if (!at.reply) {
-      const started = await snapshot(at, see, signal, 0);
+  async read(target, emit, signal) {
+    let next = target;
+    if (!next.reply) {
+      const started = await readSnapshot(next, emit, signal, 0);
       if (started.ended) return;
-      at = started.target;
+      next = started.target;
     }
-    const clean = await listen(new URL(`api/chat/${at.reply}?after=${at.after}`, at.base), see, signal);
-    // The browser hides the status of a failed request, so the service is asked what is the matter. It is not left
-    // to reconnect either: back-off and give-up are the same for all transports.
-    if (!clean) await snapshot(at, see, signal, 0);
+    const opened = await listen(new URL(`api/chat/${next.reply}?after=${next.after}`, next.base), emit, signal);
+    // `EventSource` hides the status of a request that failed, so a snapshot asks the service for its refusal.
+    if (!opened) await readSnapshot(next, emit, signal, 0);
   },
 };
 
 /**
+ * Read one event stream. The source is closed at the first error, so that it never reconnects by itself:
+ * back-off and giving up are the same for all transports.
+ *
  * @param {URL} url
- * @param {(sight: import('./transport.js').Sight) => void} see
+ * @param {Emit} emit
  * @param {AbortSignal} signal
  * @returns {Promise<boolean>} whether the stream was opened
  */
-function listen(url, see, signal) {
+function listen(url, emit, signal) {
   return new Promise((resolve, reject) => {
     const source = new EventSource(url);
-    const events = new ReplyEvents(see);
+    const events = new EventInterpreter(emit);
     let opened = false;
     const close = () => {
       source.close();
@@ -45,18 +48,18 @@ function listen(url, see, signal) {
     signal.addEventListener('abort', abort);
     source.onopen = () => {
       opened = true;
-      see({ type: 'headers', reply: null });
+      emit({ type: 'headers', reply: null });
     };
     /** @param {MessageEvent} message */
-    const take = ({ type, lastEventId, data }) => {
+    const receive = ({ type, lastEventId, data }) => {
       if (signal.aborted) return;
-      see({ type: 'alive', stamps: [] });
-      events.take(type, lastEventId, data);
+      emit({ type: 'alive', stamps: [] });
+      events.receive(type, lastEventId, data);
       if (!events.ended) return;
       close();
       resolve(true);
     };
-    for (const type of ['message', 'stopped', 'failed']) source.addEventListener(type, take);
+    for (const type of ['message', 'stopped', 'failed']) source.addEventListener(type, receive);
     source.onerror = () => {
       close();
       resolve(opened);

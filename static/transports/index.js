@@ -1,5 +1,6 @@
 /**
- * The table of transports. Another one is one file and one line here.
+ * The table of transports. Another transport is one file and one line here, its name in `TransportName`,
+ * and its place in the menu of `templates/chat.html`.
  *
  * @import { Transport, TransportName } from './transport.js'
  */
@@ -9,5 +10,5 @@ import { sse } from './sse.js';
 import { text } from './text.js';
 import { websocket } from './websocket.js';
 
-/** @type {Readonly<Record<TransportName, Transport>>} */
+/** All transports by name. @type {Readonly<Record<TransportName, Transport>>} */
 export const transports = { sse, eventsource, websocket, text, poll };

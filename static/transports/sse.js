@@ -1,32 +1,33 @@
 /**
- * Server-sent events read by `fetch`: a POST can start the reply, and the comments, which `EventSource` hides, tell when a
- * proxy buffers (PROTOCOL.md section 3).
+ * The transport of server-sent events read with `fetch`. Unlike `EventSource` it can start a reply with
+ * a POST, and it sees the comments that show whether a proxy buffers (PROTOCOL.md section 3).
  *
  * @import { Transport } from './transport.js'
  */
 import { EventStreamParser } from '../event-stream.js';
 import { parseCursor } from '../position.js';
-import { ReplyEvents } from './stream-events.js';
-import { Broken, request } from './transport.js';
-import { snapshot } from './poll.js';
+import { requestReply } from './http.js';
+import { readSnapshot } from './snapshot.js';
+import { EventInterpreter } from './stream-events.js';
+import { TransportError } from './transport.js';
 
-/** @type {Transport} */
+/** The transport that reads an event stream with `fetch`. @type {Transport} */
 export const sse = {
   name: 'sse',
-  async read(target, see, signal) {
-    const response = await request(target, 'text/event-stream', signal);
+  async read(target, emit, signal) {
+    const response = await requestReply(target, 'text/event-stream', signal);
     if (response.status === 204) {
-      // Nothing is left of the text; how it ended, a snapshot tells.
-      await snapshot(target, see, signal, 0);
+      // The position is the end's, and a 204 does not say how the reply ended; a snapshot may.
+      await readSnapshot(target, emit, signal, 0);
       return;
     }
     if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
-      throw new Broken('not an event stream');
+      throw new TransportError('not an event stream');
     }
     let reply = response.headers.get('X-Reply-Id') ?? target.reply;
-    see({ type: 'headers', reply });
+    emit({ type: 'headers', reply });
     const parser = new EventStreamParser();
-    const events = new ReplyEvents(see);
+    const events = new EventInterpreter(emit);
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
     try {
@@ -35,19 +36,20 @@ export const sse = {
         for (const item of parser.push(decoder.decode(read.value, { stream: true }))) {
           if (item.type === 'event') {
             if (!reply) {
-              // Something between may give on no header that it does not know.
+              // Some proxies drop headers that they do not know. The first event's id names the reply too.
               reply = parseCursor(item.id)?.reply ?? null;
-              see({ type: 'headers', reply });
+              emit({ type: 'headers', reply });
             }
-            events.take(item.event, item.id, item.data);
-          } else if (item.type === 'retry') see(item);
+            events.receive(item.event, item.id, item.data);
+          } else if (item.type === 'retry') emit(item);
           else if (item.comment.startsWith('t=')) stamps.push(Number(item.comment.slice(2)));
         }
-        see({ type: 'alive', stamps });
+        emit({ type: 'alive', stamps });
         if (events.ended) return;
       }
     } finally {
-      // Whoever has seen the end needs no more of the body; a connection left open would be missed by other tabs.
+      // A body that is not read to its end keeps its connection, and a browser has only six for one host,
+      // which all tabs share.
       reader.cancel().catch(() => {});
     }
   },

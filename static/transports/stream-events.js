@@ -1,40 +1,47 @@
 /**
- * What the events of a reply mean. The three transports that carry events (fetch, EventSource, WebSocket) differ only
- * in how they get them (PROTOCOL.md sections 3 and 4).
+ * The meaning of a reply's events. The three transports that carry events (fetch, EventSource,
+ * WebSocket) differ only in how they receive them (PROTOCOL.md sections 3 and 4).
  *
- * @import { Sight } from './transport.js'
+ * @import { ProblemDetails } from '../problems.js'
+ * @import { Emit } from './transport.js'
  */
 import { parseCursor } from '../position.js';
-import { asProblem } from './transport.js';
+import { parseProblem } from '../problems.js';
 
-export class ReplyEvents {
+/** The interpreter of one reading's events: it emits `text` for each character and one `end`. */
+export class EventInterpreter {
+  /** Whether the reply's end has been received; events after it are ignored. */
+  ended = false;
+  #emit;
   /** @type {'done' | 'stopped' | 'failed'} */
   #state = 'done';
-  /** @type {import('./transport.js').ProblemDetails | null} */
+  /** @type {ProblemDetails | null} */
   #problem = null;
-  ended = false;
 
-  /** @param {(sight: Sight) => void} see */
-  constructor(see) {
-    this.see = see;
+  /** @param {Emit} emit */
+  constructor(emit) {
+    this.#emit = emit;
   }
 
   /**
-   * @param {string} event
-   * @param {string} id
-   * @param {unknown} data
+   * Interpret one event. One of an unknown name, or whose id has no position, is ignored.
+   *
+   * @param {string} event its name; `message` if it has none
+   * @param {string} id the cursor behind it
+   * @param {unknown} data a character, `[DONE]`, or the problem of a `stopped` or `failed` event
    */
-  take(event, id, data) {
+  receive(event, id, data) {
     if (this.ended) return;
     if (event === 'stopped' || event === 'failed') {
+      // It announces how the reply ended; the end itself is the `[DONE]` that follows.
       this.#state = event;
-      this.#problem = asProblem(data);
+      this.#problem = parseProblem(data);
     } else if (data === '[DONE]') {
       this.ended = true;
-      this.see({ type: 'end', state: this.#state, problem: this.#problem });
+      this.#emit({ type: 'end', state: this.#state, problem: this.#problem });
     } else if (event === 'message' && typeof data === 'string') {
-      const to = parseCursor(id)?.position;
-      if (typeof to === 'number') this.see({ type: 'text', text: data, to });
+      const position = parseCursor(id)?.position;
+      if (typeof position === 'number') this.#emit({ type: 'text', text: data, position });
     }
   }
 }

@@ -1,43 +1,45 @@
 /**
- * The bare characters of a chunked `text/plain`. Nothing in it says how the reply ended, nor whether a proxy cut it in a
- * way that looks complete, so the service is asked at the end.
+ * The transport of bare characters in a chunked `text/plain` body (PROTOCOL.md section 2). The body does
+ * not say how the reply ended, and a proxy may cut it so that it looks complete, so one snapshot is read
+ * behind it.
  *
  * @import { Transport } from './transport.js'
  */
-import { codePoints } from '../position.js';
-import { snapshot } from './poll.js';
-import { Broken, request } from './transport.js';
+import { countCodePoints } from '../position.js';
+import { requestReply } from './http.js';
+import { readSnapshot } from './snapshot.js';
+import { TransportError } from './transport.js';
 
-/** @type {Transport} */
+/** The transport that reads plain text. @type {Transport} */
 export const text = {
   name: 'text',
-  async read(target, see, signal) {
-    const response = await request(target, 'text/plain', signal);
+  async read(target, emit, signal) {
+    const response = await requestReply(target, 'text/plain', signal);
     if (response.status === 204) {
-      // Nothing is left of the text; how it ended, a snapshot tells.
-      await snapshot(target, see, signal, 0);
+      // The position is the end's, and a 204 does not say how the reply ended; a snapshot may.
+      await readSnapshot(target, emit, signal, 0);
       return;
     }
     const reply = response.headers.get('X-Reply-Id');
-    if (!response.body || !reply) throw new Broken('not a reply');
-    see({ type: 'headers', reply });
+    if (!response.body || !reply) throw new TransportError('not a reply');
+    emit({ type: 'headers', reply });
     let after = target.after;
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     const reader = response.body.getReader();
     try {
       for (let read = await reader.read(); !read.done; read = await reader.read()) {
-        see({ type: 'alive', stamps: [] });
+        emit({ type: 'alive', stamps: [] });
         const piece = decoder.decode(read.value, { stream: true });
         if (!piece) continue;
-        after += codePoints(piece);
-        see({ type: 'text', text: piece, to: after });
+        after += countCodePoints(piece);
+        emit({ type: 'text', text: piece, position: after });
       }
     } catch (error) {
       if (signal.aborted) throw error;
-      // A failed reply aborts its body too: the answer below tells it from a broken connection.
+      // A failed reply aborts its body just as a broken connection does; the snapshot below tells them apart.
     } finally {
       reader.cancel().catch(() => {});
     }
-    await snapshot({ ...target, reply, after }, see, signal, 0);
+    await readSnapshot({ ...target, reply, after }, emit, signal, 0);
   },
 };

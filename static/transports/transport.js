@@ -1,124 +1,52 @@
 /**
- * The one interface that all transports have, and what they share: requests, and problems (PROTOCOL.md section 6).
+ * The interface of all transports.
  *
- * A transport reads one reply, once, from one position, and says what it sees. It neither retries nor decides:
- * that is the work of `follow.js` and `auto.js`. Its promise is fulfilled when the body ends, with or without an end of
- * the reply in it, and rejected when there is nothing to read.
+ * A transport reads one reply, once, from one position, and emits what comes. It never retries and
+ * never decides: that is the work of `follow.js` and `auto.js`.
+ *
+ * @import { ProblemDetails } from '../problems.js'
  *
  * @typedef {'sse' | 'eventsource' | 'websocket' | 'text' | 'poll'} TransportName
+ *   A transport's name, as it stands in the page's menu and in the browser's storage.
  *
- * @typedef {object} Target what to read
+ * @typedef {object} Target
+ *   The reply to read, and from where.
  * @property {URL} base where chatsvc is mounted, ending in a slash
- * @property {string | null} reply the reply's id; null as long as it has to be started
- * @property {number} after the position from which to read
- * @property {{key: string, body: string} | null} start how to start it, and the idempotency key
+ * @property {string | null} reply the reply's id; null if the reading has to start it
+ * @property {number} after the position from which to read, in code points
+ * @property {{key: string, body: string} | null} start the idempotency key and the JSON body of the
+ *   request that starts the reply; null if it was started elsewhere
  *
  * @typedef {{type: 'headers', reply: string | null}
  *   | {type: 'alive', stamps: number[]}
- *   | {type: 'text', text: string, to: number}
+ *   | {type: 'text', text: string, position: number}
  *   | {type: 'retry', ms: number}
- *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}} Sight
- *   `headers`: an answer began; `alive`: bytes came, with these server times (unix ms) in one read; `text`: characters,
- *   and the position after them; `retry`: the server asks for this pause; `end`: of the reply, not of the body.
+ *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}} TransportEvent
+ *   An event of one reading. `headers`: an answer began, for this reply if its id is known; `alive`:
+ *   bytes came, with these server times (unix ms) in one read; `text`: characters, and the position
+ *   behind them, which may repeat what was there; `retry`: the server asks for this pause before the
+ *   next reading; `end`: the reply has ended (the end of a body alone is no event).
  *
- * @typedef {{type: string, title?: string, status?: number, detail?: string, retryAfter?: number}} ProblemDetails
+ * @typedef {(event: TransportEvent) => void} Emit
+ *   A callback that takes the events of a reading, in order. It does not throw.
+ *
+ * @typedef {(target: Target, emit: Emit, signal: AbortSignal) => Promise<void>} Read
+ *   A function that reads a reply until its end, its body's end or an abort. The promise is fulfilled
+ *   when the body has ended, whether or not the reply has. It is rejected with a `Problem` when the
+ *   service refused, with a `TransportError` or the browser's own error when the connection failed, and
+ *   with the signal's reason after an abort.
  *
  * @typedef {object} Transport
- * @property {TransportName} name
- * @property {(target: Target, see: (sight: Sight) => void, signal: AbortSignal) => Promise<void>} read
+ *   One way to read a reply.
+ * @property {TransportName} name its key in the table
+ * @property {Read} read reads once, without retries
  */
 
-/** The server's refusal, in its own vocabulary. */
-export class Problem extends Error {
-  /** @param {ProblemDetails} details */
-  constructor(details) {
-    super(details.title ?? details.type);
-    this.name = 'Problem';
-    this.details = details;
+/** The error of an answer or a close that is not the service's: something between refused or failed. */
+export class TransportError extends Error {
+  /** @param {string} message what came instead */
+  constructor(message) {
+    super(message);
+    this.name = 'TransportError';
   }
-
-  /** The code of PROTOCOL.md section 6, such as `reply-expired`. */
-  get code() {
-    return codeOf(this.details);
-  }
-}
-
-/** @param {ProblemDetails | null} problem */
-export function codeOf(problem) {
-  return problem?.type.split('/').pop() ?? '';
-}
-
-/** An answer that is not the service's: something between refused or failed. */
-export class Broken extends Error {
-  /** @param {string} why */
-  constructor(why) {
-    super(why);
-    this.name = 'Broken';
-  }
-}
-
-/**
- * The request that starts the reply of a target, or reads on in it.
- *
- * @param {Target} target
- * @param {string} accept
- * @param {AbortSignal} signal
- * @param {Record<string, string>} [query]
- * @returns {Promise<Response>} a successful one
- * @throws {Problem | Broken}
- */
-export async function request(target, accept, signal, query = {}) {
-  const { base, reply, after, start } = target;
-  const url = new URL(reply ? `api/chat/${reply}` : 'api/chat', base);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-  /** @type {RequestInit} */
-  const init = { headers: { Accept: accept }, signal, cache: 'no-store' };
-  if (reply) {
-    url.searchParams.set('after', String(after));
-  } else if (start) {
-    init.method = 'POST';
-    init.headers = { Accept: accept, 'Content-Type': 'application/json', 'Idempotency-Key': start.key };
-    init.body = start.body;
-  }
-  const response = await fetch(url, init);
-  if (!response.ok) throw await refusal(response);
-  return response;
-}
-
-/**
- * The error that an unsuccessful answer stands for.
- *
- * @param {Response} response
- * @returns {Promise<Problem | Broken>}
- */
-export async function refusal(response) {
-  const type = response.headers.get('Content-Type') ?? '';
-  if (!type.startsWith('application/problem+json')) return new Broken(`HTTP ${response.status}`);
-  try {
-    /** @type {ProblemDetails} */
-    const details = await response.json();
-    const retryAfter = Number(response.headers.get('Retry-After'));
-    return new Problem(retryAfter > 0 ? { ...details, retryAfter } : details);
-  } catch {
-    return new Broken(`HTTP ${response.status}`);
-  }
-}
-
-/**
- * The details of a problem that came inside a stream; they are data of a server, so their shape is looked at.
- *
- * @param {unknown} data
- * @returns {ProblemDetails | null}
- */
-export function asProblem(data) {
-  let value = data;
-  if (typeof value === 'string') {
-    try {
-      value = JSON.parse(value);
-    } catch {
-      return null;
-    }
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  return /** @type {ProblemDetails} */ ({ type: 'about:blank', ...value });
 }

@@ -1,4 +1,4 @@
-"""What a scenario needs of a browser, so that it runs in all of them."""
+"""The part of a browser that scenarios use, so that they run in all browsers."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -15,13 +15,13 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 READY = "'ready' in document.documentElement.dataset"
-"""Whether the page's modules have run."""
-TIMEOUT = 20_000
-"""Milliseconds that a page has for whatever is waited for."""
+"""The expression that is true once the page's modules have run."""
+TIMEOUT_MS = 20_000
+"""How long a page may take for anything that is waited for."""
 
 
 class Page(Protocol):
-    """Those methods of Playwright's page that a scenario may use."""
+    """The methods of Playwright's page that a scenario may use."""
 
     async def goto(self, url: str) -> Any: ...
     async def reload(self) -> Any: ...
@@ -31,15 +31,15 @@ class Page(Protocol):
     async def select_option(self, selector: str, value: str) -> Any: ...
     async def evaluate(self, expression: str, arg: Any = None) -> Any: ...
     async def wait_for_function(
-        self, expression: str, *, arg: Any = None, timeout: float = TIMEOUT
+        self, expression: str, *, arg: Any = None, timeout: float = TIMEOUT_MS
     ) -> Any: ...
 
 
 class Profile(Protocol):
-    """A browser as one person has it: its tabs share what is stored."""
+    """A browser profile of one person, whose tabs share one storage."""
 
     messages: list[str]
-    """What the pages said on the console, as far as it can be known."""
+    """The messages of the pages on the console; empty if they cannot be known."""
 
     async def open(self, url: str) -> Page:
         """Open the page in a tab of its own."""
@@ -55,7 +55,7 @@ class PlaywrightProfile:
     """A browser context of Playwright's."""
 
     def __init__(self, context: BrowserContext) -> None:
-        context.set_default_timeout(TIMEOUT)
+        context.set_default_timeout(TIMEOUT_MS)
         self._context = context
         self.messages: list[str] = []
         context.on("console", lambda message: self.messages.append(message.text))
@@ -63,7 +63,7 @@ class PlaywrightProfile:
 
     @classmethod
     async def start(cls, browser: Browser) -> "PlaywrightProfile":
-        """Open a fresh profile in a browser that runs already."""
+        """Open a fresh profile in a running browser."""
         return cls(await browser.new_context())
 
     async def open(self, url: str) -> Page:

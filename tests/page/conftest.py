@@ -25,13 +25,13 @@ CACHE = Path(
     os.environ.get("CHATSVC_TEST_CACHE", Path.home() / ".cache" / "chatsvc" / "npm")
 )
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
-"""Whether this run may take its time, as the one before a release does."""
-PACE = 0.01
-"""Seconds between two characters: slow enough to act in mid-reply, fast enough to test."""
+"""Whether this run may take long, as the one before a release."""
+PACE_S = 0.01
+"""The time between two characters: slow enough to act in mid-reply, fast enough for a test."""
 
 
 def start_service(*flags: str) -> tuple[subprocess.Popen[str], int]:
-    """Start a service of its own; gives its process and its port."""
+    """Start a service in a process of its own, and return the process and the port."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -51,15 +51,15 @@ def start_service(*flags: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def end_service(process: subprocess.Popen[str]) -> None:
-    """End a service and wait for it."""
+    """Terminate a service and wait for its end."""
     process.terminate()
     process.communicate()
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[int]:
-    """The port of a service that echoes, a character each `PACE` seconds."""
-    process, port = start_service("--pace", str(PACE))
+    """The port of a service that echoes, a character each `PACE_S` seconds."""
+    process, port = start_service("--pace", str(PACE_S))
     yield port
     end_service(process)
 
@@ -96,7 +96,7 @@ async def firefox() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def display() -> Iterator[str]:
-    """Where browsers show their windows that can't do without a screen."""
+    """The display for browsers that need a screen."""
     with virtual_screen() as display:
         yield display
 
@@ -110,7 +110,7 @@ def everywhere(
 ) -> Everywhere:
     """Run a scenario in all browsers side by side: most of it is waiting.
 
-    WebKit's is the longest way to a page, so it is left out where time is short.
+    WebKit takes longest to show a page, so only a thorough run has it.
     """
     starts: list[StartProfile] = [
         partial(PlaywrightProfile.start, chromium),
@@ -145,7 +145,7 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 
 class Watched:
-    """A page whose console and errors are kept: there must be none."""
+    """The messages and errors of a page's console, of which there must be none."""
 
     def __init__(self, page: Page) -> None:
         self.messages: list[str] = []
@@ -174,7 +174,7 @@ async def open_page() -> AsyncIterator[OpenPage]:
 
 @pytest.fixture(scope="session")
 def npm() -> Path:
-    """Where the npm packages of the page's checks are; installed once for all sessions."""
+    """The `node_modules` of the page's checks, installed once for all sessions."""
     require("node", "npm")
     modules = CACHE / "node_modules"
     if not all(_installed(modules, name) == NPM[name] for name in NPM):

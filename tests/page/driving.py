@@ -1,9 +1,9 @@
-"""What a person does in the page, and what they see of it."""
+"""Actions of a person on the page, and what it shows them."""
 
-from .browsers import TIMEOUT, Page
+from .browsers import TIMEOUT_MS, Page
 
 TEXT = "你好 👩‍👩‍👧‍👦🇨🇳\n  two  spaces\n\nשלום עולם\tend "
-"""Whatever may be torn: Chinese, an emoji family, a flag, newlines, runs of spaces, right to left."""
+"""Text that is easily torn: Chinese, an emoji family, a flag, newlines, runs of spaces, right to left."""
 
 LAST = "article.reply:last-child"
 
@@ -14,7 +14,7 @@ async def use(page: Page, transport: str) -> None:
 
 
 async def send(page: Page, text: str = TEXT) -> None:
-    """Write a message and send it with Enter; returns when its reply stands in the log."""
+    """Write a message, send it with Enter, and wait until its reply is in the log."""
     before = await articles(page)
     await page.fill("#message", text)
     await page.press("#message", "Enter")
@@ -23,12 +23,12 @@ async def send(page: Page, text: str = TEXT) -> None:
     )
 
 
-async def state(page: Page, wanted: str, timeout: float = TIMEOUT) -> None:
-    """Wait for the last reply to be in a state."""
+async def state(page: Page, wanted: str, timeout: float = TIMEOUT_MS) -> None:
+    """Wait until the last reply is in a state."""
     await there(page, f"{LAST}[data-state={wanted}]", timeout)
 
 
-async def there(page: Page, selector: str, timeout: float = TIMEOUT) -> None:
+async def there(page: Page, selector: str, timeout: float = TIMEOUT_MS) -> None:
     """Wait for an element."""
     await page.wait_for_function(
         "selector => document.querySelector(selector) !== null",
@@ -38,7 +38,7 @@ async def there(page: Page, selector: str, timeout: float = TIMEOUT) -> None:
 
 
 async def grown(page: Page, length: int) -> None:
-    """Wait until the last reply has so many UTF-16 units."""
+    """Wait until the last reply has at least *length* UTF-16 units."""
     await page.wait_for_function(
         "([last, length]) => (document.querySelector(last + ' .text')"
         "?.textContent.length ?? 0) >= length",
@@ -47,13 +47,13 @@ async def grown(page: Page, length: int) -> None:
 
 
 async def articles(page: Page) -> int:
-    """How many messages and replies stand in the log."""
+    """Return the number of messages and replies in the log."""
     count: int = await page.evaluate("document.querySelectorAll('article').length")
     return count
 
 
 async def text(page: Page) -> str:
-    """The text of the last reply."""
+    """Return the text of the last reply."""
     shown: str = await page.evaluate(
         "last => document.querySelector(last + ' .text').textContent", LAST
     )
@@ -61,7 +61,7 @@ async def text(page: Page) -> str:
 
 
 async def seen(page: Page, selector: str) -> str:
-    """What a reader sees of an element."""
+    """Return the visible text of an element."""
     shown: str = await page.evaluate(
         "selector => document.querySelector(selector).innerText", selector
     )
@@ -69,5 +69,5 @@ async def seen(page: Page, selector: str) -> str:
 
 
 async def notes(page: Page) -> str:
-    """What the page says of transports that it left."""
+    """Return what the page says of the transports that it left for the last reply."""
     return await seen(page, f"{LAST} .notes")

@@ -1,4 +1,4 @@
-"""Scripted proxies: each does one thing to a connection that proxies do in the wild."""
+"""Scripted proxies: each does to a connection one thing that real proxies do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ Pipe = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def pass_on(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Give on what comes, as it comes."""
+    """Pass on the bytes as they come."""
     while data := await upstream.read(65536):
         client.write(data)
         await client.drain()
@@ -20,20 +20,20 @@ async def pass_on(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) 
 async def hold_back(
     upstream: asyncio.StreamReader, client: asyncio.StreamWriter
 ) -> None:
-    """Give nothing on before all of it is there, not even the head."""
+    """Pass on nothing, not even the head, before the answer is complete."""
     client.write(await upstream.read())
     await client.drain()
 
 
 async def swallow(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Give nothing on, ever."""
+    """Never pass on anything."""
     while await upstream.read(65536):
         pass
     await asyncio.Event().wait()  # nor an end, before the proxy's own
 
 
 async def refuse(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Answer as a proxy does that knows no upgrade."""
+    """Answer as a proxy that does not know upgrades."""
     client.write(
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )
@@ -41,11 +41,11 @@ async def refuse(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -
 
 
 async def drop(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Close without a word."""
+    """Close without an answer."""
 
 
 def head_only() -> Pipe:
-    """Give the head on and hold the body back."""
+    """Return a pipe that passes the head on and holds the body back until it is complete."""
 
     async def pipe(
         upstream: asyncio.StreamReader, client: asyncio.StreamWriter
@@ -58,7 +58,7 @@ def head_only() -> Pipe:
 
 
 def cut(after: int, when: asyncio.Event | None = None) -> Pipe:
-    """Break off after a number of bytes of the body; not before *when* is set."""
+    """Return a pipe that breaks off after *after* bytes of the body, but not before *when* is set."""
 
     async def pipe(
         upstream: asyncio.StreamReader, client: asyncio.StreamWriter
@@ -76,7 +76,7 @@ def cut(after: int, when: asyncio.Event | None = None) -> Pipe:
 
 
 def stall(after: int) -> Pipe:
-    """Give on a number of bytes of the body, then nothing, and keep the connection."""
+    """Return a pipe that passes on *after* bytes of the body, then nothing, and stays open."""
 
     async def pipe(
         upstream: asyncio.StreamReader, client: asyncio.StreamWriter
@@ -88,7 +88,7 @@ def stall(after: int) -> Pipe:
 
 
 def lump(size: int) -> Pipe:
-    """Give on in lumps, as a buffer of that size does."""
+    """Return a pipe that passes the body on in lumps of *size* bytes, as a buffer does."""
 
     async def pipe(
         upstream: asyncio.StreamReader, client: asyncio.StreamWriter
@@ -106,7 +106,7 @@ def lump(size: int) -> Pipe:
 
 
 async def strip(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Give on no header of the service's own."""
+    """Drop the headers that begin with `X-`."""
     head = await upstream.readuntil(b"\r\n\r\n")
     lines = [x for x in head.split(b"\r\n") if not x.lower().startswith(b"x-")]
     client.write(b"\r\n".join(lines))
@@ -114,10 +114,10 @@ async def strip(upstream: asyncio.StreamReader, client: asyncio.StreamWriter) ->
 
 
 class Proxy:
-    """A proxy before a service, one connection a request.
+    """A proxy before a service, with one connection a request.
 
-    `choose` is given the head of each request and gives what is to be done with its
-    answer; `heads` are those that came.
+    `choose` takes the head of each request and returns the pipe for its answer; `heads`
+    are the heads that came.
     """
 
     def __init__(self, upstream_port: int, choose: Callable[[bytes], Pipe]) -> None:
@@ -136,7 +136,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address at which the proxy listens."""
         return f"http://127.0.0.1:{self.port}/"
 
     async def _serve(

@@ -1,4 +1,4 @@
-"""A line without end is laid out in pieces; nobody may see it."""
+"""A line without end is laid out in blocks, which must not be seen."""
 
 import random
 
@@ -13,7 +13,7 @@ WORDS = """
 עולם!|נִקּוּד|(סוגריים)|עברית,|عربي|الكتابُ؛|سلام؟|[مفتوح مغلق]|(two שתי words)|
 (שתי two מילים)|[one אחת] (x עברית y z)|你好世界|狐狸，跳过|👩‍👩‍👧‍👦|\u200fmark\u200e
 """.replace("\n", "").split("|")
-"""What looks for its direction at what stands around it, and what others look at."""
+"""Words whose direction depends on their neighbours, and words on which that of neighbours depends."""
 
 SEEDS = 24
 
@@ -53,7 +53,7 @@ MOVED = """async ([text, step]) => {
     && Math.hypot(left - as[i][0], top - as[i][1]) > 6);
   return [element.textContent === text, element.children.length, text.slice(moved, moved + 30)];
 }"""
-"""Gives whether the text is exact, the number of its pieces, and where a letter first left its place."""
+"""A function that returns whether the text is exact, the number of its blocks, and where a letter first left its place."""
 
 
 async def test_no_letter_leaves_its_place(everywhere: Everywhere, service: int) -> None:

@@ -14,7 +14,7 @@ MESSAGE = TEXT * 8
 
 
 async def start_reply(page: Page) -> str:
-    """Start a reply; gives its link."""
+    """Start a reply, and return its link."""
     await driving.send(page, MESSAGE)
     await page.wait_for_selector(".link:not([hidden])")
     link = await page.get_attribute(".link", "href")

@@ -1,4 +1,4 @@
-"""The page as the server gives it: language, addresses, headers, catalogs."""
+"""The page as the server sends it: language, addresses, headers, catalogs."""
 
 import json
 import re
@@ -96,7 +96,7 @@ async def test_the_policy_allows_nothing_inline_and_no_other_host(
     assert not re.search(r"\son[a-z]+=", text)
 
 
-async def test_the_page_is_told_the_limits(client: Client) -> None:
+async def test_the_page_has_the_limits(client: Client) -> None:
     data = re.search(r'id="page">(.*?)</script>', await page(client), re.DOTALL)
     assert data is not None
     limits = json.loads(data[1])["limits"]
@@ -105,7 +105,7 @@ async def test_the_page_is_told_the_limits(client: Client) -> None:
 
 
 def messages() -> set[str]:
-    """The sentences of the template."""
+    """Return the sentences of the template."""
     found = extract_from_file(
         "jinja2.ext:babel_extract",
         str(ROOT / "templates" / "chat.html"),
@@ -126,13 +126,15 @@ def test_a_catalog_has_every_sentence_and_no_other(path: Path) -> None:
         assert sorted(re.findall(r"\{\w+\}", translation)) == sorted(placeholders)
 
 
-async def test_every_word_that_the_modules_use_is_in_the_page(client: Client) -> None:
+async def test_every_sentence_that_the_modules_use_is_in_the_page(
+    client: Client,
+) -> None:
     data = re.search(r'id="page">(.*?)</script>', await page(client), re.DOTALL)
     assert data is not None
     known = set(json.loads(data[1])["strings"])
     used = set()
     for path in (ROOT / "static").rglob("*.js"):
-        used |= set(re.findall(r"words\('([\w.-]+)'", path.read_text()))
-        for prefix in re.findall(r"words\(`(\w+)\.\$\{", path.read_text()):
+        used |= set(re.findall(r"translate\('([\w.-]+)'", path.read_text()))
+        for prefix in re.findall(r"translate\(`(\w+)\.\$\{", path.read_text()):
             assert any(key.startswith(f"{prefix}.") for key in known)
     assert used and used <= known

@@ -24,34 +24,34 @@ HERE = Path(__file__).parent
 
 
 def asks_chat(head: bytes) -> bool:
-    """Whether a request starts or reads a reply."""
+    """Return whether a request starts or reads a reply."""
     return b" /api/chat" in head.split(b"\r\n")[0] and b"/stop " not in head
 
 
 def is_stream(head: bytes) -> bool:
-    """Whether it wants an event stream."""
+    """Return whether a request asks for an event stream."""
     return asks_chat(head) and b"text/event-stream" in head.lower()
 
 
 def is_upgrade(head: bytes) -> bool:
-    """Whether it wants a WebSocket."""
+    """Return whether a request asks for a WebSocket."""
     return b"\r\nupgrade: websocket" in head.lower()
 
 
 def buffers_all(head: bytes) -> Pipe:
-    """Nothing before the end, and no upgrades."""
+    """Hold answers back until they are complete, and refuse upgrades."""
     if is_upgrade(head):
         return proxies.refuse
     return proxies.hold_back if asks_chat(head) else proxies.pass_on
 
 
 def buffers_bodies(head: bytes) -> Pipe:
-    """The head at once, the body at the end."""
+    """Pass the heads of streams on at once, their bodies when they are complete."""
     return proxies.head_only() if is_stream(head) else proxies.pass_on
 
 
 def hangs_upgrades(head: bytes) -> Pipe:
-    """Streams are swallowed, and so are upgrades."""
+    """Swallow streams and upgrades."""
     if is_upgrade(head) or is_stream(head):
         return proxies.swallow
     return proxies.pass_on
@@ -209,14 +209,14 @@ async def test_auto_behind_a_real_proxy(
     chromium: Browser, open_page: OpenPage, real_proxy: tuple[str, str]
 ) -> None:
     name, url = real_proxy
-    # The one that holds back must do so for longer than Auto waits.
+    # The proxy that holds back must do so for longer than Auto waits.
     message = TEXT * 13 if name == "nginx-ignoring" else TEXT
     page = await open_page(chromium, url)
     await driving.send(page, message)
     await driving.state(page, "done", timeout=20_000)
     assert await driving.text(page) == message
     notes = await driving.notes(page)
-    # Only the one that was told to buffer does; there an upgrade fails as well.
+    # Only the proxy that is configured to buffer does so; there an upgrade fails as well.
     assert ("to long poll" in notes) == (name == "nginx-ignoring"), notes
 
 

@@ -1,4 +1,4 @@
-"""What can be measured of the page: accessibility, Lighthouse's marks, and the time that a frame takes."""
+"""Measurements of the page: accessibility, Lighthouse's scores, and the time that a frame takes."""
 
 import asyncio
 import json
@@ -16,14 +16,14 @@ from .conftest import THOROUGH, OpenPage, Watched, end_service, start_service
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
-LONGEST_FRAME = 50
-"""Milliseconds of the page's own work in one frame."""
+LONGEST_FRAME_MS = 50
+"""The most of the page's own work in one frame."""
 SLOWER = 6
-"""How many times slower the machine may be."""
+"""The factor by which a slow machine is slower than this one."""
 FEWER = 1 / 2
-"""How many of its frames such a machine still shows."""
+"""The part of its frames that such a machine still shows."""
 YARDSTICK = 600
-"""Times that a short text is repeated, so that it is laid out in `LONGEST_FRAME`."""
+"""The repetitions of a short text that make its layout take `LONGEST_FRAME_MS`."""
 
 LONG_CONVERSATION = {
     "id": "c",
@@ -48,7 +48,7 @@ LONG_CONVERSATION = {
 
 
 def stored(url: str, conversation: object) -> dict[str, object]:
-    """A browser's storage in which a conversation is kept."""
+    """Return the storage state of a browser that keeps a conversation."""
     item = {"name": "chatsvc:/:conversation", "value": json.dumps(conversation)}
     return {"cookies": [], "origins": [{"origin": url, "localStorage": [item]}]}
 
@@ -77,7 +77,7 @@ async def test_axe_finds_nothing(
 
 
 async def lighthouse(service: int, npm: Path, report: Path) -> tuple[int, str]:
-    """Write Lighthouse's report; gives its exit status and what it says of errors."""
+    """Write Lighthouse's report, and return its exit status and its messages about errors."""
     process = await asyncio.create_subprocess_exec(
         "node",
         str(npm / "lighthouse" / "cli" / "index.js"),
@@ -146,7 +146,7 @@ async def tasks(
         for event in events
         if event["name"] == "RunTask"
         and (event["pid"], event["tid"]) in main
-        # What is under way when the recording ends is no whole task.
+        # A task that runs when the recording ends is not whole.
         and "tdur" in event
     ]
 
@@ -165,14 +165,14 @@ LAY_OUT = """async (text) => {
 
 
 async def longest_frame(browser: Browser, page: Page) -> float:
-    """What `LONGEST_FRAME` comes to on this machine, as it is now.
+    """What `LONGEST_FRAME_MS` comes to on this machine, as it is now.
 
     Where many programs share a processor, all of them take more of its time. So a frame is
     measured by its like, laying out a text, which takes that long on a quiet machine.
     """
     text = "长字 and words. " * YARDSTICK
     times = await tasks(browser, page, lambda: page.evaluate(LAY_OUT, text))
-    return max(LONGEST_FRAME, sorted(times)[-12])
+    return max(LONGEST_FRAME_MS, sorted(times)[-12])
 
 
 async def too_long(

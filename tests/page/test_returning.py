@@ -1,4 +1,4 @@
-"""A reader who was away: the service lost from sight, a page in the background, one out of the cache."""
+"""A reader who comes back: to a service that was unreachable, a page in the background, or out of the cache."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,24 +24,24 @@ HURRY = """() => {
   const wait = setTimeout;
   window.setTimeout = (run, ms) => wait(run, ms / 50);
 }"""
-"""Half a minute of waiting between attempts, in half a second."""
+"""A script that makes timers run 50 times faster: half a minute of back-off takes half a second."""
 
 
 class Road:
-    """What lies between the page and the service; it is cut while `pipes` say so."""
+    """The connection between the page and the service, with one of `pipes` for each request."""
 
     def __init__(self) -> None:
         self.pipes: list[Pipe] = []
 
     def __call__(self, head: bytes) -> Pipe:
-        """Take the next pipe for a request of the chat; the last one stays."""
+        """Return the next pipe for a request of the chat; the last one is used for all further ones."""
         if b"/api" not in head and b"\r\nupgrade:" not in head.lower():
             return proxies.pass_on
         return self.pipes.pop(0) if len(self.pipes) > 1 else self.pipes[0]
 
 
 async def give_up(page: Page, road: Road) -> None:
-    """Start a reply whose road is cut, and wait until the page has given it up."""
+    """Start a reply whose connection is cut, and wait until the page has given it up."""
     # A browser may throw away what it has not read yet when the connection breaks.
     read = asyncio.Event()
     road.pipes = [proxies.cut(400, read), proxies.drop]
@@ -84,7 +84,7 @@ async def test_it_goes_on_by_itself_when_the_network_is_back(
     async with Proxy(service, road) as proxy:
         page = await open_page(chromium, proxy.url)
         await give_up(page, road)
-        # To be told that it is offline would make it look again, too.
+        # The event `offline` would make the page try again as well.
         await page.evaluate(
             "addEventListener('offline',"
             " (event) => event.stopImmediatePropagation(), true)"

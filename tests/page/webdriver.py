@@ -1,6 +1,6 @@
-"""Browsers driven over WebDriver: WebKit, and whichever has to be really hidden.
+"""Browsers driven over WebDriver: WebKit, and any browser whose window has to be really hidden.
 
-Playwright makes every page believe that it is seen; a window that WebDriver minimises is
+With Playwright every page is visible at all times; a window that WebDriver minimises is
 hidden as a reader hides it.
 """
 
@@ -25,27 +25,27 @@ from urllib3.exceptions import HTTPError
 
 from tests.conftest import require
 
-from .browsers import CHROMIUM_FLAGS, READY, TIMEOUT
+from .browsers import CHROMIUM_FLAGS, READY, TIMEOUT_MS
 
 KEYS = {
     "Enter": Keys.ENTER,
     "Escape": Keys.ESCAPE,
     "Shift+Enter": Keys.SHIFT + Keys.ENTER,
 }
-POLL = 0.05
-"""Seconds between two looks at what is waited for."""
+POLL_S = 0.05
+"""Seconds between two evaluations of a condition that is waited for."""
 
-ANSWER = 30
-"""Seconds in which a driver does one thing."""
-TRIES = 3
-"""Times that WebKit is started at most: now and then its browser does not come up, and its driver waits for it."""
+COMMAND_TIMEOUT_S = 30
+"""The seconds that a driver may take for one command."""
+MAX_STARTS = 3
+"""The most attempts to start WebKit: at times its browser does not come up, and its driver waits for ever."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def virtual_screen() -> Iterator[str]:
-    """Run an X server that shows nothing to anybody; gives its display."""
+    """Run an X server without a screen, and yield the name of its display."""
     require("Xvfb")
     read, write = os.pipe()
     server = subprocess.Popen(
@@ -68,14 +68,14 @@ def start_webkit(display: str) -> WebDriver:
     options = webdriver.WebKitGTKOptions()
     options.add_argument("--automation")
     options.binary_location = _mini_browser()
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_STARTS - 1):
         with suppress(HTTPError):
             return _WebKit(options, display)
     return _WebKit(options, display)
 
 
 class _WebKit(webdriver.WebKitGTK):
-    """With a limit to what its driver may take, for which Selenium's own waits for ever."""
+    """A WebKit whose driver has a time limit; Selenium's own class waits for ever."""
 
     def __init__(self, options: webdriver.WebKitGTKOptions, display: str) -> None:
         self.options = options
@@ -84,7 +84,7 @@ class _WebKit(webdriver.WebKitGTK):
             env={**os.environ, "DISPLAY": display},
         )
         self.service.start()
-        limited = ClientConfig(self.service.service_url, timeout=ANSWER)
+        limited = ClientConfig(self.service.service_url, timeout=COMMAND_TIMEOUT_S)
         try:
             webdriver.Remote.__init__(
                 self, RemoteConnection(client_config=limited), options=options
@@ -127,7 +127,7 @@ class WebDriverProfile:
         self._turn = asyncio.Lock()
         self._used = False
         self.messages: list[str] = []
-        """Nothing: the protocol doesn't tell what the console says."""
+        """Always empty: WebDriver has no access to the console."""
 
     @classmethod
     async def start(cls, start: Callable[[], WebDriver]) -> "WebDriverProfile":
@@ -185,7 +185,7 @@ class WebDriverPage:
         await self._act(lambda driver: driver.refresh())
 
     async def fill(self, selector: str, value: str) -> None:
-        """Write into a field. By script: the keys that a driver has type no emoji."""
+        """Set the value of a field, by a script: a driver's keys cannot type emoji."""
         await self.evaluate(
             "([selector, value]) => { const field = document.querySelector(selector);"
             " field.value = value;"
@@ -205,7 +205,7 @@ class WebDriverPage:
         """Click on an element once it can be clicked."""
         await self._act(
             lambda driver: (
-                WebDriverWait(driver, TIMEOUT / 1000, POLL)
+                WebDriverWait(driver, TIMEOUT_MS / 1000, POLL_S)
                 .until(element_to_be_clickable((By.CSS_SELECTOR, selector)))
                 .click()
             )
@@ -220,7 +220,7 @@ class WebDriverPage:
         )
 
     async def evaluate(self, expression: str, arg: Any = None) -> Any:
-        """Give what an expression is, or what a function gives for *arg*."""
+        """Return the value of an expression or, if it is a function, what it returns for *arg*."""
         return await self._act(
             lambda driver: driver.execute_script(
                 f"const value = ({expression});"
@@ -230,17 +230,20 @@ class WebDriverPage:
         )
 
     async def wait_for_function(
-        self, expression: str, *, arg: Any = None, timeout: float = TIMEOUT
+        self, expression: str, *, arg: Any = None, timeout: float = TIMEOUT_MS
     ) -> None:
-        """Wait until what `evaluate` gives is true; *timeout* is in milliseconds."""
+        """Wait until `evaluate` returns something true.
+
+        *timeout* is in milliseconds; after it `TimeoutError` is raised.
+        """
         async with asyncio.timeout(timeout / 1000):
             while not await self.evaluate(expression, arg):
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_S)
 
     async def hide(self) -> None:
         """Minimise the window."""
         await self._act(lambda driver: driver.minimize_window())
 
     async def show(self) -> None:
-        """Give the window its place on the screen again."""
+        """Restore the window."""
         await self._act(lambda driver: driver.set_window_rect(0, 0, 900, 700))

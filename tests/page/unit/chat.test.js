@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { Chat } from '../../../static/chat.js';
 import { reduce } from '../../../static/conversation.js';
-import { Keep } from '../../../static/storage.js';
-import { Broken, Problem } from '../../../static/transports/transport.js';
-import { alive, end, headers, text, World } from './scripted.js';
+import { Problem } from '../../../static/problems.js';
+import { Persistence } from '../../../static/storage.js';
+import { TransportError } from '../../../static/transports/transport.js';
+import { alive, end, headers, ScriptedEnvironment, text } from './scripted.js';
 
 const MESSAGE = 'hi';
 const REPLY = '你好';
 const limited = () => new Problem({ type: '/problems/too-many-requests', retryAfter: 1 });
 
-/** What tabs of one browser share. */
+/** A storage that the tabs of one browser share. */
 class Store {
   items = new Map();
   getItem = (key) => this.items.get(key) ?? null;
@@ -18,7 +19,7 @@ class Store {
   removeItem = (key) => this.items.delete(key);
 }
 
-/** What the service answers to each wish to stop, the last one for ever; an Error is thrown. */
+/** Answer each request to stop with the next status, the last one for ever; an Error is thrown. */
 function stopAnswers(...answers) {
   const asked = [];
   globalThis.fetch = async (url) => {
@@ -32,31 +33,31 @@ function stopAnswers(...answers) {
 const realFetch = globalThis.fetch;
 afterEach(() => (globalThis.fetch = realFetch));
 
-/** A tab: a chat in a scripted world, what it said, and what it shows. */
-function tab({ storage = new Store(), world = new World(), keep = new Keep(storage, '') } = {}) {
-  const said = [];
-  const tab = { storage, world, keep, said, status: null };
+/** A tab: a chat in a scripted environment, what it announced, and what it shows. */
+function tab({ storage = new Store(), environment = new ScriptedEnvironment(), persistence = new Persistence(storage, '') } = {}) {
+  const announced = [];
+  const tab = { storage, environment, persistence, announced, status: null };
   tab.chat = new Chat({
-    base: new URL('http://x/'), keep, world,
-    frame: (run) => world.after(run, 16),
+    base: new URL('http://x/'), persistence, environment,
+    requestFrame: (run) => environment.after(run, 16),
     draw: (_, status) => (tab.status = status),
-    say: (what) => said.push(what),
+    announce: (announcement) => announced.push(announcement),
     limits: { message: 1000, body: 16000 },
-    visible: () => true,
+    isVisible: () => true,
   });
   tab.last = () => tab.chat.conversation.entries.at(-1);
-  tab.until = (done) => world.clock.run(() => done(tab.last()));
+  tab.until = (done) => environment.clock.run(() => done(tab.last()));
   return tab;
 }
 
 test('a message is sent, and its reply shown and kept', async () => {
   const one = tab();
-  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
   assert.equal(one.chat.send(MESSAGE), 'sent');
   await one.until(({ state }) => state === 'done');
-  await one.world.clock.run(() => one.keep.conversation()?.entries.at(-1).state === 'done');
+  await one.environment.clock.run(() => one.persistence.load()?.entries.at(-1).state === 'done');
   assert.equal(one.last().text, REPLY);
-  assert.deepEqual(one.said, ['started', 'done']);
+  assert.deepEqual(one.announced, ['started', 'done']);
 });
 
 test('nothing but white space is no message', () => {
@@ -76,33 +77,33 @@ test('the chosen transport is taken although nothing can be kept, or another tab
   const full = { getItem: () => null, removeItem() {}, setItem() { throw new Error('QuotaExceededError'); } };
   for (const storage of [full, new Store()]) {
     const one = tab({ storage });
-    one.chat.use('websocket');
-    new Keep(storage, '').transport = 'text';
-    one.world.enqueue('websocket', [headers(), alive(), text(REPLY, 0), end()]);
+    one.chat.chooseTransport('websocket');
+    new Persistence(storage, '').transport = 'text';
+    one.environment.enqueue('websocket', [headers(), alive(), text(REPLY, 0), end()]);
     one.chat.send(MESSAGE);
     await one.until(({ state }) => state === 'done');
-    assert.deepEqual(one.world.calls.map(({ transport }) => transport), ['websocket']);
+    assert.deepEqual(one.environment.calls.map(({ transport }) => transport), ['websocket']);
   }
 });
 
 test('what Auto learnt holds until the page is left, although nothing can be kept', async () => {
   const one = tab({ storage: { getItem: () => null, removeItem() {}, setItem() { throw new Error('QuotaExceededError'); } } });
-  one.world.enqueue('sse', ['hang']);
-  one.world.enqueue('websocket', ...Array(2).fill([headers(), alive(), text(REPLY, 0), end()]));
+  one.environment.enqueue('sse', ['hang']);
+  one.environment.enqueue('websocket', ...Array(2).fill([headers(), alive(), text(REPLY, 0), end()]));
   for (let i = 0; i < 2; i++) {
     one.chat.send(MESSAGE);
     await one.until(({ state }) => state === 'done');
   }
-  assert.deepEqual(one.world.calls.map(({ transport }) => transport), ['sse', 'websocket', 'websocket']);
+  assert.deepEqual(one.environment.calls.map(({ transport }) => transport), ['sse', 'websocket', 'websocket']);
 });
 
-test('who is refused too often is told of the limit, not of the connection', async () => {
+test('giving up after refusals announces the limit, not the connection', async () => {
   const one = tab();
-  one.world.enqueue('sse', ...Array.from({ length: 20 }, () => [limited()]));
+  one.environment.enqueue('sse', ...Array.from({ length: 20 }, () => [limited()]));
   one.chat.send(MESSAGE);
   await one.until(({ state }) => state === 'lost');
   assert.equal(one.last().problem.type, '/problems/too-many-requests');
-  assert.deepEqual(one.said, ['failed']);
+  assert.deepEqual(one.announced, ['failed']);
   one.chat.resume(one.last().id);
   assert.equal(one.last().problem, null);
 });
@@ -112,13 +113,13 @@ test('what was given up goes on when somebody looks, but is not asked for once m
     const one = tab();
     one.chat.send(MESSAGE);
     const lost = one.last().id;
-    if (started) one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1)]);
+    if (started) one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1)]);
     await one.until(({ state }) => state === 'lost');
-    one.world.enqueue('sse', [headers('r2'), alive(0), text(REPLY, 0), end()]);
-    one.chat.use('sse');
+    one.environment.enqueue('sse', [headers('r2'), alive(0), text(REPLY, 0), end()]);
+    one.chat.chooseTransport('sse');
     one.chat.send(MESSAGE);
     await one.until(({ state }) => state === 'done');
-    one.world.wake('seen');
+    one.environment.wake('seen');
     const { state } = one.chat.conversation.entries.find(({ id }) => id === lost);
     assert.equal(state, started ? 'running' : 'lost');
   }
@@ -133,10 +134,10 @@ test('a reply that has no name before its first character is asked for it when i
     assert.equal(headers['Idempotency-Key'], one.last().key);
     return Response.json({ reply: 'r', state: 'running', finish_reason: null, after: 0, text: '', next: 0 });
   };
-  one.chat.use('websocket');
-  one.world.enqueue('websocket', [headers(null), 3000, end('stopped')]);
+  one.chat.chooseTransport('websocket');
+  one.environment.enqueue('websocket', [headers(null), 3000, end('stopped')]);
   one.chat.send(MESSAGE);
-  await one.world.clock.run(() => one.world.calls.length > 0);
+  await one.environment.clock.run(() => one.environment.calls.length > 0);
   one.chat.stop();
   await one.until(({ state }) => state === 'stopped');
   assert.deepEqual(asked, ['http://x/api/chat?wait=0', 'http://x/api/chat/r/stop']);
@@ -145,7 +146,7 @@ test('a reply that has no name before its first character is asked for it when i
 test('a stop that something between swallowed is asked for again', async () => {
   const one = tab();
   const asked = stopAnswers(502, new TypeError('network error'), 200);
-  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 9000, end('stopped')]);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 9000, end('stopped')]);
   one.chat.send(MESSAGE);
   await one.until(({ state, reply }) => state === 'running' && reply);
   one.chat.stop();
@@ -157,21 +158,21 @@ test('who stops a reply whose connection is broken waits for nothing', async () 
   for (const first of ['broken', 'stopping']) {
     const one = tab();
     const asked = stopAnswers(new TypeError('network error'));
-    one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1), 500, new Broken('cut')]);
+    one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1), 500, new TransportError('cut')]);
     one.chat.send(MESSAGE);
     await one.until(({ text }) => text !== '');
-    if (first === 'broken') await one.world.clock.run(() => one.status?.waiting);
+    if (first === 'broken') await one.environment.clock.run(() => one.status?.waiting);
     one.chat.stop();
     await one.until(({ state }) => state === 'stopped');
     assert.ok(asked.length > 0);
-    assert.ok(one.world.clock.time < 1000);
+    assert.ok(one.environment.clock.time < 1000);
   }
 });
 
 test('a conversation that one tab cleared does not come back out of another', async () => {
   const storage = new Store();
   const one = tab({ storage });
-  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
   one.chat.send(MESSAGE);
   await one.until(({ state }) => state === 'done');
   one.chat.save();
@@ -180,36 +181,36 @@ test('a conversation that one tab cleared does not come back out of another', as
 
   const before = storage.getItem('conversation');
   one.chat.clear();
-  // The other tab keeps what it has before it is told, be it asleep or busy.
+  // The other tab keeps what it has before it knows, be it asleep or busy.
   two.chat.save();
   assert.deepEqual(two.chat.conversation.entries, []);
-  assert.deepEqual(two.keep.conversation().entries, []);
-  // Its browser may have had an old copy of what is kept.
+  assert.deepEqual(two.persistence.load().entries, []);
+  // Its browser may have had an old copy of the storage.
   storage.setItem('conversation', before);
   one.chat.sync();
   assert.deepEqual(one.chat.conversation.entries, []);
-  assert.deepEqual(one.keep.conversation().entries, []);
+  assert.deepEqual(one.persistence.load().entries, []);
 });
 
-test('an end that another tab was told of first is said here too', async () => {
+test('an end that another tab had first is announced here too', async () => {
   const [one, two] = [tab(), tab()];
-  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 'hang']);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 'hang']);
   one.chat.send(MESSAGE);
   await one.until(({ text }) => text !== '');
-  two.keep.save(reduce(one.chat.conversation, { type: 'ended', entry: one.last().id, state: 'done', problem: null }));
+  two.persistence.save(reduce(one.chat.conversation, { type: 'ended', entry: one.last().id, state: 'done', problem: null }));
   one.storage.setItem('conversation', two.storage.getItem('conversation'));
   one.chat.sync();
   assert.equal(one.last().state, 'done');
-  assert.deepEqual(one.said, ['started', 'done']);
+  assert.deepEqual(one.announced, ['started', 'done']);
 });
 
 test('a tab that was away takes what another has kept when somebody looks at it', async () => {
   const storage = new Store();
   const [one, two] = [tab({ storage }), tab({ storage })];
-  one.world.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), end()]);
   one.chat.send(MESSAGE);
   await one.until(({ state }) => state === 'done');
   one.chat.save();
-  two.world.wake('seen');
+  two.environment.wake('seen');
   assert.equal(two.last().text, REPLY);
 });

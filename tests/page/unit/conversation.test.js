@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { empty, merge, reduce, requestBody, running } from '../../../static/conversation.js';
-import { Keep } from '../../../static/storage.js';
-import { finished } from '../../../static/markdown.js';
+import { emptyConversation, merge, reduce, requestBody, runningReply } from '../../../static/conversation.js';
+import { Persistence } from '../../../static/storage.js';
+import { finishedLength } from '../../../static/markdown.js';
 
 const message = (text, id = 'm') => ({ role: 'user', id, text });
-const asked = reduce(empty('c'), { type: 'asked', message: message('hi'), entry: 'e', key: 'k', body: '{}' });
+const asked = reduce(emptyConversation('c'), { type: 'asked', message: message('hi'), entry: 'e', key: 'k', body: '{}' });
 const all = (state, ...actions) => actions.reduce(reduce, state);
-const grown = all(asked, { type: 'started', entry: 'e', reply: 'r' }, { type: 'grew', entry: 'e', text: '你', to: 1 });
+const grown = all(asked, { type: 'started', entry: 'e', reply: 'r' }, { type: 'grew', entry: 'e', text: '你', position: 1 });
 const done = reduce(grown, { type: 'ended', entry: 'e', state: 'done', problem: null });
 
 test('a reply grows and ends, and is then never changed', () => {
-  assert.equal(running(grown)?.text, '你');
-  assert.equal(running(done), null);
-  assert.equal(reduce(done, { type: 'grew', entry: 'e', text: 'x', to: 2 }), done);
+  assert.equal(runningReply(grown)?.text, '你');
+  assert.equal(runningReply(done), null);
+  assert.equal(reduce(done, { type: 'grew', entry: 'e', text: 'x', position: 2 }), done);
   assert.equal(reduce(done, { type: 'ended', entry: 'e', state: 'failed', problem: null }), done);
 });
 
 test('an entry to which nothing happens is the same object', () => {
   assert.equal(grown.entries[0], asked.entries[0]);
-  assert.equal(reduce(grown, { type: 'grew', entry: 'other', text: 'x', to: 1 }), grown);
+  assert.equal(reduce(grown, { type: 'grew', entry: 'other', text: 'x', position: 1 }), grown);
 });
 
 test('a request is kept until its reply is known, so that a reload can repeat it', () => {
@@ -43,11 +43,11 @@ test('two tabs: the one that is further wins, whoever merges', () => {
 });
 
 test('what another tab has brought already is not taken once more', () => {
-  const further = all(grown, { type: 'grew', entry: 'e', text: '好吗👍', to: 4 });
+  const further = all(grown, { type: 'grew', entry: 'e', text: '好吗👍', position: 4 });
   const state = reduce(grown, { type: 'synced', conversation: further });
-  assert.equal(reduce(state, { type: 'grew', entry: 'e', text: '好', to: 2 }), state);
-  const both = all(state, { type: 'grew', entry: 'e', text: '吗👍!', to: 5 }, { type: 'grew', entry: 'e', text: '?', to: 6 });
-  assert.deepEqual([running(both)?.text, running(both)?.position], ['你好吗👍!?', 6]);
+  assert.equal(reduce(state, { type: 'grew', entry: 'e', text: '好', position: 2 }), state);
+  const both = all(state, { type: 'grew', entry: 'e', text: '吗👍!', position: 5 }, { type: 'grew', entry: 'e', text: '?', position: 6 });
+  assert.deepEqual([runningReply(both)?.text, runningReply(both)?.position], ['你好吗👍!?', 6]);
 });
 
 test('a body is trimmed from the front, to a question, below the limit in bytes', () => {
@@ -72,39 +72,39 @@ test('a body is trimmed from the front, to a question, below the limit in bytes'
 test('storage: another tab\'s newer text is not overwritten, and rubbish is no conversation', () => {
   const map = new Map();
   const storage = { getItem: (k) => map.get(k) ?? null, setItem: (k, v) => map.set(k, v), removeItem: (k) => map.delete(k) };
-  const keep = new Keep(storage, 'p:');
-  keep.save(done);
-  assert.deepEqual(keep.save(asked), done);
-  assert.deepEqual(keep.conversation(), done);
+  const persistence = new Persistence(storage, 'p:');
+  persistence.save(done);
+  assert.deepEqual(persistence.save(asked), done);
+  assert.deepEqual(persistence.load(), done);
   for (const rubbish of ['', '{', '3', '{"id":1}', '{"id":"x","entries":[{}]}']) {
     map.set('p:conversation', rubbish);
-    assert.equal(keep.conversation(), null);
+    assert.equal(persistence.load(), null);
   }
-  assert.equal(keep.transport, 'auto');
-  keep.transport = 'poll';
-  assert.equal(keep.transport, 'poll');
+  assert.equal(persistence.transport, 'auto');
+  persistence.transport = 'poll';
+  assert.equal(persistence.transport, 'poll');
 });
 
 test('storage: a full one keeps the newest', () => {
   let kept = '';
-  const keep = new Keep({ getItem: () => null, removeItem() {}, setItem: (_, value) => {
+  const persistence = new Persistence({ getItem: () => null, removeItem() {}, setItem: (_, value) => {
     if (value.length > 200) throw new Error('QuotaExceededError');
     kept = value;
   } }, '');
-  assert.equal(keep.save(done), done);
+  assert.equal(persistence.save(done), done);
   assert.deepEqual(JSON.parse(kept).entries.map(({ id }) => id), ['e']);
 });
 
 test('storage: what is not of one conversation is kept for all of them', () => {
   const map = new Map();
   const storage = { getItem: (k) => map.get(k) ?? null, setItem: (k, v) => map.set(k, v), removeItem: (k) => map.delete(k) };
-  const own = new Keep(storage, 'p:');
-  const linked = new Keep({ ...storage, getItem: () => null, setItem() {} }, 'p:link:', own);
+  const own = new Persistence(storage, 'p:');
+  const linked = new Persistence({ ...storage, getItem: () => null, setItem() {} }, 'p:link:', own);
   linked.transport = 'text';
   linked.raw = true;
   linked.verdict = { transport: 'poll', reason: 'buffered', until: 5 };
-  for (const keep of [own, linked]) {
-    assert.deepEqual([keep.transport, keep.raw, keep.verdict?.transport], ['text', true, 'poll']);
+  for (const persistence of [own, linked]) {
+    assert.deepEqual([persistence.transport, persistence.raw, persistence.verdict?.transport], ['text', true, 'poll']);
   }
   linked.draft = 'mine';
   assert.equal(own.draft, '');
@@ -121,7 +121,7 @@ test('a cleared conversation is known to be one, whatever came after it', () => 
 
 test('a Markdown block is finished at a blank line that stands in no fence', () => {
   const text = '# a\n\n```py\nx\n\ny\n```\npara\n\nopen\n';
-  const ends = new Set(Array.from(text, (_, i) => text.slice(0, finished(text.slice(0, i + 1)))));
-  for (const end of ends) assert.equal(finished(text, end.length), finished(text));
+  const ends = new Set(Array.from(text, (_, i) => text.slice(0, finishedLength(text.slice(0, i + 1)))));
+  for (const end of ends) assert.equal(finishedLength(text, end.length), finishedLength(text));
   assert.deepEqual([...ends], ['', '# a\n\n', '# a\n\n```py\nx\n\ny\n```\n', '# a\n\n```py\nx\n\ny\n```\npara\n\n']);
 });

@@ -1,4 +1,7 @@
-/** Follows a short reply over one transport for each line on stdin, and says whether its text was exact, and in how many readings. */
+/**
+ * Follow a short reply over one transport for each line on stdin, and print whether its text was exact, and the
+ * number of readings.
+ */
 import { createInterface } from 'node:readline';
 import { follow } from '../../../static/follow.js';
 import { transports } from '../../../static/transports/index.js';
@@ -6,11 +9,11 @@ import { transports } from '../../../static/transports/index.js';
 const [, , base, transport] = process.argv;
 const TEXT = '你👩‍👧 \n🇨🇳';
 
-const world = {
+const environment = {
   transports,
   now: () => performance.now(),
   after(run, ms) {
-    // Back-off is not what is tested here.
+    // Back-off is tested elsewhere.
     const timer = setTimeout(run, ms > 1000 ? ms : 1);
     return () => clearTimeout(timer);
   },
@@ -25,7 +28,7 @@ for await (const _ of createInterface({ input: process.stdin })) {
   let end = 'nothing';
   const start = { key: crypto.randomUUID(), body: JSON.stringify({ message: TEXT }) };
   const target = { base: new URL(base), reply: null, after: 0, start };
-  await follow({ target, transport, auto: false }, world, (progress) => {
+  await follow({ target, transport, auto: false }, environment, (progress) => {
     if (progress.type === 'using') readings++;
     if (progress.type === 'text') text += progress.text;
     if (progress.type === 'end') end = progress.state;

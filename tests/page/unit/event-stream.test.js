@@ -32,7 +32,7 @@ test('every cut of a stream gives the same events, CRLF cut in two included', ()
   }
 });
 
-test('an event whose blank line never came is not given out', () => {
+test('an event whose blank line never came is not returned', () => {
   assert.deepEqual(parse('data: a\n'), []);
 });
 

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { codePoints, Gap, indexOf, newText, parseCursor } from '../../../static/position.js';
+import { countCodePoints, Gap, indexOfCodePoint, newText, parseCursor } from '../../../static/position.js';
 
 const samples = ['', 'abc', '你好', '👩‍👩‍👧‍👦!', 'a👍🏽b', '🇨🇳🇨🇳', 'שלום\n  x'];
 
 test('code points are counted, not UTF-16 units', () => {
-  for (const sample of samples) assert.equal(codePoints(sample), [...sample].length);
+  for (const sample of samples) assert.equal(countCodePoints(sample), [...sample].length);
 });
 
 test('an index is where the code point stands', () => {
   for (const sample of samples) {
-    for (let n = 0; n <= codePoints(sample); n++) assert.equal(sample.slice(0, indexOf(sample, n)), [...sample].slice(0, n).join(''));
+    for (let n = 0; n <= countCodePoints(sample); n++) assert.equal(sample.slice(0, indexOfCodePoint(sample, n)), [...sample].slice(0, n).join(''));
   }
 });
 

@@ -1,8 +1,8 @@
 /**
- * A scripted world for `follow`: transports that do what a test wrote down, and a clock that only the test moves.
- * Its transports keep the rules of the interface: they obey the abort signal and read from where they are told.
+ * A scripted environment for `follow`: transports that do what a test wrote down, and a clock that only the test moves.
+ * Its transports keep the rules of the interface: they obey the abort signal and read from the position that they are given.
  */
-import { codePoints } from '../../../static/position.js';
+import { countCodePoints } from '../../../static/position.js';
 
 export class Clock {
   time = 0;
@@ -29,17 +29,17 @@ export class Clock {
   }
 }
 
-export class World {
+export class ScriptedEnvironment {
   clock = new Clock();
   calls = [];
   scripts = {};
   isOnline = true;
   #wakers = new Set();
   transports = Object.fromEntries(['sse', 'eventsource', 'websocket', 'text', 'poll'].map((name) => [name, {
-    name, read: (target, see, signal) => this.#read(name, target, see, signal),
+    name, read: (target, emit, signal) => this.#read(name, target, emit, signal),
   }]));
 
-  /** Steps for the next readings over a transport: arrays of sights, numbers (ms to pass), errors, or 'hang'. */
+  /** Steps for the next readings over a transport: arrays of events, numbers (ms to pass), errors, or 'hang'. */
   enqueue(transport, ...readings) {
     (this.scripts[transport] ??= []).push(...readings);
   }
@@ -57,7 +57,7 @@ export class World {
     for (const wake of [...this.#wakers]) wake(why);
   }
 
-  async #read(name, target, see, signal) {
+  async #read(name, target, emit, signal) {
     this.calls.push({ transport: name, reply: target.reply, after: target.after });
     const steps = this.scripts[name]?.shift();
     if (!steps) throw new TypeError('network error');
@@ -69,13 +69,13 @@ export class World {
       else if (typeof step === 'number') await Promise.race([aborted, new Promise((resolve) => this.clock.after(resolve, step))]);
       else if (step instanceof Error) throw step;
       else if (typeof step === 'function') step();
-      else see(step);
+      else emit(step);
     }
   }
 }
 
 export const headers = (reply = 'r') => ({ type: 'headers', reply });
 export const alive = (...stamps) => ({ type: 'alive', stamps });
-export const text = (all, from, to = [...all].length) => ({ type: 'text', text: [...all].slice(from, to).join(''), to });
+export const text = (all, from, end = [...all].length) => ({ type: 'text', text: [...all].slice(from, end).join(''), position: end });
 export const end = (state = 'done') => ({ type: 'end', state, problem: null });
-export { codePoints };
+export { countCodePoints };

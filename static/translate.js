@@ -1,0 +1,40 @@
+/**
+ * The page's sentences, which the server translated and put into the document. Pure.
+ */
+
+/**
+ * A function that returns the sentence of a key, with `{name}` replaced by the value of that name.
+ * It throws an `Error` when there is no such key.
+ *
+ * @typedef {(key: string, values?: Record<string, string | number>) => string} Translate
+ */
+
+/**
+ * Return the function that translates by a table of sentences.
+ *
+ * @param {Record<string, string>} strings the sentences of one language by key, from the element `#page`
+ * @returns {Translate}
+ */
+export function createTranslate(strings) {
+  return (key, values = {}) => {
+    const sentence = strings[key];
+    if (sentence === undefined) throw new Error(`no sentence for ${key}`);
+    return sentence.replace(/\{(\w+)\}/g, (all, name) => String(values[name] ?? all));
+  };
+}
+
+/** The codes of PROTOCOL.md section 6 for which the page has a sentence of its own. */
+export const EXPLAINED_CODES = new Set([
+  'too-many-requests', 'overloaded', 'draining', 'store-unavailable', 'reply-not-found', 'reply-expired', 'too-large',
+  'unauthorized', 'forbidden-origin', 'backend-failed', 'cursor-past-end',
+]);
+
+/**
+ * Return the key of the sentence that explains a problem and says what to do.
+ *
+ * @param {string} code of PROTOCOL.md section 6; any other gets the general sentence
+ * @returns {string}
+ */
+export function problemKey(code) {
+  return `problem.${EXPLAINED_CODES.has(code) ? code : 'other'}`;
+}
