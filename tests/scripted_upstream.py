@@ -1,4 +1,4 @@
-"""An upstream that sends the bytes it is told to, and sees when it is left."""
+"""A scripted upstream: it sends the given bytes, and records when its client leaves."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from .loopback import listening
 
 HANG = None
-"""In a script: send nothing more until the client leaves."""
+"""The part of a script that sends nothing more until the client leaves."""
 
 Part = bytes | None
 
@@ -17,12 +17,12 @@ Part = bytes | None
 def head(
     status: str = "200 OK", kind: str = "text/event-stream", more: str = ""
 ) -> bytes:
-    """A response's head; its body ends with the connection."""
+    """Return the head of a response whose body ends with the connection."""
     return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}\r\n".encode()
 
 
 def chunk(content: object = None, **more: object) -> bytes:
-    """An OpenAI chunk as an event."""
+    """Return an OpenAI chunk as a server-sent event."""
     choice = {"index": 0, "delta": {"content": content}, **more}
     return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
 
@@ -31,7 +31,11 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Upstream:
-    """Plays one script a connection, in their order, and then the last again."""
+    """An upstream that plays one script for each connection, in order; the last one repeats.
+
+    `requests` and `heads` hold what the clients sent, and `open` is how many are connected. `asked`
+    is set with the first request, and `left` while no client is connected after one was.
+    """
 
     def __init__(self, *scripts: Sequence[Part]) -> None:
         self.scripts = list(scripts)
@@ -44,7 +48,7 @@ class Upstream:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Listen on a free port and give the URL, with its /v1."""
+        """Listen on a free port until the block ends; yield the URL, which ends in /v1."""
         async with listening(self._serve) as port:
             self.url = f"http://127.0.0.1:{port}/v1"
             yield self.url

@@ -1,6 +1,6 @@
-"""Makes a GGUF of random weights: a real model for the real llama.cpp, in half a megabyte.
+"""A GGUF file of random weights: a real model for the real llama.cpp, in half a megabyte.
 
-It writes nonsense, unless a grammar leaves it no choice.
+The model writes nonsense, unless a grammar leaves it no choice.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ _WIDTH, _LAYERS, _HEADS, _INNER = 64, 1, 2, 64
 
 
 def write_tiny_model(path: Path) -> None:
-    """Write a llama of one layer, whose tokens are the 256 bytes."""
+    """Write the GGUF file of a llama of one layer, whose tokens are the 256 bytes."""
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(4096)
     writer.add_embedding_length(_WIDTH)
@@ -61,7 +61,7 @@ def write_tiny_model(path: Path) -> None:
 
 
 def grammar(text: str) -> str:
-    """A GBNF grammar that leaves a model nothing but `text`."""
+    """Return a GBNF grammar that lets a model write only `text`."""
     escaped = "".join(
         f"\\U{ord(character):08X}" if not character.isalnum() else character
         for character in text
