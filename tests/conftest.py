@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures and functions for all tests."""
 
 import importlib.util
 import os
@@ -11,19 +11,19 @@ import pytest
 
 from .redis_server import RedisServer
 
-# A deadline would be a test of the machine's mood: speed is measured elsewhere.
+# On a loaded machine a deadline fails at random. Speed is measured by tests/bench.
 hypothesis.settings.register_profile("chatsvc", deadline=None)
 hypothesis.settings.load_profile("chatsvc")
 
-# What a shell starts in the background ignores Ctrl-C, and so would the commands that are tested here.
+# A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
-"""Whether everything must be there, and everything is to be tried, however long it takes."""
+"""Whether slow tests run too, and a missing program fails a test instead of skipping it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what takes long, so that the default run stays short."""
+    """Skip the tests marked `thorough` unless `THOROUGH`, so that the default run stays short."""
     if THOROUGH:
         return
     reason = "takes long; CHATSVC_REQUIRE_ALL=1 runs it"
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def require(*programs: str) -> None:
-    """Skip the test when a program is missing; fail instead where all must be there."""
+    """Skip the test when a program is missing; fail it instead if `THOROUGH`."""
     missing = [program for program in programs if shutil.which(program) is None]
     if not missing:
         return
@@ -44,7 +44,7 @@ def require(*programs: str) -> None:
 
 
 def require_module(name: str) -> None:
-    """Skip the test when a Python package is missing; fail where all must be there."""
+    """Skip the test when a Python package is missing; fail it instead if `THOROUGH`."""
     if importlib.util.find_spec(name) is not None:
         return
     reason = f"not installed: {name}"
@@ -55,7 +55,7 @@ def require_module(name: str) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One for all tests that don't harm it; each kind of test has a database of its own."""
+    """The Redis of all tests that don't harm it; each kind of test uses its own database number."""
     require("redis-server")
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()

@@ -1,4 +1,4 @@
-"""Servers of the tests' own, on free ports of the loopback."""
+"""TCP servers for tests, on free ports of the loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Serve = Callable[
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port of the loopback on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[int]:
-    """Give each connection to `serve`; gives the port. No connection outlives the block."""
+    """Call `serve` for each connection; yield the port. Connections end with the block."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

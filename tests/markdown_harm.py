@@ -1,4 +1,4 @@
-"""What rendered Markdown must never hold, whatever a model writes."""
+"""A check that rendered Markdown holds nothing harmful, whatever a model writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINKS = ("http://", "https://", "mailto:")
 
 
 class Reader(HTMLParser):
-    """Reads HTML as strictly as it can be read: every tag known, closed, and in its place."""
+    """A strict HTML parser: every tag must be known, closed, and properly nested."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Reader(HTMLParser):
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An opening tag."""
+        """Take an opening tag. Raises `AssertionError` for a tag, attribute or link not allowed."""
         if tag not in TAGS:
             raise AssertionError(f"<{tag}>")
         allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(tag, set()) | {"rel", "target"}
@@ -40,35 +40,38 @@ class Reader(HTMLParser):
             self.code.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        """A closing tag."""
+        """Take a closing tag. Raises `AssertionError` if it does not close the innermost one."""
         if not self.open or self.open.pop() != tag:
             raise AssertionError(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
-        """Text."""
+        """Take text; collect the text of code blocks also by itself."""
         self.text += data
         if "pre" in self.open:
             self.code[-1] += data
 
     def handle_comment(self, data: str) -> None:
-        """A comment, which nothing writes."""
+        """Raise `AssertionError`: the renderer writes no comments."""
         raise AssertionError(data)
 
     def handle_decl(self, decl: str) -> None:
-        """A declaration."""
+        """Raise `AssertionError`: the renderer writes no declarations."""
         raise AssertionError(decl)
 
     def handle_pi(self, data: str) -> None:
-        """A processing instruction."""
+        """Raise `AssertionError`: the renderer writes no processing instructions."""
         raise AssertionError(data)
 
     def unknown_decl(self, data: str) -> None:
-        """A marked section."""
+        """Raise `AssertionError`: the renderer writes no marked sections."""
         raise AssertionError(data)
 
 
 def read(text: str, html: str) -> Reader:
-    """Read what was rendered of `text`. Raises `AssertionError` for anything that could do harm."""
+    """Parse `html`, which was rendered from `text`, and return the parser.
+
+    Raises `AssertionError` for anything harmful, and for wrong `data-end` positions.
+    """
     reader = Reader()
     reader.feed(html)
     reader.close()

@@ -21,7 +21,7 @@ http {{
 
 
 class NginxServer:
-    """One nginx; `http` is what stands in that block of its configuration and listens on `port`."""
+    """An nginx: `http` is the content of its http block, which must listen on `port`."""
 
     def __init__(self, folder: Path, port: int, http: str) -> None:
         self.url = f"http://127.0.0.1:{port}/"
@@ -32,7 +32,7 @@ class NginxServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start nginx and wait until it listens. Raises `RuntimeError` when it does not."""
         program = shutil.which("nginx") or "nginx"
         words = [program, "-c", str(self._config), "-p", str(self._folder)]
         self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
@@ -53,7 +53,7 @@ class NginxServer:
             return False
 
     def stop(self) -> None:
-        """End it."""
+        """Stop nginx and wait until it has ended."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()

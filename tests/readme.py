@@ -1,4 +1,4 @@
-"""The README's examples, to be run."""
+"""The examples of the README, for tests that run them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCKS = re.findall(
 
 
 def blocks(language: str, holding: str) -> list[str]:
-    """The README's examples in a language that hold a word."""
+    """Return the README's examples in `language` that contain `holding`; there must be one."""
     found = [text for kind, text in _BLOCKS if kind == language and holding in text]
     assert found, f"the README has no {language} example with {holding}"
     return found

@@ -1,4 +1,4 @@
-"""A real redis-server on a free port of the loopback, with its append-only file, to be paused, killed and restarted."""
+"""A real redis-server on a free port of the loopback, which tests can pause, kill and restart."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from .loopback import free_port
 
 
 class RedisServer:
-    """One server; `options` are words of its configuration, as on its command line."""
+    """One redis-server; `options` are more words of its command line."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.options = options
-        self.configuration: tuple[str, ...] = ()  # a file, and what goes with it
+        self.configuration: tuple[
+            str, ...
+        ] = ()  # a configuration file, and options that need it
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The URL of database 0."""
         return self.database(0)
 
     def database(self, number: int) -> str:
-        """The address of one of its databases."""
+        """Return the URL of one of the databases."""
         return f"redis://127.0.0.1:{self.port}/{number}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers. Raises `RuntimeError` when it does not."""
         words = [
             "redis-server",
             *self.configuration,
@@ -58,12 +60,12 @@ class RedisServer:
             return False
 
     def send(self, sign: signal.Signals) -> None:
-        """Send a signal: SIGSTOP and SIGCONT pause it."""
+        """Send the server a signal. SIGSTOP pauses it, and SIGCONT lets it go on."""
         if self._process is not None:
             os.kill(self._process.pid, sign)
 
     def stop(self, sign: signal.Signals = signal.SIGKILL) -> None:
-        """End it, by default as a crash does."""
+        """End the server, by default as a crash would, and wait until it has ended."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(sign)

@@ -1,14 +1,13 @@
-"""A small service that speaks PROTOCOL.md, with faults on demand, and a cutting proxy.
+"""A small service that follows PROTOCOL.md, with faults on demand; and a proxy that cuts.
 
-The client's tests need a server that drops answers, cuts anywhere and says no; the real
-one does none of this when told to.
+The tests of the client need a server that loses answers, cuts streams and refuses requests. The
+real service does not do that on demand.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import regex
 from aiohttp import WSMsgType, web
@@ -16,18 +15,15 @@ from yarl import URL
 
 from .loopback import listening
 
-NDJSON_IS_SERVED = any(
-    "application/x-ndjson" in file.read_text()
-    for room in ("transports", "web", "requests")
-    for file in Path(__file__).parents[1].glob(f"chatsvc/{room}/*.py")
-)
-"""Whether the service answers `application/x-ndjson`: until then, tests of the real service leave it out."""
-
 ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 class Service:
-    """One reply, `text`, that ends as `state`; `refuse` are statuses given first."""
+    """A service with one reply, whose text is `text` and whose state in the end is `state`.
+
+    `refuse` holds the statuses and headers with which the first requests are refused. While `hold`
+    is clear, no reply ends.
+    """
 
     def __init__(self, text: str, state: str = "done") -> None:
         self.characters: list[str] = regex.findall(r"\X", text)
@@ -48,7 +44,7 @@ class Service:
         self.retry: int | None = None
 
     def app(self) -> web.Application:
-        """Give the application."""
+        """Return the aiohttp application."""
         app = web.Application()
         app.router.add_post("/api/chat", self.post)
         app.router.add_get("/api/chat/{reply}", self.get)
@@ -167,7 +163,7 @@ class Service:
         ]
 
     def snapshot(self, after: int) -> web.Response:
-        """Give a few characters at a time, so that there is something to cut between."""
+        """Return at most three code points, so that a poll needs several requests."""
         end = min(len(self.text), after + 3)
         whole = end == len(self.text) and self.hold.is_set()
         return web.json_response(
@@ -187,7 +183,9 @@ class Service:
         socket = web.WebSocketResponse(protocols=("chatsvc.v1",), compress=False)
         await socket.prepare(request)
         message = await socket.receive()
-        if message.type is not WSMsgType.TEXT:  # cut before it asked for anything
+        if (
+            message.type is not WSMsgType.TEXT
+        ):  # The connection was cut before the first request.
             return socket
         frame = json.loads(message.data)
         after = frame.get("after", 0)
@@ -205,7 +203,7 @@ class Service:
 
 @asynccontextmanager
 async def running(app: web.Application) -> AsyncIterator[URL]:
-    """Serve `app` on a free port and give its URL."""
+    """Serve `app` on a free port until the block ends; yield its URL."""
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -218,10 +216,11 @@ async def running(app: web.Application) -> AsyncIterator[URL]:
 
 
 class CuttingProxy:
-    """Passes on what the server sends, and cuts after so many bytes of a connection.
+    """A proxy that cuts a connection after a number of bytes from the server.
 
-    `cuts` has one number for each connection, in the order they are made; None, and all
-    after the last, are whole. An aborted connection is a reset.
+    `cuts` has one number for each connection, in the order in which they are made. A connection is
+    not cut if its number is None or if the list is used up. For the server a cut is a reset.
+    `lengths` counts the bytes that were passed on over each connection.
     """
 
     def __init__(self, to: URL, cuts: list[int | None]) -> None:
@@ -230,7 +229,7 @@ class CuttingProxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[URL]:
-        """Listen on a free port and give its URL."""
+        """Listen on a free port until the block ends; yield the URL."""
         async with listening(self._serve) as port:
             yield URL(f"http://127.0.0.1:{port}/")
 

@@ -17,7 +17,7 @@ from chatsvc.client.reader import read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import Question, Timeouts, service_url
 from chatsvc.settings import Settings, read_settings
-from tests.scripted_service import NDJSON_IS_SERVED, CuttingProxy, Service, running
+from tests.scripted_service import CuttingProxy, Service, running
 
 TEXT = "你好 👨‍👩‍👧‍👦\n\n  a b\n🇩🇪e\u0301 [DONE]"
 QUICK = Backoff(first=0.001, longest=0.002)
@@ -72,9 +72,7 @@ async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
                 assert len(service.started) == 1, cut
 
 
-@pytest.mark.parametrize(
-    "transport", [t for t in TRANSPORTS if t != "ndjson" or NDJSON_IS_SERVED]
-)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_real_service_cut_anywhere(transport: str) -> None:
     text = "你🇩🇪\n a"
 

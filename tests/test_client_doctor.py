@@ -21,7 +21,6 @@ from chatsvc.client.diagnosis import (
     lag,
 )
 from chatsvc.client.doctor import DoctorSettings, examine, message, report
-from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.signals import Attached, Ended, TextReceived
 from chatsvc.client.wire import service_url
 from chatsvc.settings import BadSetting, Settings, read_settings
@@ -31,18 +30,12 @@ from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 from tests.page import proxies
 from tests.page.proxies import Pipe, Proxy
-from tests.scripted_service import NDJSON_IS_SERVED, Service, running
+from tests.scripted_service import Service, running
 
-STREAMS = {"sse", "text", "eventsource"} | ({"ndjson"} if NDJSON_IS_SERVED else set())
+STREAMS = {"sse", "ndjson", "text", "eventsource"}
 ALL = STREAMS | {"websocket", "poll"}
 PACE = 0.06
 """Seconds a character: so the shortest message takes longer than it must to be judged."""
-
-
-@pytest.fixture(autouse=True)
-def _only_what_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not NDJSON_IS_SERVED:
-        monkeypatch.delitem(TRANSPORTS, "ndjson")
 
 
 async def findings_of(

@@ -1,4 +1,4 @@
-"""What the README shows is true: its commands run, its tables are complete."""
+"""Tests that the README is true: its examples run, and its tables are complete."""
 
 import os
 import re
@@ -15,14 +15,13 @@ from chatsvc.settings import Settings, flag
 
 from .conftest import require
 from .readme import README, blocks
-from .scripted_service import NDJSON_IS_SERVED
 
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[str]:
-    """A service as the README starts it, on a free port."""
+    """The port of a service that runs as the README starts it."""
     command = [sys.executable, "-m", "chatsvc", "--port", "0", "--pace", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
@@ -34,14 +33,14 @@ def port() -> Iterator[str]:
 
 
 def written(folder: Path, example: str) -> str:
-    """An example as a file."""
+    """Write an example to a file and return its path."""
     file = folder / "readme_answers.py"
     file.write_text(example)
     return str(file)
 
 
 def run(script: str, port: str) -> str:
-    """What a shell prints for an example."""
+    """Run an example in a shell, against the service on `port`, and return its output."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euc", script.replace("127.0.0.1:3000", f"127.0.0.1:{port}")],
@@ -80,7 +79,6 @@ def test_ask_prints_the_reply(port: str) -> None:
     assert run(example, port).strip() == "你好"
 
 
-@pytest.mark.skipif(not NDJSON_IS_SERVED, reason="the service has no NDJSON yet")
 def test_doctor_finds_all_well(port: str) -> None:
     [example] = blocks("sh", "chatsvc doctor")
     assert run(example, port).count(" works") == 6
@@ -133,7 +131,7 @@ def test_the_function_example_is_a_backend(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
-def test_every_setting_is_told(name: str) -> None:
+def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`{flag(name)}`" in README.read_text()
 
 

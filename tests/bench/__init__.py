@@ -1,1 +1,1 @@
-"""What does one streamed character cost? README.md says what is measured, and what isn't."""
+"""The benchmarks: what one streamed character costs. README.md says what is and is not measured."""

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [SCENARIO] [options]`; README.md beside this file."""
+"""The command `python -m tests.bench [SCENARIO] [options]`: see README.md in this folder."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "soak": soak,
     "layers": layers,
 }
-FILES = 20_000  # descriptors; one a stream
+FILES = 20_000  # file descriptors; each stream takes one
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what to measure instead of this project's server, with {port} and "
         "{pace} (ms) or {seconds}; no shell: write 'env NAME=value command'",
     )
-    group.add_argument("--name", default="chatsvc", help="what to call it")
+    group.add_argument("--name", default="chatsvc", help="its name in the tables")
     group.add_argument(
         "--lenient",
         action="store_true",
@@ -89,9 +89,9 @@ def _plan(parser: argparse.ArgumentParser, argv: list[str]) -> Plan:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one scenario; the exit status."""
+    """Run one scenario and return the exit status."""
     plan = _plan(_parser(), argv)
-    # Servers are ended by `finally`, which a plain SIGTERM would skip.
+    # A `finally` block ends the servers. Python skips it on SIGTERM unless that raises.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     try:
         kit.ensure("load")

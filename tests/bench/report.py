@@ -1,4 +1,4 @@
-"""From runs to what a reader sees: tables, what to distrust, JSON, a plot."""
+"""The reports: from runs to tables, notes on what to distrust, JSON, and a plot."""
 
 import json
 import statistics
@@ -11,13 +11,13 @@ from pathlib import Path
 from . import kit, machine
 from .measuring import Run, reasons_text
 
-NOISE = 0.1  # share of a core used by others that is worth telling
+NOISE = 0.1  # share of a core used by others from which a note says so
 DASH = "–"
 
 
 @dataclass
 class Table:
-    """A heading line and lines of cells; the first column is left-aligned."""
+    """A table: a heading and lines of cells, of which the first column is left-aligned."""
 
     head: list[str]
     lines: list[list[str]]
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass
 class Series:
-    """One line of a panel: y over x, with the least and most of the rounds."""
+    """One line of a panel: y over x, with the least and the greatest of the rounds."""
 
     name: str
     x: list[float]
@@ -50,7 +50,7 @@ class Series:
 
 @dataclass
 class Panel:
-    """One drawing: bars when every series has one point, else lines."""
+    """One drawing of a plot: bars if every series has one point, else lines."""
 
     y_label: str
     series: list[Series]
@@ -59,7 +59,7 @@ class Panel:
 
 @dataclass
 class Outcome:
-    """What a scenario found."""
+    """The result of a scenario: what is printed, plotted and stored."""
 
     title: str
     tables: list[Table]
@@ -74,14 +74,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of the rounds, the least and the most."""
+    """The median of a figure over the rounds, the least and the greatest."""
 
     median: float
     low: float
     high: float
 
     def text(self, digits: int = 2) -> str:
-        """Like `12.34 [12.10–12.60]`."""
+        """Return a text like `12.34 [12.10–12.60]`."""
         d = digits
         return f"{self.median:.{d}f} [{self.low:.{d}f}–{self.high:.{d}f}]"
 
@@ -90,12 +90,12 @@ Figure = Callable[[Run], float | None]
 
 
 def pick(runs: Iterable[Run], server: str, at: float) -> list[Run]:
-    """The rounds of one server at one place of the table that can be believed."""
+    """Return the runs of one server at one x of the table in which no stream failed."""
     return [r for r in runs if r.server == server and r.at == at and not r.failed]
 
 
 def spread(runs: Iterable[Run], figure: Figure) -> Spread | None:
-    """A figure over the rounds; None if no round has it."""
+    """Return a figure over the rounds, or None if no round has it."""
     known = [value for value in map(figure, runs) if value is not None]
     if not known:
         return None
@@ -103,7 +103,7 @@ def spread(runs: Iterable[Run], figure: Figure) -> Spread | None:
 
 
 def median(runs: Iterable[Run], figure: Figure) -> float | None:
-    """The median of the rounds."""
+    """Return the median of a figure over the rounds, or None if no round has it."""
     found = spread(runs, figure)
     return found.median if found else None
 
@@ -111,7 +111,10 @@ def median(runs: Iterable[Run], figure: Figure) -> float | None:
 def ratio(
     runs: list[Run], this: str, to: str, at: float, figure: Figure
 ) -> float | None:
-    """The median of the rounds' ratios: what holds when absolute figures don't."""
+    """Return the median of the ratios of two servers, each taken within one round.
+
+    The speed of the machine changes between rounds, but both servers of a round have the same.
+    """
     base = {r.round: figure(r) for r in pick(runs, to, at)}
     found = []
     for run in pick(runs, this, at):
@@ -122,17 +125,17 @@ def ratio(
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A cell."""
+    """Return the cell of a number; a dash for None."""
     return DASH if value is None else f"{value:.{digits}f}"
 
 
 def with_range(value: Spread | None, digits: int = 2) -> str:
-    """A cell."""
+    """Return the cell of a `Spread`; a dash for None."""
     return DASH if value is None else value.text(digits)
 
 
 def quantiles(runs: Sequence[Run], which: str, *names: str) -> str:
-    """A cell like `99.9 / 103.1`: medians of the rounds' quantiles."""
+    """Return a cell like `99.9 / 103.1`: the medians of the rounds' quantiles."""
 
     def one(name: str) -> str:
         return number(median(runs, lambda r: getattr(r, which).get(name)))
@@ -143,7 +146,7 @@ def quantiles(runs: Sequence[Run], which: str, *names: str) -> str:
 def series(
     runs: list[Run], servers: list[str], places: list[float], figure: Figure
 ) -> list[Series]:
-    """A line for each server."""
+    """Return a line of a panel for each server."""
     lines = []
     for server in servers:
         line = Series(server, [], [])
@@ -161,7 +164,7 @@ def series(
 
 
 def notes(runs: list[Run]) -> list[str]:
-    """What a reader must know before believing the table."""
+    """Return the notes below a table: failed runs, doubtful figures, and noise of the machine."""
     said = []
     for run in runs:
         where = f"{run.server} at {run.at:g}, round {run.round + 1}"
@@ -207,7 +210,7 @@ def _doubts(run: Run) -> Iterable[str]:
 
 
 def show(outcome: Outcome) -> None:
-    """The tables and what to distrust, on stdout."""
+    """Print the tables and the notes."""
     print(f"\n{outcome.title}")
     for table in outcome.tables:
         print("\n" + (f"{table.title}\n" if table.title else "") + str(table))
@@ -216,7 +219,7 @@ def show(outcome: Outcome) -> None:
 
 
 def write(outcome: Outcome, name: str, folder: Path, plot: bool) -> None:
-    """NAME.json with every run, and NAME.svg."""
+    """Write NAME.json with every run and, if `plot`, NAME.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     data = {"machine": machine.describe(), **asdict(outcome)}
     path = folder / f"{name}.json"

@@ -1,4 +1,4 @@
-"""The peers, and the server that is compared with them."""
+"""The table of the peers, and the server that is compared with them."""
 
 import shlex
 import sys
@@ -45,11 +45,11 @@ PEERS = {
 def compared(
     command: str | None, name: str, lenient: bool, flags: tuple[str, ...] = ()
 ) -> Server:
-    """The server to compare: our own, or any command with `{port}` in it."""
+    """Return the server to compare: chatsvc, or the one that `command` (with `{port}`) starts."""
     if command is None:
         program = str(Path(sys.executable).with_name("chatsvc"))
         words = [program, "--port", "{port}", "--pace", "{seconds}"]
-        words += ["--drain", "0"]  # ends at once when a run has seen enough
+        words += ["--drain", "0"]  # A run that has measured enough need not wait.
     else:
         words = shlex.split(command)
     options = () if lenient else ("--strict",)

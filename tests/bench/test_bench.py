@@ -1,4 +1,4 @@
-"""The instrument itself: it must see a character that is lost, doubled or torn."""
+"""Tests of the instrument: it must notice a character that is lost, doubled or torn."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from .scenarios.plan import Plan
 from .servers import compared
 
 DONE = "[DONE]"
-# What a server may do to the characters of a reply before it sends them.
+# How a faulty server changes the characters of a reply before it sends them.
 FAULTS: dict[str, Callable[[list[str]], list[str]]] = {
     "none": lambda text: text,
     "drops-one": lambda text: text[:7] + text[8:],
@@ -116,7 +116,7 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 @pytest.fixture
 def load(scripted: TestServer) -> Ask:
-    """Runs the load generator against the scripted server; gives its report."""
+    """The function that runs the load generator against the scripted server: its report."""
 
     async def ask(path: str, *options: str) -> dict[str, Any]:
         small = ("--streams", "5", "--length", "30", "--timeout", "20")
@@ -160,7 +160,7 @@ async def test_passes_an_honest_stream(load: Ask, charset: str, fault: str) -> N
 )
 async def test_sees_a_fault_in_events(load: Ask, fault: str, reason: str) -> None:
     report = await load(f"/api/chat?fault={fault}", "--charset", "emoji", "--strict")
-    # By chance one stream may not hold what a fault needs; two kinds may meet.
+    # Texts are random: one may lack the characters that a fault needs, or show two faults at once.
     assert report["reasons"].get(reason, 0) >= 3
     assert report["failed"] == sum(report["reasons"].values())
 
@@ -202,7 +202,9 @@ def test_one_command_measures_and_reports(tmp_path: Path) -> None:
 
 def test_a_peer_says_on_which_node_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     require("node")
-    monkeypatch.setattr(kit, "ensure", lambda part: None)  # nothing is installed here
+    monkeypatch.setattr(
+        kit, "ensure", lambda part: None
+    )  # Nothing is to be installed in this test.
     asked = Namespace(peers="express", store=None)
     plan = Plan(compared(None, "chatsvc", lenient=False), Cores(0, 1, 0), 1, asked)
     said = subprocess.check_output(["node", "-p", "process.versions.node"], text=True)
@@ -212,7 +214,7 @@ def test_a_peer_says_on_which_node_it_ran(monkeypatch: pytest.MonkeyPatch) -> No
     assert missing == []
 
 
-def test_a_server_that_does_not_start_is_told(
+def test_a_server_that_does_not_start_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     require("gcc", "taskset")
@@ -229,7 +231,7 @@ CHATSVC = Path(sys.executable).with_name("chatsvc")
 
 @pytest.fixture
 async def real() -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
-    """Runs the load generator, strictly, against our own server; gives its report."""
+    """The function that runs the strict load generator against chatsvc: its report."""
     require("gcc")
     await asyncio.to_thread(kit.ensure, "load")
     port = free_port()
@@ -301,7 +303,7 @@ SMALL = {
 }
 
 
-LONG = {"setup", "memory", "layers"}  # many seconds, however small
+LONG = {"setup", "memory", "layers"}  # These take many seconds even with a small load.
 
 
 @pytest.mark.thorough

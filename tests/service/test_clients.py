@@ -16,7 +16,6 @@ from chatsvc.client.reader import TRANSPORTS
 from chatsvc.settings import Settings
 
 from ..conftest import require
-from ..scripted_service import NDJSON_IS_SERVED
 from .running import HARD, Inside, characters, inside
 
 BODY = json.dumps({"message": HARD})
@@ -158,8 +157,6 @@ async def test_ask() -> None:
 
     async with inside(Settings(pace=0)) as chat:
         for transport in TRANSPORTS:
-            if transport == "ndjson" and not NDJSON_IS_SERVED:
-                continue
             got = await run(
                 *(sys.executable, "-m", "chatsvc", "ask", "-", "--url", chat.url),
                 *("--transport", transport),

@@ -1,5 +1,7 @@
-"""aiohttp as anyone would first write it, on uvloop: a task and a sleep per stream, one write per
-character; SSE and WebSocket. usage: naive_aiohttp.py PORT PACE_MS (0: yields after each event)"""
+"""The obvious aiohttp server, on uvloop: a task and a sleep per stream, one write per character.
+
+It serves SSE and WebSockets. usage: plain_aiohttp.py PORT PACE_MS (0: yields after each event)
+"""
 
 import asyncio
 import sys

@@ -1,5 +1,7 @@
-"""FastAPI + sse-starlette on uvicorn (uvloop, httptools): the usual Python answer.
-usage: sse_starlette_app.py PORT PACE_MS (0: yields after each event)"""
+"""The usual Python server: FastAPI with sse-starlette on uvicorn (uvloop, httptools).
+
+usage: sse_starlette_app.py PORT PACE_MS (0: yields after each event)
+"""
 
 import asyncio
 import sys

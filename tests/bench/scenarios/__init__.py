@@ -1,1 +1,1 @@
-"""What can be measured, one module each: `arguments(parser)` and `run(plan)`."""
+"""The scenarios that can be measured, one module each, with `arguments(parser)` and `run(plan)`."""

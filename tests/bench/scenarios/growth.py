@@ -1,4 +1,4 @@
-"""The main table over N: is the cost of an event flat?"""
+"""The main table over the number of streams: is the cost of an event flat?"""
 
 import argparse
 
@@ -8,6 +8,7 @@ from .plan import Plan, numbers
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     table.mode_arguments(parser)
     counts = [100, 500, 1000, 2500, 5000]
     parser.add_argument("--streams", type=numbers, default=counts, metavar="N,N,…")
@@ -15,4 +16,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure the main table at each number of streams."""
     return table.run(plan)

@@ -1,4 +1,7 @@
-"""Where the CPU of an event goes: kernel, interpreter, libraries, ours. Needs perf, and py-spy for the functions."""
+"""Where the CPU of an event goes: kernel, interpreter, libraries, chatsvc.
+
+perf says it for the layers, and py-spy for the functions. A profiler that is missing is left out.
+"""
 
 import argparse
 import re
@@ -19,23 +22,25 @@ from ..report import Outcome, Panel, Series, Table, notes, number
 from .plan import Plan
 from .table import PACE_MS
 
-HERTZ = 499  # no multiple of the pace's
-Shares = Counter[tuple[str, str]]  # (layer, function): samples
-Look = Callable[[int, int, Path], None]  # a process, for seconds, into a file
+HERTZ = 499  # Not a multiple of the rate of events, or the samples would all hit the same moment.
+Shares = Counter[tuple[str, str]]  # the number of samples by (layer, function)
+Look = Callable[[int, int, Path], None]  # profiles a process, for seconds, into a file
 
 
 class Missing(Exception):
-    """A profiler can't be had or used here."""
+    """A profiler that is missing or does not work on this machine; the message is the reason."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     parser.add_argument("--ws", action="store_true", help="over WebSockets")
     parser.add_argument("--streams", type=int, default=2500)
-    parser.add_argument("--seconds", type=int, default=10, help="that are looked at")
-    parser.add_argument("--top", type=int, default=12, help="functions that are told")
+    parser.add_argument("--seconds", type=int, default=10, help="to profile")
+    parser.add_argument("--top", type=int, default=12, help="functions to list")
 
 
 def run(plan: Plan) -> Outcome:
+    """Profile one run with each profiler and return the shares of the layers and functions."""
     mode = "ws" if plan.ws else "sse"
     ramp = min(plan.streams, 5000)
     length = (ramp + 1000 * plan.seconds + 3000) // PACE_MS
@@ -50,7 +55,7 @@ def run(plan: Plan) -> Outcome:
         kit.ensure("spy")
     except kit.NotBuilt as e:
         said.append(f"without py-spy: {e}")
-    # Each looks at a run of its own, or one would see the other.
+    # Each profiles a run of its own: in one run, each would see the work of the other.
     for title, (look, shares) in profilers.items():
         try:
             profiled, seen = _profiled(plan, load, look, shares)
@@ -63,7 +68,9 @@ def run(plan: Plan) -> Outcome:
             for (layer, _), count in seen.items():
                 layers[layer] += count
             profiled.extra = {name: n / total for name, n in layers.items()}
-            cpu_us = profiled.cpu_us if look is _perf else None  # it saw all of it
+            cpu_us = (
+                profiled.cpu_us if look is _perf else None
+            )  # py-spy does not see all of it.
             tables.append(_layers(title, layers, cpu_us))
             tables.append(_functions(seen, plan.top))
             bars = [
@@ -173,7 +180,7 @@ def _spy(pid: int, seconds: int, into: Path) -> None:
 
 
 def _spy_shares(found: Path) -> Shares:
-    """The innermost frame of each stack: `function (package/module.py:line)`."""
+    """Count the innermost frame of each stack, like `function (package/module.py:line)`."""
     shares: Shares = Counter()
     for line in found.read_text().splitlines():
         stack, _, count = line.rpartition(" ")

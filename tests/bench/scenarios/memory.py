@@ -1,4 +1,4 @@
-"""What a stream, a reader and a kept reply cost in memory, and whether many kept replies slow anything down."""
+"""Memory of a stream, a reader and a kept reply; and whether many kept replies slow others."""
 
 import argparse
 from collections.abc import Iterator
@@ -27,23 +27,30 @@ from ..report import (
 from .plan import Plan, store_argument
 from .table import PACE_MS
 
-TOGETHER = 100  # replies running at once while many are made
+TOGETHER = 100  # replies that run at once while many are made
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     store_argument(parser)
     parser.add_argument("--streams", type=int, default=2500)
     parser.add_argument("--readers", type=int, default=100, help="of each reply")
-    parser.add_argument("--kept", type=int, default=100_000, help="replies; 0: skip")
+    parser.add_argument(
+        "--kept", type=int, default=100_000, help="kept replies; 0: skip"
+    )
     parser.add_argument("--length", type=int, default=100, help="characters in each")
-    parser.add_argument("--steps", type=int, default=10, help="in which they get more")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="in which their number grows"
+    )
 
 
 def rss_kib(run: Run) -> float | None:
+    """Return the resident memory of a stream in KiB, or None if it is not known."""
     return run.rss_kib or None
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure the memory of streams and readers, then of more and more kept replies."""
     servers = plan.own()
     names = [s.name for s in servers]
     alone = Load(plan.streams, 30, PACE_MS, x=1)
@@ -89,13 +96,16 @@ def run(plan: Plan) -> Outcome:
 
 
 def _fill(plan: Plan, server: Server) -> Iterator[Run]:
-    """Keeps more and more replies; after each step some streams come at their leisure."""
+    """Yield a run for each step, in which the server keeps more replies than before.
+
+    After each step a few streams with long pauses between them measure the first character.
+    """
     server = server.named(server.name, "--keep", "86400")
     size = max(1, plan.kept // plan.steps)
     some = ("--window", str(TOGETHER))
     more = Load(size, plan.length, 0, options=some, x=0)
-    leisurely = min(300, size)
-    calm = Load(leisurely, 1, 0, ramp=5 * leisurely)
+    spaced_out = min(300, size)
+    calm = Load(spaced_out, 1, 0, ramp=5 * spaced_out)
     done = 0
     try:
         with started(server, 0, plan.cores, 3600) as (port, pids):
@@ -126,7 +136,7 @@ def _per_kept(steps: list[Run]) -> float | None:
     good = [r for r in steps if not r.failed]
     if len(good) < 2:
         return None
-    # From the first step on: what the first ones cost may be the process growing up.
+    # Not from 0: the memory of the first replies contains what the process needs only once.
     first, last = good[1] if len(good) > 2 else good[0], good[-1]
     mib = last.extra["rss_mib"] - first.extra["rss_mib"]
     return mib * 1024 / (last.at - first.at)

@@ -1,4 +1,4 @@
-"""What every scenario is told by the command line."""
+"""The plan of a run: the arguments of the command line that every scenario needs."""
 
 import argparse
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..servers import PEERS
 
 @dataclass(frozen=True)
 class Plan:
-    """The server to measure, where, how often, and the scenario's own arguments."""
+    """The server to measure, on which cores, how often, and the scenario's own arguments."""
 
     server: Server
     cores: Cores
@@ -20,16 +20,19 @@ class Plan:
     args: argparse.Namespace
 
     def __getattr__(self, name: str) -> Any:
-        """A scenario's own argument: `plan.streams`."""
+        """Return a scenario's own argument, as in `plan.streams`."""
         return getattr(self.args, name)
 
     def servers(self, mode: str = "sse") -> tuple[list[Server], list[str]]:
-        """The server measured, first; then what it is compared with that can run; why others can't."""
+        """Return the servers to run, and a note for each peer that can't run.
+
+        The first server is the one that is measured; it is compared with the others.
+        """
         peers, missing = self._peers(mode)
         return [*self.own(), *peers], missing
 
     def own(self) -> list[Server]:
-        """The server measured; and with `--store` the same again, on that store."""
+        """Return the server to measure and, with `--store`, the same server on that store."""
         own, store = self.server, self.args.store
         if subprotocol := getattr(self.args, "subprotocol", None):
             own = own.with_options("--subprotocol", subprotocol)
@@ -57,7 +60,7 @@ class Plan:
 
 
 def _made(peer: Server) -> Server:
-    """A peer that can run; its name says on which Node. Raises `NotBuilt`."""
+    """Return a peer that is built, with its Node's version in its name. Raises `NotBuilt`."""
     kit.ensure(peer.needs or "load")
     if peer.node is None:
         return peer
@@ -65,7 +68,7 @@ def _made(peer: Server) -> Server:
 
 
 def peer_arguments(parser: argparse.ArgumentParser, peers: str | None = None) -> None:
-    """With whom to compare; `peers` unless others are asked for, all by default."""
+    """Add the option that names the peers, `peers` by default (None: all that can run)."""
     said = peers or "all that can run"
     parser.add_argument(
         "--peers", metavar="A,B", default=peers, help=f"default: {said}"
@@ -74,7 +77,7 @@ def peer_arguments(parser: argparse.ArgumentParser, peers: str | None = None) ->
 
 
 def store_argument(parser: argparse.ArgumentParser) -> None:
-    """Another store of our own server to compare with."""
+    """Add the option that compares chatsvc with itself on another store."""
     parser.add_argument(
         "--store",
         metavar="URL",
@@ -83,5 +86,5 @@ def store_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """`1,2,3`, as an argparse type."""
+    """Return the numbers of a text like `1,2,3`; an argparse type."""
     return [int(word) for word in text.split(",")]

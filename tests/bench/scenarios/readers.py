@@ -1,4 +1,4 @@
-"""Many readers of one reply, and long replies: is either linear?"""
+"""Many readers of one reply, and long replies: do their costs grow linearly?"""
 
 import argparse
 
@@ -22,6 +22,7 @@ from .unpaced import rate
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     store_argument(parser)
     parser.add_argument(
         "--readers", type=numbers, default=[1, 10, 100, 1000], metavar="R,R,…"
@@ -41,13 +42,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure replies with more and more readers, then longer and longer replies."""
     servers = plan.own()
-    # As many streams whatever the readers: cost falls when more events share a wake-up.
+    # The number of streams is always the same: an event costs less when more share a wake-up.
     shared = [
         Load(plan.streams, plan.length, PACE_MS, options=("--readers", str(r)), x=r)
         for r in plan.readers
     ]
-    # The message is what comes back, so it must be let in.
+    # The server echoes the message, so a long reply needs a long message.
     roomy = [s.named(s.name, "--max-message", "1MiB") for s in servers]
     long = [
         Load(

@@ -1,4 +1,4 @@
-"""What a new stream costs: CPU from accept to its first character, and how long it waits for that in a crowd."""
+"""The cost of a new stream: CPU up to its first character, and its wait among many others."""
 
 import argparse
 import contextlib
@@ -39,30 +39,36 @@ PACE_MS = 100
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     peer_arguments(parser, "go")
     parser.add_argument("--streams", type=int, default=500, help="set up, alone")
     parser.add_argument("--crowd", type=int, default=5000, help="streams that run")
     parser.add_argument(
-        "--seconds", type=int, default=10, help="that streams join the crowd, 50 each"
+        "--seconds",
+        type=int,
+        default=10,
+        help="in each of which 50 join the crowd",
     )
 
 
 def setup_us(run: Run) -> float | None:
+    """Return the CPU of a new stream in µs, or None if it is not known."""
     return run.setup_us
 
 
 def p99_first(run: Run) -> float | None:
+    """Return the p99 of the time to the first character in ms, or None if it is not known."""
     return run.first_ms.get("p99")
 
 
 def _wait_ms(load: Load) -> int:
-    """Until all of the crowd run, and a second more."""
+    """Return the milliseconds until the whole crowd runs, and a second more."""
     return load.ramp_ms + 1000
 
 
 @contextlib.contextmanager
 def _crowd(server: Server, load: Load, port: int, cores: Cores) -> Iterator[None]:
-    """Many streams, all running when the block begins and, unless it is late, when it ends."""
+    """Keep many streams running: all of them when the block begins and, normally, when it ends."""
     command = load_command(server, load, port, [], cores)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -101,8 +107,9 @@ def _joining(plan: Plan, server: Server, load: Load, round_: int) -> Run:
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure new streams without others, then new streams that join a crowd."""
     servers, missing = plan.servers()
-    # So slow that nothing but the first character comes before the last stream is set up.
+    # The pace is so slow that only first characters come until the last stream is set up.
     alone = Load(plan.streams, 2, 10_000, options=("--first-only",), ramp=400, x=0)
     joining = Load(
         50 * plan.seconds, 5, PACE_MS, ramp=1000 * plan.seconds, x=plan.crowd

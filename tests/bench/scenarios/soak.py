@@ -1,4 +1,4 @@
-"""Many minutes of streams that end, are cut and come back, leave or are stopped: does memory stay flat?"""
+"""Many minutes of streams that end, are cut and resumed, leave or are stopped: is memory flat?"""
 
 import argparse
 import contextlib
@@ -16,17 +16,18 @@ from ..report import Outcome, Panel, Series, Table, number
 from .plan import Plan
 from .table import PACE_MS
 
-GRACE_S = 5  # at most, for replies that were left: the end of the run is soon seen
+GRACE_S = 5  # at most, for replies without readers, so that the end of the run is short
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--streams", type=int, default=2000, help="at once")
     parser.add_argument(
         "--length", type=int, default=600, help="characters at most; any from 1 on"
     )
     parser.add_argument(
-        "--keep", type=float, default=60, help="seconds that our server keeps replies"
+        "--keep", type=float, default=60, help="seconds that the server keeps replies"
     )
     parser.add_argument(
         "--charset", default="all", choices=("ascii", "utf8", "emoji", "all")
@@ -34,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(plan: Plan) -> Outcome:
+    """Run the streams for the given minutes, and sample the server's memory."""
     seconds = max(1, round(plan.minutes * 60))
     grace = min(plan.keep, GRACE_S)
     flags = ("--keep", f"{plan.keep:g}", "--grace", f"{grace:g}")
@@ -73,7 +75,7 @@ def _soak(
     with started(server, PACE_MS, plan.cores, limit_s + 120) as (port, pids):
         warm_up(server, load, port, plan.cores)
         command = load_command(server, load, port, pids, plan.cores)
-        command += ["--timeout", str(limit_s)]  # the last one counts
+        command += ["--timeout", str(limit_s)]  # The last of two counts.
         began = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
@@ -83,7 +85,7 @@ def _soak(
                         process.wait(max(0.2, seconds / 600))
                         done = True
                     elapsed = time.monotonic() - began
-                    if elapsed <= seconds:  # then the streams get fewer
+                    if elapsed <= seconds:  # After that the streams become fewer.
                         mib = resident_kib(pids) / 1024
                         samples.append((elapsed / 60, mib))
                 said = process.stdout.read() if process.stdout else ""
@@ -98,7 +100,7 @@ def _soak(
 
 
 def _left_over(port: int) -> int | None:
-    """Replies that run when nobody reads any more; None if the server doesn't tell."""
+    """Return how many replies still run without readers; None if the server has no such metric."""
     deadline = time.monotonic() + GRACE_S + 10
     while True:
         try:
@@ -117,7 +119,10 @@ def _left_over(port: int) -> int | None:
 
 
 def _drift(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """MiB at the start, in the second quarter, the last one; KiB a minute in the last half."""
+    """Return how memory changed.
+
+    MiB at the start, in the second quarter and in the last one; KiB a minute in the last half.
+    """
     quarter = max(1, len(samples) // 4)
     second = [mib for _, mib in samples[quarter : 2 * quarter]] or [samples[-1][1]]
     late = samples[len(samples) // 2 :]

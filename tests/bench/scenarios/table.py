@@ -1,4 +1,4 @@
-"""CPU per event, gaps, first event and memory, with the peers: the main table."""
+"""The main table: CPU per event, gaps, first event and memory, beside the peers."""
 
 import argparse
 
@@ -24,9 +24,11 @@ PACE_MS = 100
 
 
 def mode_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the text travels, for the scenarios that let one choose."""
+    """Add the options that choose the transport, the peers and the characters."""
     parser.add_argument("--ws", action="store_true", help="over WebSockets")
-    parser.add_argument("--subprotocol", metavar="NAME", help="ours; peers use none")
+    parser.add_argument(
+        "--subprotocol", metavar="NAME", help="of the server measured; peers use none"
+    )
     peer_arguments(parser)
     parser.add_argument(
         "--charset", default="ascii", choices=("ascii", "utf8", "emoji", "all")
@@ -34,20 +36,24 @@ def mode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     mode_arguments(parser)
     parser.add_argument("--streams", type=numbers, default=[2500], metavar="N,N,…")
     parser.add_argument("--length", type=int, default=55, help="characters in each")
 
 
 def cpu_us(run: Run) -> float | None:
+    """Return the CPU of an event in µs, or None if it is not known."""
     return run.cpu_us
 
 
 def p99_gap(run: Run) -> float | None:
+    """Return the p99 of the gap between two events in ms, or None if it is not known."""
     return run.gap_ms.get("p99")
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure all servers at each number of streams."""
     mode = "ws" if plan.ws else "sse"
     servers, missing = plan.servers(mode)
     loads = [
@@ -73,7 +79,7 @@ def run(plan: Plan) -> Outcome:
 
 
 def _stores(plan: Plan, runs: list[Run], places: list[float]) -> list[str]:
-    """What another store costs, said the way its target is."""
+    """Return a line with the cost of another store as a multiple of the cost in memory."""
     own, *others = (server.name for server in plan.own())
     return [
         f"{name} ÷ {own} at {at:g}: {number(ratio(runs, name, own, at, cpu_us), 2)}"

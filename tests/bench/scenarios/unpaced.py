@@ -1,4 +1,4 @@
-"""Events per second when nothing paces them: a backend's bursts."""
+"""Events per second without pacing, as in the bursts of a backend."""
 
 import argparse
 
@@ -22,16 +22,19 @@ from .table import cpu_us, mode_arguments
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario."""
     mode_arguments(parser)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--length", type=int, default=2000, help="characters in each")
 
 
 def rate(run: Run) -> float | None:
+    """Return the events per second, or None if there were none."""
     return run.events_per_s or None
 
 
 def run(plan: Plan) -> Outcome:
+    """Measure all servers with streams that nothing paces."""
     mode = "ws" if plan.ws else "sse"
     servers, missing = plan.servers(mode)
     own = servers[0]

@@ -1,0 +1,116 @@
+"""The map from each module of `chatsvc/` to its tests: a module that has none fails here.
+
+The tests of a module are the files that are named after it (`_names`), those that import it, and
+the one that `THROUGH_OTHERS` lists for it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+    for file in sorted(ROOT.glob("chatsvc/**/*.py"))
+}
+"""The file of each module by the module's dotted name, which for a package ends in `.__init__`."""
+TESTS = sorted(ROOT.glob("tests/**/test_*.py"))
+
+THROUGH_OTHERS = {
+    "chatsvc.__main__": "tests/test_readme.py",
+    "chatsvc.backends.base": "tests/test_backends.py",
+    "chatsvc.backends.chunks": "tests/test_openai_backend.py",
+    "chatsvc.backends.llama": "tests/test_local_backend.py",
+    "chatsvc.client.poll": "tests/test_client_ask.py",
+    "chatsvc.client.sse": "tests/test_client_ask.py",
+    "chatsvc.client.text": "tests/test_client_ask.py",
+    "chatsvc.client.websocket": "tests/test_client_ask.py",
+    "chatsvc.replies.admission": "tests/replies/test_limits.py",
+    "chatsvc.replies.background": "tests/replies/test_stopping.py",
+    "chatsvc.replies.producers": "tests/replies/test_stopping.py",
+    "chatsvc.replies.registry": "tests/replies/test_finding.py",
+    "chatsvc.serve": "tests/service/test_running.py",
+    "chatsvc.stores.redis.idempotency": "tests/stores/test_redis.py",
+    "chatsvc.stores.redis.keys": "tests/stores/test_kinds.py",
+    "chatsvc.stores.redis.outbox": "tests/stores/test_away.py",
+    "chatsvc.stores.redis.owner": "tests/stores/test_redis.py",
+    "chatsvc.stores.redis.scripts": "tests/stores/test_redis.py",
+    "chatsvc.stores.redis.store": "tests/stores/test_redis.py",
+    "chatsvc.transports.openai": "tests/service/test_openai.py",
+    "chatsvc.transports.snapshot": "tests/service/test_representations.py",
+    "chatsvc.transports.ui": "tests/service/test_ui.py",
+    "chatsvc.web.disconnects": "tests/service/test_running.py",
+    "chatsvc.web.health": "tests/service/test_running.py",
+    "chatsvc.web.logs": "tests/service/test_running.py",
+    "chatsvc.web.metrics": "tests/service/test_running.py",
+    "chatsvc.web.middleware": "tests/service/test_errors.py",
+    "chatsvc.web.openai": "tests/service/test_openai.py",
+    "chatsvc.web.origin": "tests/service/test_origin.py",
+    "chatsvc.web.problems": "tests/service/test_errors.py",
+    "chatsvc.web.readers": "tests/service/test_events.py",
+    "chatsvc.web.sockets": "tests/service/test_sockets.py",
+    "chatsvc.web.ui": "tests/service/test_ui.py",
+    "chatsvc.workers": "tests/service/test_running.py",
+}
+"""The test file of each module that no test imports: it runs the module through those that do."""
+
+
+def _imported(test: Path) -> set[str]:
+    """Return the dotted names that a test file imports: modules, and names from modules."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(test.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def _names(module: str) -> Iterator[str]:
+    """Yield the paths of the test files that a module's name leads to.
+
+    For `chatsvc.room.part` they are `tests/room/test_part.py` and `tests/test_room_part.py`; for
+    `chatsvc.room.inner.part`, `tests/room/test_inner_part.py` is one more.
+    """
+    parts = module.removesuffix(".__init__").split(".")[1:]
+    for depth in range(len(parts)):
+        yield "/".join(["tests", *parts[:depth], f"test_{'_'.join(parts[depth:])}.py"])
+
+
+def _defines_nothing(module: str) -> bool:
+    """Return whether a module has nothing but a docstring, imports and names like `__all__`."""
+    for node in ast.parse(MODULES[module].read_text()).body:
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)]) if name.startswith("__"):
+                pass
+            case _:
+                return False
+    return True
+
+
+IMPORTED = {name for test in TESTS for name in _imported(test)}
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if not _defines_nothing(module)]
+)
+def test_every_module_has_tests(module: str) -> None:
+    named = any((ROOT / name).exists() for name in _names(module))
+    imported = module.removesuffix(".__init__") in IMPORTED
+    assert named or imported or module in THROUGH_OTHERS, (
+        f"no test is named after {module} or imports it: write one, "
+        "or add the test file that runs it to THROUGH_OTHERS"
+    )
+
+
+@pytest.mark.parametrize(("module", "test"), THROUGH_OTHERS.items())
+def test_the_map_names_what_exists(module: str, test: str) -> None:
+    assert module in MODULES, f"there is no module {module} any more"
+    assert (ROOT / test) in TESTS, f"there is no test file {test} any more"
