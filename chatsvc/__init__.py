@@ -1,3 +1,90 @@
-"""chatsvc streams the replies of an AI, character by character, and never loses one."""
+"""chatsvc streams the replies of an AI, character by character, and never loses, doubles or tears one.
+
+The plan of the package, from the top to the bottom; imports point down only:
+
+    cli                                    the command line        client/   `chatsvc ask`, `doctor`
+    workers                                several processes          │
+    serve                                  one process                │
+    app                                    `create_app` joins all     │
+     │                                                                │
+    web/          routes, users, origins, limits, pages, logs         │
+    transports/   how a reply crosses the wire: codec × framing       │   bytes out
+    requests/     what a client asks, read into values                │
+     │                                                                │
+    replies/      start, produce, read, stop, hand over               │
+     ├──────────────────────┐                                         │
+    stores/                backends/                                  │   text in
+      memory · redis         echo · openai · local · a function       │
+     │                      │                                         │
+    log                    what has arrived, and when it is out       │
+    model · problems · cursor · graphemes · ticker · eventstream · settings · retry_after · exit_status
+
+A room may import whatever stands below it. `stores` and `backends` don't know each other, `replies`
+knows no HTTP, a transport knows neither store nor backend, and `requests` and `client` import
+modules of the lowest floor alone. `app` is the only place that puts all together, and `settings`
+the only reader of the environment. tests/test_house.py holds these rules.
+
+A reply's life:
+
+1. `web` reads a request into a value of `requests` and asks `replies.Replies` to start a reply.
+2. A producer, a task that the application owns, reads the backend and appends its text to the
+   reply's `log.Log`, through the store. A reader that leaves changes nothing about that.
+3. A `replies.ReplyReader` for each client yields what has arrived and is out by the pace, woken by
+   the node's one `ticker.Ticker`. `transports` encode it and write it to the connection.
+4. The log gets its end once, whatever happens: done, stopped or failed. The store keeps the reply
+   for `--keep` seconds, so that it can be read again from any position, on any node.
+
+The names in `__all__` are what an application that mounts chatsvc, or has a backend of its own,
+uses. They change only with the major version; everything else may change with any. Docstrings name
+the section of PROTOCOL.md, or the standard, that a thing follows.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chatsvc.app import create_app
+    from chatsvc.backends.base import Backend
+    from chatsvc.model import Finish, Message, Prompt
+    from chatsvc.problems import BackendFailed
+    from chatsvc.settings import BadSetting, Settings
+
+__all__ = [
+    "Backend",
+    "BackendFailed",
+    "BadSetting",
+    "Finish",
+    "Message",
+    "Prompt",
+    "Settings",
+    "__version__",
+    "create_app",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Backend": "chatsvc.backends.base",
+    "BackendFailed": "chatsvc.problems",
+    "BadSetting": "chatsvc.settings",
+    "Finish": "chatsvc.model",
+    "Message": "chatsvc.model",
+    "Prompt": "chatsvc.model",
+    "Settings": "chatsvc.settings",
+    "create_app": "chatsvc.app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used.
+
+    Importing the server takes half a second, which `chatsvc ask` and the child process of the
+    backend `local` would spend for nothing.
+    """
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
