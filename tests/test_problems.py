@@ -51,6 +51,6 @@ def test_a_class_is_as_its_row_says(kind: type[Problem]) -> None:
 
 
 def test_the_page_comes_back_for_the_retryable_ones() -> None:
-    source = (ROOT / "static" / "backoff.js").read_text(encoding="utf-8")
-    [listed] = re.findall(r"new Set\(\[(.*?)\]\)", source, re.DOTALL)
+    source = (ROOT / "static" / "problems.js").read_text(encoding="utf-8")
+    [listed] = re.findall(r"RETRIED_CODES = new Set\(\[(.*?)\]\)", source, re.DOTALL)
     assert set(re.findall(r"'([a-z-]+)'", listed)) == {kind.code for kind in RETRYABLE}
