@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from .loopback import listening
@@ -93,3 +93,9 @@ class Upstream:
             self.open -= 1
             self.left.set()
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            # The reader keeps the exception, and the frames of its traceback the reader: a test
+            # that counts what a client leaves to the collector would count this, too.
+            if (error := reader.exception()) is not None:
+                error.__traceback__ = None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import aiohttp
 
-from chatsvc.backends.inflate import inflater
+from chatsvc.backends.inflate import Inflater, inflater
 
 TURN_BYTES = 4 * 1024
 """The bytes of a body after which the event loop gets a turn, and the most that `read` returns at
@@ -54,11 +54,16 @@ class ResponseBody:
             data = await self._content.readany()
             if not data:
                 return b""
-            self._pieces = self._steps(data)
+            self._pieces = _steps(self._inflater, data)
 
-    def _steps(self, data: bytes) -> Iterator[bytes]:
-        pieces = iter((data,)) if self._inflater is None else self._inflater.feed(data)
-        for piece in pieces:
-            yield piece[:TURN_BYTES]
-            for begin in range(TURN_BYTES, len(piece), TURN_BYTES):
-                yield piece[begin : begin + TURN_BYTES]
+
+def _steps(decoder: Inflater | None, data: bytes) -> Iterator[bytes]:
+    """Yield `data`, unpacked, in the pieces of steps, of which none has more than `TURN_BYTES`.
+
+    It is no method of `ResponseBody`, for a body that is not read to its end would then hold this
+    generator, and this generator the body.
+    """
+    for piece in iter((data,)) if decoder is None else decoder.feed(data):
+        yield piece[:TURN_BYTES]
+        for begin in range(TURN_BYTES, len(piece), TURN_BYTES):
+            yield piece[begin : begin + TURN_BYTES]

@@ -73,8 +73,8 @@ class Inflater:
                     if self._stream is None:
                         self._stream = self._new(rest)
                     piece = self._stream.decompress(rest, OUTPUT_STEP_BYTES)
-                except Exception as error:  # noqa: BLE001  (each library raises its own)
-                    raise BackendFailed(UNREADABLE) from error.with_traceback(None)
+                except Exception as error:  # each library raises its own
+                    raise BackendFailed(UNREADABLE) from error
                 rest = b""
                 if self._stream.eof:
                     rest, self._stream = self._stream.unused_data, None

@@ -13,7 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import TOO_MUCH, TransientFailure
+from chatsvc.backends.errors import TOO_MUCH, TransientFailure, without_frames
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 
@@ -106,12 +106,11 @@ async def read_response(
             async with asyncio.timeout_at(deadline):
                 data = await body.read()
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
+            without_frames(error)
             if finish_by is not None:
                 break  # only the usage is missing
             if rest := reader.rest():
                 yield rest
-            # aiohttp's reader keeps its exception, whose traceback has the reader.
-            error.__traceback__ = None
             if isinstance(error, TimeoutError):
                 raise BackendFailed("The model's server fell silent.") from error
             raise TransientFailure("The model's server broke off.") from error

@@ -17,7 +17,12 @@ from contextlib import aclosing
 import aiohttp
 
 from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import ServerError, TransientFailure, error_words
+from chatsvc.backends.errors import (
+    ServerError,
+    TransientFailure,
+    error_words,
+    without_frames,
+)
 from chatsvc.backends.response import ResponseReader, read_response
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
@@ -182,10 +187,10 @@ class UpstreamClient:
                 )
         except TimeoutError as error:
             detail = "The model's server did not answer in time."
-            raise BackendFailed(detail) from error.with_traceback(None)
+            raise BackendFailed(detail) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
             detail = "The model's server can't be reached."
-            raise TransientFailure(detail) from error.with_traceback(None)
+            raise TransientFailure(detail) from without_frames(error)
         if response.status == 200:
             return response
         try:
@@ -202,7 +207,7 @@ class UpstreamClient:
                 while len(raw) < REFUSAL_LIMIT_BYTES and (data := await body.read()):
                     raw += data
         except (aiohttp.ClientError, OSError, BackendFailed) as error:
-            error.__traceback__ = None  # the status is enough
+            without_frames(error)  # the status is enough
         text = raw[:REFUSAL_LIMIT_BYTES].decode("utf-8", "replace")
         try:
             words = error_words(json.loads(text))

@@ -1,16 +1,21 @@
 """No model's server holds the event loop, whatever it sends and however it is packed."""
 
+import asyncio
 import gzip
 import itertools
+import time
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import aclosing, suppress
 from functools import cache
 
 import pytest
 
-from tests.backends.asking import asked
+from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.problems import BackendFailed
+from tests.backends.asking import PROMPT, asked
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
-from tests.stalls import without_stall
+from tests.stalls import FACTOR, FLOOR_S, without_stall
 
 TOO_MUCH = "The model's server sent more than can be kept."
 UNREADABLE = "The model's server sent what can't be read."
@@ -237,3 +242,42 @@ async def test_an_error_of_any_shape(status: str, body: bytes) -> None:
     _, finish, detail = await without_stall(asked(Upstream(script)))
     assert finish is None
     assert detail and len(detail) < 600
+
+
+async def longest_gap(backend: OpenAIBackend) -> float:
+    """Return the longest gap between two pieces, in seconds of processor time of this thread."""
+    longest, before = 0.0, time.thread_time()
+    async with aclosing(backend.stream(PROMPT)) as pieces:
+        async for _ in pieces:
+            now = time.thread_time()
+            longest, before = max(longest, now - before), now
+    return longest
+
+
+async def test_what_another_reader_notices() -> None:
+    """A stream with a piece every 10 ms, alone and beside two servers that flood the service."""
+    paced: list[Part] = [chunk("a"), 0.01]
+    innocent = Upstream([head(), *paced * 60, STOP, DONE])
+    flood = itertools.repeat(NOTHING["comments"] * 32768)
+    bombs = Upstream(
+        itertools.chain([head()], flood),
+        [head(more="Content-Encoding: gzip\r\n"), *parts_of(bomb("fields", "gzip"))],
+    )
+    async with innocent.running() as url, bombs.running() as hostile_url:
+        backend, hostile = OpenAIBackend(url), OpenAIBackend(hostile_url)
+        alone = await longest_gap(backend)
+
+        async def attack() -> None:
+            while True:
+                with suppress(BackendFailed):
+                    async for _ in hostile.stream(PROMPT):
+                        pass
+
+        attacks = [asyncio.create_task(attack()) for _ in range(2)]
+        beside = await without_stall(longest_gap(backend))
+        for task in attacks:
+            task.cancel()
+        await asyncio.gather(*attacks, return_exceptions=True)
+        await backend.close()
+        await hostile.close()
+    assert beside <= max(FLOOR_S, FACTOR * alone)
