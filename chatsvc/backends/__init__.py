@@ -31,7 +31,8 @@ Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
   `retry_after` and `settings`; the last only here, so that backends can be made without settings.
-- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`.
+- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`, which
+  `response` declares.
 
 To add a backend, write a class that satisfies `Backend` in a module of its own, and a line in
 `BACKENDS`; `name` and the members beside `stream` may be as short as `echo`'s. One for another kind

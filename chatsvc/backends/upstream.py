@@ -56,8 +56,8 @@ uvloop reads on for as long as there is something, a second and more. Through 10
 time it lets 300 KB/s pass, a thousand tokens."""
 
 READ_BUFFER_BYTES = 16 * 1024
-"""The bytes of a body from which aiohttp stops reading until they are worked off, and sixteen times
-the number of chunks."""
+"""aiohttp stops reading a connection at twice as many bytes that nobody has taken, or a sixteenth
+as many chunks: with its own default, chunks of one byte take 50 ms at once."""
 
 LONGEST_QUOTE = 500
 """Characters of the server's words that are passed on."""

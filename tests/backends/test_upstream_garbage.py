@@ -1,4 +1,4 @@
-"""Replies that failed are freed at once: none waits for the collector, which a service runs rarely."""
+"""Replies that failed are freed at once: none waits for the collector, which runs rarely."""
 
 import asyncio
 import gc
