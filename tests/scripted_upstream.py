@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from .loopback import listening
@@ -11,8 +11,8 @@ from .loopback import listening
 HANG = None
 """The part of a script that sends nothing more until the client leaves."""
 
-Part = bytes | None
-"""One part of a script: bytes to send in one write, or `HANG`."""
+Part = bytes | float | None
+"""One part of a script: bytes to send in one write, seconds to wait, or `HANG`."""
 
 
 def head(
@@ -37,14 +37,15 @@ DONE = b"data: [DONE]\n\n"
 
 class Upstream:
     """The scripted server: the first connection gets the first script, and so on; the last script
-    is played again for every further connection, each of which takes one request.
+    is played again for every further connection, each of which takes one request. A script may be
+    without end, as `itertools.repeat` makes one: it is played until the client leaves.
 
     - `requests`, `heads`: the bodies (as JSON) and the heads of all requests so far.
     - `open`: the connections that are open now.
     - `asked`, `left`: set when a request has been read whole, and when a connection has ended.
     """
 
-    def __init__(self, *scripts: Sequence[Part]) -> None:
+    def __init__(self, *scripts: Iterable[Part]) -> None:
         self.scripts = list(scripts)
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
@@ -80,6 +81,9 @@ class Upstream:
                 if part is HANG:
                     await reader.read()
                     break
+                if isinstance(part, float):
+                    await asyncio.sleep(part)
+                    continue
                 writer.write(part)
                 await writer.drain()
                 await asyncio.sleep(0)
@@ -89,3 +93,9 @@ class Upstream:
             self.open -= 1
             self.left.set()
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            # The reader keeps the exception, and the frames of its traceback the reader: a test
+            # that counts what a client leaves to the collector would count this, too.
+            if (error := reader.exception()) is not None:
+                error.__traceback__ = None

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,39 +13,15 @@ from chatsvc.backends.errors import ServerError
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
+from tests.backends.asking import PROMPT, asked
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 
-PROMPT = Prompt((Message("user", "你好"),))
 STOP = chunk(None, finish_reason="stop")
 FAMILY = "👨‍👩‍👧"
 
 
 def single(data: bytes) -> list[Part]:
     return [data[i : i + 1] for i in range(len(data))]
-
-
-async def asked(
-    upstream: Upstream, prompt: Prompt = PROMPT, **options: Any
-) -> tuple[str, Finish | None, str]:
-    """Return the text, the finish and a failure's detail; check that nothing is left running."""
-    before = asyncio.all_tasks()
-    text, finish, failure = "", None, ""
-    async with upstream.running() as url:
-        backend = OpenAIBackend(url, **{"first_backoff": 0.0, **options})
-        try:
-            async with aclosing(backend.stream(prompt)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Finish):
-                        finish = piece
-                    else:
-                        text += piece
-        except BackendFailed as error:
-            failure = error.detail
-        await asyncio.wait_for(upstream.left.wait(), 10)  # while the backend is open
-        await backend.close()
-    assert upstream.open == 0
-    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
-    return text, finish, failure
 
 
 STREAM = chunk("你") + chunk(f"好 {FAMILY}\n") + chunk(" ") + STOP + DONE
@@ -418,11 +393,13 @@ def test_the_reader_needs_no_connection() -> None:
     )
 
 
-def test_comments_are_no_progress() -> None:
+def test_what_brings_nothing_is_no_progress() -> None:
     reader = ChunkReader()
     assert list(reader.feed(b"\n: ping\n\n")) == []
     assert reader.progress == 0
-    assert list(reader.feed(chunk(None))) == []
+    assert list(reader.feed(chunk(None) + chunk("") + b"data: {}\n\n")) == []
+    assert reader.progress == 0
+    assert list(reader.feed(chunk(None, delta={"reasoning": "hm"}))) == []
     assert reader.progress == 1
 
 

@@ -14,8 +14,12 @@ The modules, each below those that import it:
 
     base       the protocol `Backend`: all that the rest of the service knows of a backend
     errors     how model servers word their errors
+    encodable  pure: what backends say beside the text → what stores and readers can be sent
+    inflate    pure: the content codings of responses, in steps of bounded work
     chunks     pure: the bytes of an OpenAI-compatible server's response → text
-    upstream   the client of a model server: attempts, timeouts, limits, redaction of the key
+    body       the bytes of a response, unpacked, in turns of the event loop
+    response   the interface of a response's reader, and the limits in which a response ends
+    upstream   the client of a model server: attempts, timeouts, refusals, redaction of the key
     openai     `openai`: builds the request; upstream sends it, chunks reads the response
     llama      the child process of local: llama.cpp's server
     local      `local`: starts that process and asks it by openai
@@ -27,7 +31,8 @@ Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
   `retry_after` and `settings`; the last only here, so that backends can be made without settings.
-- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`.
+- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`, which
+  `response` declares.
 
 To add a backend, write a class that satisfies `Backend` in a module of its own, and a line in
 `BACKENDS`; `name` and the members beside `stream` may be as short as `echo`'s. One for another kind

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatsvc.backends.errors import ServerError, error_words
+from chatsvc.backends.encodable import encodable_usage
+from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, ServerError, error_words
 from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import Finish
@@ -19,17 +20,21 @@ from chatsvc.problems import BackendFailed
 END_MARK = "[DONE]"
 """The data of the event behind the last chunk."""
 
-WHOLE_LIMIT_BYTES = 8 << 20
-"""The most that a response in one piece of JSON may have; of a stream each event is limited."""
+WHOLE_LIMIT_BYTES = 1 << 20
+"""The most that a response in one piece of JSON may have; of a stream each event is limited to it.
+
+It is decoded in one go, which takes some 10 ms, and the event loop waits for it.
+"""
+
+MOST_MARKS = 16 * 1024
+"""The most structural characters, `,:[{` outside strings, that one piece of JSON may have.
+
+A string of a MiB is decoded in milliseconds, but a MiB of empty lists in a fifth of a second. An
+answer has a few dozen, or some hundred for each token where their probabilities are asked for.
+"""
 
 KNOWN_REASONS = ("length", "content_filter")
 """The `finish_reason`s that are passed on; every other one but `error` becomes `stop`."""
-
-UNREADABLE = "The model's server sent what can't be read."
-"""The detail of the failure when a chunk is not a JSON object."""
-
-TOO_MUCH = "The model's server sent more than can be kept."
-"""The detail of the failure when an event or a whole completion breaks its limit."""
 
 
 class ChunkReader:
@@ -43,13 +48,16 @@ class ChunkReader:
     - Only the choice with index 0 is read; reasoning and tool calls are passed over.
     - No piece holds half of a surrogate pair: a high surrogate at the end of a piece waits for the
       next one.
+    - Only what belongs to the answer is progress: text, reasoning, a tool's call, the first
+      `finish_reason`. Comments, chunks without a word and parts of an event are not, nor is a
+      completion in one piece before it is whole.
     - After an exception from `feed` or `end` only `finish` and `rest` may be used.
     """
 
     def __init__(self) -> None:
         self.complete = False
         self.progress = 0
-        self._events = EventStreamParser()
+        self._events = EventStreamParser(limit=WHOLE_LIMIT_BYTES)
         self._whole: bytearray | None = (
             None  # the body so far, if it is one piece of JSON
         )
@@ -76,7 +84,6 @@ class ChunkReader:
             if start[:1] == b"{":  # no event stream begins like that
                 self._whole = bytearray()
         if self._whole is not None:
-            self.progress += 1
             self._whole += data
             if len(self._whole) > WHOLE_LIMIT_BYTES:
                 raise BackendFailed(TOO_MUCH)
@@ -85,7 +92,6 @@ class ChunkReader:
             for item in self._events.feed(data):
                 if isinstance(item, Comment):
                     continue
-                self.progress += 1
                 if item.data.strip() == END_MARK:
                     self.complete = True
                     return
@@ -110,30 +116,36 @@ class ChunkReader:
         return rest
 
     def _read_chunk(self, data: str, event: str = "message") -> str:
+        if len(data) > MOST_MARKS and _marks(data) > MOST_MARKS:
+            raise BackendFailed(TOO_MUCH)
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError) as error:
             if event == "error":
-                raise ServerError(data) from error
+                raise ServerError(data) from None
             raise BackendFailed(UNREADABLE) from error
         if not isinstance(chunk, dict):
             raise BackendFailed(UNREADABLE)
         if chunk.get("error") or event == "error":
             raise ServerError(error_words(chunk))
-        if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = usage
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = encodable_usage(chunk["usage"])
         choices = chunk.get("choices")
-        text = ""
+        texts: list[str] = []
         for choice in choices if isinstance(choices, list) else []:
             if not isinstance(choice, dict) or choice.get("index", 0) not in (0, None):
                 continue
             self._answered = True
-            text += "".join(_texts(choice))
+            texts += _texts(choice)
+            if _has_words(choice):
+                self.progress += 1
             if (reason := choice.get("finish_reason")) is not None:
                 if reason == "error":
                     raise ServerError("")
+                if self._reason is None:
+                    self.progress += 1
                 self._reason = reason if reason in KNOWN_REASONS else "stop"
-        return self._join(text)
+        return self._join("".join(texts))
 
     def _join(self, text: str) -> str:
         # JSON escapes in UTF-16, and a server that cuts its text there sends half a code point.
@@ -160,3 +172,28 @@ def _texts(choice: Mapping[str, Any]) -> Iterator[str]:
                 yield value
     if isinstance(choice.get("text"), str):
         yield choice["text"]
+
+
+def _has_words(choice: Mapping[str, Any]) -> bool:
+    """Return whether a choice has anything of an answer, if only reasoning or a tool's call."""
+    if choice.get("text"):
+        return True
+    return any(
+        value
+        for name in ("delta", "message")
+        if isinstance(part := choice.get(name), dict)
+        for member, value in part.items()
+        if member != "role"
+    )
+
+
+def _marks(data: str) -> int:
+    """Return how many structural characters of JSON are in `data`, outside its strings.
+
+    Of what is not JSON any number may come out. The work is linear in the length, and each pass is
+    one of C: without escaped backslashes and quotes, every other part between quotes is a string.
+    """
+    plain = data.replace("\\\\", "").replace('\\"', "")
+    parts = plain.split('"', 2 * MOST_MARKS)
+    outside = "".join(parts[::2])
+    return sum(outside.count(mark) for mark in ",:[{")

@@ -6,11 +6,52 @@ is shared by all readers of responses.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from chatsvc.graphemes import join_surrogates
+from chatsvc.problems import BackendFailed
+
+UNREADABLE = "The model's server sent what can't be read."
+"""The detail of the failure when a response breaks its format: JSON, or a content coding."""
+
+TOO_MUCH = "The model's server sent more than can be kept."
+"""The detail of the failure when a response, or a part of one, breaks its limit."""
+
 MEMBERS = ("error", "message", "detail", "msg", "errors", "title")
 """The members of a JSON object that may hold the words of an error, the most telling first."""
 
 MOST_ITEMS = 5
 """Items of a list of errors whose words are joined; the first few tell what is wrong."""
+
+MOST_DEPTH = 8
+"""How many levels down the words are looked for: a proxy wraps an error in its own, and then it is
+wrapped no more than a few times."""
+
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def without_frames(error: Error) -> Error:
+    """Return `error` after taking the traceback from it and from all that it came from.
+
+    aiohttp's connections and readers keep the exception that ended them, and the frames of its
+    traceback keep these: a circle that would wait for the collector, with all that a reply holds.
+    """
+    links: list[BaseException] = [error]
+    for link in links:
+        link.__traceback__ = None
+        for origin in (link.__cause__, link.__context__):
+            if origin is not None and origin not in links:
+                links.append(origin)
+    return error
+
+
+class TransientFailure(BackendFailed):
+    """A failure that another attempt may mend, after at least `wait_s` seconds."""
+
+    def __init__(self, detail: str, *, wait_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.wait_s = wait_s
 
 
 class ServerError(Exception):
@@ -29,14 +70,22 @@ def error_words(body: object) -> str:
     """Return the words of an error, wherever its decoded JSON `body` has them, or "".
 
     A string is its own words; those of a list are joined by "; "; an object is searched by
-    `MEMBERS`, to any depth.
+    `MEMBERS`; all down to `MOST_DEPTH`. They are valid Unicode: JSON can escape a lone surrogate,
+    which becomes U+FFFD.
     """
+    return join_surrogates(_words(body, MOST_DEPTH))
+
+
+def _words(body: object, depth: int) -> str:
     if isinstance(body, str):
         return body
+    if not depth:
+        return ""
     if isinstance(body, list):
-        return "; ".join(filter(None, map(error_words, body[:MOST_ITEMS])))
+        words = (_words(item, depth - 1) for item in body[:MOST_ITEMS])
+        return "; ".join(filter(None, words))
     if isinstance(body, dict):
         for name in MEMBERS:
-            if words := error_words(body.get(name)):
-                return words
+            if found := _words(body.get(name), depth - 1):
+                return found
     return ""

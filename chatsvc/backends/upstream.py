@@ -10,13 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+import socket
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Protocol
 
 import aiohttp
 
-from chatsvc.backends.errors import ServerError, error_words
+from chatsvc.backends.body import ResponseBody
+from chatsvc.backends.errors import (
+    ServerError,
+    TransientFailure,
+    error_words,
+    without_frames,
+)
+from chatsvc.backends.response import ResponseReader, read_response
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 from chatsvc.retry_after import retry_after
@@ -33,71 +40,27 @@ LONGEST_RETRY_AFTER_S = 20.0
 CONNECT_TIMEOUT_S = 10.0
 """The time in which a connection must be there, however long the server may be silent after it."""
 
-MOST_SILENT_TIMEOUTS = 5
-"""Timeouts after which a response fails that brings bytes, but nothing of an answer: comments that
-keep a connection open would otherwise keep a reply waiting for ever."""
-
-AFTER_FINISH_S = 2.0
-"""The time in which the rest of a response, such as the usage, may follow its finish."""
+REFUSAL_TIMEOUT_S = 5.0
+"""The time in which a refusal's body must have come; without it the status has to do."""
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses of refusals that another attempt may mend."""
 
 REFUSAL_LIMIT_BYTES = 64 * 1024
-"""How much of a refusal's body is read."""
+"""How much of a refusal's body is read, unpacked."""
+
+RECEIVE_BUFFER_BYTES = 32 * 1024
+"""The receive buffer of a connection, which the kernel may double: it bounds what aiohttp parses in
+one turn of the event loop. 64 KiB of interim responses or chunks of one byte take it 25 ms, and
+uvloop reads on for as long as there is something, a second and more. Through 100 ms of round-trip
+time it lets 300 KB/s pass, a thousand tokens."""
+
+READ_BUFFER_BYTES = 16 * 1024
+"""aiohttp stops reading a connection at twice as many bytes that nobody has taken, or a sixteenth
+as many chunks: with its own default, chunks of one byte take 50 ms at once."""
 
 LONGEST_QUOTE = 500
 """Characters of the server's words that are passed on."""
-
-
-class ResponseReader(Protocol):
-    """The pure reader of one response of status 200: it never awaits and knows no connection.
-
-    `UpstreamClient` feeds it the bytes of the body as they arrive, and makes a new one for each
-    attempt.
-    """
-
-    @property
-    def complete(self) -> bool:
-        """Whether the answer is complete, so that nothing more of the body need be read."""
-
-    @property
-    def progress(self) -> int:
-        """A count that grows with each `feed` that brought something of an answer.
-
-        Whatever only keeps the connection open, as a comment does, does not count.
-        """
-
-    @property
-    def finish(self) -> Finish | None:
-        """How the answer finished, once the server has said so; its usage may still follow."""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the text that the next bytes of the body complete, in pieces of any size.
-
-        Iterate to the end before the next call. Raises, from the iteration, `ServerError` for an
-        error that the server reports and `BackendFailed` for what can't be read or is too much.
-        """
-
-    def end(self) -> str:
-        """Return the text that the end of the body completes; call it once, when the body is whole.
-
-        Raises as `feed` does. If `finish` is None afterwards, the server broke off.
-        """
-
-    def rest(self) -> str:
-        """Return, once, the text held back for a continuation: none will come.
-
-        It belongs to the reply even if the connection broke, and is always valid Unicode.
-        """
-
-
-class _Transient(BackendFailed):
-    """A failure that another attempt may mend, after at least `wait_s` seconds."""
-
-    def __init__(self, detail: str, *, wait_s: float = 0.0) -> None:
-        super().__init__(detail)
-        self.wait_s = wait_s
 
 
 class UpstreamClient:
@@ -109,6 +72,10 @@ class UpstreamClient:
 
     Invariants:
 
+    - Every response ends: its head within `timeout` and the time for the connection, a refusal's
+      body within `REFUSAL_TIMEOUT_S`, an answer within the limits of `chatsvc.backends.response`.
+    - The event loop gets a turn after each `chatsvc.backends.body.TURN_BYTES` of a response,
+      however fast it comes and however well it is packed.
     - The server's connection is closed when the generator of `stream` is, at whatever stage. Only
       a body that was read to its end gives its connection back for the next request.
     - Nothing is asked twice once a piece of the answer has been yielded.
@@ -129,7 +96,8 @@ class UpstreamClient:
         self._headers = {
             "Content-Type": "application/json",
             "Accept": accept,
-            # Compressed events arrive in lumps, if at all before the end.
+            # Compressed events arrive in lumps, if at all before the end. Some servers compress
+            # all the same, and `ResponseBody` unpacks that.
             "Accept-Encoding": "identity",
             **headers,
         }
@@ -148,9 +116,16 @@ class UpstreamClient:
             )
             # Replies are limited where they are admitted. Another limit here would let those
             # above it wait without a word to anybody.
-            connector = aiohttp.TCPConnector(limit=0)
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=_make_socket)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, trust_env=True
+                connector=connector,
+                timeout=timeout,
+                trust_env=True,
+                auto_decompress=False,
+                read_bufsize=READ_BUFFER_BYTES,
+                # Cookies would tie the conversations of different users together, and a jar of
+                # them only grows.
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
 
     async def close(self) -> None:
@@ -175,7 +150,8 @@ class UpstreamClient:
             try:
                 response = await self._post(body)
                 try:
-                    async with aclosing(self._read(response, new_reader())) as pieces:
+                    answer = read_response(response, new_reader(), self._timeout)
+                    async with aclosing(answer) as pieces:
                         async for piece in pieces:
                             answered = True
                             yield piece
@@ -187,7 +163,7 @@ class UpstreamClient:
             except ServerError as error:
                 words = self._redact(error.words) or "The model failed."
                 raise BackendFailed(words) from None
-            except _Transient as error:
+            except TransientFailure as error:
                 too_long = error.wait_s > LONGEST_RETRY_AFTER_S
                 if answered or too_long or attempt == ATTEMPTS:
                     raise BackendFailed(error.detail) from error
@@ -201,14 +177,20 @@ class UpstreamClient:
         if self._session is None:
             raise BackendFailed("The backend is closed.")
         try:
-            # A redirect would carry the conversation, and perhaps the key, elsewhere.
-            response = await self._session.post(
-                self._url, data=body, headers=self._headers, allow_redirects=False
-            )
+            # aiohttp's own timeouts begin anew with each byte of the head and each interim response
+            # (RFC 9110 section 15.2), and it has none for a server that does not take the request.
+            patience = min(CONNECT_TIMEOUT_S, self._timeout) + self._timeout
+            async with asyncio.timeout(patience):
+                # A redirect would carry the conversation, and perhaps the key, elsewhere.
+                response = await self._session.post(
+                    self._url, data=body, headers=self._headers, allow_redirects=False
+                )
         except TimeoutError as error:
-            raise BackendFailed("The model's server did not answer in time.") from error
+            detail = "The model's server did not answer in time."
+            raise BackendFailed(detail) from without_frames(error)
         except (aiohttp.ClientError, OSError) as error:
-            raise _Transient("The model's server can't be reached.") from error
+            detail = "The model's server can't be reached."
+            raise TransientFailure(detail) from without_frames(error)
         if response.status == 200:
             return response
         try:
@@ -216,53 +198,16 @@ class UpstreamClient:
         finally:
             response.close()
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, reader: ResponseReader
-    ) -> AsyncGenerator[str | Finish, None]:
-        """Yield what `reader` makes of the response's body, under every timeout there is."""
-        clock = asyncio.get_running_loop().time
-        heard, progress = clock(), reader.progress
-        while not reader.complete:
-            if reader.finish is not None:
-                patience = min(self._timeout, AFTER_FINISH_S)
-            else:
-                silent = heard + MOST_SILENT_TIMEOUTS * self._timeout
-                patience = min(self._timeout, silent - clock())
-            try:
-                async with asyncio.timeout(patience):
-                    data = await response.content.readany()
-            except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
-                if reader.finish is not None:
-                    break  # only the usage is missing
-                if rest := reader.rest():
-                    yield rest
-                if isinstance(error, TimeoutError):
-                    raise BackendFailed("The model's server fell silent.") from error
-                raise _Transient("The model's server broke off.") from error
-            if not data:
-                if text := reader.end():
-                    yield text
-                break
-            for text in reader.feed(data):
-                yield text
-            if reader.progress != progress:
-                heard, progress = clock(), reader.progress
-        if rest := reader.rest():
-            yield rest
-        if reader.finish is None:
-            raise _Transient("The model's server broke off.")
-        yield reader.finish
-
     async def _refusal(self, response: aiohttp.ClientResponse) -> BackendFailed:
         """Return the failure that a response of another status than 200 is."""
         raw = bytearray()
         try:
-            while len(raw) < REFUSAL_LIMIT_BYTES and (
-                data := await response.content.readany()
-            ):
-                raw += data
-        except (aiohttp.ClientError, OSError):
-            pass  # the status is enough
+            body = ResponseBody(response)
+            async with asyncio.timeout(min(self._timeout, REFUSAL_TIMEOUT_S)):
+                while len(raw) < REFUSAL_LIMIT_BYTES and (data := await body.read()):
+                    raw += data
+        except (aiohttp.ClientError, OSError, BackendFailed) as error:
+            without_frames(error)  # the status is enough
         text = raw[:REFUSAL_LIMIT_BYTES].decode("utf-8", "replace")
         try:
             words = error_words(json.loads(text))
@@ -275,7 +220,7 @@ class UpstreamClient:
         if response.status not in RETRIED_STATUSES:
             return BackendFailed(detail)
         wait_s = retry_after(response.headers.get("Retry-After"))
-        return _Transient(detail, wait_s=wait_s or 0.0)
+        return TransientFailure(detail, wait_s=wait_s or 0.0)
 
     def _redact(self, words: str) -> str:
         """Return the server's words in one line, cut to `LONGEST_QUOTE`, without the secret."""
@@ -283,3 +228,11 @@ class UpstreamClient:
         if self._secret:
             line = line.replace(self._secret, "…")
         return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
+
+
+def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return the socket of a new connection, with its receive buffer set before it connects."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    return made
