@@ -4,9 +4,9 @@
                                 │
                                 └─► a transport's response ─► socket
 
-An endpoint has its request parsed into one value (`chatsvc.requests`), has `access` begin or find
-the reply, and returns a response of a transport. A WebSocket's endpoint does the same for each
-frame.
+An endpoint has its request parsed into one value (`chatsvc.requests`), has `access` start or find
+the reply, and returns a response of `chatsvc.transports`. The endpoint of WebSockets does the same
+for each frame.
 
 | module | holds |
 | --- | --- |
@@ -22,6 +22,6 @@ frame.
 
 Invariants:
 - No module with endpoints imports another one.
-- Of an error an answer has the members of its problem, and no traceback or path.
+- The answer to an error has the members of its problem, and no traceback or path.
 - Ids of replies and chats are capabilities: logs have no more than their beginnings.
 """

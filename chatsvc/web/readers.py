@@ -1,4 +1,4 @@
-"""The scope of a client that is given a stream."""
+"""The scope of a client that reads a stream over HTTP."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from chatsvc.web.metrics import METRICS
 
 
 class ReaderScope:
-    """A context manager that counts a client that is given a stream, and watches its connection.
+    """A context manager for the time in which a client reads a stream over HTTP.
 
-    `transport` is the stream's name in the metrics; `after` is the position (code points) that the
-    stream begins behind.
+    It counts the client in the metrics, and watches its connection as the middleware does for other
+    requests: a stream runs on after the middleware has returned. `transport` is the stream's name
+    in the metrics; `after` is the position (code points) that the stream begins behind.
     """
 
     __slots__ = ("_clients", "_gauge", "_request")
