@@ -81,7 +81,7 @@ async def poll_response(
                 sent_away = True
         found = snapshot(reply, after)
     if sent_away and not started and not found.text and found.state == "running":
-        # A snapshot without news would make the client ask again at once.
+        # A snapshot without news would make the client ask this node again at once.
         raise Draining(retry_after=1)
     return json_response(reply, found)
 
