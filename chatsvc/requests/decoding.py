@@ -50,5 +50,5 @@ def _problem(error: Exception, body: bytes | str) -> Problem:
 
 
 def _refuse_constant(name: str) -> None:
-    """Raise `ValueError`: JSON has no `NaN` or `Infinity` (RFC 8259 section 6), but Python reads it."""
+    """Raise `ValueError`: Python reads `NaN` and `Infinity`, JSON has neither (RFC 8259)."""
     raise ValueError(f"it has no {name}")
