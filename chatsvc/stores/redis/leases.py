@@ -21,6 +21,7 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.keys import HashTag
 from chatsvc.stores.redis.scripts import FORGET_NODE, TIME
+from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
@@ -80,9 +81,7 @@ class Leases:
 
     async def close(self) -> None:
         """Stop renewing the lease; it runs out by itself."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await cancel(self._task)
 
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """See `Cluster.on_orphan`."""
