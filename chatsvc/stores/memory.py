@@ -1,7 +1,7 @@
 """The store `memory`: replies live in this process and go with it.
 
 One node uses it alone, so its `cluster` is a `SingleNode`. `expired` remembers the ids and keys of
-replies that it has let go.
+replies that it no longer keeps.
 """
 
 from __future__ import annotations

@@ -27,5 +27,11 @@ CODECS: dict[str, Callable[[str, View], Codec]] = {
 }
 """The factory of each codec; its arguments are the reply's id and the view that is asked for."""
 
+
+def make_codec(reply_id: str, view: View) -> Codec:
+    """Return the codec for a stream of a reply in a view; `view.representation` is in `CODECS`."""
+    return CODECS[view.representation](reply_id, view)
+
+
 STREAM_MEDIA_TYPES = tuple(name for name in CODECS if "/" in name)
 """The media types of the bodies that stream a reply."""

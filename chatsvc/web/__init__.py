@@ -16,7 +16,7 @@ for each frame.
 | `access` | from such a value to its reply |
 | `middleware`, `origin`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
-| `disconnects`, `readers` | clients that leave, and the scope of one that reads |
+| `disconnects`, `readers` | clients that leave; the stream of one that reads, with its scope |
 | `logs`, `metrics` | what operators see |
 | `app_keys` | the typed keys of the application and of requests |
 

@@ -7,9 +7,8 @@ from aiohttp import web
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start
 from chatsvc.transports.html import html_response
-from chatsvc.transports.response import ReplyResponse
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
-from chatsvc.transports.table import CODECS
+from chatsvc.transports.table import make_codec
 from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
@@ -21,7 +20,7 @@ from chatsvc.web.parsing import (
     read_post_chat,
     read_stop,
 )
-from chatsvc.web.readers import ReaderScope
+from chatsvc.web.readers import stream_response
 
 
 async def post_chat(request: web.Request) -> web.StreamResponse:
@@ -65,9 +64,8 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     if asked.view.representation == HTML:
         with app[METRICS].reading("html"), reply.reading():
             return await html_response(reply)
-    codec = CODECS[asked.view.representation](reply.id, asked.view)
-    scope = ReaderScope(request, codec.transport, after)
-    return ReplyResponse(request, reply, after, scope, codec)
+    codec = make_codec(reply.id, asked.view)
+    return stream_response(request, reply, codec, after)
 
 
 async def _json(

@@ -1,9 +1,12 @@
-"""The scope of a client that reads a stream over HTTP."""
+"""The streams that clients read over HTTP: the response, and the scope in which it runs."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from chatsvc.replies import Reply
+from chatsvc.transports.codec import Codec
+from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
@@ -35,3 +38,11 @@ class ReaderScope:
     def __exit__(self, *_: object) -> None:
         self._gauge.dec()
         self._clients.leave()
+
+
+def stream_response(
+    request: web.Request, reply: Reply, codec: Codec, after: int = 0
+) -> ReplyResponse:
+    """Return the response that streams a reply from behind position `after` (code points)."""
+    scope = ReaderScope(request, codec.transport, after)
+    return ReplyResponse(request, reply, after, scope, codec)

@@ -19,7 +19,7 @@ from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
 from chatsvc.requests.values import SUBPROTOCOL, Caller, Start, Stop
 from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
-from chatsvc.transports.table import CODECS
+from chatsvc.transports.table import make_codec
 from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, SETTINGS, service
 from chatsvc.web.metrics import METRICS
@@ -100,7 +100,7 @@ async def _answer_message(app: web.Application, caller: Caller, text: str) -> De
     """Start the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
     asked = read_message(text, caller, app[SETTINGS].max_message)
     reply = await start_reply(app, asked)
-    return Delivery(reply, 0, CODECS[asked.view.representation](reply.id, asked.view))
+    return Delivery(reply, 0, make_codec(reply.id, asked.view))
 
 
 async def _answer_frame(
@@ -122,8 +122,7 @@ async def _answer_frame(
         reply, after = await open_reply(app, asked), asked.after or 0
         if after:
             app[METRICS].resumes.labels(SUBPROTOCOL).inc()
-    codec = CODECS[asked.view.representation](reply.id, asked.view)
-    return Delivery(reply, after, codec)
+    return Delivery(reply, after, make_codec(reply.id, asked.view))
 
 
 async def close_sockets(app: web.Application) -> None:

@@ -9,12 +9,11 @@ from aiohttp import web
 
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.replies import Reply
-from chatsvc.transports.response import ReplyResponse
 from chatsvc.transports.ui import UIChunks
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.parsing import caller_of, keyed_start, read_turn
-from chatsvc.web.readers import ReaderScope
+from chatsvc.web.readers import stream_response
 
 
 async def post_turn(request: web.Request) -> web.StreamResponse:
@@ -32,7 +31,7 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     last = await _find(request, last_id)
     if last is not None and last.id != reply.id and last.end is None:
         await app[REPLIES].stop(last)
-    return _stream(request, reply)
+    return stream_response(request, reply, UIChunks(reply.id))
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
@@ -43,7 +42,9 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
     """
     name = _chat_name(caller_of(request).user, request.match_info["chat"])
     reply = await _find(request, await service(request)[REPLIES].recall_name(name))
-    return web.Response(status=204) if reply is None else _stream(request, reply)
+    if reply is None:
+        return web.Response(status=204)
+    return stream_response(request, reply, UIChunks(reply.id))
 
 
 async def _find(request: web.Request, reply_id: str | None) -> Reply | None:
@@ -52,12 +53,6 @@ async def _find(request: web.Request, reply_id: str | None) -> Reply | None:
             replies = service(request)[REPLIES]
             return await replies.open(reply_id, user=caller_of(request).user)
     return None
-
-
-def _stream(request: web.Request, reply: Reply) -> ReplyResponse:
-    codec = UIChunks(reply.id)
-    scope = ReaderScope(request, codec.transport)
-    return ReplyResponse(request, reply, 0, scope, codec)
 
 
 def _chat_name(user: str, chat_id: str) -> str:

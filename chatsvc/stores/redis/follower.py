@@ -44,7 +44,7 @@ from chatsvc.ticker import monotonic
 logger = logging.getLogger("chatsvc.redis")
 
 ROUND_MS = 100
-"""Milliseconds that a round waits for something new: so often, at least, the time moves up to which
+"""Milliseconds that a round waits for something new. After each round the time advances up to which
 text may be released (see `followers`)."""
 
 _Entries = list[tuple[str, Fields]]
