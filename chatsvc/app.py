@@ -32,7 +32,7 @@ from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
-from chatsvc.web.pages import setup_pages
+from chatsvc.web.pages import add_pages
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.ui import add_ui
 
@@ -95,7 +95,7 @@ def create_app(
     add_openai(app)
     add_ui(app)
     add_health(app)
-    setup_pages(app, max_message=settings.max_message)
+    add_pages(app, max_message=settings.max_message)
     return app
 
 
