@@ -1,36 +1,42 @@
-"""chatsvc streams the replies of an AI, character by character, and never loses, doubles or tears one.
+"""A service that streams the replies of an AI, character by character.
 
-The plan of the package, from the top to the bottom; imports point down only:
+None of the characters is lost, doubled or torn. The plan of the package, from the top to the
+bottom; imports point down only:
 
-    cli                                    the command line        client/   `chatsvc ask`, `doctor`
-    workers                                several processes          │
-    serve                                  one process                │
-    app                                    `create_app` joins all     │
-     │                                                                │
-    web/          routes, users, origins, limits, pages, logs         │
-    transports/   how a reply crosses the wire: codec × framing       │   bytes out
-    requests/     what a client asks, read into values                │
-     │                                                                │
-    replies/      start, produce, read, stop, hand over               │
-     ├──────────────────────┐                                         │
-    stores/                backends/                                  │   text in
-      memory · redis         echo · openai · local · a function       │
-     │                      │                                         │
-    log                    what has arrived, and when it is out       │
-    model · problems · cursor · graphemes · ticker · eventstream · settings · retry_after · exit_status
+    cli           the command line
+     ├──────────────────────────────────────────────────────────┐
+    workers       several processes                            client/
+    serve         one process                                    `chatsvc ask`, `doctor`
+    app           `create_app` joins all                        │
+     │                                                          │
+    web/          routes, users, origins, limits, pages, logs   │
+    transports/   how a reply crosses the wire: bytes out       │
+    requests/     what a client asks, read into values          │
+     │                                                          │
+    replies/      start, produce, read, stop, hand over         │
+     ├──────────────────────┐                                   │
+    stores/                backends/   text in                  │
+      memory · redis         echo · openai · local · function   │
+     │                      │                                   │
+    log                     │   what has arrived, and when      │
+     │                      │   it is released                  │
+    model · problems · cursor · graphemes · ticker · eventstream · settings
+    retry_after · exit_status
 
-A room may import whatever stands below it. `stores` and `backends` don't know each other, `replies`
-knows no HTTP, a transport knows neither store nor backend, and `requests` and `client` import
-modules of the lowest floor alone. `app` is the only place that puts all together, and `settings`
-the only reader of the environment. tests/test_house.py holds these rules.
+A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
+`backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor
+backend, and `requests` and `client` import modules of the two bottom lines alone. `app` is the only
+place that puts all together, and `settings` the only reader of the environment. tests/test_house.py
+checks who imports whom.
 
 A reply's life:
 
 1. `web` reads a request into a value of `requests` and asks `replies.Replies` to start a reply.
 2. A producer, a task that the application owns, reads the backend and appends its text to the
    reply's `log.Log`, through the store. A reader that leaves changes nothing about that.
-3. A `replies.ReplyReader` for each client yields what has arrived and is out by the pace, woken by
-   the node's one `ticker.Ticker`. `transports` encode it and write it to the connection.
+3. Each client has a `replies.ReplyReader`. It takes the characters that the pace has released by
+   then, each time when the node's one `ticker.Ticker` calls it. `transports` encode them and write
+   them to the connection.
 4. The log gets its end once, whatever happens: done, stopped or failed. The store keeps the reply
    for `--keep` seconds, so that it can be read again from any position, on any node.
 
@@ -63,6 +69,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+# The module in which each public name is defined.
 _HOMES = {
     "Backend": "chatsvc.backends.base",
     "BackendFailed": "chatsvc.problems",

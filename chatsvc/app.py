@@ -32,7 +32,7 @@ from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
-from chatsvc.web.pages import setup_pages
+from chatsvc.web.pages import add_pages
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.ui import add_ui
 
@@ -49,24 +49,26 @@ def create_app(
     Mount it with `app.add_subapp("/chat/", create_app())`.
 
     `settings` are those of the command line; None stands for their defaults. `backend` writes the
-    replies: a `Backend`, or an async generator function of the messages, as the flag `--backend
-    package.module:function` takes one; None: the one that `settings.backend` names. `store` keeps
-    the replies; None: the one that `settings.store` names.
+    replies. It is a `Backend`, or an async generator function that is called with the messages, as
+    the flag `--backend package.module:function` names one. None stands for the backend that
+    `settings.backend` names. `store` keeps the replies; None stands for the one that
+    `settings.store` names.
 
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;
     or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
     found by that user alone. Without it, knowing a reply's id is the right to read it.
 
-    Raises `BadSetting` or another `ValueError` for settings that can't be. The store is connected
-    and the backend opened when the application starts up; then their `StoreUnavailable` and
-    `BackendFailed` are raised from there.
+    Raises `BadSetting` or another `ValueError` for settings that can't be used. The store is
+    connected and the backend opened only when the application starts up, so their
+    `StoreUnavailable` and `BackendFailed` are raised from its start.
 
     Run the application with `AppRunner(app, handler_cancellation=True)`, so that a client that
     leaves is noticed at once and not within a second. At shutdown, running replies get
-    `settings.drain` seconds; then their readers are sent away to resume elsewhere. An access log of
-    the runner's own sees of a stream only the bytes of its beginning and no response headers: the
-    rest is written to the connection directly, and the headers are let go once they are sent.
+    `settings.drain` seconds; then their readers are sent away to resume elsewhere. An access log
+    that the runner itself writes counts only the first bytes of a stream, because the others are
+    written to the connection directly, and has no response headers, because they are dropped once
+    they are sent.
     """
     settings = settings or Settings()
     if backend is None:
@@ -93,14 +95,14 @@ def create_app(
     add_openai(app)
     add_ui(app)
     add_health(app)
-    setup_pages(app, max_message=settings.max_message)
+    add_pages(app, max_message=settings.max_message)
     return app
 
 
 async def _drain(app: web.Application) -> None:
     """End all replies before aiohttp waits for their streams, which may take a minute and longer.
 
-    `chatsvc serve` has done so by now, while it still listened.
+    Do nothing under `chatsvc serve`: that has drained already, while it still listened.
     """
     replies = app[REPLIES]
     if not replies.admission.draining:
@@ -110,7 +112,10 @@ async def _drain(app: web.Application) -> None:
 async def _run(
     app: web.Application, backend: Backend, store: Store
 ) -> AsyncIterator[None]:
-    """Start what has to be started, and close it in the reverse order when the application ends."""
+    """Open the store and the backend, make `Replies`, and close all in the reverse order.
+
+    It is a cleanup context of aiohttp: the part behind `yield` runs when the application ends.
+    """
     settings = app[SETTINGS]
     app[PREFIX] = prefix(app)
     ticker = Ticker(store.clock)

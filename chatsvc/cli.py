@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 class SettingOption(click.Option):
-    """The flag of one setting; its value stays text."""
+    """The flag of one setting; its value stays text.
+
+    `setting` is a field that `chatsvc.settings.setting` has made.
+    """
 
     def __init__(self, setting: Field[Any]) -> None:
         value_format, default = setting.metadata["format"], setting.default
@@ -52,10 +55,10 @@ class SettingOption(click.Option):
 def _refuse_flag_as_value(
     context: click.Context, option: click.Parameter, value: Any
 ) -> Any:
-    """Return `value`; refuse it when it is a flag of the same command.
+    """Return `value`. Raises `BadOptionUsage` when it is itself a flag of the same command.
 
-    click takes the word behind a flag for its value, whatever it is: without this, the message for
-    `--host --port 80` would be about 80.
+    click takes the word behind a flag for its value, whatever it is: without this check, the
+    message for `--host --port 80` would be about 80, and not about `--host`.
     """
     flags = {name for each in context.command.params for name in each.opts}
     if not flags.isdisjoint(value if isinstance(value, tuple) else (value,)):
@@ -64,7 +67,7 @@ def _refuse_flag_as_value(
 
 
 HELP_FLAGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-"""What click is told of the flags that print help."""
+"""The setting of click that names the flags which print help."""
 
 
 class _Command(click.Command):
@@ -140,7 +143,7 @@ def serve_settings(
 
     The arguments are those of `read_settings`. Raises `BadSetting`.
     """
-    # Imported here, as the server is below.
+    # Imported here, because `ask` and `doctor` need neither.
     from chatsvc.backends import check_backend_name
     from chatsvc.stores import check_store_name
 
@@ -152,8 +155,8 @@ def serve_settings(
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
     settings = serve_settings(flags)
-    # Imported here: the server takes 0.2 s to import, which `ask` would wait for in vain. All that
-    # `ask` needs takes 0.4 s.
+    # Imported here: all that `ask` needs takes 0.4 s to import, and the server another 0.2 s, for
+    # which `ask` would wait in vain.
     from chatsvc.serve import CANNOT_START, serve, start_failure
     from chatsvc.workers import serve_workers
 

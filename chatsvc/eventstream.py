@@ -50,13 +50,12 @@ class Comment(NamedTuple):
 class EventStreamError(ValueError):
     """Raised when a line, or the data of an event, is over the limit.
 
-    `what` names which of them, `limit` is in bytes. All events before it have been yielded.
+    `what` names which of them, `limit` is in bytes; both are in the message. All events before it
+    have been yielded.
     """
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"{what} of the event stream is longer than {limit} bytes")
-        self.what = what
-        self.limit = limit
 
 
 class EventStreamParser:

@@ -1,4 +1,4 @@
-"""The nouns of the service: what is asked of a backend, and how a reply ends.
+"""The values that all rooms share: what is asked of a backend, and how a reply ends.
 
 Plain immutable values that every room shares. They import nothing of chatsvc. Stores serialise
 `Prompt` and `End` with msgspec, so their field names are part of what is kept: a renamed field

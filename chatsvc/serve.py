@@ -30,17 +30,21 @@ BACKLOG = 4096
 """The connections that may wait to be accepted: all clients reconnect at once after a restart."""
 
 CLOSE_TIMEOUT_S = 2.0
-"""The seconds that aiohttp waits for open connections to end after the drain."""
+"""The seconds that aiohttp waits, after the drain, for handlers that still run."""
 
 FORCED_EXIT_AFTER_S = 2.0
-"""The seconds after the shutdown within which a backend's tasks and threads must have ended.
+"""The seconds that a backend's tasks and threads get to end once the application is shut down.
 
-The process then exits without them.
+The process then exits, whether they have ended or not.
 """
 
 
 class CannotListen(OSError):
-    """The error of an address that the service can't listen on."""
+    """The error of an address that the service can't listen on; `cause` is the system's error."""
+
+    def __init__(self, settings: Settings, cause: OSError) -> None:
+        address = f"{settings.host}:{settings.port}"
+        super().__init__(f"can't listen on {address}: {cause.strerror or cause}")
 
 
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
@@ -75,8 +79,8 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
     `worker` is given when this process shares its port with others: it then reports to the parent
-    in place of printing its address, and drains also when the parent is gone. The process ends
-    within `FORCED_EXIT_AFTER_S` seconds after the drain, whatever the backend still does.
+    in place of printing its address, and drains also when the parent is gone. The process exits
+    within `FORCED_EXIT_AFTER_S` seconds after the return, whatever the backend still does.
 
     Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` when a model can't be loaded, and
     `ValueError` when the settings name a backend or a store that does not exist.
@@ -91,13 +95,19 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
         uvloop.run(_serve(app, settings, worker))
 
 
+def announce(host: str, port: int) -> None:
+    """Print the URL that the service listens on (PROTOCOL.md section 8)."""
+    host = f"[{host}]" if ":" in host else host
+    print(f"chatsvc is running on http://{host}:{port}", flush=True)
+
+
 def tune_garbage_collector() -> None:
     """Make collections rare, once all that lives as long as the process exists.
 
     With Python's defaults the collector was the main cause of jitter: it scanned all live objects
     every 700 allocations, while thousands of streams allocate and free all the time. Objects that
-    exist at the start live to the end, so they are excluded; nothing on the path of a character
-    makes a cycle, so the rest may be scanned rarely.
+    exist at the start live to the end, so they are excluded from the scans. No code that handles a
+    character makes a reference cycle, so the other objects may be scanned rarely.
     """
     gc.collect()
     gc.freeze()
@@ -120,7 +130,7 @@ async def _serve(
         settings.host,
         settings.port,
         backlog=BACKLOG,
-        reuse_port=worker is not None or None,
+        reuse_port=worker is not None,
     )
     try:
         await site.start()
@@ -128,9 +138,7 @@ async def _serve(
         # The store is open by now, and this node may have taken over replies of dead ones.
         await app[REPLIES].drain(0)
         await runner.cleanup()
-        raise CannotListen(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
-        ) from None
+        raise CannotListen(settings, error) from None
     tune_garbage_collector()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -138,9 +146,7 @@ async def _serve(
     for number in signal.SIGTERM, signal.SIGINT:
         loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
     if worker is None:
-        host, port = runner.addresses[0][:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"chatsvc is running on http://{shown}:{port}", flush=True)
+        announce(*runner.addresses[0][:2])
     else:
         os.write(worker.ready, b".")
         loop.add_reader(worker.parent, _on_parent_gone, loop, worker.parent, stopping)

@@ -1,4 +1,4 @@
-"""A timer wheel for all streams of a node: it calls what is due in batches, one timer for them all.
+"""A timer wheel for all streams of a node: it calls those that are due in batches, by one timer.
 
 Time is cut into slots of `SLOT_US`. A waiter names the slot in which it wants to be called and
 stands in that slot's list, so ten thousand paced streams cost one timer and no task, future or
@@ -76,25 +76,28 @@ class Clock:
         """Return the time by this clock (microseconds), whatever its `limit`."""
         return monotonic() + self.offset
 
-    def at(self, monotonic: int) -> int:
-        """Return the horizon at a monotonic time: what is due by it is released (microseconds)."""
-        return min(monotonic + self.offset, self.limit)
+    def horizon_at(self, monotonic_us: int) -> int:
+        """Return the horizon at a monotonic time: a character due by then is released.
+
+        Both are in microseconds.
+        """
+        return min(monotonic_us + self.offset, self.limit)
 
     def horizon(self) -> int:
         """Read the monotonic clock and return the present horizon (microseconds)."""
-        return self.at(monotonic())
+        return self.horizon_at(monotonic())
 
 
 class Waiter:
-    """Something that a ticker calls, again and again, at times of its own choice.
+    """An object that a ticker calls, again and again, at times that the object chooses.
 
     To be called, set `slot`, by `until` or `until_released`, and `Ticker.enter` it; in its own
     `call`, set `slot` only. A waiter may be called before its slot when it is woken, so `call`
     looks again whether that which it waits for has come. This class ends the wait of a task that
     awaits it; subclasses override `call` to do the work right there.
 
-    `stale` is set by the owner of what the waiter waits for, when that has changed: the waiter must
-    look it up anew. `future` ends the wait of a task.
+    `stale` is set when the object that the waiter waits for, such as a log, has changed: the waiter
+    must look it up anew. `future` ends the wait of a task.
     """
 
     __slots__ = ("future", "slot", "stale", "ticker")
@@ -165,7 +168,7 @@ class Ticker:
         """
         self.now = monotonic()
         self.slot = self.now // SLOT_US
-        self.horizon = self.clock.at(self.now)
+        self.horizon = self.clock.horizon_at(self.now)
         return self.now
 
     # ------------------------------------------------------------------ waiting

@@ -21,6 +21,7 @@ from chatsvc.serve import (
     CANNOT_START,
     CannotListen,
     WorkerPipes,
+    announce,
     serve,
     start_failure,
 )
@@ -30,9 +31,9 @@ HANDLED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 """The signals that the parent blocks and waits for."""
 
 POLL_S = 0.2
-"""The seconds after which the parent looks without a signal.
+"""The seconds for which the parent waits for a signal before it looks at its workers without one.
 
-A worker that is ready and a restart that is due send none.
+No signal says that a worker has become ready, or that a restart is due.
 """
 
 RESTART_PAUSE_S = 1.0
@@ -68,15 +69,15 @@ class _Supervisor:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
             if received is not None and received.si_signo != signal.SIGCHLD:
                 return self._drain(ExitStatus.OK)
-            # The pipe is emptied for good: restarted workers write to it as well, and would block
-            # once it is full.
+            # The pipe is read even after all workers are ready: restarted ones write to it as well,
+            # and would block once it is full.
             if (ready := self._count_ready()) and unready > 0:
                 if unready == self._settings.workers:
                     for _ in range(unready - 1):
                         self._start()
                 unready -= ready
                 if unready == 0:
-                    _announce(self._settings)
+                    announce(self._settings.host, self._settings.port)
             for status, lived in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
                 # setting: the service ends, for a restart would fail as well.
@@ -153,11 +154,6 @@ class _Supervisor:
             os.kill(pid, number)
 
 
-def _announce(settings: Settings) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"chatsvc is running on http://{host}:{settings.port}", flush=True)
-
-
 def serve_workers(settings: Settings) -> int:
     """Serve with `settings.workers` processes until SIGTERM or SIGINT; return the exit status.
 
@@ -183,8 +179,6 @@ def serve_workers(settings: Settings) -> int:
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             reservation.bind((settings.host, settings.port))
         except OSError as error:
-            raise CannotListen(
-                f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
-            ) from None
+            raise CannotListen(settings, error) from None
         settings = replace(settings, port=reservation.getsockname()[1])
         return _Supervisor(settings).run()

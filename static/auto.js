@@ -2,9 +2,9 @@
  * The rules of "Auto": when a transport is left, and for which other one.
  *
  * Invariants:
- * - Pure: the time is a number of milliseconds that is handed in; no clock is read and no timer is set.
- * - A watch holds the time until which nothing is wrong (`deadline`). Its owner calls `observe` with
- *   `{type: 'time'}` then, and with every event of the reading when it comes.
+ * - Pure: the time is an argument, in milliseconds; no clock is read and no timer is set.
+ * - A watch has a `deadline`: silence until then is no fault. Its owner calls `observe` with every event of the
+ *   reading when it comes, and with `{type: 'time'}` at the deadline.
  *
  * @import { TransportEvent, TransportName } from './transports/transport.js'
  *
@@ -38,9 +38,9 @@ export const SILENCE_TIMEOUT_MS = 2.5 * 15000;
 const SEPARATE_STAMPS_MS = 500;
 /** … so they were held back if they come within the time of one read. */
 const ONE_READ_MS = 20;
-/** The number of breaks in a row, without new text, after which a transport is left: one, and two failed resumes. */
+/** The breaks in a row without new text after which a transport is left: the first, and those of two resumes. */
 export const MAX_BREAKS = 3;
-/** How long a verdict is believed. A reader changes networks, and the better transport is to be tried again. */
+/** How long a verdict is believed. Then the better transport is tried again: the reader may use another network. */
 export const VERDICT_LIFETIME_MS = 3600_000;
 
 /**

@@ -45,7 +45,7 @@ import { requestReplyId, requestStop } from './stop.js';
 import { newId } from './storage.js';
 import { TabConversation } from './tab-conversation.js';
 
-/** The chat of one page, which begins to follow what was left running as soon as it is made. */
+/** The chat of one page. As soon as it is made, it follows the replies that were running when the page was left. */
 export class Chat {
   #dependencies;
   #tab;
@@ -156,7 +156,7 @@ export class Chat {
     if (!reply || reply.stopping) return;
     this.#tab.apply({ type: 'stopping', entry: reply.id });
     if (reply.reply) this.#requestStop(reply.reply);
-    // While the connection is broken no end can come. The service stops by itself what nobody reads.
+    // While the connection is broken no end can come. The service stops a reply without readers by itself.
     if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
     else if (!reply.reply) this.#learnReplyId(reply);
   }
@@ -205,12 +205,11 @@ export class Chat {
     this.#tab.save();
   }
 
-  /** Leave the replies that another tab saw ending. @param {Conversation} before */
+  /** Leave the replies whose end another tab had first. @param {Conversation} before the value before the merge */
   #taken(before) {
     if (before.id !== this.conversation.id) this.#followed.leaveAll();
     for (const { id, state } of repliesOf(this.conversation)) {
       if (!isFinal(state)) continue;
-      // This tab followed it too, but the other one had its end first.
       if (this.#followed.has(id)) this.#dependencies.announce(state);
       this.#followed.leave(id);
     }
@@ -221,13 +220,13 @@ export class Chat {
    * Follow each running reply that is not followed yet. A hidden tab does this only for replies that it has
    * asked for itself: a browser has six connections for one host, which all its tabs share.
    *
-   * @param {boolean} retryLost whether those that were given up are followed again
+   * @param {boolean} retryLost whether replies that were given up are followed again
    */
   #followRunning(retryLost) {
     if (!this.#dependencies.isVisible()) return;
     const last = this.conversation.entries.at(-1);
     for (const reply of repliesOf(this.conversation)) {
-      // If the service never had the message and another one followed, sending it now would surprise.
+      // A message that the service never had is not sent now if the user has gone on to another one.
       if (retryLost && reply.state === 'lost' && (reply.reply || reply === last)) this.resume(reply.id);
       else if (reply.state === 'running' && !this.#followed.has(reply.id)) this.#follow(reply.id);
     }

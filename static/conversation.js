@@ -23,8 +23,8 @@
  * @property {string | null} reply the service's reply id, once it is known
  * @property {string} key the idempotency key of the request that starts it; empty if it was opened by a link
  * @property {string | null} body the JSON of that request, until the reply's id is known
- * @property {string} text without what waits for the next frame
- * @property {number} position in code points
+ * @property {string} text the text that has come, without what waits for the next frame (see `TabConversation`)
+ * @property {number} position the position behind the text, in code points
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
  * @property {string | null} html the text as the service rendered it, once the reply has ended
  * @property {boolean} stopping whether the user asked to stop it while it runs
@@ -40,7 +40,7 @@
  * @property {readonly Entry[]} entries in the order in which they are shown
  * @property {readonly string[]} cleared the ids of the last conversations that were cleared before this one began
  *
- * @typedef {{type: 'asked', message: Message | null, entry: string, key: string, body: string}
+ * @typedef {{type: 'asked', message: Message, entry: string, key: string, body: string}
  *   | {type: 'linked', entry: string, reply: string}
  *   | {type: 'retried', entry: string, key: string, body: string}
  *   | {type: 'resumed', entry: string}
@@ -68,7 +68,7 @@ import { newText } from './position.js';
  */
 const MAX_CLEARED = 50;
 
-/** The number of a reply's changes of transport that are kept. */
+/** The number of changes of transport that are kept with a reply. */
 const MAX_SWITCHES = 10;
 
 /**
@@ -94,8 +94,7 @@ export function reduce(conversation, event) {
   switch (event.type) {
     case 'asked': {
       const reply = newReply(event.entry, event.key, event.body);
-      const added = event.message ? [event.message, reply] : [reply];
-      return { ...conversation, entries: [...conversation.entries, ...added] };
+      return { ...conversation, entries: [...conversation.entries, event.message, reply] };
     }
     case 'linked': {
       const reply = { ...newReply(event.entry, '', null), reply: event.reply };

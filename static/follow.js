@@ -1,8 +1,8 @@
 /**
  * Following one reply to its end, over as many readings and transports as that takes.
  *
- * It knows neither the DOM nor a real clock: all that it touches is its `Environment`, so a scripted one
- * runs it under node.
+ * It knows neither the DOM nor a real clock: all that it uses of the browser is its `Environment`, so that tests
+ * run it under node with another one.
  *
  * Invariants:
  * - `text` comes in order, each character once.
@@ -13,7 +13,7 @@
  * @import { Target, Transport, TransportEvent, TransportName } from './transports/transport.js'
  *
  * @typedef {object} Environment
- *   What a reader needs of the browser.
+ *   What following a reply needs of the browser.
  * @property {Readonly<Record<TransportName, Transport>>} transports
  * @property {() => number} now the time in monotonic ms
  * @property {(run: () => void, ms: number) => () => void} after calls `run` later, and returns the function
@@ -34,7 +34,7 @@
  *   | {type: 'gave-up', problem: ProblemDetails | null}} Progress
  *   What happens while a reply is followed. `using`: a reading begins; `started`: the reply's id is known;
  *   `text`: new characters, and the position behind them; `left`: the transport is changed; `works`: the
- *   transport that another was left for has brought text, so this is worth remembering; `waiting`: a pause
+ *   transport to which this has changed has brought text, so it is worth remembering; `waiting`: a pause
  *   before the next attempt, because of a problem if the service named one; `end`: of the reply; `refused`:
  *   a problem that does not pass by itself; `gave-up`: too many attempts have failed, the last one with this
  *   problem.
@@ -109,7 +109,7 @@ export async function follow({ target, transport, auto }, environment, emit, sig
       const to = nextTransport(transport) ?? (reason === 'broken' ? FALLBACK_ORDER[0] : null);
       if (to) {
         emit({ type: 'left', from: transport, to, reason });
-        // That the best one works needs no remembering.
+        // If the best one works, there is nothing to remember: Auto begins with it anyway.
         leftFor = to === FALLBACK_ORDER[0] ? null : reason;
         transport = to;
         breaks = 0;

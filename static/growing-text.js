@@ -7,7 +7,7 @@
  * line without end is broken into blocks where the browser wraps it anyway, so that the reader sees no difference.
  *
  * Lines of Arabic and Hebrew, and lines that mix directions, cost as much and need more care: broken at the wrong
- * place, their letters change places on the screen (UAX #9). `mayBreak` finds the places where none does. Without it
+ * place, their letters change places on the screen (UAX #9). `mayBreak` says of a place whether none does. Without it
  * such lines would either have to stay whole, at the cost above, or be shown wrongly.
  *
  * Invariants:

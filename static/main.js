@@ -3,8 +3,8 @@
  * page's address, its storage, and whether it is looked at and online.
  *
  * The modules. Each imports only from lines below its own, also types; `tests/page/test_modules.py` reads this table
- * and holds it. What is pure gets time and chance handed in, and needs neither a clock, the network nor the DOM; logic
- * touches neither the network nor the DOM.
+ * and checks it. A pure module gets the time and random numbers as arguments, and uses no clock, network or DOM; one of
+ * logic uses neither the network nor the DOM.
  *
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
@@ -29,11 +29,11 @@
  *     position problems event-stream backoff translate  | pure    | values, parsers, tables
  *
  * The way of a message: the composer in `view` calls `Actions.send`, which is `Chat.send`. It applies `asked` to the
- * `TabConversation`, which reduces and saves it, and has `FollowedReplies` begin. `follow` has a transport of the table
- * read the reply; the transport POSTs the request, and emits a `TransportEvent` for whatever comes. `follow` shows each
- * to `auto`, drops text that is here already, reads again or over another transport when it has to, and emits
- * `Progress`. `Chat` turns that into events of the conversation and into `Status`, and both go to `View.draw` before
- * the next frame.
+ * `TabConversation`, which computes the conversation after this event and saves it, and has `FollowedReplies` call
+ * `follow`. That has a transport of the table read the reply; the transport POSTs the request, and emits a
+ * `TransportEvent` for whatever comes. `follow` passes each to `auto`, drops text that is here already, reads again or
+ * over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
+ * into `Status`, and both go to `View.draw` before the next frame.
  */
 import { Chat } from './chat.js';
 import { repliesOf } from './conversation.js';
@@ -44,7 +44,7 @@ import { createTranslate } from './translate.js';
 import { transports } from './transports/index.js';
 import { View } from './view.js';
 
-/** How long a choice of language is kept. */
+/** How long the browser keeps a choice of language: a year. */
 const LANGUAGE_MAX_AGE_S = 31536000;
 /** How long a frame may be late before a timer draws in its stead. */
 const FRAME_TIMEOUT_MS = 250;
@@ -60,13 +60,13 @@ const openStorage = (kind) => {
   try {
     return kind === 'session' ? sessionStorage : localStorage;
   } catch {
-    return { getItem: () => null, setItem: () => {}, removeItem: () => {} };
+    return { getItem: () => null, setItem: () => {} };
   }
 };
 const prefix = `chatsvc:${base.pathname}:`;
 const ownPersistence = new Persistence(openStorage('local'), prefix);
-// A linked reply that is not in the reader's own conversation is shown in one of its own, which lasts as long as the
-// tab, so that it does not end up in the reader's.
+// A linked reply that is not in the reader's own conversation is shown in another one, which lasts as long as the tab,
+// so that it does not end up in the reader's.
 const persistence = linkedReply && !holds(ownPersistence.load(), linkedReply)
   ? new Persistence(openStorage('session'), `${prefix}${linkedReply}:`, ownPersistence)
   : ownPersistence;
@@ -85,7 +85,7 @@ const environment = {
     const online = () => wake('online');
     const seen = () => document.visibilityState === 'visible' && wake('seen');
     addEventListener('online', online);
-    // The status line is to say at once that there is no network.
+    // The loss of the network counts as the page being seen, so that the status line says so at once.
     addEventListener('offline', seen);
     addEventListener('pageshow', seen);
     document.addEventListener('visibilitychange', seen);

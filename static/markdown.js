@@ -3,8 +3,8 @@
  * the Markdown and makes the HTML safe (PROTOCOL.md section 2).
  *
  * @typedef {{type: 'html', html: string} | {type: 'unavailable'} | {type: 'failed'}} Rendering
- *   What a request for a reply's HTML came to. `unavailable`: the service cannot render this reply, so asking
- *   again is of no use; `failed`: it may be of use later.
+ *   The outcome of a request for a reply's HTML. `unavailable`: the service cannot render this reply, so asking
+ *   again is of no use; `failed`: another request may succeed.
  */
 
 /** The least time between two requests for the HTML of a reply that grows. */

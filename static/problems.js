@@ -7,7 +7,8 @@
  * The details of a problem as RFC 9457 has them, and the pause that its answer asked for.
  *
  * @typedef {object} ProblemDetails
- * @property {string} type `/problems/<code>`, or `about:blank` if the service named none
+ * @property {string} type `/problems/<code>`, the code alone if a WebSocket's close code stands for it, or
+ *   `about:blank` if the service named none
  * @property {string} [title]
  * @property {number} [status] the HTTP status
  * @property {string} [detail] what went wrong this time, in words for a person

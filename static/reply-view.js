@@ -23,7 +23,7 @@ import { indexOfCodePoint } from './position.js';
 import { codeOf } from './problems.js';
 import { problemKey } from './translate.js';
 
-/** How often HTML that could not be fetched is asked for again, each time after twice the pause. */
+/** How often HTML that could not be fetched is asked for again, each time after a pause twice as long. */
 const MAX_RETRIES = 5;
 /** How long a copy button says what came of it. */
 const COPIED_MS = 2000;
@@ -101,7 +101,7 @@ export class ReplyView {
    * Draw a reply, touching only what differs from how it was drawn last.
    *
    * @param {Reply} reply
-   * @param {boolean} last whether it is the last entry and no reply runs, so that it may be retried
+   * @param {boolean} last whether it is the last entry, and no reply runs, so that it may be retried
    * @param {boolean} raw whether it is shown as written
    */
   draw(reply, last, raw) {
@@ -147,8 +147,8 @@ export class ReplyView {
     if (state !== 'failed' && state !== 'lost') return '';
     const key = problemKey(codeOf(problem));
     const sentence = this.#translate(key);
-    // Only the model or the backend knows why it refused. The service's own details say in English what the
-    // translated sentence says already.
+    // Only the backend's detail says more than the translated sentence, why it refused; the details of the service's
+    // own problems say the same as that sentence, in English.
     const detailed = key === 'problem.backend-failed' || key === 'problem.other';
     return detailed && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
   }
@@ -180,7 +180,7 @@ export class ReplyView {
     const ended = reply.state === 'done' || reply.state === 'stopped';
     const now = performance.now();
     if (!ended && (reply.state !== 'running' || now - this.#requestedAt < RENDER_INTERVAL_MS)) return;
-    // One more than the text has, so that the end is asked for even if all of the text was.
+    // One more than the text has, so that the HTML is asked for once more at the end, even if that of all the text was.
     const to = ended ? reply.text.length + 1 : finishedLength(reply.text, this.#renderedTo);
     if (to <= this.#requestedTo || to === 0) return;
     this.#requestedTo = to;
@@ -270,7 +270,7 @@ export class ReplyView {
 }
 
 /**
- * Copy a text, and say on the button what came of it. A browser may refuse, for one where http is not secure.
+ * Copy a text, and say on the button whether it was copied. A browser may refuse, for one on a page over plain http.
  *
  * @param {HTMLButtonElement} button
  * @param {string} text

@@ -11,23 +11,23 @@ import { emptyConversation, merge } from './conversation.js';
 /**
  * The persistence of one conversation, and of the settings that all conversations share.
  *
- * Storage may be full or forbidden. Nothing here throws then: the page works on, and has forgotten at its
- * next load what could not be written.
+ * Storage may be full or forbidden. No method throws then: the page works on, and what could not be written
+ * is missing when it is loaded again.
  */
 export class Persistence {
   #storage;
   #prefix;
   /** Where the settings are kept: another persistence, or this one. @type {Persistence} */
   #settings;
-  /** The last verdict, for when it cannot be written. @type {Verdict | null} */
+  /** The last verdict, returned if the storage has none because it could not be written. @type {Verdict | null} */
   #verdict = null;
 
   /**
-   * @param {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>} storage
-   * @param {string} prefix of all keys; it has the path of the mount, so that two services on one origin
-   *   do not mix
-   * @param {Persistence} [settings] keeps the settings in this one's stead, which then keeps the conversation
-   *   and the draft alone
+   * @param {Pick<Storage, 'getItem' | 'setItem'>} storage
+   * @param {string} prefix of all keys; it has the path under which chatsvc is mounted, so that two services on
+   *   one origin do not mix
+   * @param {Persistence} [settings] the persistence that keeps the settings; this one then keeps only the
+   *   conversation and the draft. By default this one keeps all
    */
   constructor(storage, prefix, settings) {
     this.#storage = storage;
@@ -84,7 +84,7 @@ export class Persistence {
     this.#settings.#write('transport', name);
   }
 
-  /** What Auto has learnt, whether it is still to be believed or not; a setting. @returns {Verdict | null} */
+  /** What Auto has learnt, even if its time is over; a setting. @returns {Verdict | null} */
   get verdict() {
     const value = this.#settings.#read('verdict');
     const valid = typeof value?.until === 'number' && ['websocket', 'poll'].includes(value.transport);

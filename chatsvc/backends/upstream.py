@@ -115,7 +115,7 @@ class UpstreamClient:
                 sock_read=self._timeout,
             )
             # Replies are limited where they are admitted. Another limit here would let those
-            # above it wait without a word to anybody.
+            # above it wait, and no user would learn why.
             connector = aiohttp.TCPConnector(limit=0, socket_factory=_make_socket)
             self._session = aiohttp.ClientSession(
                 connector=connector,

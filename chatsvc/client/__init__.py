@@ -11,7 +11,7 @@ reading    pure: what has been read of a reply, and what to request next
 retryable  the refusals after which a client comes back
 signals    what a transport reports
 
-Each module imports only those below it in this list, and of the rest of `chatsvc` only modules
-that know nothing of the service: settings, exit statuses and the parser of event streams. A new
-transport is one file and one line in `reader.TRANSPORTS`: `ask` offers it and `doctor` tries it.
+Each module imports only those below it in this list, and of the rest of `chatsvc` only modules that
+know nothing of the service: `settings`, `exit_status`, `eventstream` and `retry_after`. A new
+transport is one module and one line in `reader.TRANSPORTS`: `ask` offers it and `doctor` tries it.
 """

@@ -1,4 +1,4 @@
-"""The command `chatsvc ask`: puts a message and streams the reply to the terminal.
+"""The command `chatsvc ask`: sends a message and streams the reply to the terminal.
 
 PROTOCOL.md section 8 describes it for its users.
 """
@@ -49,9 +49,9 @@ def run_ask(message: str, url: URL, transport: str) -> ExitStatus:
     `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
     with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`.
 
-    `OK`: the whole reply is on stdout. `FAILED`: it failed or could not be had; `STOPPED`: another
-    client stopped it, or no reader was left. Both say why in one line on stderr, and stdout has
-    the text there was. `USAGE`: the message can't be read. `INTERRUPTED`: Ctrl-C, which has
+    `OK`: the whole reply is on stdout. `FAILED`: the reply failed or could not be read; `STOPPED`:
+    another client stopped it, or no reader was left. Both say why in one line on stderr, and stdout
+    has the text that came. `USAGE`: the message can't be read. `INTERRUPTED`: Ctrl-C, which has
     stopped the reply on the server.
     """
     if message == "-":
@@ -64,9 +64,8 @@ def run_ask(message: str, url: URL, transport: str) -> ExitStatus:
             return ExitStatus.INTERRUPTED
     try:
         return asyncio.run(ask(url, message, transport, _write))
-    except (
-        KeyboardInterrupt
-    ):  # a second Ctrl-C, while the first one's stop is under way
+    except KeyboardInterrupt:
+        # A second Ctrl-C, while the stop that the first one sent is under way.
         return ExitStatus.INTERRUPTED
 
 
@@ -79,7 +78,7 @@ async def ask(
     timeouts: Timeouts | None = None,
     backoff: Backoff | None = None,
 ) -> ExitStatus:
-    """Put `message`, pass the reply's text to `write` as it comes, and return the exit status.
+    """Send `message`, pass the reply's text to `write` as it comes, and return the exit status.
 
     The arguments and the status are those of `run_ask`; `message` is taken as it is. `write` may
     raise `BrokenPipeError`, which stops the reply.

@@ -23,7 +23,7 @@ from chatsvc.client.signals import (
 )
 
 HELD_BACK_S = 0.5
-"""The seconds behind the other transports from which on a person notices it."""
+"""The seconds by which a transport lags behind the others when a person begins to notice it."""
 LONG_ENOUGH_S = 1.0
 """The seconds that a reply must take, for it to show whether anything holds it back."""
 

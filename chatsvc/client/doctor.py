@@ -69,8 +69,8 @@ async def examine(
 ) -> list[Trial]:
     """Start one reply of about `seconds` and read it over all transports; return their trials.
 
-    Each transport puts the same question under the same idempotency key, so all attach to one
-    reply; `eventsource` reads it by its id, and is left out when there is none. A reply that has
+    Each transport sends the same question with the same idempotency key, so all attach to one
+    reply. `eventsource` reads the reply by its id, and is left out if no id came. A reply that has
     not ended after `seconds` + `overtime` is stopped. Once it has ended over one transport, the
     others get `late` seconds more.
     """

@@ -64,7 +64,7 @@ async def stop_reply(
 ) -> bool:
     """Stop the reply on the server (PROTOCOL.md section 7); return whether the server took it.
 
-    While its id is not known, the question is put once more under the same key: that attaches to
+    While its id is not known, the question is sent once more with the same key: that attaches to
     the reply, or starts it, and either way the answer has the id. It takes at most 5 seconds.
     """
     try:

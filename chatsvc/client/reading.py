@@ -29,6 +29,7 @@ from chatsvc.client.signals import (
 LONGEST_WAIT_S = 120.0
 """The longest wait in seconds that a server may ask for; a refusal with a longer one is final."""
 
+# Attempts in a row without text after which a transport is left for the next one.
 _FRUITLESS_BEFORE_SWITCH = 2
 
 
@@ -37,11 +38,14 @@ class Backoff:
     """The waits between attempts that bring no text: exponential, with jitter."""
 
     first: float = 0.2
-    """The longest wait in seconds before the second attempt; it doubles with each further one."""
+    """The longest wait in seconds after an attempt that brought text.
+
+    It doubles with each attempt in a row that brought none.
+    """
     longest: float = 5.0
     """The seconds that no wait exceeds."""
     attempts: int = 10
-    """The attempts in a row that may bring no text."""
+    """The attempts in a row without text after which the reading ends."""
 
     def delay(self, fruitless: int, chance: float) -> float:
         """Return the seconds to wait after `fruitless` attempts in a row without text.

@@ -11,8 +11,12 @@ from chatsvc.client.signals import Attached, Broken, LastSignal, Signal, Wait
 from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
 from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
 
-_BUNCHED_MS = 500  # between the stamps of two comments that came in one read
-_BUSY_S = 0.25  # of this process's own work, which may bunch what the network did not
+# Two comments whose stamps are this far apart were sent apart; if they come in one read, something
+# on the way has held the first one back (PROTOCOL.md section 3).
+_BUNCHED_MS = 500
+
+# After this process has worked for so long between two reads, that may be its own doing.
+_BUSY_S = 0.25
 
 
 async def read(

@@ -16,8 +16,10 @@ from chatsvc.client.signals import Broken, LastSignal, Refused, Signal
 from chatsvc.client.wire import Question, broken_signal
 from chatsvc.retry_after import retry_after
 
-_HEARTBEAT_S = 15.0  # between the client's own pings, which find a dead connection
-_CLOSE_TIMEOUT_S = 0.5  # for sending the close frame
+_HEARTBEAT_S = (
+    15.0  # seconds between the client's own pings, which find a dead connection
+)
+_CLOSE_TIMEOUT_S = 0.5  # seconds for sending the close frame
 
 
 async def read(

@@ -1,4 +1,7 @@
-"""What the HTTP transports share: the question, its URLs, refusals and broken connections."""
+"""The parts that the HTTP transports share: the question, its URLs, refusals, broken connections.
+
+The *question* is the request that starts the reply.
+"""
 
 import json
 import os
@@ -60,7 +63,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request that starts a reply, and how it is put; the same for every attempt."""
+    """The request that starts a reply, and the limits of its attempts; the same for all of them."""
 
     base: URL
     """The service's root, with a slash at its end."""
@@ -70,7 +73,7 @@ class Question:
     """The idempotency key."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     has_alternatives: bool = False
-    """There are other transports: report one that a proxy spoils as `Broken` with `switch`."""
+    """Whether there are other transports: one that a proxy spoils then reports `Broken.switch`."""
 
     def url(self, step: Step, **query: str | float) -> URL:
         """Return the URL of a step's request, with `query` added to its parameters."""

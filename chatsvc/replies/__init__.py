@@ -10,30 +10,31 @@ A reply's life:
               a stop, a failure or a departure sets the end earlier
     keep      the store keeps the reply; `Replies.open` finds it, by its id, until it expires
 
-Each module imports only modules above it:
+Each module imports only modules below it in this list:
 
-    departure   whether this node sends its readers away: one object that they share
-    admission   how many replies may run here
-    background  strong references to detached tasks
-    reader      what is released behind a position, as a generator or in the ticker
-    reply       a reply as transports see it; counts its readers
-    release     the wait until all text is released
-    log_writer  pieces of text to whole characters in the log
-    producer    the production of one reply
-    producers   all productions of this node, and the observers that are called for them
-    registry    the open replies by id; ends those that have no reader
-    handover    adopts replies of dead nodes, releases this node's own when it leaves
     replies     the service: start, open, check, stop, drain
+    handover    adopts replies of dead nodes, releases this node's own when it leaves
+    registry    the open replies by id; ends those that have no reader
+    producers   all producers of this node, and the observers that are called for them
+    producer    the production of one reply
+    log_writer  pieces of text to whole characters in the log
+    release     the wait until all text is released
+    reply       a reply as transports see it; counts its readers
+    reader      what is released behind a position, as a generator or in the ticker
+    background  strong references to detached tasks
+    admission   how many replies may run here
+    departure   whether this node sends its readers away: one object that they share
 
 The package imports the store's interface (`chatsvc.stores.base`), the backend's
 (`chatsvc.backends.base`) and what stands below them. Transports and routes use the names below.
 
 Invariants:
 
-- A log is written only by the store: by `append`, `seal` and `finish` on the node that owns the
-  reply, by what a shared store reports on the others. `Producer` alone calls `append` and `seal`.
-- `finish` may be called by anyone, for the first end stands: by `Producer`, `Replies.stop`, the
-  grace of `Registry`, and `Handover`.
+- A log is written only by the store: on the node that owns the reply when `append`, `seal` and
+  `finish` are called, on the others when a shared store reports what was written. `append` is
+  called by `LogWriter` alone, which belongs to a `Producer`, and `seal` by `Producer` alone.
+- `finish` is called by `Producer`, `Producers`, `Registry` (when the grace is over), `Handover` and
+  `Replies.stop`. The first end stands, so they need not know of each other.
 - `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end

@@ -1,4 +1,4 @@
-"""Admission control: the limits of how many replies this node, and one client of it, may run."""
+"""Admission control: how many replies this node may run, and how many for one client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatsvc.problems import Draining, Overloaded, TooManyRequests
 
 
 class Admission:
-    """The count of replies that start or run on this node, and its limits.
+    """The count of the replies that start or run on this node, and its limits.
 
     `most` is the limit for the node, `most_per_client` the one for each client (0: no limit). While
     `draining` is true no reply is admitted.
@@ -24,8 +24,9 @@ class Admission:
     def admit(self, client: str) -> None:
         """Count one more reply of a client.
 
-        Raises `Draining` when the node is about to leave, `Overloaded` when it runs as many replies
-        as it may, and `TooManyRequests` when the client does. Then nothing is counted.
+        Raises `Draining` when the node is about to leave, `Overloaded` when it has reached its
+        limit, and `TooManyRequests` when the client has reached that of a client. Then nothing is
+        counted.
         """
         if self.draining:
             raise Draining(
@@ -47,7 +48,7 @@ class Admission:
     def count(self, client: str, change: int) -> None:
         """Add `change` (1 or -1) to the replies of a client, whatever the limits are.
 
-        A reply that is taken over from another node has begun there, so it is not refused here.
+        A reply that is taken over from another node was admitted there, so it is not refused here.
         """
         self._counted += change
         self._counts[client] += change

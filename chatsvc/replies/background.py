@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class Background:
-    """The detached tasks of a node: those that must go on when the caller is cancelled."""
+    """The detached tasks of a node: they go on when the code that has started them is cancelled."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

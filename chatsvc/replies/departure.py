@@ -4,15 +4,14 @@ from __future__ import annotations
 
 
 class SentAway(Exception):
-    """Raised to a reader when its node leaves: the reply goes on, and other nodes have the rest."""
+    """Raised from a reader when its node leaves: the reply goes on, and can be read elsewhere."""
 
 
 class Departure:
     """Whether this node sends its readers away; one object that all readers of a node share.
 
-    `leaving` becomes true when `begin` is called, and stays so. Readers look at it when they look
-    up their place in the log, so the caller of `begin` also interrupts the logs
-    (`Log.interrupt`).
+    `leaving` becomes true when `begin` is called, and stays so. Readers check it only when they
+    look up their segment of the log, so the caller of `begin` has them do that by `Log.interrupt`.
     """
 
     __slots__ = ("leaving",)

@@ -27,7 +27,8 @@ CREATED_POLL_S = 1.0
 """The seconds between two looks for a reply that the store may have created before it went away."""
 
 MOST_CREATED_POLLS = 1000
-"""The replies that are looked for so at once: each request that fails leaves one more."""
+"""The replies that may be looked for at the same time: each request that the store fails adds one.
+"""
 
 
 class Handover:
@@ -56,11 +57,12 @@ class Handover:
     # ------------------------------------------------------------------ to this node
 
     async def produce_if_created(self, record: Record) -> None:
-        """Produce a reply of which it isn't known whether the store has created it.
+        """Produce a reply, if it turns out that the store has created it.
 
-        The store went away before it answered: wait until it is back, and look. Where
-        `MOST_CREATED_POLLS` wait already, return at once: the store then reports the reply as one
-        without an owner, and it ends as interrupted unless the backend resumes.
+        That is not known, because the store went away before it answered. Wait until it is back,
+        and look. When `MOST_CREATED_POLLS` replies are waited for already, return at once: if the
+        store has created this one, it reports it as a reply without an owner, and the reply ends as
+        interrupted unless the backend resumes.
         """
         if self._polls >= MOST_CREATED_POLLS:
             return
@@ -83,8 +85,8 @@ class Handover:
     async def _adopt(self, reply_id: str, *, asked: bool) -> bool:
         """Continue a reply whose owner is gone, or end it. Return False if there is no room now.
 
-        `asked` says that a client has just asked for it here: then a reply without text is produced
-        from its start, whether the backend resumes or not.
+        `asked` is whether a client of this node has just asked for the reply. If so, and if the
+        reply has no text yet, it is produced from its start, whether the backend resumes or not.
         """
         admission = self._admission
         if admission.draining or len(self._producers) >= admission.most:

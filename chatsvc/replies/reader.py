@@ -1,4 +1,4 @@
-"""The reader of a reply: the one generator of released characters that feeds every transport."""
+"""The reader of a reply: it gives the released characters to one client, over any transport."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatsvc.replies.departure import Departure, SentAway
 from chatsvc.ticker import IDLE, NOW, Ticker, Waiter
 
 LONGEST_RUN = 1024
-"""The characters that a reader yields at once at most; others take their turn in between."""
+"""The most characters that a reader yields at once; other readers get their turn in between."""
 
 Run = tuple[int, Sequence[str]]
 """The position (code points) before some characters, and the characters."""
@@ -23,12 +23,12 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
 
     It yields runs of at most `LONGEST_RUN` whole characters until the end of the log; `Log.end`
     then says how the reply ended. If the position is inside a character, the first run begins with
-    the rest of that character. `position` is the code points before what comes next; `over` is true
-    once nothing comes any more.
+    the rest of that character. `position` is the position (code points) behind what was yielded
+    last; `over` is true once nothing comes any more.
 
-    Iterate over it in a task. Or override `call`, enter it in the ticker and `take` whenever it is
-    called: that is the same without a task to wake for each character. Both raise `SentAway` when
-    this node sends its readers away.
+    Iterate over it in a task. Or write a subclass that overrides `call`, enter it in the ticker,
+    and have it call `take` whenever it is called: that gives the same runs without a task to wake
+    for each character. Both raise `SentAway` when this node sends its readers away.
     """
 
     __slots__ = (
@@ -64,9 +64,9 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
     def take(self) -> Run | None:
         """Return what is released and was not returned yet, without waiting, or None.
 
-        Afterwards `slot` names when there may be more. After None the reader is `over` if there
-        never will be any. The time is that of the ticker's turn. Raises `SentAway` when the node
-        leaves and the reply has not ended at this position.
+        Afterwards `slot` names the slot in which there may be more. After None, `over` says whether
+        there never will be more. The time that counts is that of the ticker's turn. Raises
+        `SentAway` when the node leaves and the reply has not ended at this position.
         """
         ticker = self.ticker
         if self.stale and not self._find():
@@ -89,7 +89,10 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         return position, text[index]
 
     def _find(self) -> bool:
-        """Look up the segment that holds what comes next, and return whether there is one."""
+        """Look up the segment that holds the next character, and return whether there is one.
+
+        Raises `SentAway` when the node leaves and the reply has not ended at this position.
+        """
         log = self._log
         segment = log.find(self.position)
         if segment is None and log.end is not None:
@@ -111,7 +114,7 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         return True
 
     def _catch_up(self) -> Run:
-        """Return what is released of the segment, at most `LONGEST_RUN` characters of it."""
+        """Return the released characters of the segment, at most `LONGEST_RUN` of them."""
         segment, before = self._segment, self.position
         index = segment.index(before - segment.start)
         released = min(segment.released(self.ticker.horizon), index + LONGEST_RUN)

@@ -21,7 +21,7 @@ class Registry:
 
     Invariants:
 
-    - While a reply runs, everyone on this node who opens it gets the same `Reply`, so that its
+    - While a reply runs, every call of `open` on this node returns the same `Reply`, so that its
       readers are counted in one place.
     - The registry holds replies weakly. Producers, handlers and the blocks of `Reply.reading` hold
       them, and when the last of these is gone the reply is forgotten.
@@ -67,7 +67,7 @@ class Registry:
             reply.log.interrupt()
 
     def _reply_changed(self, reply: Reply) -> None:
-        """Start or stop the timer of grace, tell the owner of readers, or forget the reply.
+        """Start or stop the timer of grace, announce readers to the owner, or forget the reply.
 
         Called when the first reader of a reply comes, when its last one leaves, and when its
         production begins or ends here.
@@ -81,8 +81,8 @@ class Registry:
             elif reply.end is None:
                 self._replies[reply.id] = reply
         elif not reply.readers:
-            # It may have been read here while another node owned it: take that back, or this node's
-            # readers would count as another's for ever.
+            # This node may have announced readers while another node owned the reply. Take that
+            # back, or they would count as readers on another node for ever.
             self._store.cluster.announce_readers(reply.log, False)
             self._wait_for_readers(reply, self._grace)
 

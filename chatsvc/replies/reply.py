@@ -1,4 +1,4 @@
-"""A reply as transports and handlers see it: what is known of it, its log, and its readers here."""
+"""A reply as transports and handlers see it: its record, its log, and its readers on this node."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Reply:
     """An append-only text with one end (PROTOCOL.md section 1), as this node knows it.
 
     `record` is what was known at its start, `log` its text and end. `readers` is how many read it
-    here; `produced` is whether a producer on this node writes it; `grace` is the timer that ends it
-    when no reader comes, or None while it has readers. `started` is when this node opened it, in
-    microseconds of the monotonic clock.
+    here; `produced` is whether a producer on this node writes it. `grace` is the timer that stops
+    the reply when no reader comes, or None when no such timer runs. `started` is when this node
+    opened the reply, in microseconds of the monotonic clock.
 
     `on_change` is called with the reply when its first reader comes, when its last one leaves, and
     when its production begins or ends here.
@@ -91,10 +91,10 @@ class Reply:
         return self.log.end.state if self.log.end is not None else "running"
 
     def released_now(self) -> int:
-        """Read the clock and return the position (code points) that is released by now.
+        """Read the clock and return the position (code points) up to which text is released by now.
 
-        It may be ahead of what the ticker's present turn sees: refresh the ticker before you
-        `take` from a reader what this says is there.
+        It may be ahead of the ticker's present turn, so call `Ticker.refresh` before `take`, which
+        goes by that turn, for a reader to find as much.
         """
         return self.log.released(self.ticker.clock.horizon())
 
@@ -119,7 +119,7 @@ class Reply:
         return _ReaderCount(self)
 
     def characters(self, after: int = 0) -> ReplyReader:
-        """Return a reader of what stands behind position `after`. Close it when it isn't needed."""
+        """Return a reader of the text behind position `after` (code points); close it after use."""
         return ReplyReader(self.log, self.ticker, self.departure, after)
 
     def add_reader(self) -> None:

@@ -4,14 +4,17 @@
 
 | module | holds |
 | --- | --- |
-| `values` | what endpoints pass down: `Start`, `Read` or `Stop`, with the `Caller` and the `View` |
-| `decoding` | JSON into typed members, and what is wrong with it as a problem |
+| `openai` | bodies of `POST /v1/chat/completions`: `Completion` |
+| `ui` | bodies of `POST /api/ui`: `Turn` |
 | `chat` | bodies of `POST /api/chat` and frames of a WebSocket; prompts, idempotency keys |
-| `openai` | bodies of `POST /v1/chat/completions` |
-| `ui` | bodies of `POST /api/ui` |
+| `decoding` | JSON into typed members, and what is wrong with it as a problem |
+| `values` | what endpoints pass down: `Start`, `Read` or `Stop`, with the `Caller` and the `View` |
+
+Each module imports only those below it in this table.
 
 Invariants:
 - Nothing here waits, reads a connection or knows aiohttp; `web.parsing` reads HTTP requests and
   calls this.
-- Whatever is wrong with a request is raised as a `Problem`, before a reply is begun or looked for.
+- Whatever is wrong with a request is raised as a `Problem`, before a reply is started or looked
+  for.
 """

@@ -20,7 +20,7 @@ ROLES = ("system", "developer", "user", "assistant")
 """The roles that a message of a conversation may have."""
 
 BODY_FACTOR = 16
-"""How many times the size of one message a body may have: it holds a conversation."""
+"""The limit of a body divided by that of a message: a body holds a conversation."""
 
 _key = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
@@ -36,7 +36,7 @@ class Frame(ChatRequest):
     """The members of a client's frame of the subprotocol `chatsvc.v1`.
 
     It stops the reply `stop`; or reads the reply `read` from behind position `after` (code points);
-    or begins a reply.
+    or starts a reply.
     """
 
     key: str = ""
@@ -66,11 +66,11 @@ def parse_frame(text: str) -> Frame:
 
 
 def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
-    """Return the conversation that a request asks to be carried on.
+    """Return the conversation that a request asks to be continued.
 
-    `max_message` is in bytes of UTF-8. What the assistant said may be longer: it is a reply that
-    comes back as a part of the conversation. Raises `InvalidRequest`, `BadText` for a lone
-    surrogate, `TooLarge` for a message over the limit.
+    `max_message` is in bytes of UTF-8. A message of the assistant may be longer: it is a reply that
+    the client sends back as a part of the conversation. Raises `InvalidRequest`, `BadText` for a
+    lone surrogate, `TooLarge` for a message over the limit.
     """
     if request.messages is not None:
         messages = tuple(request.messages)
@@ -117,16 +117,17 @@ def check_key(key: str) -> str:
 
 
 def digest(prompt: Prompt) -> str:
-    """Return what identifies a prompt: 64 hexadecimal digits (SHA-256)."""
+    """Return the SHA-256 of a prompt, as 64 hexadecimal digits."""
     return hashlib.sha256(msgspec.json.encode(prompt)).hexdigest()
 
 
 def make_start(
     prompt: Prompt, caller: Caller, *, key: str | None = None, view: View | None = None
 ) -> Start:
-    """Return the request to begin a reply to a prompt; `key` is its idempotency key, None for none.
+    """Return the request to start a reply to a prompt.
 
-    Raises `InvalidRequest` for a key that is malformed.
+    `key` is the idempotency key, None for none. Raises `InvalidRequest` for a malformed key, as the
+    empty one is.
     """
     view = view or View()
     if key is None:

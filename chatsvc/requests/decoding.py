@@ -1,4 +1,4 @@
-"""JSON of clients into values, and what is wrong with it as a problem that says where."""
+"""The decoding of clients' JSON into values; what is wrong with it is a problem that says where."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def decode(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded
 def _problem(error: Exception, body: bytes | str) -> Problem:
     """Return the problem of a body that msgspec refused.
 
-    msgspec stops at the first thing that it dislikes, without saying what kind of thing it is; the
-    standard library does.
+    msgspec stops at the first fault, and does not say whether it is in the encoding, in the text or
+    in the JSON, so the body is read once more by the standard library, which does.
     """
     try:
         text = body if isinstance(body, str) else body.decode()
@@ -50,5 +50,5 @@ def _problem(error: Exception, body: bytes | str) -> Problem:
 
 
 def _refuse_constant(name: str) -> None:
-    """Raise `ValueError`: Python reads `NaN` and `Infinity`, which are no JSON (RFC 8259, 6)."""
+    """Raise `ValueError`: Python reads `NaN` and `Infinity`, JSON has neither (RFC 8259)."""
     raise ValueError(f"it has no {name}")

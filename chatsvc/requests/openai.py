@@ -18,7 +18,7 @@ TOOL_OPTIONS = (
     "tool_choice",
     "function_call",
 )
-"""The members that are never passed on: a reply is text, so it could not hold a tool's call."""
+"""The members that are never passed on: a reply is text, so it can't hold the call of a tool."""
 
 
 class _Part(msgspec.Struct):
@@ -46,9 +46,10 @@ class _Known(msgspec.Struct):
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """A request for a completion, as a `stream` or whole.
+    """A request for a completion.
 
-    `usage` is whether a stream is to end with what was used.
+    `stream` is whether it is to come as a stream or whole, `usage` whether a stream is to end with
+    the number of tokens used.
     """
 
     prompt: Prompt

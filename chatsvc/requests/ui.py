@@ -10,7 +10,7 @@ from chatsvc.requests.chat import ChatRequest, make_prompt
 from chatsvc.requests.decoding import decode
 
 LONGEST_CHAT_ID = 256
-"""Characters that a chat's id may have."""
+"""Code points that a chat's id may have."""
 
 
 class _Part(msgspec.Struct):
@@ -42,8 +42,8 @@ def parse_turn(body: bytes, max_message: int) -> Turn:
     """Return what a body of JSON asks for; `max_message` is in bytes of UTF-8.
 
     Of a message's parts only text counts: reasoning, steps, tools and data are for the page that
-    shows them. Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest` also for a file, which
-    must not be lost unnoticed.
+    shows them. Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest`, also for a file,
+    because leaving it out unnoticed would change what the user asks.
     """
     request = decode(_request, body)
     if not 1 <= len(request.id) <= LONGEST_CHAT_ID:

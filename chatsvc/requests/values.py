@@ -1,8 +1,8 @@
-"""What clients ask for, as values.
+"""The values that say what clients ask for.
 
-Every HTTP request and WebSocket frame becomes one of them, once. Endpoints pass it down instead of
-the request or the frame: `Start`, `Read` or `Stop`, each with the `Caller`, and with the `View` in
-which the reply is to be given.
+Every HTTP request and WebSocket frame about a reply becomes one of them, once. Endpoints pass it
+down instead of the request or the frame: `Start`, `Read` or `Stop`, each with the `Caller`, and the
+first two with the `View` in which the reply is to be given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LONGEST_WAIT_S = 30
 class Caller(msgspec.Struct, frozen=True):
     """The sender of a request.
 
-    `user` is empty where the service does not authorize, `client` the address, empty if unknown.
+    `user` is the user's name, empty if the service does not authorize requests. `client` is the
+    client's address, empty if it is unknown.
     """
 
     user: str = ""
@@ -32,12 +33,13 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """How a reply is to be given.
+    """The form in which a reply is to be given.
 
-    `representation` is a media type, or a WebSocket subprotocol, empty for none. `wait` is the
-    seconds that a snapshot may wait for text, or None when it was not asked for. Of server-sent
-    events: `ids` is whether they have ids and comments, `announced` whether the reply's id goes
-    before the first. `key` is the idempotency key that a frame's events echo.
+    `representation` is a media type; over a WebSocket it is the subprotocol, or empty for none.
+    `wait` is the seconds that a snapshot may wait for text, or None when the client named none. For
+    server-sent events, `ids` is whether they have ids and comments, and `announced` whether an
+    event with the reply's id alone goes before the first. For `chatsvc.v1`, `key` is the
+    idempotency key that is echoed in the reply's first event.
     """
 
     representation: str = EVENT_STREAM
@@ -48,10 +50,10 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """A request to begin a reply.
+    """A request to start a reply.
 
-    `key` is the idempotency key, empty for none, and `digest` identifies what it was used for: the
-    same key with another digest is refused.
+    `key` is the idempotency key, empty for none. `digest` identifies the prompt: a known key with
+    another digest is refused.
     """
 
     prompt: Prompt
@@ -62,7 +64,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A request to read a reply from behind position `after` (code points); None is its end."""
+    """A request to read a reply from behind position `after` (code points), or None for its end."""
 
     reply_id: str
     after: int | None

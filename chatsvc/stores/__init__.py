@@ -1,13 +1,13 @@
 """Stores: where replies are kept, and what connects the nodes that share them.
 
-    base       the interfaces: Store, Cluster; Record, and the errors NotWritable and KeyReused
+    redis/     RedisStore: replies live in Redis, and any number of nodes share them (its own map)
     memory     MemoryStore: replies live in this process and go with it
     expired    a compact set of ids and keys, for MemoryStore
-    redis/     RedisStore: replies live in Redis, and any number of nodes share them (its own map)
+    base       the interfaces: Store, Cluster; Record, and the errors NotWritable and KeyReused
 
-What may import what: `memory` and `redis` import `base`; neither imports the other. All of them
-import `chatsvc.log` and what is below it; nothing here imports `backends`, `replies` or the web.
-`redis` is imported only when a Redis is asked for, because the package `redis` is an extra.
+A module imports only those below it in this list, and `redis` only `base`; also `chatsvc.log` and
+what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
+`redis` only when the settings name a store in Redis, because the client library is an extra.
 
 A write: the producer of a reply calls `Store.append` with whole characters, then `Store.seal`, then
 `Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to
@@ -16,7 +16,7 @@ Redis, and the log takes what Redis has acknowledged.
 A read: `Store.find` returns the reply's live `Log`; readers wait at it, and take from it what has
 been released by `Store.clock`. `Store.refresh` waits until it has what other nodes have written.
 
-A new store is one file and one line in `STORES`.
+A new store is one module with a class that satisfies `Store`, and one line in `STORES`.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ REMEMBERED_S = 24 * 3600
 class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
-    `user` is who asked for it, empty without authorization. `key` is the idempotency key, empty
-    if none was sent, and `digest` identifies the request that came with it. `pace` (microseconds
-    between two characters) and `lag` (microseconds that release may fall behind arrival, None: any)
-    are those of the reply's `Log`.
+    `user` is the name of the user who asked for it, empty without authorization. `key` is the
+    idempotency key, empty if none was sent, and `digest` identifies the request that came with it.
+    `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
+    behind arrival, None: any) are those of the reply's `Log`.
     """
 
     reply_id: str
@@ -65,7 +65,7 @@ class Store(Protocol):
 
     @property
     def cluster(self) -> Cluster:
-        """Return the side of the store that concerns other nodes."""
+        """The part of the store that concerns other nodes."""
         ...
 
     async def open(self) -> None:
@@ -153,15 +153,13 @@ class Cluster(Protocol):
     Invariants:
     - A running reply has at most one owner, and only that node can write to it. Any node may
       stop it.
-    - Ownership that Redis or another node has ended may be noticed late; a write then raises
+    - A node may notice late that it does not own a reply any more; a write then raises
       `NotWritable`, and changes nothing.
-
-    `shared` is whether there can be other nodes at all.
     """
 
     @property
     def shared(self) -> bool:
-        """Return whether several nodes may use the store."""
+        """Whether several nodes may use the store."""
         ...
 
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
@@ -194,7 +192,7 @@ class Cluster(Protocol):
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """Wait until no other node works on an ended reply any more, `seconds` at most.
 
-        Returns whether that is so. Raises `StoreUnavailable`.
+        Returns False when one still does. Raises `StoreUnavailable`.
         """
         ...
 
@@ -202,10 +200,10 @@ class Cluster(Protocol):
         """Let the owner know that this node has readers of the reply, or has none any more."""
 
     async def last_read(self, log: Log) -> int:
-        """Return until when other nodes have had readers (microseconds of `Store.clock`).
+        """Return the time up to which other nodes have had readers (microseconds of `Store.clock`).
 
-        For readers that are there now this is a time to come; 0 means that there never were any.
-        Raises `StoreUnavailable`.
+        It is in the future while a node has readers, and 0 if none ever had. Raises
+        `StoreUnavailable`.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The store `memory`: replies live in this process and go with it.
 
 One node uses it alone, so its `cluster` is a `SingleNode`. `expired` remembers the ids and keys of
-replies that it has let go.
+replies that it no longer keeps.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class _Queue(deque[tuple[float, _Item]]):
 class MemoryStore:
     """A `Store` that keeps an ended reply for `keep` seconds, in this process.
 
-    `now` returns the time in microseconds, by `clock`. Nothing here walks all replies: what expires
-    stands in a queue, in the order in which it does.
+    `now` returns the time in microseconds of the monotonic clock, which is that of `clock` here.
+    Nothing here walks all replies: ended ones stand in a queue, in the order in which they expire.
     """
 
     cluster: Cluster = SingleNode()
@@ -169,8 +169,8 @@ class MemoryStore:
             self._expired.add(reply_id, until)
             if record.key:
                 del self._keys[record.user, record.key]
-                # The key with its digest is added last, so that it is forgotten last: the key alone
-                # would be taken for one that was used with another request.
+                # The key with its digest is added last, so that it is forgotten last: if only the
+                # key were left, it would count as used with another request.
                 for text in _key_texts(record):
                     self._used_keys.add(text, until)
         self._expired.forget(now, MOST_REMEMBERED)
@@ -183,6 +183,6 @@ class MemoryStore:
 
 
 def _key_texts(record: Record) -> tuple[str, str]:
-    """Return the text that stands for a record's key, and that for the key with its digest."""
+    """Return two texts for `Expired`: one for a record's key, one for the key with its digest."""
     key = f"{len(record.user)}:{record.user}{record.key}"
     return key, f"{key}\0{record.digest}"

@@ -4,14 +4,14 @@
     Reply ─► Stream ──┤                                       ├─► Encoder ─► socket
                       └─ Framing ─── how its bytes are wrapped ┘
 
-A `Stream` is called when a character is due, has the encoder make its bytes, and writes them. The
-`table` goes from a media type or a WebSocket subprotocol to a codec; a new kind of stream is one
-module with a codec and one line there.
+The ticker calls a `Stream` when a character is due. The stream has the encoder make the character's
+bytes, and writes them. The `table` goes from a media type or a WebSocket subprotocol to a codec; a
+new kind of stream is one module with a codec and one line there.
 
 | module | holds |
 | --- | --- |
 | `codec`, `framing`, `encoder` | the two halves of an event, and the cached path that joins them |
-| `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs, one a module |
+| `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs, one in each |
 | `table` | which codec answers which media type or subprotocol |
 | `writing` | `Stream`, and everything about a slow or closed connection |
 | `response`, `heartbeat` | streams over HTTP, and the comments beside them |
@@ -20,8 +20,11 @@ module with a codec and one line there.
 | `json_line`, `templates` | JSON in one line; the pages' templates |
 
 Invariants:
-- Every byte of a running stream is written by `writing`; heads, ends and whole bodies by aiohttp.
+- Every byte of a running stream is written by `writing`. aiohttp writes the rest: of an HTTP
+  response the head with what goes out with it, the end or a whole body, and of a WebSocket the
+  control frames and the answers that belong to no stream.
 - A codec never waits and never writes, so that what an event says can be tested by itself.
-- A stream takes bounded memory: a client that does not read is waited for, then dropped.
-- Imports lead down, to `replies` and `requests`: nothing here knows a route or parses a request.
+- A stream takes bounded memory: it waits for a client that does not read, which is then dropped.
+- Imports lead down, to `replies`, `requests` and what is below them: nothing here knows a route or
+  parses a request.
 """

@@ -10,11 +10,14 @@ from chatsvc.requests.values import View
 from chatsvc.transports.codec import Codec
 
 DONE = b"[DONE]"
-"""The last frame of a reply. It is six characters, so it is never one of the text."""
+"""The last frame of a reply. It has six characters, so it can't be one character of the text."""
 
 
 class BareCharacters(Codec):
-    """A reply's characters, then `[DONE]`. A failure is the connection's close code."""
+    """The codec of a reply's characters, then `[DONE]`.
+
+    It has no event for a failure: the connection's close code says it.
+    """
 
     __slots__ = ()
     transport = "websocket"

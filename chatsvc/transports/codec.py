@@ -40,11 +40,15 @@ class Encodings(dict[str, bytes]):
 
 
 class _Digits(dict[int, bytes]):
+    """A table of numbers in decimal; those that it lacks are made, and not kept."""
+
     def __missing__(self, number: int) -> bytes:
         return b"%d" % number
 
 
 class _NoDigits(dict[int, bytes]):
+    """A table of nothing for every number."""
+
     def __missing__(self, number: int) -> bytes:
         return b""
 
@@ -52,26 +56,27 @@ class _NoDigits(dict[int, bytes]):
 _COMMON_POSITIONS = range(8192)
 
 DIGITS: Mapping[int, bytes] = _Digits((n, b"%d" % n) for n in _COMMON_POSITIONS)
-"""Positions in decimal: nearly all that occur are made once, the others as they are asked for."""
+"""The positions in decimal: nearly all that occur are made in advance, others when looked up."""
 
 NO_DIGITS: Mapping[int, bytes] = _NoDigits.fromkeys(_COMMON_POSITIONS, b"")
-"""What stands in for `DIGITS` in events that do not say their position: all entries are empty."""
+"""The table in place of `DIGITS` for events that do not say their position: all of it is empty."""
 
 
 @cache
 def encodings(tail: Callable[[str], bytes]) -> Encodings:
-    """Return the cache of what `tail` makes of each character, shared by all streams of a kind."""
+    """Return the cache of what `tail` makes of each character; all streams of a kind share it."""
     return Encodings(tail)
 
 
 class Codec(ABC):
-    """What the events of one stream say.
+    """The codec of one stream: it makes the stream's events.
 
     The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
-    that behind the character (code points). `prefix` is the stream's own; `numbers` is `DIGITS` or
-    `NO_DIGITS`; `tail` is one function for all streams of a kind, for its results are cached.
+    that behind the character (code points). `prefix` is the stream's own. `numbers` is `DIGITS` or
+    `NO_DIGITS`. `tail` is one function for all streams of a kind, because its results are cached.
     `probe_times_us` has the times (microseconds after the start) of the comments that show whether
-    a proxy buffers; after them comments fill silence. None: the stream has no comments.
+    a proxy buffers; after these, comments come in silence alone. With None, the stream has no
+    comments.
     """
 
     __slots__ = ("numbers", "prefix", "probe_times_us", "tail")
@@ -89,9 +94,10 @@ class Codec(ABC):
     """The headers of an HTTP response that only this kind of stream has."""
 
     marks_end: ClassVar[bool] = True
-    """Whether readers know by the events that the reply has ended.
+    """Whether the last event says that the reply has ended.
 
-    Where they can't, a body without chunks (HTTP/1.0) is ended by a reset unless it is complete.
+    If none does, a body without chunks (HTTP/1.0) that is not complete is ended by a reset of the
+    connection.
     """
 
     def __init__(
@@ -108,10 +114,10 @@ class Codec(ABC):
         self.probe_times_us = probe_times_us
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
-        """Return the events of a run of characters that begins behind `position`.
+        """Return the events of a run of characters that begins behind `position` (code points).
 
-        The first run of a stream always passes through here, so an override may add to the first
-        event.
+        If the codec has a prefix or numbers, an override may add to the first event: the first run
+        of such a stream passes through here, and not through the cache of `encoder`.
         """
         tails, prefix, numbers = encodings(self.tail), self.prefix, self.numbers
         if numbers is NO_DIGITS:
@@ -123,25 +129,30 @@ class Codec(ABC):
         return events
 
     def first(self) -> list[bytes]:
-        """Return what goes out with the head, before any character."""
+        """Return the events that go out with the response's head, before any character."""
         return []
 
     @abstractmethod
     def end(self, end: End) -> list[bytes] | None:
-        """Return the last events of a reply that ended so; None breaks the connection off."""
+        """Return the last events of a reply that ended as `end` says.
+
+        None breaks the connection off.
+        """
 
     @abstractmethod
     def sent_away(self) -> list[bytes] | None:
-        """Return the last events for a reader whose node goes before the reply has ended.
+        """Return the last events for a reader that its node sends away before the reply has ended.
 
-        None breaks the connection off.
+        None breaks the connection off. It is not called for WebSockets, which are closed with the
+        code of `draining`.
         """
 
 
 def stop_problem(end: End) -> dict[str, object]:
     """Return the problem object (RFC 9457) of a reply that was stopped.
 
-    Stopping is no error of the server, so its type is in no table of errors and its status is 200.
+    Stopping is no error of the server, so its type is not in the table of PROTOCOL.md section 6,
+    and its status is 200.
     """
     return {
         "type": "/problems/stopped",

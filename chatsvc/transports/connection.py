@@ -17,7 +17,7 @@ from chatsvc.transports.encoder import Encoder
 from chatsvc.transports.writing import ClientGone, Stream, transport_of, write
 
 PING_INTERVAL_S = 20.0
-"""Seconds between two pings; a client from which nothing came since the last one is dropped."""
+"""Seconds between two pings; a client that has sent nothing since the last ping is dropped."""
 
 MAX_STREAMS = 64
 """Replies that may be sent at once over one connection."""
@@ -26,8 +26,9 @@ MAX_STREAMS = 64
 class Connection:
     """A WebSocket after its upgrade.
 
-    One task reads its frames by `receive`; each reply is written by the ticker beside that, in a
-    task that waits for its end. `end` ends both.
+    One task, that of the request, reads the client's frames by `receive`. Each reply has another
+    task, which waits for the reply's end while the ticker has its characters written. `end` ends
+    the tasks of the replies.
     """
 
     def __init__(self, request: web.Request, ws: web.WebSocketResponse) -> None:
@@ -48,11 +49,10 @@ class Connection:
         encoder: Encoder,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """Stream a reply from behind position `after` beside whatever else goes on.
+        """Begin to stream a reply from behind position `after` (code points), in a task of its own.
 
-        `finish(reply)` is awaited when it has ended.
-
-        `finish` is not called when this node sends its readers away. Raises `ClientGone`.
+        When the reply has ended, that task awaits `finish(reply)`; it does not when this node sends
+        its readers away. Raises `ClientGone`.
         """
         self._check_open()
         task = asyncio.create_task(self._stream(reply, after, encoder, finish))
@@ -79,7 +79,8 @@ class Connection:
         self._streams.remove(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ConnectionError):
-            self._transport.abort()  # or the client would wait for ever
+            # The client would wait for ever otherwise. asyncio logs what a callback raises.
+            self._transport.abort()
             raise error
 
     def send(self, data: bytes) -> None:
@@ -88,10 +89,10 @@ class Connection:
         write(self._transport, data)
 
     async def answer_frame(self, text: str) -> None:
-        """Send a text frame that belongs to no stream, and wait while the client is behind.
+        """Send a text frame that belongs to no stream, and wait while too much of it is unsent.
 
-        The next frame is read only then: a client that asks and never reads is soon silent, and is
-        dropped. Raises `ConnectionError`.
+        Because the caller reads no other frame meanwhile, a client that sends frames and never
+        reads the answers counts as silent in the end, and is dropped. Raises `ConnectionError`.
         """
         self._check_open()
         await self.ws.send_str(text)
@@ -102,7 +103,7 @@ class Connection:
             raise ClientGone
 
     def check_room(self) -> None:
-        """Raise `Overloaded` when as many replies are being sent as may be."""
+        """Raise `Overloaded` when `MAX_STREAMS` replies are being sent."""
         if len(self._streams) >= MAX_STREAMS:
             raise Overloaded(f"{MAX_STREAMS} replies are running on this connection.")
 
@@ -111,8 +112,8 @@ class Connection:
     async def receive(self) -> str | None:
         """Return the next text frame, or None when the connection is over.
 
-        Raises `UnsupportedMediaType` for a binary frame, and the problem with which the client is
-        sent away.
+        Raises `UnsupportedMediaType` for a binary frame, and the problem that `send_away` was given
+        once it has been called.
         """
         while True:
             message = await self._message()
@@ -140,11 +141,11 @@ class Connection:
             self._receive_timeout = None
 
     def send_away(self, problem: Problem) -> None:
-        """Have `receive` raise a problem, with which its task then closes the connection.
+        """Have `receive` raise a problem, so that the task that reads calls `close` with it.
 
-        [RFC 6455, 7.1.1] The peer's close frame is waited for. A task beside the one that reads
-        can't do that: aiohttp drops the connection then, and what the peer was sending may cost it
-        the code.
+        No other task can close the connection well. One has to wait for the client's close frame
+        (RFC 6455 section 7.1.1), but while another task reads, aiohttp drops the connection at
+        once, and a client that is just sending may then never see the close code.
         """
         if self._away is None:
             self._away = problem
@@ -171,7 +172,7 @@ class Connection:
         await self.ws.close(code=problem.close_code, message=problem.title.encode())
 
     async def end(self) -> None:
-        """End all streams: the connection is over."""
+        """End all streams, and return when their tasks have ended."""
         tasks = list(self._streams)
         for task in tasks:
             task.cancel()

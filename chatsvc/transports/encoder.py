@@ -1,9 +1,9 @@
 """The encoder: a codec's events in a framing, with one cached path for a single character.
 
-Nearly every write of the service is one character of one stream, so what it costs is what a stream
-costs. It is joined from tables that all streams share: a thing that a stream has of its own is
-fetched from memory anew for each event when there are thousands of streams. Everything else takes
-the plain way: `Codec.events`, then `Framing.wrap`.
+Nearly every write of the service is one character of one stream, so what that costs is what a
+stream costs. Its bytes are joined from tables that all streams share, which stay in the processor's
+cache: with thousands of streams, an object that belongs to one stream has to be fetched from memory
+for each event. Whatever is not one character is made by `Codec.events` and `Framing.wrap`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _frames(tail: Callable[[str], bytes], framing: Framing) -> Encodings:
 
 
 class Encoder(ABC):
-    """Makes the bytes of a stream's characters as they go to the connection."""
+    """The interface of an encoder: a stream's characters in, the bytes for its connection out."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ def make_encoder(codec: Codec, framing: Framing) -> Encoder:
 
 
 class EventEncoder(Encoder):
-    """The encoder of events that differ by stream or position: it joins them of four parts."""
+    """The encoder of events that differ by stream or position: each is joined from four parts."""
 
     __slots__ = (
         "_codec",
@@ -61,7 +61,9 @@ class EventEncoder(Encoder):
         self._numbers = codec.numbers
         self._tails = _tails(codec.tail, framing)
         self._heads = framing.heads
-        self._limit = 0  # the first run goes by way of the codec
+        # The size from which on an event is left to the codec: 0 until the first run is encoded,
+        # because a codec may add to the first event; then that of the table of heads.
+        self._limit = 0
         self._codec = codec
         self._framing = framing
 
@@ -79,7 +81,7 @@ class EventEncoder(Encoder):
 
 
 class CharacterEncoder(Encoder):
-    """The encoder of events that differ by character alone: each is cached with its framing."""
+    """The encoder of events that differ by character alone: each is cached as a whole frame."""
 
     __slots__ = ("_codec", "_frames", "_framing")
 

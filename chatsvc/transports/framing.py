@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 TABLE_BYTES = 1024
-"""Bytes of a payload up to which heads are made in advance; nearly all events are shorter."""
+"""The size of the table of heads that are made in advance; nearly all events are shorter."""
 
 
 class Framing:
     """A way to wrap events: a head with the size, the payload, and a trailer.
 
     `head(size)` makes the head of a payload of so many bytes. With `one_each` every event has a
-    frame of its own; otherwise events that go together share one. `heads` has the head for each
-    size of *payload and trailer together*, up to `TABLE_BYTES`: the encoder's caches hold the
-    trailer already.
+    frame of its own; otherwise events that go together share one. `heads[size]` is the head where
+    payload *and trailer* have `size` bytes, less than `TABLE_BYTES`: what the encoder caches of an
+    event ends with the trailer.
     """
 
     __slots__ = ("_head", "_one_each", "heads", "trailer")
@@ -39,7 +39,8 @@ class Framing:
     def wrap(self, events: Sequence[bytes]) -> bytes:
         """Return whole events as they go to the connection.
 
-        Where events share a frame, no bytes have none: an empty chunk would end a body.
+        If events share a frame and have no bytes together, there is no frame: an empty chunk would
+        end a body.
         """
         if self._one_each:
             return b"".join([self._head(len(event)) + event for event in events])
@@ -67,4 +68,4 @@ CHUNKED = Framing(_chunk_head, b"\r\n")
 """Chunks of an HTTP/1.1 body (RFC 9112 section 7.1): events that go together share one."""
 
 WEBSOCKET = Framing(_text_frame_head, one_each=True)
-"""Text frames of a server (RFC 6455 section 5.2), one an event."""
+"""Text frames of a server (RFC 6455 section 5.2), one for each event."""

@@ -27,8 +27,8 @@ def stamp() -> bytes:
 class Heartbeat(Waiter):
     """A waiter that writes comments beside a stream.
 
-    They come at `probe_times_us` (microseconds from now), then after each `SILENCE_US`.
-    It enters itself in the ticker. Close it with the stream.
+    They come at `probe_times_us` (microseconds from now), then whenever the stream has written
+    nothing for `SILENCE_US`. It enters itself in the ticker. Close it with the stream.
     """
 
     __slots__ = ("_framing", "_probes", "_started", "_stream", "_transport", "_wrote")

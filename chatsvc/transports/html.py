@@ -3,15 +3,15 @@
 The Markdown is CommonMark with tables and strikethrough.
 
 Invariants:
-- HTML in the Markdown is text: it is escaped by markdown-it. nh3 cleans what comes out all the
-  same; neither trusts the other.
-- Nothing is loaded and nothing is asked of this service. An image becomes a link, for its address
-  can carry the conversation to a stranger. A link leads to `http`, `https` or `mailto`, or it is
-  plain text.
+- HTML in the Markdown is text: markdown-it escapes it. nh3 cleans the result nevertheless, so that
+  a mistake in one of them does no harm.
+- The page loads nothing and sends no request to this service. An image becomes a link, because its
+  address can carry the conversation to a stranger. A link leads to `http`, `https` or `mailto`, or
+  it is plain text.
 - Nothing needs an inline style: code is coloured by classes, cells are aligned by attributes.
-- Each block of the top level says in `data-end` to which position (code points) of the text it
-  goes, so a page can show what is finished as HTML and what follows as text. The last block of a
-  growing reply may yet become another thing.
+- Each block of the top level says in `data-end` at which position (code points) of the text it
+  ends, so a page can show the finished blocks as HTML and what follows as text. In a growing reply
+  the last block is not finished: a line that follows may make another block of it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from chatsvc.transports.response import STREAM_HEADERS
 from chatsvc.transports.templates import TEMPLATES
 
 LONGEST_COLOURED = 8 * 1024
-"""Characters of a code block up to which it is coloured: some lexers take quadratic time."""
+"""Code points of a code block up to which it is coloured: some lexers take quadratic time."""
 
 MOST_COLOURED = 32 * 1024
-"""Characters of code that are coloured in one reply."""
+"""Code points of code that are coloured in one reply."""
 
 COLOURED = {
     *("bash", "c", "clojure", "console", "cpp", "csharp", "css", "dart", "diff"),
@@ -86,10 +86,10 @@ ATTRIBUTES = {
 """The attributes that each element may have; those under `*` may stand on all."""
 
 COLOURABLE = "colourable"
-"""The key of the characters that may still be coloured, in the environment of one rendering."""
+"""The key, in the environment of one rendering, of how many code points may still be coloured."""
 
 Env = MutableMapping[str, Any]
-"""What markdown-it passes to the functions that render tokens."""
+"""The type of the environment that markdown-it passes to the functions that render tokens."""
 
 _formatter = HtmlFormatter[str](nowrap=True)
 
@@ -97,7 +97,7 @@ _formatter = HtmlFormatter[str](nowrap=True)
 def _coloured(code: str, language: str, env: Env) -> str:
     """Return code as HTML, coloured by the classes of Pygments where its language is known.
 
-    `env` has what is left to colour.
+    `env` has how much may still be coloured.
     """
     lexer = _lexer(language) if language else None
     if lexer is None or len(code) > min(LONGEST_COLOURED, env[COLOURABLE]):
@@ -121,10 +121,7 @@ class _Renderer(RendererHTML):
     def fence(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
     ) -> str:
-        """Return a block of code in the one shape that a page can give a copy button.
-
-        That is `pre` around `code`.
-        """
+        """Return a block of code as `code` in `pre`, to which a page can add a copy button."""
         token = tokens[idx]
         language = token.info.split()[0].lower() if token.info.strip() else ""
         kind = f' class="language-{escape(language)}"' if language else ""
@@ -207,12 +204,12 @@ def _mark_ends(tokens: Sequence[Token], text: str) -> None:
 _renderer_thread = ThreadPoolExecutor(1, "chatsvc-markdown")
 """The thread that renders beside the event loop, so that no stream waits for it.
 
-It is one, so that rendering never takes all processors.
+There is one, so that rendering never takes all processors.
 """
 
 
 async def html_response(reply: Reply) -> web.Response:
-    """Return what is out of a reply as a page of HTML."""
+    """Return the released text of a reply as a page of HTML."""
     text = reply.log.text(0, reply.released_now())
     loop = asyncio.get_running_loop()
     body = await loop.run_in_executor(_renderer_thread, render, text)

@@ -14,10 +14,10 @@ from chatsvc.transports.codec import DIGITS, Codec, stop_problem
 
 
 class JsonEvents(Codec):
-    """JSON objects with the fields of server-sent events: `{"id":"<reply>:1","data":"你"}`.
+    """The codec of JSON objects with the fields of server-sent events.
 
-    The view's `key` is echoed as the last member of the first event, or of the end's where no
-    character precedes it.
+    The event of a character is `{"id":"<reply>:1","data":"你"}`. The view's `key` is echoed as the
+    last member of the first event, which is the end's if the stream has no character.
     """
 
     __slots__ = ("_key", "_reply_id")
@@ -31,7 +31,7 @@ class JsonEvents(Codec):
 
     @staticmethod
     def data_member(data: str) -> bytes:
-        """Return what stands behind an event's position: the `data` member and the object's end."""
+        """Return what follows the position in an event: the `data` member and the closing brace."""
         return b'","data":%b}' % msgspec.json.encode(data)
 
     @staticmethod
@@ -56,7 +56,7 @@ class JsonEvents(Codec):
         return self._with_key([self.named_event(members), done])
 
     def sent_away(self) -> list[bytes]:
-        """Return nothing: a stream that ends without `[DONE]` can be resumed."""
+        """Return no events: a client resumes a stream that ends without `[DONE]`."""
         return []
 
     def _with_key(self, events: list[bytes]) -> list[bytes]:

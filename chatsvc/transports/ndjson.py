@@ -9,10 +9,10 @@ from chatsvc.transports.json_line import json_line
 
 
 class NdjsonEvents(JsonEvents):
-    r"""The events of `chatsvc.v1` as lines: `{"id":"<reply>:1","data":"你"}\n`.
+    r"""The codec of the events of `chatsvc.v1` as lines: `{"id":"<reply>:1","data":"你"}\n`.
 
-    There are no comments and no empty lines: parsers may refuse a line that is no JSON value. So
-    silence is silent, and a reader whose connection is cut meanwhile resumes.
+    There are no comments and no empty lines, because parsers may refuse a line that is no JSON
+    value. So nothing is sent in silence; a reader whose connection a proxy cuts then resumes.
     """
 
     __slots__ = ()

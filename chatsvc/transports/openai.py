@@ -1,7 +1,7 @@
 """OpenAI's chat completions, as their clients read them (PROTOCOL.md section 5).
 
-The codec of chunks, whole completions and error objects; `requests.openai` has what those clients
-send.
+It holds the codec of chunks, whole completions and error objects. `chatsvc.requests.openai` has
+what those clients send.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-"""The usage object where the backend counted nothing: clients wait for one, but not for a guess."""
+"""The usage object where the backend counted nothing: clients expect one, and nothing is estimated.
+"""
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -43,7 +44,7 @@ def error_object(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def completion(reply: Reply, model: str) -> dict[str, Any]:
-    """Return the body of a response that is no stream, of a reply that ended and did not fail."""
+    """Return the `chat.completion` object of a reply that ended and did not fail."""
     end = reply.end or End("done", "stop")
     message = {
         "role": "assistant",
@@ -76,7 +77,7 @@ def _identity(reply: Reply, model: str, kind: str) -> dict[str, Any]:
 def _finish_reason(end: End) -> str:
     """Return the `finish_reason`.
 
-    [OpenAI] has none for a reply that was stopped from outside: `stop` is the nearest.
+    OpenAI has none for a reply that was stopped from outside: `stop` is the nearest.
     """
     return end.finish_reason if end.state == "done" else "stop"
 
@@ -100,8 +101,8 @@ def _chunk(
     return json_event(members)
 
 
-# A character stands between the identity and what is the same in all chunks. There is but one way
-# to cut there.
+# The content stands between the stream's own members and those that are the same in all chunks.
+# No other member is a lone NUL, so a chunk that has it as its content can be cut in two there.
 _CONTENT = {"content": "\0"}
 _CUT = msgspec.json.encode("\0")
 _REST = _chunk({}, _CONTENT, usage=False).partition(_CUT)[2]
@@ -117,10 +118,10 @@ def _content_with_usage(character: str) -> bytes:
 
 
 class Chunks(Codec):
-    """Chunks of a completion, one a character.
+    """The codec of a completion's chunks, one for each character.
 
-    With `usage` (`stream_options.include_usage`) every chunk has that member, and a last one
-    has the tokens used.
+    With `usage` (`stream_options.include_usage`) every chunk has a member `usage`, which is null in
+    all but the last one.
     """
 
     __slots__ = ("_identity", "_usage")
@@ -145,7 +146,7 @@ class Chunks(Codec):
         return [self._chunk({"role": "assistant", "content": ""})]
 
     def end(self, end: End) -> list[bytes]:
-        """Return why the reply ended and, if asked for, its usage; or an error; then `[DONE]`."""
+        """Return the finish reason and, if asked for, the usage; or an error; then `[DONE]`."""
         if end.state == "failed":
             problem = end.problem or BackendFailed().as_dict()
             return [json_event(error_object(problem)), DONE]
@@ -156,8 +157,8 @@ class Chunks(Codec):
         return [*events, DONE]
 
     def sent_away(self) -> list[bytes]:
-        """Return an error.
+        """Return an error, then `[DONE]`.
 
-        [OpenAI] Clients can't resume, and take a body that just ends for a whole one.
+        OpenAI's clients can't resume, and take a body that just ends for a whole one.
         """
         return [json_event(error_object(Draining().as_dict())), DONE]

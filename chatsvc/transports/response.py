@@ -1,6 +1,7 @@
 """The response of every stream over HTTP.
 
-It sends the head and what goes out with it, the events with comments between them, and the end.
+It sends the head with the first events, then the other events with comments between them, and the
+end.
 """
 
 from __future__ import annotations
@@ -37,20 +38,24 @@ STREAM_HEADERS = {
 """The headers of every answer that has a reply's text (PROTOCOL.md section 2)."""
 
 FIRST_CHARACTERS = 64
-"""Characters that go with the head if they are out by then; more take the way with a deadline."""
+"""The most characters that go with the head, if they are released by then.
+
+More of them go through `Stream` alone, which has a deadline for a slow client; aiohttp's write of
+the head has none.
+"""
 
 
 class ReplyResponse(web.StreamResponse):
-    """A reply as a stream: `codec`'s events behind position `after` (code points).
+    """A reply as a stream: the events of `codec` behind position `after` (code points).
 
     It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and
-    all middlewares have returned, so a stream that runs holds none of their frames; a handler with
-    something to do afterwards awaits `prepare` itself. `scope` is entered for as long as the stream
-    runs. `broken` is whether it did not come to its end.
+    all middlewares have returned, so a stream that runs keeps none of their frames in memory; a
+    handler with something to do afterwards awaits `prepare` itself. `scope` is entered for as long
+    as the stream runs. `broken` is true until the stream has come to its end.
     """
 
     # A private name of aiohttp's: without it the head goes out in a write of its own, and all else
-    # is the same. `test_a_head_that_goes_alone_makes_no_difference` holds that, and
+    # is the same. `test_a_head_that_goes_alone_makes_no_difference` checks that, and
     # `test_what_is_out_goes_with_the_head_in_one_write` fails when the name has another meaning.
     _send_headers_immediately = False
 
@@ -79,7 +84,7 @@ class ReplyResponse(web.StreamResponse):
     def enable_compression(
         self, force: object = None, strategy: int | None = None
     ) -> None:
-        """Do nothing: what is written round aiohttp goes as it is, whatever a middleware asks."""
+        """Do nothing, even if a middleware asks: aiohttp can't compress what is written past it."""
 
     def prepare(
         self, request: web.BaseRequest
@@ -89,8 +94,8 @@ class ReplyResponse(web.StreamResponse):
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         reply, scope, codec = self._reply, self._scope, self._codec
-        # A connection that is kept open holds its last response, for an hour if no other request
-        # comes.
+        # aiohttp keeps the last response of a connection that stays open, for an hour if no other
+        # request comes.
         del self._reply, self._scope, self._codec
         with scope, reply.reading():
             writer = await super().prepare(request)
@@ -131,7 +136,7 @@ class ReplyResponse(web.StreamResponse):
         return writer
 
     async def _begin(self, stream: Stream, reply: Reply, codec: Codec) -> None:
-        """Send the head, with the codec's first events and the characters that are out."""
+        """Send the head, with the codec's first events and the characters that are released."""
         first = codec.first()
         try:
             reply.ticker.refresh()  # `take` sees what is released by now

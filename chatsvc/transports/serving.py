@@ -30,11 +30,11 @@ MAX_QUEUED = 64
 """Requests that may wait for their turn where replies are served one after the other."""
 
 MAX_QUEUED_CODE_POINTS = 1 << 20
-"""Code points that the requests which wait may have in all, if they are more than one."""
+"""Code points that the waiting requests may have in all; a single one may have more."""
 
 
 class Delivery(msgspec.Struct):
-    """A reply that is to be sent from behind position `after` (code points), as a codec has it."""
+    """A reply that is to be sent from behind position `after` (code points), by a codec."""
 
     reply: Reply
     after: int
@@ -46,12 +46,12 @@ async def serve_in_turn(
 ) -> None:
     """Serve one reply after the other, until the connection is over.
 
-    `start(frame)` begins the reply that a frame asks for. A frame that comes meanwhile waits for
-    its turn. A failure closes the connection, for no frame could say it. Raises the
-    `Problem` to close it with.
+    `start(frame)` starts the reply that a frame asks for. A frame that comes while a reply is sent
+    waits for its turn. A failure closes the connection, because no bare frame could say it. Raises
+    the `Problem` to close the connection with.
     """
     waiting: deque[str] = deque()
-    busy = False  # from the moment a request is taken: beginning its reply takes time
+    busy = False  # true from the moment at which a request is taken: starting its reply takes time
 
     async def deliver(text: str) -> None:
         try:
@@ -91,7 +91,7 @@ async def serve_in_turn(
 
 
 def problem_of(end: End) -> Problem:
-    """Return the problem of a reply that failed as an exception, which knows its close code."""
+    """Return the problem of a reply that failed as an exception, which has a close code."""
     problem_type = (end.problem or {}).get("type")
     for kind in every_problem():
         if problem_type == f"/problems/{kind.code}":
@@ -100,17 +100,18 @@ def problem_of(end: End) -> Problem:
 
 
 async def serve_at_once(
-    connection: Connection, start: Callable[[str], Awaitable[Delivery | None]]
+    connection: Connection, answer: Callable[[str], Awaitable[Delivery | None]]
 ) -> None:
     """Serve several replies at once, until the connection is over.
 
-    Their events say which reply they are of. `start(frame)` begins or finds the reply that a frame asks for; None: there is nothing to send.
-    A frame that leads to nothing gets a `failed` event, and the connection stays. Raises the
-    `Problem` to close it with.
+    Each event says by its id which reply it belongs to. `answer(frame)` starts or finds the reply
+    that a frame asks for; it returns None when there is nothing to send. A frame for which it
+    raises a `Problem` gets a `failed` event, and the connection stays open. Raises the `Problem` to
+    close the connection with.
     """
     while (text := await _next_text(connection)) is not None:
         try:
-            delivery = await start(text)
+            delivery = await answer(text)
         except Problem as problem:
             await connection.answer_frame(failed_event(problem, text))
             continue
@@ -126,6 +127,7 @@ async def serve_at_once(
 
 
 async def _next_text(connection: Connection) -> str | None:
+    """Return the next text frame, or None at the end; refuse binary ones by `failed` events."""
     while True:
         try:
             return await connection.receive()
@@ -134,9 +136,9 @@ async def _next_text(connection: Connection) -> str | None:
 
 
 def failed_event(problem: Problem, text: str) -> str:
-    """Return the event that answers a frame which led to nothing.
+    """Return the event that answers a frame for which `problem` was raised.
 
-    It has the frame's key, and names the frame's reply, if they can be read.
+    It has the frame's key, and names the frame's reply, if they can be read in `text`.
     """
     event: dict[str, Any] = {"event": "failed", "id": None, "data": problem.as_dict()}
     with suppress(msgspec.DecodeError, RecursionError):

@@ -26,19 +26,19 @@ class Snapshot(msgspec.Struct):
 
 
 def snapshot(reply: Reply, after: int) -> Snapshot:
-    """Return what is out behind position `after`.
+    """Return what is released behind position `after`.
 
     The state is final only when no text is left behind `next`.
     """
-    out = max(after, reply.released_now())
-    end = reply.end if out == reply.log.position else None
+    released = max(after, reply.released_now())
+    end = reply.end if released == reply.log.position else None
     return Snapshot(
         reply=reply.id,
         state=end.state if end is not None else "running",
         finish_reason=end.finish_reason if end is not None else None,
         after=after,
-        text=reply.log.text(after, out),
-        next=out,
+        text=reply.log.text(after, released),
+        next=released,
     )
 
 
@@ -56,15 +56,14 @@ def json_response(reply: Reply, body: object, status: int = 200) -> web.Response
     )
 
 
-async def poll(
-    reply: Reply, after: int, wait: float, *, begun: bool = False
+async def poll_response(
+    reply: Reply, after: int, wait: float, *, started: bool = False
 ) -> web.Response:
     """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    News is text behind `after`, or the end of the reply.
-
-    Raises `Draining` when this node goes before there is news; but not if the reply was `begun`
-    with this request, for then its id is news.
+    News is text behind `after`, or the end of the reply. Raises `Draining` when this node sends its
+    readers away before there is news; but not if this request has `started` the reply, because then
+    its id is news.
     """
     sent_away = False
     with reply.reading():
@@ -81,8 +80,8 @@ async def poll(
             except SentAway:
                 sent_away = True
         found = snapshot(reply, after)
-    if sent_away and not begun and not found.text and found.state == "running":
-        # A snapshot without news would make the client ask again at once.
+    if sent_away and not started and not found.text and found.state == "running":
+        # A snapshot without news would make the client ask this node again at once.
         raise Draining(retry_after=1)
     return json_response(reply, found)
 
@@ -90,7 +89,7 @@ async def poll(
 async def until_end(reply: Reply) -> End:
     """Wait for the end of a reply, as one of its readers, and return it.
 
-    Raises `Draining` when this node goes before.
+    Raises `Draining` when this node sends its readers away before.
     """
     with reply.reading():
         try:
@@ -102,12 +101,11 @@ async def until_end(reply: Reply) -> End:
     return reply.end or End("done", "stop")
 
 
-async def whole(reply: Reply) -> web.Response:
-    """Return the reply when it has ended.
+async def whole_response(reply: Reply) -> web.Response:
+    """Return a snapshot of the whole reply, once it has ended.
 
-    One that failed is a problem, a 502 mostly, with the partial text in it.
-
-    Raises `Draining` when this node goes before.
+    For a reply that failed it is the problem, mostly a 502, with the members of the snapshot, and
+    so the partial text, in it. Raises `Draining` when this node sends its readers away before.
     """
     end = await until_end(reply)
     body = msgspec.to_builtins(snapshot(reply, 0))

@@ -12,24 +12,24 @@ from chatsvc.transports.heartbeat import PROBE_TIMES_US, stamp
 from chatsvc.transports.json_line import json_line
 
 RETRY_RANGE_MS = (100, 1500)
-"""The range (milliseconds) of the random delays of readers that are sent away.
+"""The range (milliseconds) of the random delays after which readers that are sent away come back.
 
-They would all come back at once otherwise.
+Without them all would come back at once.
 """
 
 DONE = b"data: [DONE]\n\n"
-"""The last event of a stream: the reply is complete, and there is no use in coming back."""
+"""The last event of a stream: the client has all of it, and is not to come back."""
 
 
 def data_lines(character: str) -> bytes:
     """Return a character as `data` lines and the blank line that ends an event.
 
-    [WHATWG] One `data` line a line of text: a newline is two empty ones.
+    A newline is two empty lines, which a parser joins by a newline [WHATWG]. No other character has
+    one in it (UAX #29, GB4).
     """
-    lines = "".join(f"data: {line}\n" for line in character.split("\n"))
     if character == "\n":
-        lines = "data:\ndata:\n"
-    return f"{lines}\n".encode()
+        return b"data:\ndata:\n\n"
+    return f"data: {character}\n\n".encode()
 
 
 def _data_behind_id(character: str) -> bytes:
@@ -47,11 +47,11 @@ def retry_event() -> bytes:
 
 
 class SseEvents(Codec):
-    """Server-sent events with ids and comments, or without both if `view.ids` is false.
+    """The codec of server-sent events, with ids and comments or, if `view.ids` is false, neither.
 
-    A view that asks for it has the id of the position 0 sent before the first event. An event
-    without data is remembered and not dispatched [WHATWG]: from there on, an `EventSource` that
-    reconnects resumes.
+    If `view.announced` is true, an event that has only the id of position 0 goes before the first
+    character. An `EventSource` remembers the id of an event without data and does not dispatch the
+    event [WHATWG], so that it can resume from the start if it has to reconnect.
     """
 
     __slots__ = ("_announced", "_ids")
@@ -85,5 +85,5 @@ class SseEvents(Codec):
         return [b"event: %b\ndata: %b\n\n" % (end.state.encode(), problem), done]
 
     def sent_away(self) -> list[bytes]:
-        """Return a `retry` and no `[DONE]`: a reader that comes back resumes, on another node."""
+        """Return a `retry` and no `[DONE]`, so that the client comes back, to another node."""
         return [retry_event()] if self._ids else []

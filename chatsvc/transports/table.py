@@ -1,7 +1,7 @@
 """The table of streams: from a media type or a WebSocket subprotocol to the codec that speaks it.
 
-A new kind of stream is one module with a codec, and one line here: `web.parsing` chooses by
-`Accept` among the media types, and `web.sockets` offers the subprotocols.
+A new kind of stream is one module with a codec, and one line here. `chatsvc.web.parsing` chooses by
+`Accept` among the media types; `chatsvc.web.sockets` looks up the codec of a frame's subprotocol.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ CODECS: dict[str, Callable[[str, View], Codec]] = {
     "": BareCharacters,
     SUBPROTOCOL: JsonEvents,
 }
-"""What makes the codec of a stream, of the reply's id and the view that the client asked for."""
+"""The factory of each codec; its arguments are the reply's id and the view that is asked for."""
+
+
+def make_codec(reply_id: str, view: View) -> Codec:
+    """Return the codec for a stream of a reply in a view; `view.representation` is in `CODECS`."""
+    return CODECS[view.representation](reply_id, view)
+
 
 STREAM_MEDIA_TYPES = tuple(name for name in CODECS if "/" in name)
 """The media types of the bodies that stream a reply."""

@@ -1,4 +1,4 @@
-"""The templates of pages, and the folders in which the package's data stand."""
+"""The templates of pages, and the folders of the package's data."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from chatsvc.transports.codec import Codec
 
 
 class PlainText(Codec):
-    """The text of a reply as it is.
+    """The codec of a reply's text as it is.
 
-    Nothing in it marks its end, so a body that is not whole is broken off.
+    Nothing in the text marks its end, so a body that is not whole is broken off.
     """
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class PlainText(Codec):
         return ["".join(run).encode()]
 
     def end(self, end: End) -> list[bytes] | None:
-        """Return nothing for a reply that is done or was stopped; None for a failed one."""
+        """Return no events for a reply that is done or was stopped, None for a failed one."""
         return None if end.state == "failed" else []
 
     def sent_away(self) -> None:

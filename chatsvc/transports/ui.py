@@ -25,15 +25,15 @@ def _delta(character: str) -> bytes:
 
 
 class UIChunks(Codec):
-    """Text deltas, one a character, in the parts of one message.
+    """The codec of one message in parts, with a text delta for each character.
 
-    Its id is the reply's, by which it can be stopped.
+    The message's id is the reply's, by which the reply can be stopped.
     """
 
     __slots__ = ("_reply_id",)
     transport = "ui"
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
-    marks_end = False  # `useChat` takes any end of a body for the message's
+    marks_end = False  # `useChat` takes any end of the body for the end of the message
 
     def __init__(self, reply_id: str) -> None:
         super().__init__(_delta, probe_times_us=())
@@ -62,4 +62,4 @@ class UIChunks(Codec):
         return [*map(json_event, parts), DONE]
 
     def sent_away(self) -> None:
-        """Return None: `useChat` resumes a body that breaks off, but takes any end for the whole."""
+        """Return None: `useChat` resumes a body that breaks off, and no other."""

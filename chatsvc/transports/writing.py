@@ -1,15 +1,16 @@
-"""The way out: every byte of a running stream goes to its connection through here.
+"""The writing of streams: every byte of a running stream goes to its connection through here.
 
 After aiohttp has sent the head of a response, or has upgraded to a WebSocket, it writes each chunk
-or frame whole and at once to `request.transport`, and so does this module: both are public, and
-whole chunks and frames may take turns. Going round `StreamResponse.write` and
-`WebSocketResponse.send_str` saves a coroutine, a header made anew and a copy for each character.
+or frame whole and at once to `request.transport`. This module writes to the same transport, which
+is a public attribute; since each writes whole chunks or frames, the two may take turns. Bypassing
+`StreamResponse.write` and `WebSocketResponse.send_str` saves a coroutine, a header made anew and a
+copy for each character.
 
 Invariants:
 - Nothing is written to a connection that is closing: `ClientGone` is raised instead.
 - A client that does not read costs `FULL_BYTES` and one run of characters, however many streams its
-  connection has. They wait, looking again every `FULL_POLL_US`; after `STALLED_US` without progress
-  the connection is aborted and `SlowReader` raised. The client can resume.
+  connection has. The streams wait, and look at the connection every `FULL_POLL_US`. After
+  `STALLED_US` without progress it is aborted, and `SlowReader` is raised. The client can resume.
 """
 
 from __future__ import annotations
@@ -51,14 +52,17 @@ def transport_of(request: web.BaseRequest) -> asyncio.Transport:
 
 
 def write(transport: asyncio.Transport, data: bytes) -> None:
-    """Write whole chunks or frames that are short and seldom. Raises `ClientGone`."""
+    """Write whole chunks or frames, without waiting even if the connection is full.
+
+    So they must be short and rare. Raises `ClientGone`.
+    """
     if transport.is_closing():
         raise ClientGone
     transport.write(data)
 
 
 def set_reset_on_close(transport: asyncio.Transport, on: bool) -> None:
-    """Have a connection reset when it is closed, by whatever, or closed in order again.
+    """Have a connection reset when it is closed, by whatever; or, with `on` false, closed in order.
 
     A body without a length or chunks ends with its connection: only a reset tells one that was
     broken off from a whole one.
@@ -74,15 +78,15 @@ async def drained(
 ) -> None:
     """Wait until at most `most` bytes wait to be sent. Raises `SlowReader` or `ClientGone`.
 
-    It polls, because asyncio tells of a buffer that is emptied only to the connection's one
-    protocol, which is aiohttp's: that lets no more than one task wait, and without a deadline. Here
-    several streams of one connection wait, and each has a deadline that moves with every byte
-    taken. Clients that are behind are few, and a look costs a microsecond.
+    It polls, because asyncio reports an emptied buffer only to the connection's one protocol, which
+    is aiohttp's. That lets no more than one task wait, and without a deadline. Here several streams
+    of one connection wait, and each has a deadline that moves with every byte that the client
+    takes. Few clients are slow at a time, and a look costs a microsecond.
     """
     now = ticker.refresh()
     least, deadline = transport.get_write_buffer_size(), now + STALLED_US
     waiter = Waiter(ticker)
-    when = NOW  # first in the next turn, when the kernel has had its chance
+    when = NOW  # first in the next turn, when the kernel may have taken more already
     while (waiting := transport.get_write_buffer_size()) > most:
         if transport.is_closing():
             raise ClientGone
@@ -106,11 +110,11 @@ async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
 
 
 class Stream(ReplyReader):
-    """A reply's characters behind position `after`, written to a connection when they are due.
+    """A reader that writes a reply's characters to a connection when they are due.
 
-    The position is in code points. The ticker calls it, and it writes at once. Reader and writer are one object, because in a crowd
-    of streams each object is fetched from memory anew for each event. `wrote` is when it last wrote
-    (microseconds).
+    It begins behind position `after` (code points). The ticker calls it, and it writes at once.
+    Reader and writer are one object, because with thousands of streams each object has to be
+    fetched from memory for each event. `wrote` is when it last wrote (microseconds).
     """
 
     __slots__ = ("_encoder", "_transport", "wrote")
@@ -139,9 +143,9 @@ class Stream(ReplyReader):
             self.slot = MUTED
 
     def call(self) -> None:
-        """Write what is out.
+        """Write what is released. See `Waiter.call`.
 
-        `run` goes on at the end, on an error, and when the connection is full.
+        `run` is resumed at the end, on an error, and when the connection is full.
         """
         ticker, transport, encoder = self.ticker, self._transport, self._encoder
         try:
@@ -158,9 +162,8 @@ class Stream(ReplyReader):
                 self.wrote = ticker.now
                 if self.slot > ticker.slot:
                     return
-                if (
-                    len(run) == LONGEST_RUN
-                ):  # much to catch up with: other streams come between
+                if len(run) == LONGEST_RUN:
+                    # There is much to catch up with: other streams get their turn in between.
                     self.slot = ticker.slot
                     return
             else:  # the connection is full

@@ -4,9 +4,9 @@
                                 │
                                 └─► a transport's response ─► socket
 
-An endpoint has its request parsed into one value (`chatsvc.requests`), has `access` begin or find
-the reply, and returns a response of a transport. A WebSocket's endpoint does the same for each
-frame.
+An endpoint has its request parsed into one value (`chatsvc.requests`), has `access` start or find
+the reply, and returns a response of `chatsvc.transports`. The endpoint of WebSockets does the same
+for each frame.
 
 | module | holds |
 | --- | --- |
@@ -16,12 +16,12 @@ frame.
 | `access` | from such a value to its reply |
 | `middleware`, `origin`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
-| `disconnects`, `readers` | clients that leave, and the scope of one that reads |
+| `disconnects`, `readers` | clients that leave; the stream of one that reads, with its scope |
 | `logs`, `metrics` | what operators see |
 | `app_keys` | the typed keys of the application and of requests |
 
 Invariants:
 - No module with endpoints imports another one.
-- Of an error an answer has the members of its problem, and no traceback or path.
+- The answer to an error has the members of its problem, and no traceback or path.
 - Ids of replies and chats are capabilities: logs have no more than their beginnings.
 """

@@ -10,7 +10,7 @@ from chatsvc.web.app_keys import REPLIES
 
 
 async def start_reply(app: web.Application, asked: Start) -> Reply:
-    """Begin the reply that is asked for, or find the one of the same idempotency key.
+    """Start the reply that is asked for, or return the one with the same idempotency key.
 
     Raises what `Replies.start` raises.
     """
@@ -24,10 +24,10 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
 
 
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
-    """Find the reply that is to be read or stopped.
+    """Return the reply that is to be read or stopped.
 
-    Raises `ReplyNotFound`, `ReplyExpired`, `CursorPastEnd` for a position that it has not reached,
-    `StoreUnavailable`.
+    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a position
+    that the reply has not reached.
     """
     replies = app[REPLIES]
     reply = await replies.open(asked.reply_id, user=asked.caller.user)

@@ -1,6 +1,6 @@
-"""Typed keys of the application and the request.
+"""The typed keys by which handlers find what the application and the request carry.
 
-They are what handlers find there; a typo in one is a type error.
+A mistyped name is an error of the type checker. Keys that belong to one module stand there.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
-"""A function that names the user a request is from; None refuses it.
+"""A coroutine function that returns the name of the user whose request it is; None refuses it.
 
-A user's replies are found by that user only.
+Only that user finds the user's replies.
 """
 
 REPLIES = web.AppKey("replies", Replies)
-"""The key of the application's replies, which are there while it runs."""
+"""The key of the application's `Replies`, which exist while it runs."""
 
 SETTINGS = web.AppKey("settings", Settings)
 """The key of the application's settings."""
 
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
-"""The key of the function that authorizes requests; None where everybody may."""
+"""The key of the function that authorizes requests; its value is None if all are allowed."""
 
 PREFIX = web.AppKey("prefix", str)
-"""The key of the path under which the application is mounted; empty at the top."""
+"""The key of the path under which the application is mounted; empty if it is not mounted."""
 
 SERVICE = web.RequestKey("service", web.Application)
 """The key of the chatsvc application that a request came to."""
@@ -51,7 +51,7 @@ def service(request: web.Request) -> web.Application:
 
 
 def prefix(app: web.Application) -> str:
-    """Return the path under which an application is mounted; empty at the top."""
+    """Return the path under which an application is mounted; empty if it is not mounted."""
     return app.router["healthz"].url_for().path.removesuffix("/healthz")
 
 

@@ -7,9 +7,8 @@ from aiohttp import web
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start
 from chatsvc.transports.html import html_response
-from chatsvc.transports.response import ReplyResponse
-from chatsvc.transports.snapshot import json_response, poll, whole
-from chatsvc.transports.table import CODECS
+from chatsvc.transports.snapshot import json_response, poll_response, whole_response
+from chatsvc.transports.table import make_codec
 from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
@@ -21,11 +20,11 @@ from chatsvc.web.parsing import (
     read_post_chat,
     read_stop,
 )
-from chatsvc.web.readers import ReaderScope
+from chatsvc.web.readers import stream_response
 
 
 async def post_chat(request: web.Request) -> web.StreamResponse:
-    """Answer `POST /api/chat`: start a reply and give it, or the one of `Last-Event-ID`."""
+    """Answer `POST /api/chat`: start a reply and give it, or give that of `Last-Event-ID`."""
     return await _answer(request, await read_post_chat(request))
 
 
@@ -65,26 +64,25 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     if asked.view.representation == HTML:
         with app[METRICS].reading("html"), reply.reading():
             return await html_response(reply)
-    codec = CODECS[asked.view.representation](reply.id, asked.view)
-    scope = ReaderScope(request, codec.transport, after)
-    return ReplyResponse(request, reply, after, scope, codec)
+    codec = make_codec(reply.id, asked.view)
+    return stream_response(request, reply, codec, after)
 
 
 async def _json(
     request: web.Request, reply: Reply, asked: Start | Read
 ) -> web.Response:
-    """Return a snapshot, or the whole reply.
+    """Return a snapshot, or the whole reply once it has ended.
 
-    The whole one is for a request that began it and did not say how long it would wait.
+    The whole reply is for a request that starts it and has no `wait`.
     """
     metrics, wait = service(request)[METRICS], asked.view.wait
     if isinstance(asked, Read):
         with metrics.reading("poll"):
-            return await poll(reply, asked.after or 0, wait or 0)
+            return await poll_response(reply, asked.after or 0, wait or 0)
     with metrics.reading("json"):
         if wait is None:
-            return await whole(reply)
-        return await poll(reply, 0, wait, begun=True)
+            return await whole_response(reply)
+        return await poll_response(reply, 0, wait, started=True)
 
 
 def add_chat(app: web.Application) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 CHECK_INTERVAL_S = 1.0
-"""Seconds between two looks at all connections: aiohttp has no hook for one that closes."""
+"""Seconds between two looks at all connections: aiohttp has no callback for one that closes."""
 
 
 def is_gone(request: web.Request) -> bool:
@@ -41,11 +41,10 @@ class Clients:
             await asyncio.sleep(CHECK_INTERVAL_S)
             for task, request in list(self._tasks.items()):
                 if task is not None and is_gone(request):
-                    del self._tasks[
-                        task
-                    ]  # cancel once: the task may take its time to end
+                    # Cancelled once, for the task may take its time to end.
+                    del self._tasks[task]
                     task.cancel()
 
 
 CLIENTS = web.AppKey("clients", Clients)
-"""The key of the application's clients."""
+"""The key of the application's `Clients`."""

@@ -10,14 +10,14 @@ from chatsvc.web.metrics import METRICS
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Answer `GET /healthz`: the process lives."""
+    """Answer `GET /healthz` with 200: the process lives."""
     return web.Response(text="ok\n")
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer `GET /readyz`: new replies are welcome.
+    """Answer `GET /readyz` with 200 while new replies can be started.
 
-    Raises `Draining` or `StoreUnavailable` when they are not.
+    Raises `Draining` or `StoreUnavailable` when they can't.
     """
     replies = service(request)[REPLIES]
     if replies.admission.draining:

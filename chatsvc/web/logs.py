@@ -22,8 +22,9 @@ from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import SERVICE
 from chatsvc.web.problems import PROBLEM
 
-SECRET = ("{reply}", "{chat}")
-"""The parts of routes that are capabilities: knowing one is the right to read a reply or a chat."""
+SECRET_PARTS = ("{reply}", "{chat}")
+"""The parts of routes that stand for capabilities: to know one is the right to read what it names.
+"""
 
 events = logging.getLogger("chatsvc.events")
 """The logger of what happens to replies."""
@@ -66,11 +67,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def _redact_unreadable_request(record: logging.LogRecord) -> bool:
-    """Keep only the kind of mistake of a request that aiohttp can't read.
+    """Edit aiohttp's record of a request that it can't read, and return True to keep every record.
 
-    It is a filter that lets every record through.
-
-    aiohttp's own record shows the line in question, which may hold a message or a reply's id.
+    aiohttp's own record shows the line in question, which may hold a message or a reply's id. The
+    edited one names only the kind of mistake.
     """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
@@ -90,9 +90,9 @@ def set_up_logs(log_format: str) -> None:
 
 
 class EventLog:
-    """The log of what happens to replies.
+    """The log of what happens to replies, an `Observer`.
 
-    An `Observer`. Ids are capabilities, so only their beginnings are logged.
+    Ids are capabilities, so only their beginnings are logged.
     """
 
     def started(self, reply: Reply) -> None:
@@ -100,7 +100,7 @@ class EventLog:
         events.debug("reply started", extra={"data": {"reply": reply.id[:6]}})
 
     def first(self, reply: Reply) -> None:
-        """See `Observer`."""
+        """Do nothing: the first character is not logged."""
 
     def ended(self, reply: Reply) -> None:
         """See `Observer`."""
@@ -141,12 +141,10 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _without_capability(request: web.BaseRequest) -> str:
-    """Return a request's path with only the beginnings of the ids in it.
+    """Return a request's path, in which ids of replies and chats are cut to their beginnings.
 
-    Knowing a reply's or a chat's id is the right to read it.
-
-    The path stays percent-encoded, so that each part stands where the route has it, and a line
-    stays one line.
+    The path stays percent-encoded, so that its parts correspond to those of the route, and it is
+    one line.
     """
     template = ""
     if isinstance(request, web.Request) and SERVICE in request:
@@ -156,7 +154,7 @@ def _without_capability(request: web.BaseRequest) -> str:
     names = template.split("/")[: len(parts)]
     return "/".join(
         f"{part[: min(6, len(part) // 2)]}…"
-        if name in SECRET
+        if name in SECRET_PARTS
         or len(part) == 22  # as long as a reply's id, at an address without a route
         else part
         for part, name in zip_longest(parts, names, fillvalue="")

@@ -1,4 +1,4 @@
-"""The metrics of `/metrics`: counted where things happen, never once a character."""
+"""The metrics of `/metrics`. None of them is updated for each character, which would cost much."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chatsvc.ticker import monotonic
 
 
 class Metrics:
-    """The metrics of one node. An `Observer` of its replies."""
+    """The metrics of one node, an `Observer` of its replies."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -1,6 +1,6 @@
 """The middleware before every handler, and the headers of every answer.
 
-The middleware lets requests through by origin and user, watches for clients that leave, and turns
+The middleware checks a request's origin and user, watches for clients that leave, and turns
 exceptions into problems.
 """
 
@@ -25,37 +25,35 @@ from chatsvc.web.problems import (
 )
 from chatsvc.web.security import SECURITY_HEADERS
 
-CLIENT_GONE = 499
-"""The status that access logs show for a client that left before its answer began; nothing is sent.
+CLIENT_GONE_STATUS = 499
+"""The status that access logs show where no answer, or no whole one, could be sent to the client.
 """
 
-UNAUTHORIZED_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
-"""The beginnings of the paths that need no user."""
+PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+"""The beginnings of the paths that need no authorization."""
 
 logger = logging.getLogger("chatsvc.web")
 
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through to its handler, and answer exceptions as problems.
+    """Pass an allowed request to its handler, and return exceptions as problems.
 
-    No answer has a traceback or a path in it.
-
-    Raises only what is a response itself, such as a redirect of `authorize`.
+    No answer has a traceback or a path in it. Raises only an `HTTPException` that is no error, such
+    as a redirect by `authorize`.
     """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
     try:
-        if (
-            request.version > HttpVersion11
-        ):  # its bodies may end in ways that HTTP/1.1 does not know
+        # The bodies of another version may end in ways that HTTP/1.1 does not know.
+        if request.version > HttpVersion11:
             raise BadRequest("This service speaks HTTP/1.1.")
         path = inner_path(request)
         if path.startswith(("/api/", "/v1/", "/ws/")):
             origin.check_origin(request, app[SETTINGS].allow_origin)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=origin.PREFLIGHT)
-        if app[AUTHORIZE] is not None and not path.startswith(UNAUTHORIZED_PATHS):
+        if app[AUTHORIZE] is not None and not path.startswith(PUBLIC_PATHS):
             await _identify(request, app)
         return await handler(request)
     except Problem as error:
@@ -71,19 +69,18 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     except Exception as error:
         if isinstance(error, ConnectionError) and is_gone(request):
             # Nothing can be sent. aiohttp finds that out by itself and logs nothing.
-            return web.Response(status=CLIENT_GONE)
+            return web.Response(status=CLIENT_GONE_STATUS)
         logger.error("a request failed", exc_info=error)
         problem = InternalError()
     finally:
         app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
-    if (
-        BEGUN in request
-    ):  # an answer would stand inside the stream, so that is broken off
+    if BEGUN in request:
+        # The problem would stand inside the answer that has begun, so that is broken off.
         if request.transport is not None:
             request.transport.abort()
-        return web.Response(status=CLIENT_GONE)
+        return web.Response(status=CLIENT_GONE_STATUS)
     return problem_response(request, problem)
 
 

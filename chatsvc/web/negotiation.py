@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 
 def parse_weights(header: str) -> list[tuple[str, float]]:
-    """Return the values of a header, each with its weight.
+    """Return the values of a header, each with its weight (RFC 9110 section 12.4.2).
 
-    The header is `Accept`, `Accept-Language` or `Accept-Encoding`.
-
-    They stay in the header's order and letter case; parameters other than `q` are left out. A
-    weight is from 0, which refuses the value, to 1; one that can't be read is 0 (RFC 9110 section
-    12.4.2).
+    `header` is that of an `Accept`, `Accept-Language` or `Accept-Encoding`. The values stay in its
+    order and letter case; parameters other than `q` are left out. A weight is from 0, which refuses
+    the value, to 1; one that can't be read is 0.
     """
     weighted = []
     for item in header.split(","):
@@ -34,12 +32,10 @@ def _weight(parameters: Sequence[str]) -> float:
 
 
 def negotiate(accept: str, media_types: Sequence[str]) -> str | None:
-    """Return the media type that an `Accept` header wants most, or None if it takes none.
+    """Return the media type that an `Accept` header wants most (RFC 9110 section 12.5.1).
 
-    It is chosen as RFC 9110 section 12.5.1 says.
-
-    Of several that are wanted alike it is the one that the header names first, else the first of
-    `media_types`.
+    `media_types` are those that there are. Of several with the same weight it is the one that the
+    header names first, else the first of `media_types`. Returns None if the header takes none.
     """
     ranges: dict[str, tuple[float, int]] = {}  # the weight, and how early it stands
     for place, (name, weight) in enumerate(parse_weights(accept.lower())):
@@ -75,8 +71,8 @@ def accepted_languages(header: str) -> list[str]:
 def accepts_gzip(header: str) -> bool:
     """Return whether an `Accept-Encoding` header takes gzip (RFC 9110 section 12.5.3).
 
-    `x-gzip` is the same coding (section 8.4.1.3). A `*` is no wish for it: what is not compressed
-    is acceptable then, too.
+    `x-gzip` is the same coding (section 8.4.1.3). A `*` does not count: with it a body that is not
+    compressed is acceptable, too.
     """
     return any(
         weight and coding in ("gzip", "x-gzip")

@@ -11,16 +11,18 @@ from chatsvc.backends.base import model_name
 from chatsvc.problems import NotFound
 from chatsvc.requests.values import Start
 from chatsvc.transports.openai import Chunks, completion, error_object
-from chatsvc.transports.response import ReplyResponse
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
-from chatsvc.web.parsing import caller, read_completion
-from chatsvc.web.readers import ReaderScope
+from chatsvc.web.parsing import caller_of, read_completion
+from chatsvc.web.readers import stream_response
 
 _MODEL_CREATED = int(time.time())
-"""When the model is said to have been made (Unix seconds): no backend knows, so it is the start."""
+"""The time at which the model is said to have been made (Unix seconds): this module's import.
+
+No backend knows the true one.
+"""
 
 
 async def post_completion(request: web.Request) -> web.StreamResponse:
@@ -31,13 +33,13 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     app = service(request)
     replies = app[REPLIES]
     asked = await read_completion(request)
-    reply = await start_reply(app, Start(asked.prompt, caller(request)))
+    reply = await start_reply(app, Start(asked.prompt, caller_of(request)))
     model = model_name(replies.backend)
     try:
         if asked.stream:
             codec = Chunks(reply, model, usage=asked.usage)
-            scope = ReaderScope(request, codec.transport)
-            stream = ReplyResponse(request, reply, 0, scope, codec)
+            stream = stream_response(request, reply, codec)
+            # Awaited here, because the reply is stopped below once its stream is over.
             await stream.prepare(request)
             return stream
         with app[METRICS].reading(Chunks.transport):

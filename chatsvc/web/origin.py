@@ -1,9 +1,9 @@
 """The checks of where a browser's request comes from (PROTOCOL.md section 2).
 
-A client that is no browser sends no `Origin` and is let through. A browser always sends one with a
+A client that is no browser sends no `Origin` and is allowed. A browser always sends one with a
 POST, a WebSocket and a script's request to a foreign host (RFC 6454, WHATWG Fetch). For an image or
-a link it sends none, but `Sec-Fetch-Site` says which site that stands on. The headers that let a
-page read answers (CORS) are made here, too.
+a link it sends none, but says by `Sec-Fetch-Site` whether the page with that image or link is of
+another site. The headers that allow a page to read answers (CORS) are made here, too.
 """
 
 from __future__ import annotations
@@ -36,17 +36,14 @@ PREFLIGHT = {
 def is_same_origin(request: web.Request, origin: str) -> bool:
     """Return whether an origin is the one that a request was sent to.
 
-    The scheme may differ, as it does behind a TLS proxy.
-
-    A proxy that puts its own name into `Host` passes on the browser's `Sec-Fetch-Site`, or the host
-    in `X-Forwarded-Host`. A foreign page can forge neither: a script can't set the first, and the
-    second is not among `ALLOWED_HEADERS`.
+    The scheme may differ, as it does behind a TLS proxy. A proxy that puts its own name into `Host`
+    passes on the browser's `Sec-Fetch-Site`, or the host in `X-Forwarded-Host`. A foreign page can
+    forge neither: a script can't set the first, and the second is not among `ALLOWED_HEADERS`.
     """
     if request.headers.get("Sec-Fetch-Site") == "same-origin":
         return True
-    forwarded = request.headers.get("X-Forwarded-Host", "").split(
-        ","
-    )  # one for each proxy
+    # Each proxy on the way has added its own.
+    forwarded = request.headers.get("X-Forwarded-Host", "").split(",")
     hosts = {host.strip().lower() for host in (request.host, *forwarded)}
     return origin.partition("://")[2].lower() in hosts - {""}
 
@@ -57,7 +54,7 @@ def is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
 
 
 def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a request whose origin is neither the own one nor allowed."""
+    """Raise `ForbiddenOrigin` for a request whose origin is neither the service's nor allowed."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None or is_same_origin(request, origin) or is_allowed(origin, allowed):
         return
@@ -67,10 +64,10 @@ def check_origin(request: web.Request, allowed: tuple[str, ...]) -> None:
 
 
 def check_site(request: web.Request, allowed: tuple[str, ...]) -> None:
-    """Raise `ForbiddenOrigin` for a GET by which a foreign page would begin a reply.
+    """Raise `ForbiddenOrigin` for a GET by which a foreign page would start a reply.
 
-    That is one without an `Origin`, as images and links make, which `Sec-Fetch-Site` says is of
-    another site.
+    Images and links make such a request, which has no `Origin`. `Sec-Fetch-Site` then says that
+    another site made it.
     """
     site = request.headers.get("Sec-Fetch-Site", "none")
     if (

@@ -29,8 +29,6 @@ from chatsvc.transports.templates import data_folder
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip
 from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
 
-__all__ = ["LANGUAGE_COOKIE", "setup_pages"]
-
 LANGUAGE_COOKIE = "chatsvc_language"
 """The name of the cookie in which the page's selector keeps the reader's choice of language."""
 
@@ -60,7 +58,7 @@ MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
 """The key of the limit of a message (bytes of UTF-8)."""
 
 
-def setup_pages(app: web.Application, *, max_message: int) -> None:
+def add_pages(app: web.Application, *, max_message: int) -> None:
     """Add `GET /` and the page's files to an application.
 
     `max_message` is the service's limit of a message (bytes of UTF-8). The page keeps its messages

@@ -1,7 +1,7 @@
 """HTTP requests into the values of `chatsvc.requests`, each request once.
 
 Headers, query, path and body are read here and nowhere else. Whatever is wrong with them is raised
-as a `Problem`, before a reply is begun or looked for.
+as a `Problem`, before a reply is started or looked for.
 """
 
 from __future__ import annotations
@@ -55,13 +55,16 @@ HTML = "text/html"
 MEDIA_TYPES = tuple(
     dict.fromkeys((EVENT_STREAM, "text/plain", JSON, *STREAM_MEDIA_TYPES))
 )
-"""What a reply is given as: a wildcard in `Accept` stands for the first of those that it covers."""
+"""The media types in which a reply can be had at every address; a reply's own also has `HTML`.
+
+Of those that a wildcard in `Accept` covers, it stands for the first.
+"""
 
 BODY_DEADLINE_S = 30.0
 """Seconds in which a body must arrive."""
 
 
-def caller(request: web.Request) -> Caller:
+def caller_of(request: web.Request) -> Caller:
     """Return the user and the address that a request is from."""
     return Caller(user=request.get(USER, ""), client=request.remote or "")
 
@@ -101,32 +104,32 @@ def read_get_chat(request: web.Request) -> Start | Read:
     check_text(message, settings.max_message)
     prompt = Prompt((Message("user", message),))
     view = msgspec.structs.replace(view, announced=True)
-    return make_start(prompt, caller(request), view=view)
+    return make_start(prompt, caller_of(request), view=view)
 
 
 def read_get_reply(request: web.Request) -> Read:
     """Return what a `GET /api/chat/{reply}` asks for. Raises a `Problem`."""
     reply_id = request.match_info["reply"]
     representation = _representation(request, (*MEDIA_TYPES, HTML))
-    if representation == HTML:  # all that is out, whatever the query says
-        return Read(reply_id, 0, caller(request), View(HTML))
+    if representation == HTML:  # all that is released, whatever the query says
+        return Read(reply_id, 0, caller_of(request), View(HTML))
     return _read(request, _view(request, representation), reply_id)
 
 
 def read_stop(request: web.Request) -> Stop:
     """Return what a `POST /api/chat/{reply}/stop` asks for."""
-    return Stop(request.match_info["reply"], caller(request))
+    return Stop(request.match_info["reply"], caller_of(request))
 
 
 def keyed_start(
     request: web.Request, prompt: Prompt, view: View | None = None
 ) -> Start:
-    """Return the request to begin a reply under the `Idempotency-Key` that the headers have.
+    """Return the request to start a reply under the `Idempotency-Key` of the headers, if any.
 
     Raises `InvalidRequest` for a malformed key.
     """
     key = request.headers.get("Idempotency-Key")
-    return make_start(prompt, caller(request), key=key, view=view)
+    return make_start(prompt, caller_of(request), key=key, view=view)
 
 
 def _read(request: web.Request, view: View, reply_id: str = "") -> Read:
@@ -139,11 +142,11 @@ def _read(request: web.Request, view: View, reply_id: str = "") -> Read:
         named, position = parse_cursor(last)
         if reply_id and named != reply_id:
             raise BadCursor("The cursor belongs to another reply than the URL.")
-        return Read(named, position, caller(request), view)
+        return Read(named, position, caller_of(request), view)
     after = request.query.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) <= 9):
         raise BadCursor("after must be a position: a number of code points.")
-    return Read(reply_id, int(after), caller(request), view)
+    return Read(reply_id, int(after), caller_of(request), view)
 
 
 def _view(request: web.Request, representation: str) -> View:
@@ -152,7 +155,7 @@ def _view(request: web.Request, representation: str) -> View:
 
 
 def _representation(request: web.Request, media_types: tuple[str, ...]) -> str:
-    """Return the one of some media types that `Accept` wants; events if it is absent.
+    """Return which of some media types `Accept` wants; without that header, `EVENT_STREAM`.
 
     Raises `NotAcceptable`.
     """
@@ -216,14 +219,17 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     if request.content.is_eof():  # it came with the head, as most do
         body = request.content.read_nowait()
     else:
-        body = await _arriving(request.content, max_bytes)
+        body = await _read_arriving(request.content, max_bytes)
     if len(body) > max_bytes:
         raise TooLarge(f"A body may have {max_bytes} bytes.")
     return body
 
 
-async def _arriving(content: StreamReader, max_bytes: int) -> bytes:
-    """Return a body when it is whole, or its beginning when that has more than `max_bytes`."""
+async def _read_arriving(content: StreamReader, max_bytes: int) -> bytes:
+    """Return a body once it is whole; or, as soon as it has more than `max_bytes`, what there is.
+
+    Raises `BadRequest` after `BODY_DEADLINE_S`.
+    """
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):

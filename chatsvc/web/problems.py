@@ -29,7 +29,7 @@ PROBLEM = web.RequestKey("problem", str)
 """The key of the code of a request's problem, for metrics and logs."""
 
 BEGUN = web.RequestKey("begun", bool)
-"""The key that a request has when its answer has begun."""
+"""The key that a request has once the head of its answer is on its way."""
 
 
 def problem_of_http_error(error: web.HTTPError) -> Problem:
@@ -47,10 +47,9 @@ def problem_of_http_error(error: web.HTTPError) -> Problem:
 
 
 def problem_response(request: web.Request, problem: Problem) -> web.Response:
-    """Return a problem as the client reads it.
+    """Return a problem in the shape that the client reads.
 
-    That is as OpenAI's error object under `/v1/`, as a page for a browser that asks for one, else
-    as JSON.
+    It is OpenAI's error object under `/v1/`, a page for a browser that asks for one, else JSON.
     """
     headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
     if problem.retry_after is not None:

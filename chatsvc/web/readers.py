@@ -1,19 +1,23 @@
-"""The scope of a client that is given a stream."""
+"""The streams that clients read over HTTP: the response, and the scope in which it runs."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from chatsvc.replies import Reply
+from chatsvc.transports.codec import Codec
+from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
 
 
 class ReaderScope:
-    """A context manager that counts a client that is given a stream, and watches its connection.
+    """A context manager for the time in which a client reads a stream over HTTP.
 
-    `transport` is the stream's name in the metrics; `after` is the position (code points) that the
-    stream begins behind.
+    It counts the client in the metrics, and watches its connection as the middleware does for other
+    requests: a stream runs on after the middleware has returned. `transport` is the stream's name
+    in the metrics; `after` is the position (code points) that the stream begins behind.
     """
 
     __slots__ = ("_clients", "_gauge", "_request")
@@ -34,3 +38,11 @@ class ReaderScope:
     def __exit__(self, *_: object) -> None:
         self._gauge.dec()
         self._clients.leave()
+
+
+def stream_response(
+    request: web.Request, reply: Reply, codec: Codec, after: int = 0
+) -> ReplyResponse:
+    """Return the response that streams a reply from behind position `after` (code points)."""
+    scope = ReaderScope(request, codec.transport, after)
+    return ReplyResponse(request, reply, after, scope, codec)

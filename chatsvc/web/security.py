@@ -1,4 +1,4 @@
-"""The headers that have browsers restrict what an answer can do."""
+"""The headers by which browsers restrict what an answer can do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SECURITY_HEADERS = {
     **_OWN_WINDOW,
     "X-Frame-Options": "DENY",
 }
-"""The headers of every answer, unless it has one of them by itself."""
+"""The headers of every answer; one that sets such a header itself keeps its own value."""
 
 FILE_HEADERS = _NO_SNIFFING
-"""Those of the page's files."""
+"""The headers of the files that the chat page loads."""
 
 PAGE_HEADERS = {
     # Nothing inline, no other host. 'self' covers WebSockets of the same host too.
@@ -22,9 +22,9 @@ PAGE_HEADERS = {
     "style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     **_OWN_WINDOW,
-    # A link in a reply must not tell its host where the reader comes from; the service itself may
-    # know.
+    # The host of a link in a reply must not learn where the reader comes from; the service itself
+    # may.
     "Referrer-Policy": "same-origin",
     **_NO_SNIFFING,
 }
-"""Those of the chat page, which runs scripts and connects to the service."""
+"""The headers of the chat page, which runs scripts and connects to the service."""

@@ -19,18 +19,18 @@ from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
 from chatsvc.requests.values import SUBPROTOCOL, Caller, Start, Stop
 from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
-from chatsvc.transports.table import CODECS
+from chatsvc.transports.table import make_codec
 from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, SETTINGS, service
 from chatsvc.web.metrics import METRICS
-from chatsvc.web.parsing import caller
+from chatsvc.web.parsing import caller_of
 
 logger = logging.getLogger("chatsvc.web")
 
 Result = TypeVar("Result")
 
 SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
-"""The key of an application that has its open WebSockets."""
+"""The key of the application's open WebSockets."""
 
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -60,7 +60,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             app[METRICS].reading(ws.ws_protocol or "websocket"),
             suppress(ConnectionError),
         ):
-            await _serve(app, connection, caller(request))
+            await _serve(app, connection, caller_of(request))
     finally:
         pinger.cancel()
         app[SOCKETS].discard(connection)
@@ -68,25 +68,24 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _serve(app: web.Application, connection: Connection, asking: Caller) -> None:
-    """Serve a connection as its subprotocol has it; close it with the problem if there is one."""
+async def _serve(app: web.Application, connection: Connection, caller: Caller) -> None:
+    """Serve a connection by its subprotocol, and close it with the problem that this raises."""
     try:
         if connection.ws.ws_protocol == SUBPROTOCOL:
-            answer = partial(_answer_frame, app, connection, asking)
+            answer = partial(_answer_frame, app, connection, caller)
             await serve_at_once(connection, lambda text: _guarded(answer(text)))
         else:
-            start = partial(_answer_message, app, asking)
+            start = partial(_answer_message, app, caller)
             await serve_in_turn(connection, lambda text: _guarded(start(text)))
     except Problem as problem:
         await connection.close(problem)
 
 
 async def _guarded(answer: Awaitable[Result]) -> Result:
-    """Return what an answer comes to.
+    """Return the result of `answer`.
 
-    Raises any error in it that is no `Problem` as `InternalError`, and logs it.
-
-    Behind the upgrade the middleware can't do that: there is no HTTP answer any more.
+    Raises its `Problem`; logs any other error of it and raises `InternalError` in its place. After
+    the upgrade the middleware can't do that, for there is no HTTP answer any more.
     """
     try:
         return await answer
@@ -97,30 +96,33 @@ async def _guarded(answer: Awaitable[Result]) -> Result:
         raise InternalError from None
 
 
-async def _answer_message(app: web.Application, asking: Caller, text: str) -> Delivery:
-    """Begin the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
-    asked = read_message(text, asking, app[SETTINGS].max_message)
+async def _answer_message(app: web.Application, caller: Caller, text: str) -> Delivery:
+    """Start the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
+    asked = read_message(text, caller, app[SETTINGS].max_message)
     reply = await start_reply(app, asked)
-    return Delivery(reply, 0, CODECS[asked.view.representation](reply.id, asked.view))
+    return Delivery(reply, 0, make_codec(reply.id, asked.view))
 
 
 async def _answer_frame(
-    app: web.Application, connection: Connection, asking: Caller, text: str
+    app: web.Application, connection: Connection, caller: Caller, text: str
 ) -> Delivery | None:
-    """Do what a frame of `chatsvc.v1` asks for; None when it stops a reply. Raises a `Problem`."""
-    asked = read_frame(text, asking, app[SETTINGS].max_message)
+    """Return the delivery that a frame of `chatsvc.v1` asks for, or stop a reply and return None.
+
+    Raises a `Problem`.
+    """
+    asked = read_frame(text, caller, app[SETTINGS].max_message)
     if isinstance(asked, Stop):
         await app[REPLIES].stop(await open_reply(app, asked))
         return None
-    connection.check_room()  # a stop needs none, and makes it
+    # Behind the stops, which need no room for another reply and make some.
+    connection.check_room()
     if isinstance(asked, Start):
         reply, after = await start_reply(app, asked), 0
     else:
         reply, after = await open_reply(app, asked), asked.after or 0
         if after:
             app[METRICS].resumes.labels(SUBPROTOCOL).inc()
-    codec = CODECS[asked.view.representation](reply.id, asked.view)
-    return Delivery(reply, after, codec)
+    return Delivery(reply, after, make_codec(reply.id, asked.view))
 
 
 async def close_sockets(app: web.Application) -> None:

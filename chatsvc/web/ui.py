@@ -9,57 +9,53 @@ from aiohttp import web
 
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.replies import Reply
-from chatsvc.transports.response import ReplyResponse
 from chatsvc.transports.ui import UIChunks
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
-from chatsvc.web.parsing import caller, keyed_start, read_turn
-from chatsvc.web.readers import ReaderScope
+from chatsvc.web.parsing import caller_of, keyed_start, read_turn
+from chatsvc.web.readers import stream_response
 
 
 async def post_turn(request: web.Request) -> web.StreamResponse:
     """Answer `POST /api/ui`: give the chat's next reply, and stop the one before if it still runs.
 
-    The stop is durable when this answers, but the end of the old reply's producer is not waited
-    for.
+    The stop is stored when the answer begins, but the old reply's producer may not have ended yet.
     """
     app = service(request)
     turn = await read_turn(request)
     reply = await start_reply(app, keyed_start(request, turn.prompt))
-    # The name is given and its last holder got in one step, for the next message may come at once.
-    name = _name(caller(request).user, turn.chat_id)
+    # One step gives the name to this reply and returns the one that had it: the chat's next message
+    # may be under way already.
+    name = _chat_name(caller_of(request).user, turn.chat_id)
     last_id = await app[REPLIES].remember_name(name, reply.id)
     last = await _find(request, last_id)
     if last is not None and last.id != reply.id and last.end is None:
         await app[REPLIES].stop(last)
-    return _stream(request, reply)
+    return stream_response(request, reply, UIChunks(reply.id))
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
     """Answer `GET /api/ui/{chat}/stream`: give the chat's last reply from its start, or 204.
 
-    One that has ended is given too: a page that was cut off shortly before the end has not seen it.
+    A reply that has ended is given too: a page that was cut off shortly before the end has not seen
+    the end.
     """
-    name = _name(caller(request).user, request.match_info["chat"])
+    name = _chat_name(caller_of(request).user, request.match_info["chat"])
     reply = await _find(request, await service(request)[REPLIES].recall_name(name))
-    return web.Response(status=204) if reply is None else _stream(request, reply)
+    if reply is None:
+        return web.Response(status=204)
+    return stream_response(request, reply, UIChunks(reply.id))
 
 
 async def _find(request: web.Request, reply_id: str | None) -> Reply | None:
     if reply_id is not None:
         with suppress(ReplyNotFound, ReplyExpired):
             replies = service(request)[REPLIES]
-            return await replies.open(reply_id, user=caller(request).user)
+            return await replies.open(reply_id, user=caller_of(request).user)
     return None
 
 
-def _stream(request: web.Request, reply: Reply) -> ReplyResponse:
-    codec = UIChunks(reply.id)
-    scope = ReaderScope(request, codec.transport)
-    return ReplyResponse(request, reply, 0, scope, codec)
-
-
-def _name(user: str, chat_id: str) -> str:
+def _chat_name(user: str, chat_id: str) -> str:
     """Return the name by which the store knows a user's chat.
 
     It is a digest, because knowing a chat's id is the right to read it.

@@ -24,7 +24,7 @@ export class EventInterpreter {
   }
 
   /**
-   * Interpret one event. One of an unknown name, or whose id has no position, is ignored.
+   * Interpret one event. An event of an unknown name is ignored, and so is text whose id has no position.
    *
    * @param {string} event its name; `message` if it has none
    * @param {string} id the cursor behind it

@@ -23,8 +23,8 @@
  *   | {type: 'retry', ms: number}
  *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}} TransportEvent
  *   An event of one reading. `headers`: an answer began, for this reply if its id is known; `alive`:
- *   bytes came, with these server times (unix ms) in one read; `text`: characters, and the position
- *   behind them, which may repeat what was there; `retry`: the server asks for this pause before the
+ *   bytes came, with these server times (unix ms) in one read; `text`: characters, some of which may have
+ *   come before, and the position behind them; `retry`: the server asks for this pause before the
  *   next reading; `end`: the reply has ended (the end of a body alone is no event).
  *
  * @typedef {(event: TransportEvent) => void} Emit
@@ -42,7 +42,7 @@
  * @property {Read} read reads once, without retries
  */
 
-/** The error of an answer or a close that is not the service's: something between refused or failed. */
+/** The error of an answer or a close that is not the service's own: a proxy refused, or the connection failed. */
 export class TransportError extends Error {
   /** @param {string} message what came instead */
   constructor(message) {

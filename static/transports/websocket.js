@@ -55,7 +55,7 @@ export const websocket = {
         }
         emit({ type: 'alive', stamps: [] });
         if (frame.event === 'failed' && !cursor) {
-          // An id without a position: the reply has not failed, the service refuses to start or to read it.
+          // Without a position it is no event of the reply: the service refuses to start the reply, or to read it.
           finish(() => reject(new Problem(parseProblem(frame.data) ?? { type: 'about:blank' })));
           return;
         }
@@ -63,9 +63,9 @@ export const websocket = {
         if (events.ended) finish(resolve);
       };
       socket.onclose = ({ code }) => {
-        const problem = CODE_OF_CLOSE.get(code);
+        const problemCode = CODE_OF_CLOSE.get(code);
         finish(() => {
-          if (problem) reject(new Problem({ type: problem }));
+          if (problemCode) reject(new Problem({ type: problemCode }));
           else if (code === NORMAL_CLOSURE) resolve();
           else reject(new TransportError(`closed with ${code}`));
         });

@@ -157,7 +157,7 @@ async def test_a_stop_takes_back_nothing_that_was_out_anywhere(node: Node) -> No
     await a.append(log, "x" * 10_000)
     out, stopping = 0, None
     while log.end is None:
-        out = max(out, log.released(a.clock.at(monotonic())))
+        out = max(out, log.released(a.clock.horizon_at(monotonic())))
         if out > 20 and stopping is None:
             stop = b.finish(elsewhere, End("stopped", "stopped"))
             stopping = asyncio.create_task(stop)
@@ -172,7 +172,7 @@ async def test_without_a_look_at_redis_nothing_more_is_out(node: Node) -> None:
     a = await node()
     log = await begun(a)
     seen = a.clock.limit
-    assert a.clock.at(monotonic() + 60_000_000) <= max(seen, a.clock.limit)
+    assert a.clock.horizon_at(monotonic() + 60_000_000) <= max(seen, a.clock.limit)
     assert a.clock.limit <= monotonic() + a.clock.offset + LEEWAY_US
     assert log.end is None
 

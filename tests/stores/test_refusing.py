@@ -15,7 +15,7 @@ from chatsvc.model import Message, Prompt
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies
 from chatsvc.stores.redis import RedisStore
-from chatsvc.stores.redis.connect import passes
+from chatsvc.stores.redis.connect import is_transient
 from chatsvc.ticker import Ticker
 from tests.conftest import require
 from tests.redis_server import RedisServer
@@ -151,8 +151,8 @@ def test_redis_6_says_so_of_a_script_in_other_words(answer: str, why: bool) -> N
         "Error running script (call to f_dafb725e53e21ae71169ecb097484592ccb0eb3e): "
         f"@user_script:23: @user_script: 23: -{answer}"
     )
-    assert passes(exceptions.ResponseError(within)) == why
-    assert passes(exceptions.ResponseError(answer)) == why
+    assert is_transient(exceptions.ResponseError(within)) == why
+    assert is_transient(exceptions.ResponseError(answer)) == why
 
 
 async def test_what_it_refuses_for_good_is_a_problem_and_ends(

@@ -11,14 +11,14 @@
     followers    the followers of all hash tags; how far text may be released
     follower     one blocking read for all streams of a hash tag; fills the logs
     bell         how a node ends that blocking read
-    commands     everything else that Redis is asked, in batches, with retries
+    commands     all other commands, in batches, with retries
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys
-    connect      from an address to a client; which errors pass
+    connect      from an address to a client; which errors are transient
     tasks        how a task is ended; tasks that no caller waits for
 
-What may import what: a module imports those below it in this list, never one above it.
+A module imports only those below it in this list.
 
 A write: RedisStore.append → Owner → Outbox → Commands → write.lua, which checks owner and epoch.
 When Redis has acknowledged the entry, Follower.apply_own brings it into the log.

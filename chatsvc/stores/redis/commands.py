@@ -20,7 +20,7 @@ from chatsvc.stores.redis.connect import (
     FAILURES,
     RETRY_S,
     Client,
-    passes,
+    is_transient,
     unavailable,
 )
 from chatsvc.stores.redis.scripts import ALL, Script
@@ -71,21 +71,20 @@ class Commands:
         self._task.add_done_callback(lambda _: self._fail(self._queue))
 
     async def close(self) -> None:
-        """Stop; whatever waits for an answer fails."""
+        """Stop sending; commands that wait for an answer fail."""
         await cancel(self._task)
 
     async def ask(self, *words: Any, patience: float | None = None) -> Any:
         """Send a command, and return Redis' answer as redis-py gives it.
 
         Raises `StoreUnavailable` when there is none for `patience` seconds, when Redis refuses the
-        command, or this is closed.
+        command, and after `close`.
         """
         seconds = self._patience if patience is None else patience
         command = _Command(words, monotonic() + round(seconds * 1e6))
         if self._task is None or self._task.done():
-            self._fail(
-                [command]
-            )  # nothing would send it: whoever shuts down must not wait
+            # Nothing would send it any more, and a shutdown must not wait for it.
+            self._fail([command])
         else:
             self._queue.append(command)
             self._queued.set()
@@ -136,8 +135,8 @@ class Commands:
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except Exception as error:
-            # None was answered. When a connection is closed under it, redis-py raises other errors
-            # than its own too (AttributeError, say): they mean the same.
+            # No command was answered. When a connection is closed during a call, redis-py raises
+            # other errors than its own too (AttributeError, say): they mean the same.
             if not isinstance(error, FAILURES):
                 logger.warning("Redis was not asked", exc_info=error)
             answers = [ConnectionError(str(error) or repr(error))] * len(batch)
@@ -149,7 +148,7 @@ class Commands:
             if isinstance(answer, NoScriptError):
                 loaded = loaded or await self._load()
                 again.append(command)
-            elif passes(answer):
+            elif is_transient(answer):
                 away = answer
                 again.append(command)
             elif isinstance(answer, Exception):
@@ -171,8 +170,8 @@ class Commands:
     def _expire(self) -> None:
         """Fail all commands whose deadline is over.
 
-        Also those behind the next batch, which may consist of patient commands that are tried again
-        and again.
+        That includes those behind the next batch, which may consist of commands with a long
+        patience that are tried again and again.
         """
         now = monotonic()
         self._fail([command for command in self._queue if command.deadline_us <= now])

@@ -1,7 +1,7 @@
-"""Connections to Redis: from an address to a client of redis-py, and which of its errors may pass.
+"""Connections to Redis: from an address to a client of redis-py, and which errors are transient.
 
-Also what every user of a connection needs in the same way: the problem for a Redis that can't be
-reached, and the pause before another try.
+It also holds what every user of a connection needs in the same way: the problem for a Redis that
+can't be reached, and the pause before another try.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ FAILURES: tuple[type[Exception], ...] = (
     exceptions.RedisError,
     exceptions.RedisClusterException,
 )
-"""The classes of all errors that a call of redis-py raises on Redis' account."""
+"""The classes of all errors by which a call of redis-py reports that Redis has failed or refused.
+"""
 
-_PASSING = (
+_TRANSIENT = (
     OSError,
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -40,7 +41,7 @@ _PASSING = (
     exceptions.RedisClusterException,
 )
 
-_PASSING_WORDS = (
+_TRANSIENT_WORDS = (
     "BUSY",
     "MISCONF",
     "NOREPLICAS",
@@ -62,14 +63,14 @@ def unavailable() -> StoreUnavailable:
     return StoreUnavailable("Redis can't be reached.", retry_after=1)
 
 
-def passes(error: object) -> bool:
-    """Return whether an error (or an answer of a pipeline) is one that may pass.
+def is_transient(answer: object) -> bool:
+    """Return whether an answer of a pipeline is an error for which another try may help.
 
-    Redis is away, full, a replica, loading or locked, say: the same command is worth another try.
+    Redis is away, full, a replica, loading or locked, say.
     """
-    return isinstance(error, _PASSING) or (
-        isinstance(error, exceptions.ResponseError)
-        and _IN_SCRIPT.sub("", str(error), count=1).startswith(_PASSING_WORDS)
+    return isinstance(answer, _TRANSIENT) or (
+        isinstance(answer, exceptions.ResponseError)
+        and _IN_SCRIPT.sub("", str(answer), count=1).startswith(_TRANSIENT_WORDS)
     )
 
 

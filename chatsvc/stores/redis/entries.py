@@ -39,8 +39,8 @@ from chatsvc.model import End
 from chatsvc.stores.base import Record
 
 LEEWAY_US = 400_000
-"""Microseconds for which a node goes on releasing text after its last look at Redis, and so also
-those from the arrival of a stop to the time at which it cuts the reply (see `followers`)."""
+"""Microseconds for which a node goes on releasing text after its last look at Redis. As many pass
+from the arrival of a stop to the time at which it cuts the reply (see `followers`)."""
 
 POSITION, TEXT, PLANNED_END, END = "p", "t", "c", "e"
 """The fields of an entry of a reply's stream."""
@@ -135,8 +135,8 @@ def arrival_us(entry_id: str) -> int:
 def apply(log: Log, entry_id: str, entry: ReplyEntry) -> bool:
     """Bring an entry of its stream into a log, as far as it is new.
 
-    Returns False, and changes nothing, when it does not fit to what the log has: text is missing
-    before it, or is another than the log's.
+    Returns False, and changes nothing, when it does not fit what the log has: text is missing
+    before it, or its text is another than the log's at that position.
     """
     if log.end is not None:
         return True

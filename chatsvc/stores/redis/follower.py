@@ -12,9 +12,9 @@ Invariants:
   reply's own stream is read once. So a round costs as many streams as other nodes are writing, not
   as many as have readers.
 - Entries of the news are numbered. When numbers are missing (Redis keeps some 4,000 entries), every
-  stream is read once. `audit` has them read now and then in any case: after a failover, an entry may
-  be added with an earlier id than the last one, because the new master's clock is behind, and XREAD
-  never returns it.
+  stream is read once. `audit` has them read now and then in any case: after a failover, an entry
+  may be added with an earlier id than the last one, because the new master's clock is behind, and
+  XREAD never returns it.
 - A log is followed until it has its end, or until nothing on this node holds it any more.
 """
 
@@ -44,14 +44,14 @@ from chatsvc.ticker import monotonic
 logger = logging.getLogger("chatsvc.redis")
 
 ROUND_MS = 100
-"""Milliseconds that a round waits for something new: so often, at least, the time moves up to which
+"""Milliseconds that a round waits for something new. After each round the time advances up to which
 text may be released (see `followers`)."""
 
 _Entries = list[tuple[str, Fields]]
 
 
 class FollowerListener(Protocol):
-    """The receiver of what a follower learns, beside what goes into the logs."""
+    """The interface for what a follower learns and can't put into a log itself."""
 
     def writes(self, reply_id: str) -> bool:
         """Return whether this node writes the reply."""
@@ -71,7 +71,7 @@ class FollowerListener(Protocol):
 
 
 class _Followed:
-    """A log that is followed, and which rounds are to read its stream."""
+    """A log that is followed, and in which rounds its stream is to be read."""
 
     __slots__ = ("every_round", "last_id", "log", "next_round", "stream")
 
@@ -93,9 +93,9 @@ class _Round(NamedTuple):
 class Follower:
     """The reader of the streams of one hash tag, for `node`.
 
-    Without an answer of Redis for `patience_us` microseconds, it reports every log as given up;
-    half of that is how long its own methods wait. `on_read` is called with the tag and a time
-    (microseconds of the monotonic clock): all is known that had arrived by then.
+    When Redis has not answered for `patience_us` microseconds, it reports every log as given up;
+    its own methods wait for half of that. `on_read` is called with the tag and a time
+    (microseconds of the monotonic clock): this node knows all that had arrived in Redis by then.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Follower:
 
     @property
     def away_us(self) -> int:
-        """Return the microseconds since the last round began that was answered."""
+        """The microseconds since the last round began that was answered."""
         return monotonic() - self._answered_us
 
     def logs(self) -> list[Log]:
@@ -218,7 +218,7 @@ class Follower:
             try:
                 streams = await self._round(block=not waiting)
             except Exception as error:
-                # When a connection is closed under a call, redis-py raises other errors than its
+                # When a connection is closed during a call, redis-py raises other errors than its
                 # own too. None of them may end this task: no log would get anything any more.
                 if not isinstance(error, FAILURES):
                     logger.warning("Redis was not read", exc_info=error)
@@ -234,7 +234,10 @@ class Follower:
             await asyncio.sleep(min(streams * 4e-6, 0.02))
 
     async def _round(self, *, block: bool) -> int:
-        """Read what is new, or `block` until something is; return how many streams that took."""
+        """Read what is new; with `block`, wait until something is.
+
+        Returns how many streams were read.
+        """
         if not self._last_news:
             await self._find_last_news()
         began_us = monotonic()

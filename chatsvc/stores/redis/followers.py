@@ -73,7 +73,7 @@ class Followers:
 
     @property
     def away_us(self) -> int:
-        """Return the microseconds for which Redis, or one of its masters, has not answered."""
+        """The microseconds for which Redis, or one of its masters, has not answered."""
         return max(follower.away_us for follower in self.all)
 
     async def refresh(self, log: Log) -> None:

@@ -1,7 +1,7 @@
 """Idempotency keys and names in Redis: which reply each of them stands for.
 
-Each is kept for `REMEMBERED_S`, under its SHA-256, because clients choose texts of any length. What
-is kept for a key is `<reply id> <digest of the request>`, for a name the reply id.
+Each is kept for `REMEMBERED_S`, under its SHA-256, because clients choose texts of any length. The
+value of a key is `<reply id> <digest of the request>`, that of a name the reply id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chatsvc.stores.redis.scripts import REMEMBER
 
 
 class Idempotency:
-    """The part of the store that knows keys and names."""
+    """The part of the store that keeps which reply each idempotency key and name stands for."""
 
     def __init__(self, commands: Commands, keys: Keys) -> None:
         self._commands = commands

@@ -1,9 +1,9 @@
 """The leases of the nodes: which nodes live, and which replies the dead have left.
 
 A node has one lease for all that it owns: its score in a sorted set, which is the time at which the
-lease runs out (milliseconds). It renews it several times before that. Every node looks for leases
-that have run out, and finds in the dead node's set the replies that are to be taken over; nothing
-walks all replies.
+lease runs out (milliseconds). The node renews the lease several times before that. Every node looks
+for leases that have run out. The replies that are to be taken over are in the dead node's set, so
+that no node has to walk all replies.
 
 A reply may be in this node's own set though the node does not know that it owns it, because the
 answer that said so was lost. No other node would take such a reply over, so this one does.
@@ -21,6 +21,7 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.keys import HashTag
 from chatsvc.stores.redis.scripts import FORGET_NODE, TIME
+from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import Clock, monotonic
 
 logger = logging.getLogger("chatsvc.redis")
@@ -65,23 +66,22 @@ class Leases:
         # leases of other nodes can be trusted.
         self._renewed_us = 0
         self._steady_since_us = 0
-        # Ids that were in this node's set in Redis at the last look, and that it did not know as
-        # its own. An answer may be under way then; those that are so at two looks are adopted.
+        # The ids that were in this node's set in Redis at the last look, and that it did not know
+        # as its own. The answer that says so may just be under way, so a reply is adopted only if
+        # it is unknown at two looks in a row.
         self._unknown: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Take the lease, and begin to renew it. Raises `StoreUnavailable`."""
-        for _ in range(3):  # the quickest of some answers tells the time best
+        for _ in range(3):  # the quickest answer gives the closest bound of the time
             await self.compare_clocks()
         await self.renew()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop renewing the lease; it runs out by itself."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await cancel(self._task)
 
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """See `Cluster.on_orphan`."""
@@ -89,21 +89,22 @@ class Leases:
 
     @property
     def alive(self) -> bool:
-        """Return whether this node's lease has not run out."""
+        """Whether this node's lease has not run out."""
         return monotonic() - self._renewed_us < self._lease * 1e6
 
     def distrust(self) -> None:
         """Take no node for dead until the living have had time to renew their leases.
 
-        For when all leases may have run out, or be old ones: Redis was away, or its clock jumped.
+        It is called when all leases may have run out, or may be old ones, because Redis was away or
+        its clock jumped.
         """
         self._steady_since_us = monotonic()
 
     async def compare_clocks(self) -> None:
         """Adjust `clock.offset` to the time of Redis. Raises `StoreUnavailable`.
 
-        The offset stays a lower bound, so that this node's clock is never ahead of that of Redis
-        (of any master of Redis Cluster): the time of Redis was read before its answer arrived.
+        The offset stays a lower bound, because Redis read its clock before the answer arrived. So
+        this node's clock is never ahead of that of Redis, or of any master of Redis Cluster.
         """
         sent = monotonic()
         times = await asyncio.gather(
@@ -178,7 +179,10 @@ class Leases:
                 return
 
     async def _adopt_unknown(self) -> None:
-        """Adopt what has been in this node's own set for two looks without its knowing."""
+        """Adopt the replies that this node's own set had at two looks, and that it does not know.
+
+        Raises `StoreUnavailable`.
+        """
         unknown: set[str] = set()
         for tag in self._tags:
             owned = tag.owned_by(self._node)

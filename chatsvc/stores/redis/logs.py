@@ -74,7 +74,8 @@ class Logs:
     def _found(self, reply_id: str, task: asyncio.Task[tuple[Record, Log]]) -> None:
         del self._finding[reply_id]
         if not task.cancelled():
-            task.exception()  # marks it as seen: all callers may have left
+            # Marks the error as seen, or asyncio would log it if all callers have left.
+            task.exception()
 
     async def _find(self, reply_id: str) -> tuple[Record, Log]:
         values, gone, entries = await asyncio.gather(

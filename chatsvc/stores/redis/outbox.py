@@ -66,7 +66,7 @@ class Outbox:
 
     @property
     def given_up(self) -> bool:
-        """Return whether `give_up` was called."""
+        """Whether `give_up` was called."""
         return self._given_up
 
     def add(self, text: str) -> asyncio.Task[None] | None:
@@ -86,7 +86,7 @@ class Outbox:
     def seal(self, planned_end: End) -> None:
         """Queue the end that will follow, to be written in one entry with the last text.
 
-        So no node has all of the text and not the end.
+        One entry, so that no node ever has all of the text and does not know which end follows.
         """
         if self._error is None:
             self._planned_end = planned_end
@@ -103,9 +103,9 @@ class Outbox:
             raise self._error
 
     def rewind(self, position: int) -> bool:
-        """Queue again what Redis has not, when it has text only up to `position`.
+        """Queue again the text that Redis has lost, when it has text only up to `position`.
 
-        Returns False when it has all that it acknowledged.
+        Returns False when Redis has all that it acknowledged.
         """
         if not self._requeue(position):
             return False

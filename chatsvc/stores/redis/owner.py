@@ -86,7 +86,7 @@ class Owner:
         return outbox.record, outbox.log
 
     def forget(self, reply_id: str) -> None:
-        """Give up ownership on this node; the follower reads the stream again."""
+        """Give up ownership on this node, and have the follower read the stream again."""
         if self._outboxes.pop(reply_id, None) is not None:
             self._followers.of(reply_id).read_once(reply_id)
 
@@ -186,8 +186,8 @@ class Owner:
         """
         failed = End("failed", "error", unavailable().as_dict())
         outbox = self._outboxes.get(log.reply_id)
-        # It stays this node's own until Redis has the end, so that another ends it if this one
-        # dies.
+        # The reply stays this node's own until Redis has the end, so that another node ends it if
+        # this one dies.
         if outbox is not None and outbox.give_up():
             self._tasks.run(self._finish_late(log, end or failed, outbox))
         log.finish(failed, 0)
@@ -215,12 +215,12 @@ class Owner:
         while True:
             if outbox is not None and outbox.flushing is not None:
                 await asyncio.shield(outbox.flushing)
-            by_anybody = outbox is None or end.finish_reason == "stopped"
+            any_epoch = outbox is None or end.finish_reason == "stopped"
             status, *more = await self._commands.run(
                 FINISH,
                 keys,
                 self._node,
-                "" if outbox is None or by_anybody else outbox.epoch,
+                "" if outbox is None or any_epoch else outbox.epoch,
                 0 if outbox is None else outbox.position,
                 encode(ReplyEntry(end=end))[END],
                 self._keep_ms,
@@ -231,8 +231,9 @@ class Owner:
             )
             if status != "torn" or outbox is None or not outbox.rewind(int(more[0])):
                 break
-        # Text may be in Redis that this node does not have: another may have written since it was
-        # paused, and to stop a reply it needs no epoch. Then the follower brings text and end.
+        # Redis may have text that this node does not have: while this one was paused, another may
+        # have taken over and written, and a stop is taken in any epoch. Then the follower brings
+        # text and end.
         if status == "ok" and int(more[1]) == log.position:
             entry = ReplyEntry(log.position, end=end)
             self._followers.of(reply_id).apply_own(log, more[0], entry)

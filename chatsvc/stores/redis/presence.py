@@ -1,4 +1,4 @@
-"""Which nodes have readers of a reply, and whether one still works on it.
+"""The presence of nodes at a reply: which have readers of it, and whether one still works on it.
 
 A reply is abandoned when it has no readers on any node (PROTOCOL.md section 7), so its owner has to
 know of the readers on the others. A node announces its first reader and the departure of its last;
@@ -91,8 +91,8 @@ class Presence:
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """See `Cluster.wait_for_producer`.
 
-        It polls: a stop is rare, and its producer has mostly ended by the first look, so a stream
-        to wait at would cost more.
+        It polls: a stop is rare, and the producer has mostly ended by the first look. To have Redis
+        report it would cost more.
         """
         tag = self._keys.tag(log.reply_id)
         keys = [self._keys.reply(log.reply_id), tag.leases, tag.owned]

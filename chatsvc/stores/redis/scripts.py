@@ -5,8 +5,8 @@ returns; `scripts/lib.lua` is put before it. Which fields they write is in `entr
 there are in `keys`.
 
 Invariants:
-- Every script may be sent twice, when an answer was lost on the way: the second run changes
-  nothing.
+- Every script may be run twice, because it is sent again when its answer was lost: the second run
+  changes nothing.
 - A script that takes an epoch does nothing for a node that is not the owner in this epoch. So an
   owner that was paused for long, and wakes when another has taken over, can't write.
 """

@@ -1,4 +1,4 @@
-"""The class `RedisStore`, which puts the parts together that the other modules of this room are.
+"""The class `RedisStore`, which puts together the parts that stand in the package's other modules.
 
 It is also the `FollowerListener`, because what the followers learn concerns several of the parts.
 """
@@ -164,7 +164,10 @@ class RedisStore:
     # ------------------------------------------------------------------ events
 
     async def _on_renewed(self) -> None:
-        """Do what is to be done again and again; called whenever the lease has been renewed."""
+        """Do the periodic work; called whenever the lease has been renewed.
+
+        Raises `StoreUnavailable`.
+        """
         with suppress(*FAILURES):  # no Sentinel answers: another time, then
             await follow_master(self._client)
         await self._presence.renew()

@@ -5,7 +5,7 @@
 --       gone           the mark of an expired id
 --       readers        the nodes that have readers of the reply; deleted
 --       news           the end is added to it
---       owned          what the name of an owner's set begins with
+--       owned          the prefix of the names of the sets of what a node owns
 -- ARGV  node           the node that sets the end
 --       epoch          the epoch in which it owns the reply; empty if any node may set this end (a stop)
 --       position       the position up to which the node has written; only with an epoch

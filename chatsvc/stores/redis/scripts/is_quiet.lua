@@ -2,7 +2,7 @@
 --
 -- KEYS  reply     the reply's hash; `o` is read
 --       leases    the leases of the nodes
---       owned     what the name of an owner's set begins with
+--       owned     the prefix of the names of the sets of what a node owns
 -- ARGV  reply_id
 local reply, leases, owned = unpack(KEYS)
 local reply_id = unpack(ARGV)

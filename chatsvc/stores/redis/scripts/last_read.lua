@@ -1,5 +1,5 @@
--- Return until when other nodes have had readers of a reply (milliseconds); 0 if they never had.
--- While a node has readers, its lease says so: they are taken to stay until it runs out.
+-- Return the time up to which other nodes have had readers of a reply (milliseconds); 0 if none ever had.
+-- A node that has readers does not repeat that: while its lease has not run out, they count as present.
 --
 -- KEYS  readers  the hash of the readers, as `mark_readers.lua` leaves it
 --       leases   the leases of the nodes

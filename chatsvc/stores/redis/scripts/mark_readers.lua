@@ -1,5 +1,5 @@
--- Note for some replies that a node has readers, or has none any more. A later note of the node stands; a reply that
--- has its end, or is gone, is left out.
+-- Note for some replies that a node has readers, or has none any more. A note of the node with a later time is kept as
+-- it is; a reply that has its end, or is gone, is left out.
 --
 -- KEYS  the hashes of the readers of the replies; the node's field is set to the time and the sign
 -- ARGV  node

@@ -2,7 +2,7 @@
 --
 -- KEYS  reply     the reply's hash; `o`, `e` are set
 --       leases    the leases of the nodes
---       owned     what the name of an owner's set begins with
+--       owned     the prefix of the names of the sets of what a node owns
 --       news      the new owner is added to it
 -- ARGV  node      the owner until now
 --       epoch     the epoch in which it owns the reply
