@@ -12,17 +12,19 @@ Invariants:
 - The end is set once. A reply that is stopped ends at the position that is *released* at that time:
   the text that had arrived beyond it was given to no reader and is dropped. Any other end comes
   after all of the text: what isn't released when it is set is released with it.
-- Segments that are released entirely need no schedule any more and are merged, so that a log has
-  few segments however small the pieces are that arrive.
+- A log has few segments, however small the pieces are that arrive: what continues the schedule of
+  the last segment joins it, and segments that are released entirely need none and are merged. Text
+  is cut into characters only when it arrives.
+- The work of a call is linear in the text that it is given, drops or returns, or it is bounded.
 - When a segment that a reader may stand in changes, all readers are marked as stale.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import attrgetter
 
 from chatsvc.graphemes import boundaries
@@ -30,10 +32,13 @@ from chatsvc.model import End
 from chatsvc.ticker import Waiter
 
 MERGED_LENGTH = 2048
-"""The code points up to which neighbouring segments that are released become one."""
+"""The code points up to which neighbouring segments become one: as many are copied at most."""
 
 MERGE_BATCH = 16
 """The released segments that are merged at once: after each merge readers look up their segment."""
+
+_LAG_GRAIN_US = 1_000
+"""The lag ends at a multiple of this: what falls behind it within one is released together."""
 
 
 class Segment:
@@ -55,23 +60,32 @@ class Segment:
         self.first = first
         self.step = step
 
-    @classmethod
-    def merged(cls, segments: Sequence[Segment]) -> Segment:
-        """Return one segment in the place of neighbouring ones that are released entirely.
+    def extend(self, following: Segment) -> bool:
+        """Append the text of the following segment, unless both are longer than `MERGED_LENGTH`.
 
-        It has the same characters at the same positions, and no schedule: all are released at 0.
+        It takes on this one's schedule. Returns whether it was appended.
         """
-        merged = cls(segments[0].start, "")
-        merged.text = "".join(segment.text for segment in segments)
-        merged.count = sum(segment.count for segment in segments)
-        if merged.count < len(merged.text):
-            ends, base = array("I"), 0
-            for segment in segments:
-                own = segment.ends or range(1, segment.count + 1)
-                ends.extend(array("I", (base + end for end in own)) if base else own)
-                base += len(segment.text)
-            merged.ends = ends
-        return merged
+        length = len(self.text)
+        if length + len(following.text) > MERGED_LENGTH:
+            return False
+        if self.ends is not None or following.ends is not None:
+            self.ends = self._ends_behind(0)
+            self.ends.extend(following._ends_behind(length))
+        self.text += following.text
+        self.count += following.count
+        return True
+
+    def truncate(self, count: int) -> None:
+        """Drop all characters but the first `count`."""
+        self.text = self.text[: self.offset(count)]
+        self.ends = None if self.ends is None else self.ends[:count]
+        self.count = count
+
+    def _ends_behind(self, base: int) -> array[int]:
+        """Return the offsets at which the characters end, counted from `base` code points before."""
+        if self.ends is None:
+            return array("I", range(base + 1, base + self.count + 1))
+        return array("I", [base + end for end in self.ends]) if base else self.ends
 
     @property
     def last(self) -> int:
@@ -109,6 +123,7 @@ class Segment:
 
 
 _START = attrgetter("start")
+_FIRST = attrgetter("first")
 
 
 class Log:
@@ -158,13 +173,10 @@ class Log:
         """
         if not text:
             return
-        last = self.segments[-1] if self.segments else None
         segment = Segment(self.position, text)
-        if last is not None and not self.pace and len(last.text) < MERGED_LENGTH:
-            self.segments[-1] = Segment.merged((last, segment))
-            self._invalidate_readers()
-        else:
-            self._schedule(segment, last, at)
+        last = self.segments[-1] if self.segments else None
+        self._schedule(segment, last, at)
+        if last is None or not self._join(last, segment):
             self._merge(at)
             self.segments.append(segment)
         self.position += len(text)
@@ -180,36 +192,53 @@ class Log:
         """
         before = at - self.pace if last is None else last.last
         segment.first, segment.step = max(at, before + self.pace), self.pace
-        if self.lag is not None:
+        if self.lag is not None and segment.last > (limit := at + self.lag):
             begin = max(at, before)
-            room = at + self.lag - begin
-            if segment.last > at + self.lag:
-                segment.step = min(self.pace, room // segment.count)
-                segment.first = max(at, begin + segment.step)
+            room = max(0, limit - limit % _LAG_GRAIN_US - begin)
+            segment.step = min(self.pace, room // segment.count)
+            segment.first = max(at, begin + segment.step)
+
+    def _join(self, last: Segment, segment: Segment) -> bool:
+        """Append a segment to the last one if that keeps all times; return whether it did.
+
+        A single character has no step of its own. Without a pace there are no times to keep: what
+        arrives is released.
+        """
+        step = segment.first - last.last if self.pace else 0
+        if (
+            step > self.pace
+            or (last.count > 1 and last.step != step)
+            or (segment.count > 1 and segment.step != step)
+            or not last.extend(segment)
+        ):
+            return False
+        last.step = step
+        self._invalidate_readers()
+        return True
 
     def _merge(self, now: int) -> None:
-        """Merge the segments that are released at `now`, from where the last merge ended.
+        """Merge the segments that are released at `now`, once they are `MERGE_BATCH` and one."""
+        segments, end = self.segments, self._merged + MERGE_BATCH
+        if len(segments) <= end or segments[end].last > now:
+            return
+        while end < len(segments) and segments[end].last <= now:
+            end += 1
+        self._merge_until(end)
+        self._invalidate_readers()
+
+    def _merge_until(self, end: int) -> None:
+        """Merge the segments up to index `end`, from where the last merge ended: all are released.
 
         The last merged segment takes part again while it is shorter than `MERGED_LENGTH`.
         """
-        segments, begin = self.segments, self._merged
-        enough = begin + MERGE_BATCH
-        if len(segments) <= enough or segments[enough].last > now:
-            return
+        begin = self._merged
         merged: list[Segment] = []
-        group: list[Segment] = []
-        end, size = begin, 0
-        while end < len(segments) and segments[end].last <= now:
-            size += len(segments[end].text)
-            if group and size > MERGED_LENGTH:
-                merged.append(Segment.merged(group))
-                group, size = [], len(segments[end].text)
-            group.append(segments[end])
-            end += 1
-        merged.append(Segment.merged(group))
-        segments[begin:end] = merged
-        self._merged = begin + len(merged) - 1
-        self._invalidate_readers()
+        for segment in self.segments[begin:end]:
+            segment.first = segment.step = 0
+            if not merged or not merged[-1].extend(segment):
+                merged.append(segment)
+        self.segments[begin:end] = merged
+        self._merged = begin + max(len(merged) - 1, 0)
 
     def seal(self, planned_end: End) -> None:
         """Note that all of the text has arrived, and the end that follows once it is released.
@@ -226,18 +255,25 @@ class Log:
         """
         if self.end is not None:
             return
-        text = self.text(0, self.released(at) if end.state == "stopped" else None)
+        if end.state == "stopped":
+            self._drop_behind(self.released(at))
         self.end = end
-        self.position = len(text)
-        self.size = len(text.encode())
-        self.segments = [Segment(0, text)] if text else []
-        self._merged = 0
+        self._merge_until(len(self.segments))
         self._invalidate_readers()
         self._wake(idle_only=False)
         if self.on_end is not None:
             self.on_end()
         # A set stays as large as it once was, a copy doesn't, and ended logs are kept for minutes.
         self.waiters = set(self.waiters)
+
+    def _drop_behind(self, position: int) -> None:
+        """Drop the text behind a position, at which a character ends."""
+        self.size -= len(self.text(position).encode())
+        self.position = position
+        del self.segments[bisect_left(self.segments, position, key=_START) :]
+        if self.segments:
+            last = self.segments[-1]
+            last.truncate(last.index(position - last.start))
 
     def interrupt(self) -> None:
         """Wake every reader and have it look up its segment anew, whatever it waits for."""
@@ -268,11 +304,11 @@ class Log:
 
     def released(self, now: int) -> int:
         """Return the position up to which the text is released at `now` (microseconds)."""
-        for segment in reversed(self.segments):
-            count = segment.released(now)
-            if count:
-                return segment.start + segment.offset(count)
-        return 0
+        index = bisect_right(self.segments, now, key=_FIRST) - 1
+        if index < 0:
+            return 0
+        segment = self.segments[index]
+        return segment.start + segment.offset(segment.released(now))
 
     def due(self) -> int:
         """Return the time at which all text that has arrived is released (microseconds), or 0."""
@@ -284,7 +320,7 @@ class Log:
         if after >= last:
             return ""
         parts = []
-        for segment in self.segments[self._index(after) :]:
+        for segment in islice(self.segments, max(0, self._index(after)), None):
             if segment.start >= last:
                 break
             parts.append(

@@ -1,13 +1,17 @@
 """Characters of text that arrives in pieces, against the invariants of `chatsvc.graphemes`."""
 
 import itertools
+import sys
 
 import pytest
 import regex
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatsvc.graphemes import LONGEST_HELD, Splitter, boundaries
+import chatsvc.graphemes
+from chatsvc.graphemes import LONGEST_CHARACTER, Splitter, boundaries
+
+from .adversarial import CORPUS, SAMPLES
 
 FAMILY = "👨‍👩‍👧"
 FLAGS = "🇩🇪🇫🇷"
@@ -24,6 +28,12 @@ texts = st.lists(
     max_size=12,
 ).map("".join)
 cuts = st.lists(st.integers(0, 60), max_size=10)
+# Of a few classes of UAX #29 at a time, so that code points meet that have to do with each other.
+hard_texts = (
+    st.lists(st.sampled_from([*SAMPLES.values()]), min_size=1, max_size=4)
+    .map("".join)
+    .flatmap(lambda samples: st.text(st.sampled_from(samples), max_size=60))
+)
 
 
 def pieces(text: str, cuts: list[int]) -> list[str]:
@@ -45,6 +55,16 @@ def characters(text: str) -> list[str]:
     return [text[a:b] for a, b in itertools.pairwise([0, *ends])]
 
 
+def defined(text: str) -> list[str]:
+    """The characters of clean text, as PROTOCOL.md defines them."""
+    found = []
+    while text:
+        longest = text[: chatsvc.graphemes.LONGEST_CHARACTER]
+        found.append(regex.findall(r"\X", longest)[0])
+        text = text[len(found[-1]) :]
+    return found
+
+
 def clean(text: str) -> str:
     """The rules, one after the other, on the whole text."""
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -64,7 +84,54 @@ def test_text_split_anyhow_gives_the_same_characters(
     expected = clean(text)
     assert "".join(runs) == expected
     found = [character for run in runs for character in characters(run)]
-    assert found == regex.findall(r"\X", expected)
+    assert found == characters(expected) == defined(expected)
+
+
+@given(texts | hard_texts, cuts, st.sampled_from([2, 3, 4, 5, 8, LONGEST_CHARACTER]))
+@example(FLAGS[:2] + "\u094dक", [], 256)  # a linker that no consonant is before
+@settings(max_examples=400)
+def test_a_character_ends_in_time_however_the_text_is_cut(
+    text: str, cuts: list[int], longest: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chatsvc.graphemes, "LONGEST_CHARACTER", longest)
+        expected = defined(clean(text))
+        assert characters(clean(text)) == expected
+        for parts in (pieces(text, cuts), list(text)):
+            assert [c for run in split(parts) for c in characters(run)] == expected
+
+
+@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.parametrize("size", [1, 7, 255, 256, 257, 3000])
+def test_hard_texts_give_the_same_characters_however_they_are_cut(
+    name: str, size: int
+) -> None:
+    text = CORPUS[name](3000)
+    expected = defined(clean(text))
+    assert characters(clean(text)) == expected
+    runs = split(pieces(text, [*range(0, 3000, size)]))
+    assert [c for run in runs for c in characters(run)] == expected
+
+
+def test_what_follows_a_forced_end_is_cut_as_if_the_text_began_there() -> None:
+    chain = "😀" + "\u200d😀" * 128  # 257 code points
+    assert characters(chain) == [chain[:256], chain[256:]]
+    assert characters("\u0600" * 255 + FLAGS) == [
+        "\u0600" * 255 + FLAGS[0],
+        FLAGS[1:3],
+        FLAGS[3:],
+    ]
+
+
+def test_a_code_point_that_joins_nothing_is_a_character_beside_any_other_of_these() -> (
+    None
+):
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    plain = chatsvc.graphemes._joining.sub("", everything)
+    assert len(plain) > 1_000_000
+    assert len(regex.findall(r"\X", plain)) == len(plain)
+    between = "a".join(plain)
+    assert len(regex.findall(r"\X", between)) == len(between)
 
 
 @given(texts)
@@ -120,13 +187,15 @@ def test_what_is_given_after_each_piece(pieces: list[str], runs: list[str]) -> N
 @pytest.mark.parametrize(
     "grown", ["\u0301", "\u200d\U0001f469", "\ud83c\udffd", "\U0001f3fd\ud83c"]
 )
-def test_a_character_without_end_is_not_held_for_ever(grown: str) -> None:
+def test_a_character_without_end_is_held_until_it_is_as_long_as_one_may_be(
+    grown: str,
+) -> None:
     splitter = Splitter()
     fed, out = "👩", splitter.feed("👩")
-    for piece in grown * LONGEST_HELD:
+    for piece in grown * LONGEST_CHARACTER:
         fed += piece
         out += splitter.feed(piece)
-        assert len(clean(fed)) - len(out) <= LONGEST_HELD
+        assert len(clean(fed)) - len(out) <= LONGEST_CHARACTER
     assert out + splitter.close() == clean(fed)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chatsvc.log
 from chatsvc.log import MERGE_BATCH, MERGED_LENGTH, Log, Segment
 from chatsvc.model import End
 
@@ -36,20 +37,16 @@ class Run:
         self.now = start
         for wait, text in appends:
             self.now += wait
+            before = len(self.text)
             self.log.append(text, self.now)
             self.text += text
             self.arrivals.append((len(self.text), self.now))
+            # Where the piece joined a segment, only the last characters of that are new. Without a
+            # pace it is released already, and they with it.
             segment = self.log.segments[-1]
-            if segment.text == text:
-                self.due += [
-                    (
-                        segment.start + segment.offset(i + 1),
-                        segment.first + i * segment.step,
-                    )
-                    for i in range(segment.count)
-                ]
-            else:
-                self.due.append((len(self.text), self.now))
+            for i in range(segment.index(before - segment.start), segment.count):
+                out = max(segment.first + i * segment.step, 0 if pace else self.now)
+                self.due.append((segment.start + segment.offset(i + 1), out))
 
 
 @given(appends, paces, lags)
@@ -192,12 +189,40 @@ def test_a_log_stays_short_however_small_its_pieces(pace: int, lag: int | None) 
 
 def test_what_is_partly_out_keeps_its_times_when_others_are_merged() -> None:
     log = Log("r" * 22, pace=1_000)
-    for _ in range(40):
-        log.append("abcdefghij", 0)
-    log.append("k", 204_500)
-    assert len(log.segments) == 22  # twenty are one, the next is half out
-    for now in range(204_500, 401_000, 500):
-        assert log.released(now) == min(now // 1_000 + 1, 401)
+    for i in range(MERGE_BATCH):  # each is out before the next one arrives
+        log.append("abcdefghij", 20_000 * i)
+    begin, long = 20_000 * MERGE_BATCH, "k" * MERGED_LENGTH
+    log.append(long, begin)
+    log.append(long, begin)
+    now = begin + 1_000 * MERGED_LENGTH + 500
+    log.append("l", now)
+    assert [len(s.text) for s in log.segments] == [160, len(long), len(long), 1]
+    for i in range(MERGED_LENGTH + 1):
+        assert log.released(now + 1_000 * i) == 160 + len(long) + 1 + i
+
+
+@pytest.mark.parametrize("lag", [None, 500_000])
+@pytest.mark.parametrize("wait", [0, 3, 1_000])
+def test_a_backlog_of_small_pieces_is_few_segments(lag: int | None, wait: int) -> None:
+    log = Log("r" * 22, pace=30_000, lag=lag)
+    for i in range(20_000):
+        log.append("🇩🇪", wait * i)
+    # With a lag, as many as its milliseconds and those of the pieces; else as long as may be.
+    assert len(log.segments) <= 1_100
+
+
+def test_a_text_is_cut_only_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log("r" * 22, pace=1_000, lag=5_000)
+    for i in range(1_000):
+        log.append(CHARACTERS[i % len(CHARACTERS)], 700 * i)
+    monkeypatch.setattr(chatsvc.log, "boundaries", None)
+    log.finish(STOPPED, 690_000)
+    text = log.text(0)
+    assert text == "".join(CHARACTERS * 125)[: len(text)]
+    characters = [c for s in log.segments for c in s.characters(0, s.count)]
+    assert characters == (CHARACTERS * 125)[: len(characters)]
+    assert 900 < len(characters) < 1_000
+    assert log.size == len(text.encode())
 
 
 def test_a_backlog_is_merged_once_it_is_out() -> None:
@@ -237,5 +262,6 @@ def test_an_empty_append_and_an_empty_log() -> None:
         0,
         "",
     )
+    assert log.text(0, 5) == ""
     log.finish(DONE, 5)
     assert (log.end, log.text(0), log.position) == (DONE, "", 0)

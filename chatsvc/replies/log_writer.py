@@ -11,8 +11,11 @@ from chatsvc.log import Segment
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
 
-CODE_POINTS_PER_TURN = 32 * 1024
-"""The code points of a piece that are split in one turn of the event loop, which takes 10 ms."""
+CODE_POINTS_PER_TURN = 2048
+"""The code points that are written in one turn of the event loop, whether in one piece or in many.
+
+They take two milliseconds where most are characters of scripts that join, else far less.
+"""
 
 
 class LogWriter:
@@ -30,6 +33,7 @@ class LogWriter:
         "_size",
         "_splitter",
         "_store",
+        "_written",
         "full",
     )
 
@@ -48,6 +52,7 @@ class LogWriter:
         self._splitter = Splitter()
         # Counted here: text that a shared store has taken may show up in the log only later.
         self._size = reply.log.size
+        self._written = 0  # code points, since the last turn of the event loop
 
     def write(self, piece: str) -> Coroutine[Any, Any, None]:
         """Append a piece of any length, but for a last character that may still grow.
@@ -55,7 +60,8 @@ class LogWriter:
         Raises `NotWritable` when the reply has its end or belongs to another node, and
         `StoreUnavailable`.
         """
-        if len(piece) <= CODE_POINTS_PER_TURN:
+        self._written += len(piece)
+        if self._written <= CODE_POINTS_PER_TURN:
             return self._append(self._splitter.feed(piece))
         return self._write_in_turns(piece)
 
@@ -66,10 +72,11 @@ class LogWriter:
     async def _write_in_turns(self, piece: str) -> None:
         for begin in range(0, len(piece), CODE_POINTS_PER_TURN):
             part = piece[begin : begin + CODE_POINTS_PER_TURN]
+            await asyncio.sleep(0)
+            self._written = len(part)
             await self._append(self._splitter.feed(part))
             if self.full:
                 return
-            await asyncio.sleep(0)
 
     async def _append(self, text: str) -> None:
         fitting = _fitting(text, self._max_bytes - self._size)
@@ -83,13 +90,9 @@ class LogWriter:
 
 def _fitting(text: str, room: int) -> str:
     """Return as many whole characters of `text` as have room, in bytes of UTF-8."""
-    if len(text) * 4 <= room or len(text.encode()) <= room:
+    if len(text) * 4 <= room or len(encoded := text.encode()) <= room:
         return text
+    # The code points that have room; the last character that they begin has no room as a whole.
+    fitting = len(encoded[: max(room, 0)].decode(errors="ignore"))
     segment = Segment(0, text)
-    fits, size = 0, 0
-    for character in segment.characters(0, segment.count):
-        size += len(character.encode())
-        if size > room:
-            break
-        fits += len(character)
-    return text[:fits]
+    return text[: segment.offset(segment.index(fitting))]
