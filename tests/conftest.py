@@ -23,13 +23,20 @@ THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `thorough` unless `THOROUGH`, so that the default run stays short."""
+    """Skip what takes long unless `THOROUGH`, so that the default run stays short.
+
+    These are the tests marked `thorough`, and of those marked `sampled` every case but the first.
+    """
     if THOROUGH:
         return
-    reason = "takes long; CHATSVC_REQUIRE_ALL=1 runs it"
+    skip = pytest.mark.skip(reason="takes long; CHATSVC_REQUIRE_ALL=1 runs it")
+    sampled: set[str] = set()
     for item in items:
-        if item.get_closest_marker("thorough") is not None:
-            item.add_marker(pytest.mark.skip(reason=reason))
+        test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("thorough") is not None or test in sampled:
+            item.add_marker(skip)
+        elif item.get_closest_marker("sampled") is not None:
+            sampled.add(test)
 
 
 def require(*programs: str) -> None:

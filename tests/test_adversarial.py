@@ -13,6 +13,8 @@ from chatsvc.replies.log_writer import _fitting
 from .adversarial import CORPUS, SAMPLES, Generator
 from .linear import Work, assert_linear
 
+pytestmark = pytest.mark.sampled
+
 corpus = pytest.mark.parametrize(
     "generate",
     [

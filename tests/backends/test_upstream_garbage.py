@@ -14,6 +14,8 @@ from tests.backends.asking import PROMPT
 from tests.loopback import free_port
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 
+pytestmark = pytest.mark.sampled
+
 REPLIES = 50
 
 COUNTED = {

@@ -17,6 +17,8 @@ from tests.backends.asking import PROMPT, asked
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 from tests.stalls import FACTOR, FLOOR_S, without_stall
 
+pytestmark = pytest.mark.sampled
+
 TOO_MUCH = "The model's server sent more than can be kept."
 UNREADABLE = "The model's server sent what can't be read."
 SILENT = "The model's server fell silent."

@@ -19,6 +19,8 @@ from ..stalls import without_stall
 from ..test_graphemes import clean, defined, hard_texts, texts
 from .serving import WAIT, asking, read_all, serving
 
+pytestmark = pytest.mark.sampled
+
 LENGTH = 40_000
 """Code points: of flags, 160 KB of UTF-8."""
 
