@@ -20,7 +20,7 @@ TICK_S = 0.005
 FACTOR = 20.0
 """How many times the longest gap of an idle loop the gap beside the work may be."""
 
-FLOOR_S = 0.05
+FLOOR_S = 0.1
 """The gap that is always good: an idle loop's is so short that a multiple of it is noise."""
 
 LONGEST_IDLE_S = 1.0
