@@ -257,6 +257,25 @@ class BackendFailed(Problem):
     close_code = 4502
 
 
+def drop_tracebacks(error: BaseException) -> None:
+    """Drop the traceback of an exception, and those of all exceptions that led to it.
+
+    A traceback holds the frames that it went through, with all their locals. Where one of these is
+    the exception itself, as in the connectors of HTTP clients, the cycle keeps everything that the
+    frames know until the garbage collector runs. Call it once the exception is logged.
+    """
+    waiting, seen = [error], set[int]()
+    while waiting:
+        error = waiting.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        error.__traceback__ = None
+        waiting += filter(None, (error.__cause__, error.__context__))
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+
+
 def every_problem() -> list[type[Problem]]:
     """Return the classes that set a `code`, one for each in the table; parents before children."""
     found: list[type[Problem]] = []

@@ -187,6 +187,9 @@ class Settings:
     )
     keep: float = _setting(300.0, seconds, "seconds that an ended reply is kept")
     max_reply: int = _setting(256 * 1024, size, "bytes of UTF-8 a reply may have")
+    max_seconds: float = _setting(
+        1800.0, timeout, "seconds in which a backend must have given all its text"
+    )
     max_message: int = _setting(32 * 1024, size, "bytes of UTF-8 a message may have")
     max_replies: int = _setting(10_000, count, "replies that run at once")
     max_per_client: int = _setting(

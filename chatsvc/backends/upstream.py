@@ -18,7 +18,7 @@ import aiohttp
 
 from chatsvc.backends.errors import ServerError, error_words
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed
+from chatsvc.problems import BackendFailed, drop_tracebacks
 from chatsvc.retry_after import retry_after
 
 ATTEMPTS = 3
@@ -192,6 +192,7 @@ class UpstreamClient:
                 if answered or too_long or attempt == ATTEMPTS:
                     raise BackendFailed(error.detail) from error
                 wait_s = error.wait_s
+                drop_tracebacks(error)  # of this attempt: nobody will see it
             # The jitter keeps replies that failed together from asking again together.
             backoff = self._first_backoff * 2.0 ** (attempt - 1)
             await asyncio.sleep(max(wait_s, backoff * random.uniform(0.5, 1.0)))

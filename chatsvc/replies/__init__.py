@@ -19,6 +19,7 @@ Each module imports only modules above it:
     reply       a reply as transports see it; counts its readers
     release     the wait until all text is released
     log_writer  pieces of text to whole characters in the log
+    outcome     the end that a backend's last item or its failure makes
     producer    the production of one reply
     producers   all productions of this node, and the observers that are called for them
     registry    the open replies by id; ends those that have no reader
