@@ -22,6 +22,7 @@ from chatsvc.problems import (
     Overloaded,
     Problem,
     UnsupportedMediaType,
+    drop_tracebacks,
     every_problem,
 )
 from chatsvc.replies import Reply, SentAway
@@ -260,6 +261,9 @@ class Connection:
     async def close(self, problem: Problem) -> None:
         """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6); for who reads."""
         self._closing = True
+        drop_tracebacks(
+            problem
+        )  # this connection's frames are in it, and it in `_away`
         await self.end()
         await self.ws.close(code=problem.close_code, message=problem.title.encode())
 
@@ -284,37 +288,56 @@ async def serve_bare(
     connection: Connection, start: Callable[[str], Awaitable[Asked]]
 ) -> None:
     """Bare characters: one reply after the other, each closed by `[DONE]`; a failure closes the connection."""
-    waiting: deque[str] = deque()
-    busy = False  # from the moment a request is taken: beginning its reply takes time
-
-    async def finish(reply: Reply) -> None:
-        nonlocal busy
-        if reply.end is not None and reply.end.state == "failed":
-            connection.send_away(_problem_of(reply.end))
-            return
-        connection.send(frame(b"[DONE]"))
-        if waiting:
-            await next_one(waiting.popleft())
-        else:
-            busy = False
-
-    async def next_one(text: str) -> None:
-        try:
-            asked = await start(text)
-        except Problem as problem:
-            connection.send_away(problem)
-            return
-        connection.begin(asked.reply, asked.after, BareFrames(), finish)
-
+    turns = _Turns(connection, start)
     while (text := await connection.receive()) is not None:
-        if not busy:
-            busy = True
-            await next_one(text)
-            continue
-        waiting.append(text)
-        count, size = len(waiting), sum(map(len, waiting))
+        await turns.take(text)
+
+
+class _Turns:
+    """The requests of one connection, each of which waits for its turn.
+
+    It is no pair of functions that call each other: they would be a cycle, which keeps the
+    connection and its request until the garbage collector runs.
+    """
+
+    def __init__(
+        self, connection: Connection, start: Callable[[str], Awaitable[Asked]]
+    ) -> None:
+        self._connection = connection
+        self._start = start
+        self._waiting: deque[str] = deque()
+        self._busy = (
+            False  # from the moment a request is taken: beginning its reply takes time
+        )
+
+    async def take(self, text: str) -> None:
+        """Begin the reply that a frame asks for, or put it behind the others. Raises `Overloaded`."""
+        if not self._busy:
+            self._busy = True
+            await self._begin(text)
+            return
+        self._waiting.append(text)
+        count, size = len(self._waiting), sum(map(len, self._waiting))
         if count > MOST_QUEUED or (count > 1 and size > MOST_WAITING):
             raise Overloaded("Too many requests are waiting on this connection.")
+
+    async def _begin(self, text: str) -> None:
+        try:
+            asked = await self._start(text)
+        except Problem as problem:
+            self._connection.send_away(problem)
+            return
+        self._connection.begin(asked.reply, asked.after, BareFrames(), self._finish)
+
+    async def _finish(self, reply: Reply) -> None:
+        if reply.end is not None and reply.end.state == "failed":
+            self._connection.send_away(_problem_of(reply.end))
+            return
+        self._connection.send(frame(b"[DONE]"))
+        if self._waiting:
+            await self._begin(self._waiting.popleft())
+        else:
+            self._busy = False
 
 
 def _problem_of(end: End) -> Problem:

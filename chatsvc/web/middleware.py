@@ -8,7 +8,13 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 
-from chatsvc.problems import BadRequest, InternalError, Problem, Unauthorized
+from chatsvc.problems import (
+    BadRequest,
+    InternalError,
+    Problem,
+    Unauthorized,
+    drop_tracebacks,
+)
 from chatsvc.web import origin
 from chatsvc.web.app_keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
 from chatsvc.web.disconnects import CLIENTS, is_gone
@@ -51,6 +57,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = error.with_traceback(None)
     except web.HTTPError as error:
         problem = of_http_error(error)
+        # aiohttp keeps it in its route, which its own frames hold.
+        drop_tracebacks(error)
     except web.HTTPException:  # a redirect: the answer of whoever raised it
         raise
     except web.RequestPayloadError:
