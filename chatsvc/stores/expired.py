@@ -6,9 +6,13 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from hashlib import blake2b
+from itertools import chain, islice
 
-BATCH = 16_384
-"""Ids that are packed at a time: each pack is a place to look in, for every key that is new."""
+RECENT = 1024
+"""Ids that are packed at a time. Until then each takes 175 bytes, so it is a few of them that wait."""
+
+MERGED = 16
+"""Packs of that size that become one: each pack is a place to look in, for every key that is new."""
 
 
 class Expired:
@@ -34,9 +38,20 @@ class Expired:
     def add(self, reply_id: str, until: float) -> None:
         """Remember an id until then (seconds of any clock) or a little longer."""
         self._recent[_hash(reply_id)] = until
-        if len(self._recent) == BATCH:
+        if len(self._recent) == RECENT:
             self._packed.append((until, array("Q", sorted(self._recent))))
-            self._recent.clear()
+            self._recent = OrderedDict()
+            self._merge()
+
+    def _merge(self) -> None:
+        """Make one pack of the last `MERGED` if none of them has been merged before."""
+        packed = self._packed
+        last = list(islice(reversed(packed), MERGED))
+        if len(last) == MERGED and all(len(hashes) == RECENT for _, hashes in last):
+            for _ in last:
+                packed.pop()
+            hashes = chain.from_iterable(hashes for _, hashes in last)
+            packed.append((last[0][0], array("Q", sorted(hashes))))
 
     def forget(self, now: float, most: int) -> None:
         """Forget those whose time has come, and the oldest if they are more than `most`."""
