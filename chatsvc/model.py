@@ -40,8 +40,9 @@ class Prompt(msgspec.Struct, frozen=True):
 class Finish(msgspec.Struct, frozen=True):
     """The optional last item of a backend's stream: why the text ended, and what it cost.
 
-    `reason` is `stop`, `length` or `content_filter` (PROTOCOL.md section 1). `usage` is OpenAI's
-    usage object as the backend counted it, or None where it counts nothing.
+    `reason` is `stop`, `length` or `content_filter` (PROTOCOL.md section 1); any other becomes
+    `stop`. `usage` is OpenAI's usage object as the backend counted it, or None where it counts
+    nothing; what JSON can't hold of it is left out.
     """
 
     reason: str = "stop"

@@ -237,6 +237,9 @@ class Settings:
     )
     keep: float = setting(300.0, SECONDS, "seconds that an ended reply is kept")
     max_reply: int = setting(256 * 1024, SIZE, "bytes of UTF-8 a reply may have")
+    max_seconds: float = setting(
+        1800.0, TIMEOUT, "seconds in which a backend must have given all its text"
+    )
     max_message: int = setting(32 * 1024, SIZE, "bytes of UTF-8 a message may have")
     max_replies: int = setting(10_000, COUNT, "replies that run at once")
     max_per_client: int = setting(

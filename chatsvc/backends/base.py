@@ -58,9 +58,10 @@ class Backend(Protocol):
         surrogate becomes U+FFFD, and `\\r\\n` and `\\r` become `\\n`. If `prompt.written` is not
         empty, which happens only if `resumes`, it yields what follows that text.
 
-        The caller closes the generator when the reply is stopped, abandoned or too long, by
-        `aclose()` or by cancelling the task that waits for it: whatever the generator holds open it
-        must give back then, in its own `finally` or `async with`.
+        The caller closes the generator when the reply is stopped, abandoned, too long, or takes
+        longer than `--max-seconds`, by `aclose()` or by cancelling the task that waits for it:
+        whatever the generator holds open it must give back then, in its own `finally` or `async
+        with`, in five seconds. After these the reply ends without it.
 
         Raises a `Problem`, usually `BackendFailed` with a sentence for the user, and the reply ends
         as `failed` with it. Any other exception is logged with its traceback, and the user is shown

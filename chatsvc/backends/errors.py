@@ -6,8 +6,6 @@ is shared by all readers of responses.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from chatsvc.graphemes import join_surrogates
 from chatsvc.problems import BackendFailed
 
@@ -26,24 +24,6 @@ MOST_ITEMS = 5
 MOST_DEPTH = 8
 """How many levels down the words are looked for: a proxy wraps an error in its own, and then it is
 wrapped no more than a few times."""
-
-
-Error = TypeVar("Error", bound=BaseException)
-
-
-def without_frames(error: Error) -> Error:
-    """Return `error` after taking the traceback from it and from all that it came from.
-
-    aiohttp's connections and readers keep the exception that ended them, and the frames of its
-    traceback keep these: a circle that would wait for the collector, with all that a reply holds.
-    """
-    links: list[BaseException] = [error]
-    for link in links:
-        link.__traceback__ = None
-        for origin in (link.__cause__, link.__context__):
-            if origin is not None and origin not in links:
-                links.append(origin)
-    return error
 
 
 class TransientFailure(BackendFailed):

@@ -13,9 +13,9 @@ from typing import Protocol
 import aiohttp
 
 from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import TOO_MUCH, TransientFailure, without_frames
+from chatsvc.backends.errors import TOO_MUCH, TransientFailure
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed
+from chatsvc.problems import BackendFailed, without_tracebacks
 
 MOST_SILENT_TIMEOUTS = 5
 """Timeouts after which a response fails that brings bytes, but nothing of an answer: comments that
@@ -106,7 +106,7 @@ async def read_response(
             async with asyncio.timeout_at(deadline):
                 data = await body.read()
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
-            without_frames(error)
+            without_tracebacks(error)
             if finish_by is not None:
                 break  # only the usage is missing
             if rest := reader.rest():

@@ -21,11 +21,10 @@ from chatsvc.backends.errors import (
     ServerError,
     TransientFailure,
     error_words,
-    without_frames,
 )
 from chatsvc.backends.response import ResponseReader, read_response
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed
+from chatsvc.problems import BackendFailed, without_tracebacks
 from chatsvc.retry_after import retry_after
 
 ATTEMPTS = 3
@@ -168,6 +167,7 @@ class UpstreamClient:
                 if answered or too_long or attempt == ATTEMPTS:
                     raise BackendFailed(error.detail) from error
                 wait_s = error.wait_s
+                without_tracebacks(error)  # of this attempt: nobody will see it
             # The jitter keeps replies that failed together from asking again together.
             backoff = self._first_backoff * 2.0 ** (attempt - 1)
             await asyncio.sleep(max(wait_s, backoff * random.uniform(0.5, 1.0)))
@@ -187,10 +187,10 @@ class UpstreamClient:
                 )
         except TimeoutError as error:
             detail = "The model's server did not answer in time."
-            raise BackendFailed(detail) from without_frames(error)
+            raise BackendFailed(detail) from without_tracebacks(error)
         except (aiohttp.ClientError, OSError) as error:
             detail = "The model's server can't be reached."
-            raise TransientFailure(detail) from without_frames(error)
+            raise TransientFailure(detail) from without_tracebacks(error)
         if response.status == 200:
             return response
         try:
@@ -207,7 +207,7 @@ class UpstreamClient:
                 while len(raw) < REFUSAL_LIMIT_BYTES and (data := await body.read()):
                     raw += data
         except (aiohttp.ClientError, OSError, BackendFailed) as error:
-            without_frames(error)  # the status is enough
+            without_tracebacks(error)  # the status is enough
         text = raw[:REFUSAL_LIMIT_BYTES].decode("utf-8", "replace")
         try:
             words = error_words(json.loads(text))

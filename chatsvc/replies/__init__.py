@@ -17,6 +17,7 @@ Each module imports only modules below it in this list:
     registry    the open replies by id; ends those that have no reader
     producers   all producers of this node, and the observers that are called for them
     producer    the production of one reply
+    outcome     the end that a backend's last item or its failure makes
     log_writer  pieces of text to whole characters in the log
     release     the wait until all text is released
     reply       a reply as transports see it; counts its readers

@@ -18,9 +18,13 @@ class Background:
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Start a task for a coroutine, keep it until it is done, and return it."""
         task = asyncio.create_task(coroutine)
+        self.keep(task)
+        return task
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that runs already until it is done."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def cancel(self) -> set[asyncio.Task[Any]]:
         """Cancel all tasks that still run, and return them to be awaited."""

@@ -13,7 +13,9 @@ import msgspec
 from chatsvc.backends.base import Backend
 from chatsvc.model import End, Finish
 from chatsvc.problems import BackendFailed, Problem
+from chatsvc.replies.background import Background
 from chatsvc.replies.log_writer import LogWriter
+from chatsvc.replies.outcome import end_of_failure, end_of_finish, failed
 from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import NotWritable, Store
@@ -22,6 +24,9 @@ logger = logging.getLogger("chatsvc.backend")
 
 PIECES_PER_TURN = 64
 """The pieces after which the event loop gets a turn: a backend may yield all without waiting."""
+
+CLOSING_S = 5.0
+"""The seconds that a backend's generator has to close; then the reply ends without it."""
 
 
 class Producer:
@@ -33,15 +38,31 @@ class Producer:
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
     or another node is to give it one. `client` is the client that the reply is counted for. `task`
-    is the task that works on the reply, or None while it waits for the release.
+    is the task that works on the reply, or None while it waits for the release. `background` keeps
+    a task that has to be left behind.
+
+    Invariants:
+
+    - Whatever the backend does, the first phase ends: at the latest `CLOSING_S` after its limit of
+      time, after a stop, or after the text was as long as it may be.
+    - Once the backend is told to close, nothing that it yields or raises changes the reply.
+    - No exception is kept in a local or an attribute: its traceback holds the frames of this
+      producer, and the cycle would keep the reply until the garbage collector runs, which is rare.
     """
 
     __slots__ = (
+        "_abandoned",
+        "_appending",
+        "_backend",
+        "_background",
         "_cancelled",
+        "_closing",
         "_end",
         "_finishing",
+        "_log_writer",
         "_on_done",
         "_release",
+        "_timer",
         "client",
         "reply",
         "store",
@@ -52,6 +73,8 @@ class Producer:
         self,
         reply: Reply,
         store: Store,
+        backend: Backend,
+        background: Background,
         on_done: Callable[[Producer], None],
         *,
         client: str = "",
@@ -60,22 +83,33 @@ class Producer:
         self.store = store
         self.client = client
         self.task: asyncio.Task[End | None] | None = None
+        self._backend = backend
+        self._background = background
         self._on_done = on_done
         self._cancelled = False
+        self._closing = False  # the backend is told to close
+        self._abandoned = False  # it has not closed: its task is left behind
+        self._appending = False  # the store has not taken the last piece yet
         self._finishing = False  # this producer itself is setting the end
         self._end: End | None = None
+        self._log_writer: LogWriter | None = None
         self._release: ReleaseWaiter | None = None
+        self._timer: asyncio.TimerHandle | None = None  # set while the backend is open
         reply.log.on_end = self._log_ended
 
     def produce(
-        self, backend: Backend, max_bytes: int, on_first: Callable[[Reply], None]
+        self, max_bytes: int, max_seconds: float, on_first: Callable[[Reply], None]
     ) -> None:
-        """Take the text from a backend, then the end.
+        """Take the text from the backend, then the end.
 
-        The reply has at most `max_bytes` of UTF-8. `on_first` is called with the reply when its
-        first character arrives. Text that the reply has already is continued.
+        The reply has at most `max_bytes` of UTF-8, and it fails if the backend has not given all
+        its text in `max_seconds` from now. `on_first` is called with the reply when its first
+        character arrives. Text that the reply has already is continued.
         """
-        self._run(self._produce(backend, max_bytes, on_first))
+        log_writer = LogWriter(self.reply, self.store, max_bytes, on_first)
+        self._log_writer = log_writer
+        self._run(self._produce(log_writer))
+        self._set_timer(max_seconds, self._overrun, max_seconds)
 
     def end_when_released(self, end: End) -> None:
         """Set the end of a reply whose text is complete, once all of it is released."""
@@ -84,10 +118,15 @@ class Producer:
         self._release.start()
 
     def cancel(self) -> None:
-        """Stop the work, without an end. `on_done` is called once the backend has closed."""
+        """Stop the work, without an end.
+
+        `on_done` is called once the backend has closed, or after `CLOSING_S` if it hasn't.
+        """
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()
+            if self._timer is not None:
+                self._limit_closing()
         elif self._release is not None:
             self._release.close()
             self._release = None
@@ -101,6 +140,7 @@ class Producer:
 
     def _task_done(self, task: asyncio.Task[End | None]) -> None:
         self.task = None
+        self._clear_timer()
         planned_end = None
         if not task.cancelled():
             if (error := task.exception()) is not None:
@@ -117,54 +157,123 @@ class Producer:
         if not self._finishing:
             self.cancel()
 
+    # ------------------------------------------------------------------ the backend's time
+
+    def _set_timer(
+        self, seconds: float, then: Callable[..., None], *arguments: float
+    ) -> None:
+        self._clear_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, then, *arguments)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _overrun(self, max_seconds: float) -> None:
+        """Have the reply fail: the backend has not given all its text in `max_seconds`."""
+        name = self._backend.name
+        detail = f"The backend {name} did not come to its end in {max_seconds:g} s."
+        logger.warning("%s", detail)
+        self._end = failed(BackendFailed(detail))
+        self._limit_closing()
+        if self.task is not None:
+            self.task.cancel()
+
+    def _limit_closing(self) -> None:
+        """Note that the backend is told to close, and leave it behind if it hasn't in time."""
+        self._closing = True
+        self._set_timer(CLOSING_S, self._abandon)
+
+    def _abandon(self) -> None:
+        """Go on without the task that waits for the backend to close."""
+        name = self._backend.name
+        logger.error("the backend %s has not closed in %g s", name, CLOSING_S)
+        self._abandoned = True
+        self._timer = None
+        task, self.task = self.task, None
+        if task is not None:
+            task.remove_done_callback(self._task_done)
+            task.cancel()
+            self._background.keep(task)
+        if self._end is None or self._log_writer is None or self._cancelled:
+            self._on_done(self)
+        else:
+            self._run(self._seal(self._log_writer, self._end))
+
     # ------------------------------------------------------------------ the work
 
-    async def _produce(
-        self, backend: Backend, max_bytes: int, on_first: Callable[[Reply], None]
-    ) -> End | None:
+    async def _produce(self, log_writer: LogWriter) -> End | None:
         """Fill the log from the backend, and return the planned end, or None when it has its end.
 
         Cancelled, it closes the backend's generator and leaves the end to the caller.
         """
+        try:
+            end = await self._fill(log_writer)
+        except NotWritable:
+            return None
+        except asyncio.CancelledError:
+            if self._end is None or self._cancelled or self._abandoned:
+                raise
+            end = self._end  # the time is over
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (it may raise anything)
+            end = end_of_failure(error, self._backend)
+        if self._cancelled or self._abandoned:
+            return None
+        self._clear_timer()
+        return await self._seal(log_writer, self._end or end)
+
+    async def _fill(self, log_writer: LogWriter) -> End:
+        """Read the backend to its end, to the limits, or until it is told to close."""
         log = self.reply.log
-        log_writer = LogWriter(self.reply, self.store, max_bytes, on_first)
         prompt = self.reply.record.prompt
         if log.size:
             prompt = msgspec.structs.replace(prompt, written=log.text(0))
         end = End("done", "stop")
         count = 0
+        async with aclosing(self._backend.stream(prompt)) as pieces:
+            async for piece in pieces:
+                if self._closing:  # it has swallowed its cancellation
+                    break
+                count += 1
+                if not count % PIECES_PER_TURN:
+                    await asyncio.sleep(0)
+                if isinstance(piece, Finish):
+                    end = end_of_finish(piece)
+                    continue
+                appending = log_writer.write(piece)
+                self._appending = True
+                await appending
+                self._appending = False
+                if log_writer.full:
+                    self._end = End("done", "length")
+                    self._limit_closing()
+                    break
+        return end
+
+    async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
+        """Deliver the text that was held back, and note that the text is complete.
+
+        Return the planned end, or None when the reply has its end.
+        """
         try:
-            try:
-                async with aclosing(backend.stream(prompt)) as pieces:
-                    async for piece in pieces:
-                        count += 1
-                        if not count % PIECES_PER_TURN:
-                            await asyncio.sleep(0)
-                        if isinstance(piece, Finish):
-                            end = End("done", piece.reason, usage=piece.usage)
-                            continue
-                        await log_writer.write(piece)
-                        if log_writer.full:
-                            break
-                    else:
-                        await log_writer.close()
-            except NotWritable:
-                raise
-            except Exception as error:  # noqa: BLE001  (a backend may raise anything)
-                problem = public_problem(error, backend)
-                # A full reply is complete, so only the closing of the backend has failed.
-                if not log_writer.full:
-                    end = End("failed", "error", problem.as_dict())
-                    await log_writer.close()  # text held back is delivered first
-            if log_writer.full and end.state == "done":
-                end = End("done", "length")
-            await self.store.seal(log, end)
+            # Behind a piece that was cut, or that the store didn't take, it would stand in a gap.
+            if not (log_writer.full or self._appending):
+                await log_writer.close()
+                if log_writer.full and end.state == "done":
+                    end = End("done", "length")
+            await self.store.seal(self.reply.log, end)
         except NotWritable:
             return None
         except Problem as problem:  # the store is away
-            await self._give_up(problem)
-            return None
-        return end
+            unavailable = failed(problem)
+        else:
+            return end
+        await self._give_up(unavailable)
+        return None
 
     def _finish(self) -> None:
         self._release = None
@@ -176,25 +285,14 @@ class Producer:
         self._finishing = True
         try:
             await self.store.finish(self.reply.log, end)
+            return
         except NotWritable:
             return
         except Problem as problem:  # the store is away
-            await self._give_up(problem)
+            unavailable = failed(problem)
+        await self._give_up(unavailable)
 
-    async def _give_up(self, problem: Problem) -> None:
+    async def _give_up(self, end: End) -> None:
         """End the reply as failed because of the store, so that the readers here learn why."""
         self._finishing = True
-        end = End("failed", "error", problem.as_dict())
         await self.store.finish(self.reply.log, end)
-
-
-def public_problem(error: Exception, backend: Backend) -> Problem:
-    """Return what readers may know of a backend's failure.
-
-    That is `error` itself if it is a problem. Any other exception may hold secrets of the backend:
-    it is logged, and a `BackendFailed` that only names the backend is returned.
-    """
-    if isinstance(error, Problem):
-        return error
-    logger.error("the backend %s failed", backend.name, exc_info=error)
-    return BackendFailed(f"The backend {backend.name} failed.")

@@ -35,8 +35,9 @@ class Observer(Protocol):
 class Producers:
     """All producers of this node, by the id of their reply.
 
-    They read `backend` and write through `store`, at most `max_reply` bytes of UTF-8 for each
-    reply. `observers` are called for every reply that is produced here.
+    They read `backend`, each for at most `max_seconds` seconds, and write through `store`, at most
+    `max_reply` bytes of UTF-8 for each reply. `observers` are called for every reply that is
+    produced here.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Producers:
         store: Store,
         backend: Backend,
         max_reply: int,
+        max_seconds: float,
         admission: Admission,
         background: Background,
         observers: tuple[Observer, ...],
@@ -51,6 +53,7 @@ class Producers:
         self._store = store
         self._backend = backend
         self._max_reply = max_reply
+        self._max_seconds = max_seconds
         self._admission = admission
         self._background = background
         self._observers = observers
@@ -84,7 +87,7 @@ class Producers:
     def produce(self, reply: Reply, client: str = "") -> None:
         """Take what a reply lacks from the backend, and then its end."""
         producer = self._add(reply, client)
-        producer.produce(self._backend, self._max_reply, self._first)
+        producer.produce(self._max_reply, self._max_seconds, self._first)
 
     def end_when_released(self, reply: Reply, end: End) -> None:
         """Give a reply whose text is complete its end, once all of it is released."""
@@ -110,7 +113,14 @@ class Producers:
         return tasks
 
     def _add(self, reply: Reply, client: str) -> Producer:
-        producer = Producer(reply, self._store, self._done, client=client)
+        producer = Producer(
+            reply,
+            self._store,
+            self._backend,
+            self._background,
+            self._done,
+            client=client,
+        )
         self._admission.count(client, 1)
         self._producers[reply.id] = producer
         self._idle.clear()

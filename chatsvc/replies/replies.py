@@ -27,8 +27,10 @@ class Replies:
 
     `store` keeps them, `backend` writes their text, `ticker` releases it. `pace` is the seconds
     between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
-    without a reader; `max_reply` the bytes of UTF-8 that a reply may have; `max_running` how many
-    this node produces at once, and `max_per_client` how many for one client (0: no limit).
+    without a reader; `max_reply` the bytes of UTF-8 that a reply may have, and `max_seconds` the
+    seconds in which the backend must have given all its text, counted from when this node began to
+    produce the reply; `max_running` how many this node produces at once, and `max_per_client` how
+    many for one client (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
 
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
@@ -43,6 +45,7 @@ class Replies:
         pace: float | None = None,
         grace: float = 30.0,
         max_reply: int = 256 * 1024,
+        max_seconds: float = 1800.0,
         max_running: int = 10_000,
         max_per_client: int = 0,
         observers: tuple[Observer, ...] = (),
@@ -54,7 +57,13 @@ class Replies:
         self._background = Background()
         self._registry = Registry(store, ticker, grace, self._background)
         self._producers = Producers(
-            store, backend, max_reply, self.admission, self._background, observers
+            store,
+            backend,
+            max_reply,
+            max_seconds,
+            self.admission,
+            self._background,
+            observers,
         )
         self._handover = Handover(
             store, backend, self.admission, self._registry, self._producers

@@ -10,10 +10,13 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from hashlib import blake2b
+from itertools import chain, islice
 
-PACK_SIZE = 16_384
-"""Hashes in one packed array. Smaller ones would keep the times more exactly, but there would be
-more of them, and every lookup searches all."""
+PACK_SIZE = 1024
+"""Hashes in one new packed array. Until they are packed each takes 175 bytes, so only a few wait."""
+
+PACKS_MERGED = 16
+"""Packed arrays of that size that become one: every lookup searches all that there are."""
 
 
 class Expired:
@@ -49,7 +52,20 @@ class Expired:
         self._recent[_hash(text)] = until
         if len(self._recent) == PACK_SIZE:
             self._packed.append((until, array("Q", sorted(self._recent))))
-            self._recent.clear()
+            self._recent = OrderedDict()
+            self._merge()
+
+    def _merge(self) -> None:
+        """Make one pack of the last `PACKS_MERGED` if none of them has been merged before."""
+        packed = self._packed
+        last = list(islice(reversed(packed), PACKS_MERGED))
+        if len(last) == PACKS_MERGED and all(
+            len(hashes) == PACK_SIZE for _, hashes in last
+        ):
+            for _ in last:
+                packed.pop()
+            hashes = chain.from_iterable(hashes for _, hashes in last)
+            packed.append((last[0][0], array("Q", sorted(hashes))))
 
     def forget(self, now: float, most: int) -> None:
         """Remove the strings whose time has come by `now`, and the oldest beyond `most` strings."""

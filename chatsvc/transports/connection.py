@@ -11,7 +11,13 @@ from contextlib import closing
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from chatsvc.problems import Draining, Overloaded, Problem, UnsupportedMediaType
+from chatsvc.problems import (
+    Draining,
+    Overloaded,
+    Problem,
+    UnsupportedMediaType,
+    without_tracebacks,
+)
 from chatsvc.replies import Reply, SentAway
 from chatsvc.transports.encoder import Encoder
 from chatsvc.transports.writing import ClientGone, Stream, transport_of, write
@@ -168,6 +174,8 @@ class Connection:
         Only the task that reads may call it: it waits for the peer's close frame.
         """
         self._closing = True
+        # The problem is known to this connection, and its traceback holds frames that know it.
+        without_tracebacks(problem)
         await self.end()
         await self.ws.close(code=problem.close_code, message=problem.title.encode())
 

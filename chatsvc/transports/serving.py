@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,44 +51,62 @@ async def serve_in_turn(
     waits for its turn. A failure closes the connection, because no bare frame could say it. Raises
     the `Problem` to close the connection with.
     """
-    waiting: deque[str] = deque()
-    busy = False  # true from the moment at which a request is taken: starting its reply takes time
-
-    async def deliver(text: str) -> None:
-        try:
-            delivery = await start(text)
-        except Problem as problem:
-            connection.send_away(problem)
-            return
-        codec = delivery.codec
-
-        async def finish(reply: Reply) -> None:
-            nonlocal busy
-            end = reply.end or End("done", "stop")
-            last = codec.end(end)
-            if last is None:
-                connection.send_away(problem_of(end))
-                return
-            connection.send(WEBSOCKET.wrap(last))
-            if waiting:
-                await deliver(waiting.popleft())
-            else:
-                busy = False
-
-        encoder = make_encoder(codec, WEBSOCKET)
-        connection.begin(delivery.reply, delivery.after, encoder, finish)
-
+    turns = _Turns(connection, start)
     while (text := await connection.receive()) is not None:
-        if not busy:
-            busy = True
-            await deliver(text)
-            continue
-        waiting.append(text)
-        size = sum(map(len, waiting))
-        if len(waiting) > MAX_QUEUED or (
-            len(waiting) > 1 and size > MAX_QUEUED_CODE_POINTS
-        ):
+        await turns.take(text)
+
+
+class _Turns:
+    """The requests of one connection that wait for their turn.
+
+    Two functions that call each other would do as well, but they are a cycle: it would keep the
+    connection, its request and its reply until the garbage collector runs, which is seldom.
+    """
+
+    def __init__(
+        self, connection: Connection, start: Callable[[str], Awaitable[Delivery]]
+    ) -> None:
+        self._connection = connection
+        self._start = start
+        self._waiting: deque[str] = deque()
+        # True from the moment at which a request is taken: starting its reply takes time.
+        self._busy = False
+
+    async def take(self, text: str) -> None:
+        """Start the reply that a frame asks for, or put the frame behind those that wait.
+
+        Raises `Overloaded` when too many wait.
+        """
+        if not self._busy:
+            self._busy = True
+            await self._deliver(text)
+            return
+        self._waiting.append(text)
+        count, size = len(self._waiting), sum(map(len, self._waiting))
+        if count > MAX_QUEUED or (count > 1 and size > MAX_QUEUED_CODE_POINTS):
             raise Overloaded("Too many requests are waiting on this connection.")
+
+    async def _deliver(self, text: str) -> None:
+        try:
+            delivery = await self._start(text)
+        except Problem as problem:
+            self._connection.send_away(problem)
+            return
+        encoder = make_encoder(delivery.codec, WEBSOCKET)
+        finish = partial(self._finish, delivery.codec)
+        self._connection.begin(delivery.reply, delivery.after, encoder, finish)
+
+    async def _finish(self, codec: Codec, reply: Reply) -> None:
+        end = reply.end or End("done", "stop")
+        last = codec.end(end)
+        if last is None:
+            self._connection.send_away(problem_of(end))
+            return
+        self._connection.send(WEBSOCKET.wrap(last))
+        if self._waiting:
+            await self._deliver(self._waiting.popleft())
+        else:
+            self._busy = False
 
 
 def problem_of(end: End) -> Problem:

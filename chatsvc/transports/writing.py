@@ -141,6 +141,8 @@ class Stream(ReplyReader):
                 await drained(self._transport, ticker)
         finally:
             self.slot = MUTED
+            # It may hold an error whose traceback holds this stream: a cycle.
+            self.future = None
 
     def call(self) -> None:
         """Write what is released. See `Waiter.call`.

@@ -12,7 +12,13 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 
-from chatsvc.problems import BadRequest, InternalError, Problem, Unauthorized
+from chatsvc.problems import (
+    BadRequest,
+    InternalError,
+    Problem,
+    Unauthorized,
+    without_tracebacks,
+)
 from chatsvc.web import origin
 from chatsvc.web.app_keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
 from chatsvc.web.disconnects import CLIENTS, is_gone
@@ -62,6 +68,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         problem = error.with_traceback(None)
     except web.HTTPError as error:
         problem = problem_of_http_error(error)
+        # aiohttp keeps the error in its route, which its own frames hold.
+        without_tracebacks(error)
     except web.HTTPException:  # a redirect is an answer
         raise
     except web.RequestPayloadError:

@@ -22,7 +22,8 @@ steps = st.lists(
 @pytest.fixture(scope="module", autouse=True)
 def small_batches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chatsvc.stores.expired, "PACK_SIZE", 4)
+        patch.setattr(chatsvc.stores.expired, "PACK_SIZE", 2)
+        patch.setattr(chatsvc.stores.expired, "PACKS_MERGED", 3)
         yield
 
 
@@ -44,7 +45,7 @@ def test_it_remembers_each_long_enough_and_few_too_long(
             assert len(expired) <= most
     expired.forget(now, most)
     due = [reply for reply, until in added if until > now]
-    batch = chatsvc.stores.expired.PACK_SIZE
+    batch = chatsvc.stores.expired.PACK_SIZE * chatsvc.stores.expired.PACKS_MERGED
     sure = len(added) if len(added) <= most else max(0, most - batch)
     known = [reply for reply, _ in added if reply in expired]
     assert len(known) == len(expired)

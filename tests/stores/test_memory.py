@@ -154,7 +154,7 @@ async def test_it_remembers_a_bounded_number_of_keys(
 async def test_a_key_whose_reply_is_no_longer_kept_costs_next_to_nothing(
     place: MemoryPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chatsvc.stores.expired, "PACK_SIZE", 256)
+    monkeypatch.setattr(chatsvc.stores.expired, "PACK_SIZE", 16)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

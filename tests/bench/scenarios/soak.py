@@ -95,11 +95,11 @@ def _soak(
             report: dict[str, Any] = json.loads(said)
         except ValueError:
             raise Failed("the load generator said nothing") from None
-        report["left_over"] = _left_over(port)
+        report["left_over"] = left_over(port)
     return report
 
 
-def _left_over(port: int) -> int | None:
+def left_over(port: int) -> int | None:
     """Return how many replies still run without readers; None if the server has no such metric."""
     deadline = time.monotonic() + GRACE_S + 10
     while True:
