@@ -23,6 +23,7 @@ from chatsvc.model import Finish
 from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
 from chatsvc.web.app_keys import REPLIES
+from chatsvc.web.connections import Connections
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
@@ -248,9 +249,10 @@ class Inside(Chat):
         self,
         app: web.Application,
         runner: web.AppRunner,
+        port: int,
         session: aiohttp.ClientSession,
     ) -> None:
-        super().__init__("127.0.0.1", runner.addresses[0][1], session)
+        super().__init__("127.0.0.1", port, session)
         self.app = app
         self._runner = runner
 
@@ -319,14 +321,24 @@ async def inside(
     listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:  # of what is accepted, too
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-    await web.SockSite(runner, listening, backlog=4096).start()
+    port = listening.getsockname()[1]
+    served = None
+    if app is None:
+        assert runner.server is not None
+        connections = Connections(runner.server, inner, access_log=None)
+        loop = asyncio.get_running_loop()
+        served = await loop.create_server(connections, sock=listening, backlog=4096)
+    else:
+        await web.SockSite(runner, listening, backlog=4096).start()
     connector = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            chat = Inside(inner, runner, session)
+            chat = Inside(inner, runner, port, session)
             with closing(chat):
                 yield chat
     finally:
+        if served is not None:
+            served.close()
         await runner.cleanup()
 
 

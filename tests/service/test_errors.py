@@ -62,7 +62,7 @@ HTTP = [
     Row("bad-json", 400, CHAT, b""),
     Row("bad-json", 400, CHAT, b"{"),
     Row("bad-json", 400, CHAT, b'{"message": "a"} x'),
-    Row("bad-request", 400, CHAT, b"not gzip", ("Content-Encoding: gzip",)),
+    Row("unsupported-media-type", 415, CHAT, b"not gzip", ("Content-Encoding: gzip",)),
     Row("bad-text", 400, CHAT, b'{"message": "\xff"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\\ud800"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\xed\xa0\x80"}'),
