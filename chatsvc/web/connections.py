@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
 
@@ -88,7 +88,8 @@ class Connections:
     """The factory of a server's connections, for `loop.create_server`.
 
     `server` is that of a runner that has been set up for `app`, which is a chatsvc application.
-    `options` are more arguments of aiohttp's `RequestHandler`.
+    `options` are more arguments of aiohttp's `RequestHandler`. `waiting` has the connections of
+    the reserve that have not begun a request.
     """
 
     def __init__(
@@ -98,11 +99,25 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.descriptors = app[DESCRIPTORS]
         self.options = options
+        self.waiting: dict[GuardedConnection, None] = {}  # the oldest one first
         self._cut = app[METRICS].cut
 
     def __call__(self) -> GuardedConnection:
         """Return the protocol of a new connection."""
         return GuardedConnection(self)
+
+    def make_room(self) -> bool:
+        """Close the connection of the reserve that has waited longest; return whether there is one.
+
+        Whoever asks for `/healthz` does so at once: clients that only connect don't keep it out.
+        """
+        oldest = next(iter(self.waiting), None)
+        if oldest is None:
+            return False
+        del self.waiting[oldest]
+        if oldest.transport is not None:
+            oldest.transport.abort()
+        return True
 
     def note_cut(self, reason: str, client: object) -> None:
         """Count and log a connection that is ended because of its client."""
@@ -146,17 +161,19 @@ class GuardedConnection(web.RequestHandler):
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.BaseProtocol`. Close the connection if it takes the last descriptors."""
+        """See `asyncio.BaseProtocol`. The last descriptors are kept free."""
         descriptors = self._connections.descriptors
         if descriptors.in_reserve(transport):
             self.in_reserve = True
-            if descriptors.in_spare(transport) and isinstance(
-                transport, asyncio.WriteTransport
-            ):
-                self._phase = Phase.REFUSED
+            waiting = self._connections.waiting
+            if descriptors.in_spare(transport) or len(waiting) >= descriptors.room:
                 descriptors.refuse()
-                transport.abort()
-                return
+                if not self._connections.make_room():
+                    self._phase = Phase.REFUSED
+                    # uvloop's transports are no subclasses of asyncio's.
+                    cast(asyncio.Transport, transport).abort()
+                    return
+            waiting[self] = None
             self._limit_time(RESERVE_HEAD_S)
         super().connection_made(transport)
 
@@ -165,6 +182,8 @@ class GuardedConnection(web.RequestHandler):
         self._phase = Phase.REFUSED
         self._body = None
         self._stop_timer()
+        if self.in_reserve:
+            self._connections.waiting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -180,6 +199,8 @@ class GuardedConnection(web.RequestHandler):
     def begin(self, request: web.BaseRequest) -> None:
         """Take what is received from now on for the body of `request`, and for what follows it."""
         self._stop_timer()
+        if self.in_reserve:
+            self._connections.waiting.pop(self, None)
         self._phase, self._seen, self._tail = Phase.REQUEST, 0, b""
         # What follows a request that asks for an upgrade are frames. If it is refused, aiohttp
         # keeps no more than a buffer of them.
@@ -282,7 +303,9 @@ class GuardedConnection(web.RequestHandler):
             return
         self._connections.note_cut(reason, client)
         transport.write(answer)
-        self._connections.loop.call_later(DISCARD_S, transport.abort)
+        # The descriptors of the reserve are not held any longer than for the answer.
+        wait = 0.0 if self.in_reserve else DISCARD_S
+        self._connections.loop.call_later(wait, transport.abort)
 
     def _client(self) -> object:
         name = self.peername

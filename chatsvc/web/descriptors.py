@@ -36,7 +36,7 @@ RESERVE = 64
 """Descriptors of the reserve; an eighth of the limit where that is less."""
 
 SPARE = 8
-"""The last descriptors of the reserve, whose connections are closed at once.
+"""The last descriptors of the reserve: for a connection that gets one, another one is closed.
 
 Closing one takes a turn of the event loop, and in that turn the loop accepts another one.
 """
@@ -66,7 +66,8 @@ def raise_descriptor_limit() -> None:
 class Descriptors:
     """The reserve of descriptors below `limit`; None: there is no limit, so nothing is refused.
 
-    `refused` counts what was refused because of it.
+    `refused` counts what was refused because of it. `room` is how many connections the reserve has
+    room for, without the spare ones.
     """
 
     def __init__(self, limit: int | None, refused: Counter) -> None:
@@ -74,6 +75,7 @@ class Descriptors:
         reserve = 0 if limit is None else min(RESERVE, limit // 8)
         self._reserve_from = (limit or 0) - reserve
         self._spare_from = (limit or 0) - min(SPARE, reserve // 2)
+        self.room = self._spare_from - self._reserve_from
         self._refused = refused
         self._logged = -LOG_INTERVAL_S  # time.monotonic() of the last line
         self._unlogged = 0

@@ -135,10 +135,9 @@ async def _identify(request: web.Request, app: web.Application) -> None:
     if name is None:
         raise Unauthorized("This service wants to know who asks.")
     if not isinstance(name, str) or not name:
-        kind = type(name).__name__
-        raise TypeError(
-            f"authorize must return a non-empty str or None, not {kind if name else f'an empty {kind}'}"
-        )
+        # Its value stays out of the log: it may be a secret.
+        found = "an empty str" if name == "" else type(name).__name__
+        raise TypeError(f"authorize must return a non-empty str or None, not {found}")
     request[USER] = name
 
 

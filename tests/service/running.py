@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -264,6 +264,12 @@ class Inside(Chat):
         return [t.get_write_buffer_size() for t in transports if t is not None]
 
     @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        assert self._runner.server is not None
+        return len(self._runner.server.connections)
+
+    @property
     def replies(self) -> Replies:
         """Its replies."""
         return self.app[REPLIES]
@@ -362,12 +368,16 @@ class Child(Chat):
         return await self.process.wait(), errors.decode()
 
 
-async def launch(*flags: str, **environment: str) -> asyncio.subprocess.Process:
+COMMAND = (sys.executable, "-m", "chatsvc")
+"""The command line of `chatsvc`, without its flags."""
+
+
+async def launch(
+    *flags: str, command: Sequence[str] = COMMAND, **environment: str
+) -> asyncio.subprocess.Process:
     """Start the command."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chatsvc",
+        *command,
         *flags,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -377,9 +387,11 @@ async def launch(*flags: str, **environment: str) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def child(*flags: str, **environment: str) -> AsyncIterator[Child]:
+async def child(
+    *flags: str, command: Sequence[str] = COMMAND, **environment: str
+) -> AsyncIterator[Child]:
     """Run `chatsvc` on a free port, and end it."""
-    process = await launch("--port", "0", *flags, **environment)
+    process = await launch("--port", "0", *flags, command=command, **environment)
     try:
         assert process.stdout is not None
         line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
