@@ -98,7 +98,6 @@ async def test_clients_beyond_the_limit_are_told_and_counted() -> None:
 
 async def test_who_only_connects_does_not_keep_the_operator_out() -> None:
     async with child(command=under(LIMIT, LIMIT)) as chat:
-
         writers = []
 
         async def connect() -> None:
