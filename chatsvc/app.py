@@ -26,6 +26,7 @@ from chatsvc.web.app_keys import (
     prefix,
 )
 from chatsvc.web.chat import add_chat
+from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health
 from chatsvc.web.logs import EventLog
@@ -34,6 +35,7 @@ from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
 from chatsvc.web.pages import add_pages
 from chatsvc.web.sockets import add_websocket, close_sockets
+from chatsvc.web.stalls import StallWatch
 from chatsvc.web.ui import add_ui
 
 
@@ -63,8 +65,10 @@ def create_app(
     connected and the backend opened only when the application starts up, so their
     `StoreUnavailable` and `BackendFailed` are raised from its start.
 
-    Run the application with `AppRunner(app, handler_cancellation=True)`, so that a client that
-    leaves is noticed at once and not within a second. At shutdown, running replies get
+    Run the application with `AppRunner(app, handler_cancellation=True, auto_decompress=False,
+    keepalive_timeout=75, lingering_time=1)`: a client that leaves is then noticed at once and not
+    within a second, no request body is inflated, no connection is idle for an hour, and what is
+    left of a refused body is read for a second at most. At shutdown, running replies get
     `settings.drain` seconds; then their readers are sent away to resume elsewhere. An access log
     that the runner itself writes counts only the first bytes of a stream, because the others are
     written to the connection directly, and has no response headers, because they are dropped once
@@ -82,6 +86,7 @@ def create_app(
     app[AUTHORIZE] = authorize
     app[METRICS] = Metrics()
     app[CLIENTS] = Clients()
+    app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
         chosen_store = store if store is not None else make_store(settings)
     except ValueError as error:
@@ -139,4 +144,8 @@ async def _run(
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)
+        stalls = StallWatch(app[METRICS].stalls)
+        app[METRICS].longest_stall.set_function(stalls.take_longest)
+        stalls.start()
+        stack.callback(stalls.stop)
         yield

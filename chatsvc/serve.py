@@ -22,6 +22,8 @@ from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.app_keys import REPLIES
+from chatsvc.web.connections import Connections
+from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.logs import AccessLog, access, set_up_logs
 
 logger = logging.getLogger("chatsvc")
@@ -86,6 +88,7 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     `ValueError` when the settings name a backend or a store that does not exist.
     """
     set_up_logs(settings.log_format)
+    raise_descriptor_limit()
     app = create_app(settings)
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
@@ -120,38 +123,41 @@ async def _serve(
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
-        access_log_class=AccessLog,
-        access_log=access,
         shutdown_timeout=CLOSE_TIMEOUT_S,
     )
     await runner.setup()
-    site = web.TCPSite(
-        runner,
-        settings.host,
-        settings.port,
-        backlog=BACKLOG,
-        reuse_port=worker is not None,
+    assert runner.server is not None
+    connections = Connections(
+        runner.server, app, access_log_class=AccessLog, access_log=access
     )
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        listener = await loop.create_server(
+            connections,
+            settings.host,
+            settings.port,
+            backlog=BACKLOG,
+            reuse_port=worker is not None,
+        )
     except OSError as error:
         # The store is open by now, and this node may have taken over replies of dead ones.
         await app[REPLIES].drain(0)
         await runner.cleanup()
         raise CannotListen(settings, error) from None
     tune_garbage_collector()
+    logger.info("this process may have %s file descriptors", app[DESCRIPTORS].limit)
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
     # Before the address is printed: a program that reads it may send a signal at once.
     for number in signal.SIGTERM, signal.SIGINT:
         loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
     if worker is None:
-        announce(*runner.addresses[0][:2])
+        announce(*listener.sockets[0].getsockname()[:2])
     else:
         os.write(worker.ready, b".")
         loop.add_reader(worker.parent, _on_parent_gone, loop, worker.parent, stopping)
     await stopping.wait()
     await app[REPLIES].drain(settings.drain)
+    listener.close()
     with contextlib.suppress(asyncio.CancelledError):
         await runner.cleanup()
     _force_exit_later(ExitStatus.OK)

@@ -16,6 +16,7 @@ new kind of stream is one module with a codec and one line there.
 | `writing` | `Stream`, and everything about a slow or closed connection |
 | `response`, `heartbeat` | streams over HTTP, and the comments beside them |
 | `connection`, `serving` | one WebSocket, and how its replies take turns |
+| `masks` | the check that a WebSocket's client masks its frames |
 | `snapshot`, `html` | a reply as JSON and as a page, which are no streams |
 | `json_line`, `templates` | JSON in one line; the pages' templates |
 

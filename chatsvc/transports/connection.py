@@ -20,6 +20,7 @@ from chatsvc.problems import (
 )
 from chatsvc.replies import Reply, SentAway
 from chatsvc.transports.encoder import Encoder
+from chatsvc.transports.masks import MaskCheck
 from chatsvc.transports.writing import ClientGone, Stream, transport_of, write
 
 PING_INTERVAL_S = 20.0
@@ -27,6 +28,36 @@ PING_INTERVAL_S = 20.0
 
 MAX_STREAMS = 64
 """Replies that may be sent at once over one connection."""
+
+IDLE_S = 300.0
+"""Seconds without a reply or a frame after which a connection is closed; pongs don't count.
+
+It is looked at with every ping.
+"""
+
+NORMAL = 1000
+"""The close code of a connection that has done what it was for (RFC 6455 section 7.4.1)."""
+
+PROTOCOL_ERROR = 1002
+"""The close code for a peer that breaks RFC 6455."""
+
+
+class _Farewell(Exception):
+    """The end of a connection by this side, with a close code that is no problem's."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def may_be_sent(code: int) -> bool:
+    """Return whether a close frame may have a code (RFC 6455 section 7.4); 0 stands for none.
+
+    Of the others aiohttp itself refuses those below 3000, but lets 1006 pass, which stands for a
+    connection that broke and is in no frame.
+    """
+    return code != 1006 and code < 5000
 
 
 class Connection:
@@ -42,9 +73,13 @@ class Connection:
         self._transport = transport_of(request)
         self._streams: set[asyncio.Task[None]] = set()
         self._heard = True  # since the last ping
+        self._loop = asyncio.get_running_loop()
+        self._used = self._loop.time()  # when the last frame came or reply ended
         self._closing = False
-        self._away: Problem | None = None  # what the client is sent away with
+        # What the client is sent away with.
+        self._away: Problem | _Farewell | None = None
         self._receive_timeout: asyncio.Timeout | None = None
+        self._transport.set_protocol(MaskCheck(request.protocol, self._refuse_unmasked))
 
     # ------------------------------------------------------------------ sending
 
@@ -83,6 +118,7 @@ class Connection:
 
     def _streamed(self, task: asyncio.Task[None]) -> None:
         self._streams.remove(task)
+        self._used = self._loop.time()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ConnectionError):
             # The client would wait for ever otherwise. asyncio logs what a callback raises.
@@ -122,32 +158,49 @@ class Connection:
         once it has been called.
         """
         while True:
-            message = await self._message()
+            try:
+                message = await self._message()
+            except _Farewell as farewell:
+                await self._close(farewell.code, farewell.reason)
+                return None
             self._heard = True
+            if message.type is WSMsgType.PONG:
+                continue
+            self._used = self._loop.time()
             if message.type is WSMsgType.TEXT:
                 return str(message.data)
             if message.type is WSMsgType.PING:
                 await self.ws.pong(message.data)
             elif message.type is WSMsgType.BINARY:
                 raise UnsupportedMediaType("Frames must be text.")
-            elif message.type is not WSMsgType.PONG:
+            else:
+                if message.type is WSMsgType.CLOSE:
+                    good = may_be_sent(message.data)
+                    code = NORMAL if good else PROTOCOL_ERROR
+                    await self._close(code, "", drain=False)
                 return None
 
     async def _message(self) -> WSMessage:
         if self._away is not None:
-            raise self._away
+            raise self._take_away()
         try:
             async with asyncio.timeout(None) as self._receive_timeout:
                 return await self.ws.receive()
         except TimeoutError:
             if self._away is None:
                 raise
-            raise self._away from None
+            raise self._take_away() from None
         finally:
             self._receive_timeout = None
 
-    def send_away(self, problem: Problem) -> None:
-        """Have `receive` raise a problem, so that the task that reads calls `close` with it.
+    def _take_away(self) -> Problem | _Farewell:
+        """Return what is to be raised, and let go of it: its traceback will hold this object."""
+        away, self._away = self._away, None
+        assert away is not None
+        return away
+
+    def send_away(self, problem: Problem | _Farewell) -> None:
+        """Have `receive` raise a problem, so that the task that reads closes the connection with it.
 
         No other task can close the connection well. One has to wait for the client's close frame
         (RFC 6455 section 7.1.1), but while another task reads, aiohttp drops the connection at
@@ -159,25 +212,43 @@ class Connection:
                 self._receive_timeout.reschedule(0)
 
     async def keep_alive(self) -> None:
-        """Ping every `PING_INTERVAL_S`, until cancelled; drop a client that stays silent."""
+        """Ping every `PING_INTERVAL_S`, until cancelled.
+
+        A client that stays silent is dropped. A connection that is not used for `IDLE_S` is closed.
+        """
         while True:
             await asyncio.sleep(PING_INTERVAL_S)
             if not self._heard:
                 self._transport.abort()
                 return
+            if self._is_idle():
+                self.send_away(_Farewell(NORMAL, "Nothing was asked for long."))
             self._heard = False
-            await self.ws.ping()
+            if not self._closing:
+                await self.ws.ping()
+
+    def _is_idle(self) -> bool:
+        """Return whether nothing runs, and no frame came and no reply ended for `IDLE_S`."""
+        waits = self._receive_timeout is not None and not self._streams
+        return waits and self._loop.time() - self._used >= IDLE_S
+
+    def _refuse_unmasked(self) -> None:
+        self.send_away(_Farewell(PROTOCOL_ERROR, "Frames must be masked."))
 
     async def close(self, problem: Problem) -> None:
         """Close with a problem's code, and its title as the reason (PROTOCOL.md section 6).
 
         Only the task that reads may call it: it waits for the peer's close frame.
         """
-        self._closing = True
         # The problem is known to this connection, and its traceback holds frames that know it.
         without_tracebacks(problem)
+        await self._close(problem.close_code, problem.title)
+
+    async def _close(self, code: int, reason: str, *, drain: bool = True) -> None:
+        """Close with a code; with `drain`, wait until what was written before is sent."""
+        self._closing = True
         await self.end()
-        await self.ws.close(code=problem.close_code, message=problem.title.encode())
+        await self.ws.close(code=code, message=reason.encode(), drain=drain)
 
     async def end(self) -> None:
         """End all streams, and return when their tasks have ended."""

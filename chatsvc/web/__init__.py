@@ -16,8 +16,9 @@ for each frame.
 | `access` | from such a value to its reply |
 | `middleware`, `origin`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
-| `disconnects`, `readers` | clients that leave; the stream of one that reads, with its scope |
-| `logs`, `metrics` | what operators see |
+| `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |
+| `connections`, `descriptors` | limits of a connection, and of how many there are |
+| `logs`, `metrics`, `stalls` | what operators see |
 | `app_keys` | the typed keys of the application and of requests |
 
 Invariants:

@@ -7,13 +7,16 @@ from aiohttp import web
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
+from chatsvc.web.descriptors import DESCRIPTORS
 
 
 async def start_reply(app: web.Application, asked: Start) -> Reply:
     """Start the reply that is asked for, or return the one with the same idempotency key.
 
-    Raises what `Replies.start` raises.
+    Raises what `Replies.start` raises, and `Overloaded` when file descriptors run out: the backend
+    may need one.
     """
+    app[DESCRIPTORS].check()
     return await app[REPLIES].start(
         asked.prompt,
         user=asked.caller.user,

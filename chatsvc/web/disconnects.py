@@ -1,19 +1,29 @@
-"""The watch for clients that leave.
+"""The watch for clients that leave, and for those that do not take their answer.
 
-It is for applications that run without aiohttp's `handler_cancellation`. There a handler learns
-that its client has left only when it writes. A silent reply writes nothing, so its reader would
-stay for ever, and the reply would never be abandoned.
+The first is for applications that run without aiohttp's `handler_cancellation`. There a handler
+learns that its client has left only when it writes. A silent reply writes nothing, so its reader
+would stay for ever, and the reply would never be abandoned.
+
+The second is for what is handed to a connection whole, and for what is left when a stream has
+ended: aiohttp waits for the client without a deadline, and so does a connection that is closed. A
+stream that runs has a deadline of its own (`chatsvc.transports.writing`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from aiohttp import web
 
+from chatsvc.transports.writing import STALLED_US
+
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at all connections: aiohttp has no callback for one that closes."""
+
+STALLED_S = STALLED_US / 1e6
+"""Seconds after which a client that has taken nothing of an answer is dropped."""
 
 
 def is_gone(request: web.Request) -> bool:
@@ -22,14 +32,28 @@ def is_gone(request: web.Request) -> bool:
 
 
 class Clients:
-    """The tasks that answer requests; `watch` cancels those whose client has left."""
+    """The tasks that answer requests, and the connections whose answers are on their way.
+
+    `watch` cancels the tasks whose client has left, and ends the connections whose client takes
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any] | None, web.Request] = {}
+        # The fewest bytes that waited to be sent, and since when (time.monotonic()); None: nobody
+        # has looked yet.
+        self._sending: dict[asyncio.Transport, tuple[int, float] | None] = {}
 
     def enter(self, request: web.Request) -> None:
         """Watch the client of a request that the current task answers."""
         self._tasks[asyncio.current_task()] = request
+        if request.transport is not None:
+            self._sending.pop(request.transport, None)
+
+    def watch_sending(self, request: web.BaseRequest) -> None:
+        """Watch that a client takes what is written now, until it has all or asks again."""
+        if request.transport is not None:
+            self._sending[request.transport] = None
 
     def leave(self) -> None:
         """Stop watching the request that the current task answers."""
@@ -39,11 +63,23 @@ class Clients:
         """Look at all connections every `CHECK_INTERVAL_S`, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
+            self._drop_slow_readers(time.monotonic())
             for task, request in list(self._tasks.items()):
                 if task is not None and is_gone(request):
                     # Cancelled once, for the task may take its time to end.
                     del self._tasks[task]
                     task.cancel()
+
+    def _drop_slow_readers(self, now: float) -> None:
+        for transport, before in list(self._sending.items()):
+            waiting = transport.get_write_buffer_size()
+            if not waiting:
+                del self._sending[transport]
+            elif before is None or waiting < before[0]:
+                self._sending[transport] = waiting, now
+            elif now - before[1] >= STALLED_S:
+                del self._sending[transport]
+                transport.abort()
 
 
 CLIENTS = web.AppKey("clients", Clients)

@@ -59,6 +59,27 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.cut = Counter(
+            "chatsvc_connections_cut",
+            "Connections ended because of what their clients did, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self.without_descriptor = Counter(
+            "chatsvc_descriptor_refusals",
+            "Connections and replies refused for want of file descriptors",
+            registry=registry,
+        )
+        self.stalls = Counter(
+            "chatsvc_loop_stalls",
+            "Stalls of the event loop of 100 ms and more",
+            registry=registry,
+        )
+        self.longest_stall = Gauge(
+            "chatsvc_loop_longest_stall_seconds",
+            "The longest time that the event loop was held since the last scrape",
+            registry=registry,
+        )
         self._first = Histogram(
             "chatsvc_first_character_seconds",
             "From the start of a reply to its first character",

@@ -17,10 +17,13 @@ from chatsvc.problems import (
     InternalError,
     Problem,
     Unauthorized,
+    UnsupportedMediaType,
     without_tracebacks,
 )
 from chatsvc.web import origin
 from chatsvc.web.app_keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
+from chatsvc.web.connections import GuardedConnection
+from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.problems import (
@@ -38,6 +41,9 @@ CLIENT_GONE_STATUS = 499
 PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 """The beginnings of the paths that need no authorization."""
 
+RESERVE_PATHS = ("/healthz", "/readyz", "/metrics")
+"""The paths that are answered also when file descriptors run out."""
+
 logger = logging.getLogger("chatsvc.web")
 
 
@@ -50,18 +56,32 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
+    connection = request.protocol
+    in_reserve = False
+    if isinstance(connection, GuardedConnection):
+        connection.begin(request)
+        in_reserve = connection.in_reserve
     try:
         # The bodies of another version may end in ways that HTTP/1.1 does not know.
         if request.version > HttpVersion11:
             raise BadRequest("This service speaks HTTP/1.1.")
+        if _is_encoded(request):
+            raise UnsupportedMediaType(
+                "The body must be sent as it is, without a Content-Encoding."
+            )
         path = inner_path(request)
+        if in_reserve and path not in RESERVE_PATHS:
+            raise app[DESCRIPTORS].overloaded()
         if path.startswith(("/api/", "/v1/", "/ws/")):
             origin.check_origin(request, app[SETTINGS].allow_origin)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=origin.PREFLIGHT)
         if app[AUTHORIZE] is not None and not path.startswith(PUBLIC_PATHS):
             await _identify(request, app)
-        return await handler(request)
+        response = await handler(request)
+        if in_reserve:
+            response.force_close()
+        return response
     except Problem as error:
         # The traceback would hold this frame, which holds the error: a cycle that would keep the
         # request and its body until the garbage collector comes by, which is seldom.
@@ -89,7 +109,24 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_GONE_STATUS)
-    return problem_response(request, problem)
+    response = problem_response(request, problem)
+    if in_reserve or not request.content.is_eof():
+        response.force_close()
+    if _is_encoded(request):
+        response.headers[hdrs.ACCEPT_ENCODING] = "identity"  # [RFC 9110, 12.5.3]
+        response.force_close()
+        # aiohttp passes over what is still to come. It would inflate that if the runner is another
+        # application's, which may not have `auto_decompress=False`.
+        connection.close()
+    return response
+
+
+def _is_encoded(request: web.Request) -> bool:
+    """Return whether a body is compressed, by its headers."""
+    encodings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    return any(
+        each.strip().lower() not in ("", "identity") for each in encodings.split(",")
+    )
 
 
 async def _identify(request: web.Request, app: web.Application) -> None:
@@ -97,6 +134,10 @@ async def _identify(request: web.Request, app: web.Application) -> None:
     name = None if authorize is None else await authorize(request)
     if name is None:
         raise Unauthorized("This service wants to know who asks.")
+    if not isinstance(name, str) or not name:
+        # Its value stays out of the log: it may be a secret.
+        found = "an empty str" if name == "" else type(name).__name__
+        raise TypeError(f"authorize must return a non-empty str or None, not {found}")
     request[USER] = name
 
 
@@ -105,6 +146,8 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
 
     It is a handler of aiohttp's signal `on_response_prepare`.
     """
+    if isinstance(response, web.Response):  # it is written whole; streams are not
+        service(request)[CLIENTS].watch_sending(request)
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

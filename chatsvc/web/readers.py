@@ -38,6 +38,7 @@ class ReaderScope:
     def __exit__(self, *_: object) -> None:
         self._gauge.dec()
         self._clients.leave()
+        self._clients.watch_sending(self._request)
 
 
 def stream_response(

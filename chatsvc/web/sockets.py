@@ -22,6 +22,7 @@ from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
 
@@ -46,6 +47,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         protocols=(SUBPROTOCOL,),
         compress=False,
         autoping=False,
+        autoclose=False,
         max_msg_size=app[SETTINGS].max_message * BODY_FACTOR,
         timeout=CLOSE_DEADLINE_S,
     )
@@ -64,6 +66,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         pinger.cancel()
         app[SOCKETS].discard(connection)
+        app[CLIENTS].watch_sending(request)
         await connection.end()
     return ws
 

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from chatsvc.model import Finish
 from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
 from chatsvc.web.app_keys import REPLIES
+from chatsvc.web.connections import Connections
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
@@ -248,9 +249,10 @@ class Inside(Chat):
         self,
         app: web.Application,
         runner: web.AppRunner,
+        port: int,
         session: aiohttp.ClientSession,
     ) -> None:
-        super().__init__("127.0.0.1", runner.addresses[0][1], session)
+        super().__init__("127.0.0.1", port, session)
         self.app = app
         self._runner = runner
 
@@ -260,6 +262,12 @@ class Inside(Chat):
         assert self._runner.server is not None
         transports = (handler.transport for handler in self._runner.server.connections)
         return [t.get_write_buffer_size() for t in transports if t is not None]
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        assert self._runner.server is not None
+        return len(self._runner.server.connections)
 
     @property
     def replies(self) -> Replies:
@@ -319,14 +327,24 @@ async def inside(
     listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:  # of what is accepted, too
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-    await web.SockSite(runner, listening, backlog=4096).start()
+    port = listening.getsockname()[1]
+    served = None
+    if app is None:
+        assert runner.server is not None
+        connections = Connections(runner.server, inner, access_log=None)
+        loop = asyncio.get_running_loop()
+        served = await loop.create_server(connections, sock=listening, backlog=4096)
+    else:
+        await web.SockSite(runner, listening, backlog=4096).start()
     connector = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            chat = Inside(inner, runner, session)
+            chat = Inside(inner, runner, port, session)
             with closing(chat):
                 yield chat
     finally:
+        if served is not None:
+            served.close()
         await runner.cleanup()
 
 
@@ -350,12 +368,16 @@ class Child(Chat):
         return await self.process.wait(), errors.decode()
 
 
-async def launch(*flags: str, **environment: str) -> asyncio.subprocess.Process:
+COMMAND = (sys.executable, "-m", "chatsvc")
+"""The command line of `chatsvc`, without its flags."""
+
+
+async def launch(
+    *flags: str, command: Sequence[str] = COMMAND, **environment: str
+) -> asyncio.subprocess.Process:
     """Start the command."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chatsvc",
+        *command,
         *flags,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -365,9 +387,11 @@ async def launch(*flags: str, **environment: str) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def child(*flags: str, **environment: str) -> AsyncIterator[Child]:
+async def child(
+    *flags: str, command: Sequence[str] = COMMAND, **environment: str
+) -> AsyncIterator[Child]:
     """Run `chatsvc` on a free port, and end it."""
-    process = await launch("--port", "0", *flags, **environment)
+    process = await launch("--port", "0", *flags, command=command, **environment)
     try:
         assert process.stdout is not None
         line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()

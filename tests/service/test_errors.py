@@ -62,7 +62,7 @@ HTTP = [
     Row("bad-json", 400, CHAT, b""),
     Row("bad-json", 400, CHAT, b"{"),
     Row("bad-json", 400, CHAT, b'{"message": "a"} x'),
-    Row("bad-request", 400, CHAT, b"not gzip", ("Content-Encoding: gzip",)),
+    Row("unsupported-media-type", 415, CHAT, b"not gzip", ("Content-Encoding: gzip",)),
     Row("bad-text", 400, CHAT, b'{"message": "\xff"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\\ud800"}'),
     Row("bad-text", 400, CHAT, b'{"message": "\xed\xa0\x80"}'),
@@ -529,6 +529,24 @@ async def test_authorize_knows_whose_a_reply_is() -> None:
             for name in ("ann", "bob")
         ]
         assert keyed[0] != keyed[1]
+
+
+@pytest.mark.parametrize("name", [42, "", b"ann", True, False, 0, ["ann"]])
+async def test_what_is_no_name_begins_nothing(
+    name: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reply of such a user could be found by nobody, or by everybody."""
+
+    async def authorize(request: web.Request) -> Any:
+        return name
+
+    async with inside(Settings(pace=0), authorize=authorize) as chat:
+        for line in (CHAT, GET, "GET /ws/chat", "GET /api/chat?message=hi"):
+            answer = await chat.raw(line, body=b'{"message": "ab"}')
+            problem(answer, "internal-error", 500)
+        metrics = await chat.metrics()
+        assert metrics["chatsvc_replies_started_total"] == 0
+    assert f"not {'an empty str' if name == '' else type(name).__name__}" in caplog.text
 
 
 def test_every_problem_of_the_table_is_tried_here() -> None:

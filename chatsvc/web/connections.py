@@ -1,0 +1,312 @@
+"""The connections of `chatsvc serve`: limits that aiohttp's server does not have.
+
+aiohttp limits each line of a request's head, but neither the head as a whole nor the time that it
+takes: its authors leave both to a proxy in front. `GuardedConnection` is aiohttp's own protocol
+with these limits. It counts blocks as they are received; nothing is added to what is sent.
+
+Where the application is mounted in another one, that application's runner makes the connections,
+and these limits are what its runner has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from typing import Any, cast
+
+from aiohttp import StreamReader, hdrs, web
+
+from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.metrics import METRICS
+
+logger = logging.getLogger("chatsvc.web")
+
+HEAD_S = 10.0
+"""Seconds in which a request's head must arrive, from its first byte on."""
+
+HEAD_BYTES = 64 * 1024
+"""Bytes that a request's head may have in all."""
+
+AHEAD_BYTES = 64 * 1024
+"""Bytes that a client may send behind a request that is still being answered."""
+
+IDLE_S = 75.0
+"""Seconds after which a connection without a request is closed."""
+
+DISCARD_S = 1.0
+"""Seconds in which the rest of a refused request is thrown away, so that the answer arrives.
+
+To close a connection on which bytes are unread is to reset it, which may cost the client the
+answer.
+"""
+
+DISCARD_BYTES = 64 * 1024
+"""Bytes of a refused request that are thrown away; what is more is not read."""
+
+RESERVE_HEAD_S = 1.0
+"""Seconds that a connection of the reserve (`Descriptors`) has for its head, from its start on."""
+
+END_OF_HEAD = b"\r\n\r\n"
+
+
+def _plain(status: str, text: str) -> bytes:
+    """Return a whole answer in plain text, after which the connection closes."""
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+    ).encode()
+
+
+SLOW_HEAD = _plain("408 Request Timeout", "The head took too long.\n")
+"""The answer to a head that does not arrive in time."""
+
+LARGE_HEAD = _plain(
+    "431 Request Header Fields Too Large", "The head has too many bytes.\n"
+)
+"""The answer to a head of more than `HEAD_BYTES`."""
+
+
+class Phase(enum.Enum):
+    """What the bytes that a connection receives belong to."""
+
+    IDLE = enum.auto()
+    """Nothing yet: the next byte begins a head."""
+    HEAD = enum.auto()
+    """A head that has begun and is not whole."""
+    READ = enum.auto()
+    """A head that is whole and whose request is about to begin."""
+    REQUEST = enum.auto()
+    """The body of a request that is being answered, or what follows it."""
+    DISCARD = enum.auto()
+    """The rest of a body whose request has been answered without it."""
+    REFUSED = enum.auto()
+    """Nothing any more: the connection is about to close."""
+
+
+class Connections:
+    """The factory of a server's connections, for `loop.create_server`.
+
+    `server` is that of a runner that has been set up for `app`, which is a chatsvc application.
+    `options` are more arguments of aiohttp's `RequestHandler`. `waiting` has the connections of
+    the reserve that have not begun a request.
+    """
+
+    def __init__(
+        self, server: web.Server, app: web.Application, **options: Any
+    ) -> None:
+        self.server = server
+        self.loop = asyncio.get_running_loop()
+        self.descriptors = app[DESCRIPTORS]
+        self.options = options
+        self.waiting: dict[GuardedConnection, None] = {}  # the oldest one first
+        self._cut = app[METRICS].cut
+
+    def __call__(self) -> GuardedConnection:
+        """Return the protocol of a new connection."""
+        return GuardedConnection(self)
+
+    def make_room(self) -> bool:
+        """Close the connection of the reserve that has waited longest; return whether there is one.
+
+        Whoever asks for `/healthz` does so at once: clients that only connect don't keep it out.
+        """
+        oldest = next(iter(self.waiting), None)
+        if oldest is None:
+            return False
+        del self.waiting[oldest]
+        if oldest.transport is not None:
+            oldest.transport.abort()
+        return True
+
+    def note_cut(self, reason: str, client: object) -> None:
+        """Count and log a connection that is ended because of its client."""
+        self._cut.labels(reason).inc()
+        data = {"reason": reason, "client": client}
+        logger.info("a connection was cut", extra={"data": data})
+
+
+class GuardedConnection(web.RequestHandler):
+    """A client's connection: aiohttp's protocol with limits of time and size for what comes in.
+
+    The middleware calls `begin` when a request begins; aiohttp calls `log_access` when its answer
+    has been written. `in_reserve` is whether the connection has one of the last descriptors.
+    """
+
+    __slots__ = (
+        "_body",
+        "_connections",
+        "_phase",
+        "_seen",
+        "_tail",
+        "_timer",
+        "in_reserve",
+    )
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(
+            connections.server,
+            loop=connections.loop,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_S,
+            lingering_time=DISCARD_S,
+            **connections.options,
+        )
+        self.in_reserve = False
+        self._connections = connections
+        self._phase = Phase.IDLE
+        self._seen = 0  # bytes of the head, sent ahead, or thrown away: as the phase is
+        self._tail = b""  # the last three bytes of a head that is not whole
+        self._timer: asyncio.TimerHandle | None = None
+        self._body: StreamReader | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`. The last descriptors are kept free."""
+        descriptors = self._connections.descriptors
+        if descriptors.in_reserve(transport):
+            self.in_reserve = True
+            waiting = self._connections.waiting
+            if descriptors.in_spare(transport) or len(waiting) >= descriptors.room:
+                descriptors.refuse()
+                if not self._connections.make_room():
+                    self._phase = Phase.REFUSED
+                    # uvloop's transports are no subclasses of asyncio's.
+                    cast(asyncio.Transport, transport).abort()
+                    return
+            waiting[self] = None
+            self._limit_time(RESERVE_HEAD_S)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._phase = Phase.REFUSED
+        self._body = None
+        self._stop_timer()
+        if self.in_reserve:
+            self._connections.waiting.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`. aiohttp also calls it without data, to parse what it has."""
+        if data:
+            if self._phase is Phase.REQUEST:
+                if self._body is not None and self._body.is_eof():
+                    self._take_ahead(data)
+            elif self._phase is not Phase.READ and not self._take(data):
+                return
+        super().data_received(data)
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Take what is received from now on for the body of `request`, and for what follows it."""
+        self._stop_timer()
+        if self.in_reserve:
+            self._connections.waiting.pop(self, None)
+        self._phase, self._seen, self._tail = Phase.REQUEST, 0, b""
+        # What follows a request that asks for an upgrade are frames. If it is refused, aiohttp
+        # keeps no more than a buffer of them.
+        upgrade = hdrs.UPGRADE in request.headers
+        self._body = None if upgrade else request.content
+
+    def log_access(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        time: float | None,
+    ) -> None:
+        """Log a request, whose answer is written; what is received from now on follows it.
+
+        aiohttp calls it after each answer, also where no access log is kept.
+        """
+        super().log_access(request, response, time)
+        if self._phase is Phase.REFUSED:
+            return
+        self._stop_timer()
+        self._body = None
+        if not request.content.is_eof():
+            self._phase, self._seen, self._body = Phase.DISCARD, 0, request.content
+        elif self._seen:  # A head is here in part, or a whole one begins at once.
+            self._phase = Phase.HEAD
+            self._limit_time(HEAD_S)
+        else:
+            self._phase = Phase.IDLE
+
+    def _take(self, data: bytes) -> bool:
+        """Count bytes that come before a request or after one; return whether aiohttp gets them."""
+        if self._phase is Phase.DISCARD and self._body is not None:
+            if not self._body.is_eof():
+                return self._discard(data)
+            self._phase, self._body, self._seen = Phase.IDLE, None, 0
+        if self._phase is Phase.REFUSED:
+            return self._discard(data)
+        if self._phase is Phase.IDLE:
+            if not data.lstrip(b"\r\n"):  # [RFC 9112, 2.2] Empty lines before a head.
+                self._limit_time(HEAD_S)
+                return True
+            data = data.lstrip(b"\r\n")
+            self._phase, self._seen, self._tail = Phase.HEAD, 0, b""
+        joined = self._tail + data
+        end = joined.find(END_OF_HEAD)
+        if end >= 0:
+            self._seen += end + len(END_OF_HEAD) - len(self._tail)
+        else:
+            self._seen += len(data)
+        if self._seen > HEAD_BYTES:
+            self._refuse(LARGE_HEAD, "large-head")
+            return False
+        if end >= 0:
+            self._phase = Phase.READ
+        else:
+            self._tail = joined[-3:]
+            self._limit_time(HEAD_S)
+        return True
+
+    def _take_ahead(self, data: bytes) -> None:
+        """Count bytes that follow a request which is being answered."""
+        self._seen += len(data)
+        self._tail = data[-3:]
+        if self._seen > AHEAD_BYTES and self.transport is not None:
+            self._connections.note_cut("flood", self._client())
+            self.transport.abort()
+
+    def _discard(self, data: bytes) -> bool:
+        """Count bytes that are thrown away; return whether aiohttp gets them, to find their end."""
+        self._seen += len(data)
+        if self._seen <= DISCARD_BYTES:
+            return self._phase is Phase.DISCARD
+        if self.transport is not None:
+            self.transport.pause_reading()
+        return False
+
+    def _limit_time(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._connections.loop.call_later(seconds, self._be_late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _be_late(self) -> None:
+        self._timer = None
+        self._refuse(SLOW_HEAD, "slow-head")
+
+    def _refuse(self, answer: bytes, reason: str) -> None:
+        """Answer a head that is not whole, and close the connection in `DISCARD_S`.
+
+        Nothing stands before the answer that belongs to it: all requests before are answered.
+        """
+        transport, client = self.transport, self._client()
+        self._phase, self._seen, self._tail = Phase.REFUSED, 0, b""
+        self._stop_timer()
+        self.close()  # aiohttp parses nothing any more, and waits for nothing
+        if transport is None:
+            return
+        self._connections.note_cut(reason, client)
+        transport.write(answer)
+        # The descriptors of the reserve are not held any longer than for the answer.
+        wait = 0.0 if self.in_reserve else DISCARD_S
+        self._connections.loop.call_later(wait, transport.abort)
+
+    def _client(self) -> object:
+        name = self.peername
+        return name[0] if isinstance(name, tuple) else name
