@@ -11,7 +11,17 @@ from types import ModuleType
 from . import kit
 from .machine import Cores, idle_look
 from .report import NOISE, show, write
-from .scenarios import growth, layers, memory, readers, setup, soak, table, unpaced
+from .scenarios import (
+    attack,
+    growth,
+    layers,
+    memory,
+    readers,
+    setup,
+    soak,
+    table,
+    unpaced,
+)
 from .scenarios.plan import Plan, numbers
 from .servers import compared
 
@@ -23,6 +33,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "readers": readers,
     "memory": memory,
     "soak": soak,
+    "attack": attack,
     "layers": layers,
 }
 FILES = 20_000  # file descriptors; each stream takes one
