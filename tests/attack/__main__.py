@@ -9,6 +9,9 @@ from dataclasses import replace
 from .attacks import ATTACKS
 from .trial import Result, Setup, run, two_cores
 
+NOISE_S = 1.0
+"""For how long the node may wait for its core before times that are late say little of it."""
+
 
 def table(result: Result) -> str:
     """Return the times alone and beside the attacks as a table."""
@@ -30,6 +33,8 @@ def table(result: Result) -> str:
 def _say(name: str, result: Result, verbose: bool) -> None:
     won = "; ".join(result.failures)
     print(f"{name:18} {'WON: ' + won if won else 'held off'}", flush=True)
+    if result.waited_s > NOISE_S:
+        print(f"{'':18} NOISE: others had the node's core for {result.waited_s:.1f} s")
     if verbose:
         resident = [mib for _, mib in result.resident] or [0.0]
         print(table(result))

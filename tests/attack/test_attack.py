@@ -10,6 +10,7 @@ import signal
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -94,6 +95,24 @@ def test_a_time_is_late_beside_the_same_time_alone() -> None:
 
 def test_a_trial_is_won_by_what_is_late_and_by_what_is_wrong() -> None:
     assert Result(late=["gap"], faults=["1 lost"]).failures == ["1 lost", "gap"]
+
+
+async def test_a_node_has_time_to_put_everything_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = trial._State(running=0, readers=0, descriptors=14)
+    busy = [replace(before, readers=1), replace(before, descriptors=15)]
+    states = [*busy, replace(before, descriptors=13)]
+
+    async def state(pid: int, port: int) -> trial._State:
+        return states.pop(0) if len(states) > 1 else states[0]
+
+    monkeypatch.setattr(trial, "_state", state)
+    assert (await trial._settled(0, 0, before)).descriptors == 13
+    states = busy[:1]
+    monkeypatch.setattr(trial, "REST_S", 0.3)
+    left = await trial._settled(0, 0, before)
+    assert before.exceeded_by(left) == ["1 readers afterwards, 0 before"]
 
 
 Change = Callable[[list[tuple[str, str]]], list[tuple[str, str]]]

@@ -175,7 +175,7 @@ async def run(setup: Setup) -> Result:
             result.faults.append(str(error))
         else:
             result.descriptors = before.descriptors, after.descriptors
-            result.faults += before.less_than(after)
+            result.faults += before.exceeded_by(after)
             result.faults += await _end(node)
             result.log = await errors
     return result
@@ -268,7 +268,7 @@ class _State:
     readers: int
     descriptors: int
 
-    def less_than(self, other: _State) -> list[str]:
+    def exceeded_by(self, other: _State) -> list[str]:
         """Return what the other state has more of, in words."""
         return [
             f"{getattr(other, name)} {name} afterwards, {getattr(self, name)} before"
@@ -305,7 +305,7 @@ async def _settled(pid: int, port: int, wanted: _State | None = None) -> _State:
     while True:
         with suppress(OSError):
             state = await _state(pid, port)
-            good = not state.less_than(wanted or state) and not state.running
+            good = not (wanted or state).exceeded_by(state) and not state.running
             if good or time.monotonic() > deadline:
                 return state
         if time.monotonic() > deadline:
