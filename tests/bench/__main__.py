@@ -12,6 +12,7 @@ from . import kit
 from .machine import Cores, idle_look
 from .report import NOISE, show, write
 from .scenarios import (
+    attack,
     endings,
     growth,
     layers,
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "readers": readers,
     "memory": memory,
     "soak": soak,
+    "attack": attack,
     "endings": endings,
     "layers": layers,
 }
