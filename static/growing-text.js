@@ -19,6 +19,12 @@ const HOLDING = /[\u202a-\u202e\u2066-\u2069]/;
 /** What looks back, not ahead, for its direction; the spaces at the end of a line have the line's. */
 const SETTLED_AT_END = /[\p{L}\p{Nd}]\p{M}* *$/u;
 const LETTER_AT_START = /^\p{L}/u;
+/**
+ * Where a block ends: at a line end, or when a character is as long as one may be (PROTOCOL.md section 1). Browsers lay out
+ * marks in time that grows with the square of their number, and never break a line between them.
+ */
+const BLOCK_END = /\n|[\p{M}\u200d]{256}/gu;
+const MARKS_AT_END = /[\p{M}\u200d]{256}$/u;
 
 export class GrowingText {
   #element;
@@ -48,10 +54,11 @@ export class GrowingText {
     while (from < text.length) {
       // A block ends at the first line end past its measure; one that goes on a line, with that line.
       const least = this.#block?.dir ? 0 : BLOCK - this.#blockLength;
-      const end = text.indexOf('\n', Math.max(from, from + least));
-      const to = end < 0 ? text.length : end + 1;
+      BLOCK_END.lastIndex = Math.max(from, from + least);
+      const end = BLOCK_END.exec(text);
+      const to = end ? end.index + end[0].length : text.length;
       this.#put(text.slice(from, to), added);
-      if (end >= 0) this.#block = null;
+      if (end) this.#block = null;
       from = to;
     }
     this.#element.append(added);
@@ -79,6 +86,10 @@ export class GrowingText {
     const block = this.#block;
     const node = block?.lastChild;
     if (!block || !(node instanceof Text)) return;
+    if (MARKS_AT_END.test(node.data.slice(-ENDLESS))) {
+      this.#block = null;
+      return;
+    }
     this.#breakFrom = this.#blockLength + ENDLESS / 4;
     const start = node.data.lastIndexOf('\n') + 1;
     const direction = block.dir || directionOf(node.data.slice(start));
