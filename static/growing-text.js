@@ -32,6 +32,13 @@ const BIDI_CONTROL = /[\u202a-\u202e\u2066-\u2069]/;
 const SETTLED_AT_END = /[\p{L}\p{Nd}]\p{M}* *$/u;
 /** A start whose direction does not depend on what comes before. */
 const LETTER_AT_START = /^\p{L}/u;
+/**
+ * Where a block ends: at a line end, or when a character is as long as one may be (PROTOCOL.md section 1). Browsers lay out
+ * marks in time that grows with the square of their number, and never break a line between them.
+ */
+const BLOCK_END = /\n|[\p{M}\u200d]{256}/gu;
+/** A text that ends with a character that is as long as one may be. */
+const MARKS_AT_END = /[\p{M}\u200d]{256}$/u;
 
 /** The text of one element, which is appended to and never changed. */
 export class GrowingText {
@@ -67,10 +74,11 @@ export class GrowingText {
     while (from < text.length) {
       // A block that continues a line ends with that line: its direction is that line's alone.
       const least = this.#block?.dir ? 0 : BLOCK_LENGTH - this.#blockLength;
-      const end = text.indexOf('\n', Math.max(from, from + least));
-      const to = end < 0 ? text.length : end + 1;
+      BLOCK_END.lastIndex = Math.max(from, from + least);
+      const end = BLOCK_END.exec(text);
+      const to = end ? end.index + end[0].length : text.length;
       this.#put(text.slice(from, to), added);
-      if (end >= 0) this.#block = null;
+      if (end) this.#block = null;
       from = to;
     }
     this.#element.append(added);
@@ -99,6 +107,10 @@ export class GrowingText {
     const block = this.#block;
     const node = block?.lastChild;
     if (!block || !(node instanceof Text)) return;
+    if (MARKS_AT_END.test(node.data.slice(-MAX_BLOCK_LENGTH))) {
+      this.#block = null;
+      return;
+    }
     this.#breakFrom = this.#blockLength + NEXT_ATTEMPT_LENGTH;
     const start = node.data.lastIndexOf('\n') + 1;
     const direction = block.dir || directionOf(node.data.slice(start));

@@ -1,9 +1,11 @@
 """A line without end is laid out in blocks, which must not be seen."""
 
+import itertools
 import random
 
 import pytest
 
+from ..adversarial import CORPUS
 from .browsers import Everywhere, NewProfile
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
@@ -68,5 +70,52 @@ async def test_no_letter_leaves_its_place(everywhere: Everywhere, service: int) 
         assert broken > SEEDS / 2
         joined = await page.evaluate(MOVED, ["سلام" * 700, 400])
         assert joined == [True, 1, ""]
+
+    await everywhere(scenario)
+
+
+LASTS = """async ([text, step]) => {
+  const main = document.querySelector('script[src]').getAttribute('src');
+  const {GrowingText} = await import('/' + main.replace('main.js', 'growing-text.js'));
+  document.body.classList.remove('empty');
+  const reply = document.querySelector('#reply-template').content.cloneNode(true);
+  document.querySelector('#log').replaceChildren(reply);
+  const element = document.querySelector('article .text');
+  const growing = new GrowingText(element);
+  const begun = performance.now();
+  for (let at = 0; at < text.length; at += step) {
+    growing.append(text.slice(at, at + step));
+    document.body.offsetHeight;
+  }
+  return [element.textContent === text, performance.now() - begun];
+}"""
+"""A function that returns whether the text is exact, and the milliseconds that its layout took."""
+
+FLOOR_MS = 1000
+"""What is always good: beside other browsers short times are mostly noise."""
+
+RATIO = 12
+"""How many times as long a text four times as long may take; without an end to marks it was 33."""
+
+
+async def test_marks_without_end_are_laid_out_in_linear_time(
+    everywhere: Everywhere, service: int
+) -> None:
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{service}/")
+        for name, step in itertools.product(
+            ("marks", "GCB=ZWJ", "flags"), (64, 40_000)
+        ):
+            times = []
+            for length in (5_000, 20_000):
+                tries = []
+                for _ in range(2):
+                    exact, lasted = await page.evaluate(
+                        LASTS, [CORPUS[name](length), step]
+                    )
+                    assert exact
+                    tries.append(lasted)
+                times.append(min(tries))
+            assert times[1] <= max(FLOOR_MS, RATIO * times[0]), (name, step, times)
 
     await everywhere(scenario)
