@@ -22,7 +22,7 @@ from .attacks import ATTACKS
 from .innocents import Innocents
 from .model import PACED, SCRIPT, Model
 from .texts import CLUSTERS, HOSTILE, MARKDOWN, gzip_bomb, hostile, innocent
-from .trial import Measured, Result, Setup, late, run, two_cores
+from .trial import RUNNING, Measured, Result, Setup, late, run, two_cores
 
 MOST_TRIES = 2
 """How often a trial is run in which only times are too long: another program may have had a core.
@@ -33,7 +33,9 @@ A node that is held is held each time.
 
 async def _held_off(seconds: float, alone_s: float) -> None:
     for _ in range(MOST_TRIES):
-        setup = Setup(seconds=seconds, alone_s=alone_s, cores=two_cores())
+        setup = Setup(
+            seconds=seconds, alone_s=alone_s, cores=two_cores(), judged=RUNNING
+        )
         result = await run(setup)
         if result.faults or not result.late:
             break

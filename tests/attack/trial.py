@@ -50,7 +50,8 @@ SERVE = (sys.executable, "-m", "chatsvc", "--port", "{port}")
 class Setup:
     """What a trial runs. `command` is the node's, with `{port}`; the model's flags are added.
 
-    `cores` are the node's and that of all others; None does not pin them.
+    `cores` are the node's and that of all others; None does not pin them. `judged` are the times
+    that may not be too long; None are all.
     """
 
     seconds: float = 10.0
@@ -61,6 +62,15 @@ class Setup:
     length: int = 30
     command: Sequence[str] = SERVE
     cores: tuple[int, int] | None = None
+    judged: tuple[str, ...] | None = None
+
+
+RUNNING = ("gap",)
+"""The times of replies that run: what is judged where everything attacks at once.
+
+A new request then stands in one line with those of fifty attackers, and waits as long as it takes
+to answer them, though none of them holds the loop.
+"""
 
 
 @dataclass
@@ -94,10 +104,17 @@ def two_cores() -> tuple[int, int] | None:
     return (cores[0], cores[1]) if len(cores) > 1 and shutil.which("taskset") else None
 
 
-def late(alone: Measured, beside: Measured) -> list[str]:
-    """Return the times beside the attacks that are longer than they may be, in words."""
+def late(
+    alone: Measured, beside: Measured, judged: tuple[str, ...] | None = None
+) -> list[str]:
+    """Return the times beside the attacks that are longer than they may be, in words.
+
+    `judged` are the names of the times that are looked at; None are all.
+    """
     found = []
     for name, before in alone["times"].items():
+        if judged is not None and name not in judged:
+            continue
         now = beside["times"].get(name)
         if now is None:
             found.append(f"no {name} at all")
@@ -162,7 +179,7 @@ async def run(setup: Setup) -> Result:
         result.waited_s = _waited_s(node.pid) - waited
         sampling.cancel()
         result.seen = await _ended_attacks(bad)
-        result.late = late(result.alone, result.beside)
+        result.late = late(result.alone, result.beside, setup.judged)
         result.faults = _lost(result.alone, result.beside)
         for name, seen in result.seen.items():
             if not seen:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import statistics
 
-from tests.attack.trial import Result, Setup
+from tests.attack.trial import RUNNING, Result, Setup
 from tests.attack.trial import run as run_trial
 
 from ..measuring import Run
@@ -36,6 +36,7 @@ def run(plan: Plan) -> Outcome:
     """Run the chats alone, then beside the attacks, and sample the node's memory."""
     seconds = plan.minutes * 60
     setup = Setup(
+        judged=RUNNING,
         seconds=seconds,
         alone_s=plan.alone,
         attacks=tuple(name for name in plan.attacks.split(",") if name),
