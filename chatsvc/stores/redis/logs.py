@@ -15,6 +15,9 @@ from chatsvc.stores.redis.entries import HASH_FIELDS, apply, decode, decode_hash
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
 
+CODE_POINTS_PER_TURN = 8192
+"""The code points of a reply's text that are put into its log in one turn of the event loop."""
+
 
 class Logs:
     """The logs of running replies that something on this node holds: one for each reply.
@@ -94,8 +97,12 @@ class Logs:
         log = self._logs.get(reply_id)
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
-            last_id = "0-0"
+            last_id, applied = "0-0", 0
             for last_id, fields in entries:
+                if log.position - applied > CODE_POINTS_PER_TURN:
+                    # A long reply takes tens of milliseconds, in which no stream would go on.
+                    applied = log.position
+                    await asyncio.sleep(0)
                 apply(log, last_id, decode(fields))
             if log.end is None and log.position < found.position:
                 _fail(log)  # Redis has the hash, and has lost the text
