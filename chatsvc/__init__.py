@@ -9,6 +9,7 @@ The plan of the package, from the top to the bottom; imports point down only:
      │                                                                │
     web/          routes, users, origins, limits, pages, logs         │
     transports/   how a reply crosses the wire: codec × framing       │   bytes out
+    rendering/    Markdown as HTML, in processes of its own           │
     requests/     what a client asks, read into values                │
      │                                                                │
     replies/      start, produce, read, stop, hand over               │

@@ -23,5 +23,5 @@ Invariants:
 - Every byte of a running stream is written by `writing`; heads, ends and whole bodies by aiohttp.
 - A codec never waits and never writes, so that what an event says can be tested by itself.
 - A stream takes bounded memory: a client that does not read is waited for, then dropped.
-- Imports lead down, to `replies` and `requests`: nothing here knows a route or parses a request.
+- Imports lead down, to `replies`, `rendering` and `requests`: nothing here knows a route or parses a request.
 """
