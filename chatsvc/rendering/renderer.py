@@ -100,7 +100,8 @@ class Renderer:
         """End all children, and whatever waits with `Draining`."""
         self._closed = True
         self._dispatch()
-        await asyncio.sleep(0)  # a task that is cancelled before it begins settles nothing
+        # A task that is cancelled before it begins settles nothing.
+        await asyncio.sleep(0)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from html import unescape
 
 import pytest
 
+from chatsvc.rendering.escaping import MAX_TEXT_NODE, plain
 from chatsvc.rendering.limits import (
     CALLS_PER_LOOK,
     MAX_ADDRESS,
@@ -92,6 +94,27 @@ def test_an_address_over_the_limit_is_no_link() -> None:
         html = render(text)
         assert "<a" not in html
         assert address in unescape(html)
+
+
+def test_output_over_the_limit_is_text() -> None:
+    text = "**a**\n\n[b]: http://c 'd" + "d" * 5000 + "'\n\n" + "[b] " * 1000
+    html = render(text, clock=Clock(0))
+    assert "<strong>" in html
+    assert "<a" not in html
+    assert read(text, html).text.count("[b]") == 1000
+
+
+def test_output_over_the_limit_that_the_cleaner_makes_is_text() -> None:
+    text = "[b]: http://c '" + "\xa0" * 1000 + "'\n\n" + "[b] " * 60
+    assert render(text, clock=Clock(0)) == plain(text)
+
+
+@pytest.mark.parametrize("frame", ["{}", "```\n{}\n```", "> {}"])
+def test_long_texts_stand_in_several_elements(frame: str) -> None:
+    text = frame.format("&" * (MAX_PARAGRAPH * 2))
+    html = render(text, clock=Clock(0))
+    assert max(map(len, re.findall("[^<>]+", html))) <= MAX_TEXT_NODE * len("&amp;")
+    assert read(text, html).text.count("&") == MAX_PARAGRAPH * 2
 
 
 def test_when_the_time_is_over_the_rest_is_text() -> None:

@@ -160,6 +160,19 @@ async def test_a_client_that_leaves_takes_its_place_out_of_the_queue(log: Path) 
         assert asked(log) == ["COLOURED slow 0", "COLOURED slow 9"]
 
 
+async def test_the_place_of_a_client_that_leaves_is_free(log: Path) -> None:
+    async with rendering(log, processes=1, max_waiting=2) as renderer:
+        waiting = [
+            asyncio.create_task(renderer.render(f"slow {number}", "a"))
+            for number in range(3)
+        ]
+        await eventually(lambda: asked(log))
+        waiting[1].cancel()
+        waiting.append(asyncio.create_task(renderer.render("x", "a")))
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert not any(isinstance(result, Overloaded) for result in results)
+
+
 @pytest.mark.parametrize("way", ["hang", "die"])
 async def test_a_child_that_fails_is_replaced_and_tried_without_colours(
     way: str, log: Path, caplog: pytest.LogCaptureFixture
