@@ -11,6 +11,7 @@ bottom; imports point down only:
      │                                                          │
     web/          routes, users, origins, limits, pages, logs   │
     transports/   how a reply crosses the wire: bytes out       │
+    rendering/    Markdown as HTML, in processes of its own     │
     requests/     what a client asks, read into values          │
      │                                                          │
     replies/      start, produce, read, stop, hand over         │

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 LEAST_S = 0.005
 """The processor time that the shorter of two runs has to take, so that it is more than noise."""
@@ -53,3 +54,19 @@ def _seconds(work: Work) -> float:
     finally:
         if enabled:
             gc.enable()
+
+
+Value = TypeVar("Value", str, bytes)
+
+
+def assert_linear_at(
+    work: Callable[[Value], object], make: Callable[[int], Value], size: int
+) -> None:
+    """Fail if `work` takes far more than four times as long for `make(4 * size)` as for `make(size)`.
+
+    `size` has to be so large that quadratic work takes seconds for four times of it.
+    """
+    large, small = make(TIMES * size), make(size)
+    taken = min(_seconds(lambda: work(large)) for _ in range(2))
+    allowed = RATIO * max(LEAST_S, min(_seconds(lambda: work(small)) for _ in range(2)))
+    assert taken <= allowed, f"{taken * 1e3:.1f} ms, may be {allowed * 1e3:.1f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from chatsvc.transports.html import ATTRIBUTES, TAGS
+from chatsvc.rendering.markdown import ATTRIBUTES, TAGS
 
 VOID = {"br", "hr"}
 LINKS = ("http://", "https://", "mailto:")

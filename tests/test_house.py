@@ -24,7 +24,7 @@ FLOORS = (
     {"log"},
     {"backends", "stores"},
     {"replies"},
-    {"requests"},
+    {"requests", "rendering"},
     {"transports"},
     {"web"},
     {"app"},
@@ -39,7 +39,7 @@ FLOORS = (
 NEIGHBOURS = {("cursor", "problems"), ("client", "client")}
 """Imports on one floor."""
 
-BOTTOM_ONLY = {"client", "requests"}
+BOTTOM_ONLY = {"client", "rendering", "requests"}
 """Rooms that import the lowest floor alone."""
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.transports.html import LONGEST_COLOURED, render
+from chatsvc.rendering.limits import MAX_COLOURED_BLOCK
+from chatsvc.rendering.markdown import render
 
 from .conftest import require_module
 from .markdown_harm import read
@@ -67,7 +68,7 @@ def test_harm_is_text(text: str, html: str) -> None:
 
 
 def test_long_or_unknown_code_is_plain() -> None:
-    long = "x = 1\n" * (LONGEST_COLOURED // 6 + 1)
+    long = "x = 1\n" * (MAX_COLOURED_BLOCK // 6 + 1)
     assert "<span" not in render(f"```py\n{long}```\n")
     assert "<span" not in render("```nonsense\nx = 1\n```\n")
     assert read("", render("")).text == ""
@@ -159,8 +160,8 @@ def test_code_is_copied_as_it_was_written(code: str) -> None:
 FUZZ = """
 import sys
 import atheris
-with atheris.instrument_imports(include=["markdown_it", "chatsvc.transports.html"]):
-    from chatsvc.transports.html import render
+with atheris.instrument_imports(include=["markdown_it", "chatsvc.rendering"]):
+    from chatsvc.rendering.markdown import render
 from tests.markdown_harm import read
 
 def once(data):

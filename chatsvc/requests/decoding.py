@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TypeVar
 
 import msgspec
@@ -24,31 +24,48 @@ def decode(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded
         raise _problem(error, body) from None
 
 
+_any = msgspec.json.Decoder(msgspec.Raw)
+"""A decoder that checks the syntax and makes no values, in a hundredth of the time."""
+
+_lone_surrogate = re.compile(
+    r"(?<!\\)(?:\\\\)*"  # an even number of backslashes: the next one is no escaped one
+    r"(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+"""The escape sequence of half a character (RFC 8259 section 8.2)."""
+
+
 def _problem(error: Exception, body: bytes | str) -> Problem:
     """Return the problem of a body that msgspec refused.
 
-    msgspec stops at the first fault, and does not say whether it is in the encoding, in the text or
-    in the JSON, so the body is read once more by the standard library, which does.
+    msgspec stops at the first thing that it dislikes, without saying what kind of thing it is: what
+    is behind a member of the wrong type may not even be JSON.
     """
     try:
         text = body if isinstance(body, str) else body.decode()
+        text.encode()
     except UnicodeDecodeError:
         return BadText("The body is not UTF-8.")
-    try:
-        # An int() of very many digits would be refused, though it is JSON.
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=float)
-        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return BadText("The text holds a lone surrogate, which is not a character.")
+        return BadText(_HALF_CHARACTER)
+    if _lone_surrogate.search(text):
+        return BadText(_HALF_CHARACTER)
+    if text.startswith("\ufeff"):
+        return BadJson("The body is not JSON: it begins with a BOM.")
+    try:
+        _any.decode(text)
     except RecursionError:
         return BadJson("The JSON is nested too deeply.")
-    except ValueError as broken:
-        return BadJson(f"The body is not JSON: {broken}.")
+    except msgspec.DecodeError as broken:
+        return BadJson(_not_json(broken))
     if isinstance(error, msgspec.ValidationError):
         return InvalidRequest(f"{error}.")
-    return BadJson(f"The body is not JSON: {error}.")
+    return BadJson(_not_json(error))
 
 
-def _refuse_constant(name: str) -> None:
-    """Raise `ValueError`: Python reads `NaN` and `Infinity`, JSON has neither (RFC 8259)."""
-    raise ValueError(f"it has no {name}")
+def _not_json(error: Exception) -> str:
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return f"The body is not JSON: {reason[:1].lower()}{reason[1:]}."
+
+
+_HALF_CHARACTER = "The text holds a lone surrogate, which is not a character."

@@ -26,6 +26,6 @@ Invariants:
   control frames and the answers that belong to no stream.
 - A codec never waits and never writes, so that what an event says can be tested by itself.
 - A stream takes bounded memory: it waits for a client that does not read, which is then dropped.
-- Imports lead down, to `replies`, `requests` and what is below them: nothing here knows a route or
+- Imports lead down, to `replies`, `rendering`, `requests` and what is below them: nothing here knows a route or
   parses a request.
 """

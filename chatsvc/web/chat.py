@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
+from chatsvc.rendering.renderer import Renderer
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start
 from chatsvc.transports.html import html_response
@@ -21,6 +24,9 @@ from chatsvc.web.parsing import (
     read_stop,
 )
 from chatsvc.web.readers import stream_response
+
+RENDERER = web.AppKey("renderer", Renderer)
+"""The key of what renders the application's replies."""
 
 
 async def post_chat(request: web.Request) -> web.StreamResponse:
@@ -63,7 +69,8 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
         return await _json(request, reply, asked)
     if asked.view.representation == HTML:
         with app[METRICS].reading("html"), reply.reading():
-            return await html_response(reply)
+            client = asked.caller.user or asked.caller.client
+            return await html_response(reply, app[RENDERER], client)
     codec = make_codec(reply.id, asked.view)
     return stream_response(request, reply, codec, after)
 
@@ -85,8 +92,16 @@ async def _json(
         return await poll_response(reply, 0, wait, started=True)
 
 
+async def _render(app: web.Application) -> AsyncIterator[None]:
+    """Provide what renders replies, and end its processes with the application."""
+    renderer = app[RENDERER] = Renderer()
+    yield
+    await renderer.close()
+
+
 def add_chat(app: web.Application) -> None:
     """Add the endpoints to an application."""
+    app.cleanup_ctx.append(_render)
     app.router.add_post("/api/chat", post_chat)
     app.router.add_get("/api/chat", get_chat, allow_head=False)
     app.router.add_get("/api/chat/{reply}", get_reply, allow_head=False)

@@ -26,7 +26,7 @@ from babel.support import NullTranslations, Translations
 
 from chatsvc.requests.chat import BODY_FACTOR
 from chatsvc.transports.templates import data_folder
-from chatsvc.web.negotiation import accepted_languages, accepts_gzip
+from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
 from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
 
 LANGUAGE_COOKIE = "chatsvc_language"
@@ -140,7 +140,7 @@ async def _file(request: web.Request) -> web.Response:
 
 def _language(request: web.Request, known: list[str]) -> str:
     """Return the language of the cookie, else the best that the browser accepts, else English."""
-    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    chosen = cookie(request.headers.get("Cookie", ""), LANGUAGE_COOKIE)
     if chosen in known:
         return chosen
     wanted = accepted_languages(request.headers.get("Accept-Language", ""))

@@ -1,0 +1,28 @@
+"""Rendering: a reply's Markdown as HTML, in processes of its own.
+
+    text ─► Renderer ─► FairQueue ─► Worker ══ pipes ══ child ─► markdown ─► HTML
+             (cache)    (by client)                      │
+                                                  one text at a time
+
+A model can write Markdown that takes seconds, and a hundred times its size. So a rendering has
+limits of its own, runs in a process that can be killed, and waits in a queue in which no client
+stands in another's way.
+
+| module | holds |
+| --- | --- |
+| `limits` | what a text may cost, and the account of what is left |
+| `tokens`, `markdown` | pure: Markdown into tokens, and those into safe HTML |
+| `colours`, `escaping` | pure: code and text into HTML |
+| `child` | the program that the children run |
+| `frames` | the messages on the pipes |
+| `worker` | one child, as its parent sees it |
+| `fair_queue` | the order in which clients have their turns |
+| `renderer` | `Renderer`: puts all that together |
+
+Invariants:
+- What is over a limit is shown as plain text: no error for the reader, and nothing is lost.
+- Children import `markdown` and what that needs, and not the service: they start in a third of a
+  second. The service in turn does not import markdown-it, nh3 and Pygments.
+- A child ends with its stdin, and so with its parent, however that ends.
+- Nothing here knows replies or HTTP.
+"""
