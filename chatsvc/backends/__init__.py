@@ -23,7 +23,6 @@ The modules, each of which imports only those below it:
     body       the bytes of a response, unpacked, in turns of the event loop
     chunks     pure: the bytes of an OpenAI-compatible server's response → text
     inflate    pure: the content codings of responses, in steps of bounded work
-    encodable  pure: what backends say beside the text → what stores and readers can be sent
     errors     how model servers word their errors
     base       the protocol `Backend`: all that the rest of the service knows of a backend
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatsvc.backends.encodable import encodable_usage
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, ServerError, error_words
 from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
 from chatsvc.graphemes import join_surrogates
@@ -129,7 +128,7 @@ class ChunkReader:
         if chunk.get("error") or event == "error":
             raise ServerError(error_words(chunk))
         if isinstance(chunk.get("usage"), dict):
-            self._usage = encodable_usage(chunk["usage"])
+            self._usage = chunk["usage"]
         choices = chunk.get("choices")
         texts: list[str] = []
         for choice in choices if isinstance(choices, list) else []:

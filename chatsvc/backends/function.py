@@ -8,9 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from chatsvc.backends.encodable import encodable_finish, encodable_text
 from chatsvc.model import Finish, Prompt
-from chatsvc.problems import BackendFailed, Problem
+from chatsvc.problems import BackendFailed
 
 Function = Callable[[list[dict[str, str]]], AsyncIterator[str]]
 """The type of an operator's function: it takes the conversation, a list of `{"role", "content"}`
@@ -37,34 +36,29 @@ class FunctionBackend:
         """See `Backend.stream`.
 
         Raises `BackendFailed` when the function returns no async iterator or yields anything but
-        `str` and `Finish`. What the function itself raises passes through. A `Finish` and the
-        detail of a `Problem` are made encodable first (`chatsvc.backends.encodable`).
+        `str` and `Finish`. What the function itself raises passes through.
         """
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        try:
-            pieces = self._function(messages)
-            if inspect.isawaitable(pieces):  # a coroutine that returns an iterator
-                pieces = await pieces
-            if not hasattr(pieces, "__aiter__"):
-                raise BackendFailed(
-                    f"The backend {self.name} must give an async iterator of str."
-                )
-            async with AsyncExitStack() as stack:
-                _close_with(stack, pieces)
-                iterator = aiter(pieces)
-                # The streams of many clients are an iterable with a close of its own, whose
-                # iterator is a generator that has to be closed as well.
-                if iterator is not pieces:
-                    _close_with(stack, iterator)
-                async for piece in iterator:
-                    yield self._encodable(piece)
-        except Problem as problem:
-            problem.detail = encodable_text(problem.detail)
-            raise
+        pieces = self._function(messages)
+        if inspect.isawaitable(pieces):  # a coroutine that returns an iterator
+            pieces = await pieces
+        if not hasattr(pieces, "__aiter__"):
+            raise BackendFailed(
+                f"The backend {self.name} must give an async iterator of str."
+            )
+        async with AsyncExitStack() as stack:
+            _close_with(stack, pieces)
+            iterator = aiter(pieces)
+            # The streams of many clients are an iterable with a close of its own, whose
+            # iterator is a generator that has to be closed as well.
+            if iterator is not pieces:
+                _close_with(stack, iterator)
+            async for piece in iterator:
+                yield self._checked(piece)
 
-    def _encodable(self, piece: object) -> str | Finish:
+    def _checked(self, piece: object) -> str | Finish:
         if isinstance(piece, Finish):
-            return encodable_finish(piece)
+            return piece
         if isinstance(piece, str):
             # The log takes lone surrogates, but markup and the like would change what it joins.
             return piece if type(piece) is str else str.__str__(piece)
