@@ -47,8 +47,12 @@ def made(*kinds: type) -> dict[str, int]:
 
 
 async def made_at_last(*kinds: type) -> dict[str, int]:
-    """Return what `made` does, once that is nothing or a second is over: some take a few turns."""
-    for _ in range(50):
+    """Return what `made` does, once that is nothing or ten seconds are over.
+
+    Some take a few turns, and a connection that is closed while its client still sends, a second.
+    What waits for the collector is there after any time.
+    """
+    for _ in range(500):
         if not made(*kinds):
             break
         await asyncio.sleep(0.02)
