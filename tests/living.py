@@ -47,12 +47,12 @@ def made(*kinds: type) -> dict[str, int]:
 
 
 async def made_at_last(*kinds: type) -> dict[str, int]:
-    """Return what `made` does, once that is nothing or ten seconds are over.
+    """Return what `made` does, once that is nothing or three seconds are over.
 
     Some take a few turns, and a connection that is closed while its client still sends, a second.
     What waits for the collector is there after any time.
     """
-    for _ in range(500):
+    for _ in range(150):
         if not made(*kinds):
             break
         await asyncio.sleep(0.02)
