@@ -196,6 +196,8 @@ async def test_what_a_request_took_is_freed(
             if not store.cluster.shared:  # Redis does that by itself
                 store.expire()
             left = await made_at_last(*kinds)
-            # One request in a thousand is held for a while by something that the collector doesn't
-            # see either. A cycle would hold each of them.
+            # Of a thousand requests one was seen to stay on a loaded machine, with its response and
+            # nothing of its reply; the collector saw nothing that held it. A cycle holds each.
+            spared = {"BaseRequest", "StreamResponse"}
+            assert {name: n for name, n in left.items() if name not in spared} == {}
             assert max(left.values(), default=0) <= REQUESTS // 10, left
