@@ -14,13 +14,26 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+
+from chatsvc.setting_formats import (
+    COUNT,
+    JSON_OBJECT,
+    LIMIT,
+    ORIGIN,
+    PORT,
+    SECONDS,
+    SIZE,
+    TEMPERATURE,
+    TIMEOUT,
+    URL,
+    ValueFormat,
+    choice_format,
+    text_format,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,135 +44,6 @@ CommandSettings = TypeVar("CommandSettings", bound="DataclassInstance")
 
 class BadSetting(ValueError):
     """The error of a setting's value: the message names its source and what that takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ValueFormat:
-    """The format of a setting's value, from its text to what the program works with."""
-
-    metavar: str
-    """The word that stands for the value in `--help`: "SECONDS"."""
-    takes: str
-    """The format in words, as messages say it: "a port from 0 to 65535"."""
-    convert: Callable[[str], Any]
-    """Returns the value of a text; raises `ValueError` when the text has another format."""
-
-    def parse(self, text: str) -> Any:
-        """Return the value of `text`.
-
-        Raises `ValueError`, whose message is "takes …, not …", when `text` has another format.
-        """
-        try:
-            return self.convert(text)
-        except ValueError:
-            raise ValueError(f"takes {self.takes}, not {text!r}") from None
-
-
-def _number(
-    kind: Callable[[str], float], least: float, most: float
-) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:  # not a number (nan) is within no limits either
-            raise ValueError
-        return value
-
-    return convert
-
-
-def number_format(metavar: str, takes: str, least: float, most: float) -> ValueFormat:
-    """Return the format of a decimal number from `least` to `most`."""
-    return ValueFormat(metavar, takes, _number(float, least, most))
-
-
-def integer_format(metavar: str, takes: str, least: int, most: int) -> ValueFormat:
-    """Return the format of a whole number from `least` to `most`."""
-    return ValueFormat(metavar, takes, _number(int, least, most))
-
-
-def choice_format(*choices: str) -> ValueFormat:
-    """Return the format of one of `choices`, written exactly so."""
-
-    def convert(text: str) -> str:
-        if text not in choices:
-            raise ValueError
-        return text
-
-    return ValueFormat("|".join(choices), f"one of {', '.join(choices)}", convert)
-
-
-def text_format(metavar: str, takes: str) -> ValueFormat:
-    """Return the format of any text."""
-    return ValueFormat(metavar, takes, str)
-
-
-def _bytes(text: str) -> int:
-    number, factor = text.strip(), 1
-    for suffix, times in (("KiB", 1024), ("MiB", 1024**2)):
-        if number.endswith(suffix):
-            number, factor = number.removesuffix(suffix).strip(), times
-    if not re.fullmatch("0*[1-9][0-9]{0,14}", number, re.ASCII):
-        raise ValueError
-    return int(number) * factor
-
-
-def _origin_of(url: str) -> str:
-    """Return scheme, host and port of an HTTP URL. Raises `ValueError` when it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = "" if parts.port is None else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _origin(text: str) -> str:
-    if text != "*" and text.lower() != _origin_of(text):
-        raise ValueError
-    return text.lower()
-
-
-def _url(text: str) -> str:
-    _origin_of(text)
-    return text
-
-
-def _json_object(text: str) -> str:
-    try:
-        is_object = isinstance(json.loads(text), dict)
-    except RecursionError:
-        is_object = False
-    if not is_object:
-        raise ValueError
-    return text
-
-
-SECONDS = number_format(
-    "SECONDS", "a number of seconds, 0 or more", least=0, most=86_400 * 30
-)
-"""The format of a time in seconds, up to 30 days."""
-TIMEOUT = number_format(
-    "SECONDS", "a number of seconds above 0", least=0.001, most=86_400
-)
-"""The format of a time limit in seconds, up to a day."""
-TEMPERATURE = number_format("NUMBER", "a number, 0 or more", least=0, most=100)
-"""The format of a model's sampling temperature."""
-COUNT = integer_format("COUNT", "a whole number, 1 or more", least=1, most=10**7)
-"""The format of a number of things of which there is at least one."""
-LIMIT = integer_format(
-    "COUNT", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
-)
-"""The format of a number of things, where 0 means that there is no limit."""
-PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
-"""The format of a TCP port."""
-SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
-"""The format of a size in bytes, with the suffix KiB or MiB where wanted."""
-ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
-"""The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
-URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
-"""The format of an HTTP URL."""
-JSON_OBJECT = ValueFormat("JSON", 'a JSON object, as {"top_p": 0.9}', _json_object)
-"""The format of a JSON object, which stays text."""
 
 
 def openai_api_key(environment: Mapping[str, str] | None = None) -> str:

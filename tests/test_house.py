@@ -19,7 +19,16 @@ LONGEST_MODULE = 330
 """Lines: what a reader can hold in the head."""
 
 FLOORS = (
-    {"problems", "model", "cursor", "graphemes", "ticker", "eventstream", "settings"}
+    {
+        "problems",
+        "model",
+        "cursor",
+        "graphemes",
+        "ticker",
+        "eventstream",
+        "settings",
+        "setting_formats",
+    }
     | {"retry_after", "exit_status"},
     {"log"},
     {"backends", "stores"},

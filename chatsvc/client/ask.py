@@ -19,7 +19,8 @@ from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.wire import SERVICE_URL, Question, Timeouts
 from chatsvc.exit_status import ExitStatus
-from chatsvc.settings import choice_format, setting
+from chatsvc.setting_formats import choice_format
+from chatsvc.settings import setting
 
 _CONNECT_TIMEOUT_S = 10.0
 

@@ -19,7 +19,8 @@ from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Ended
 from chatsvc.client.wire import Question, Timeouts
 from chatsvc.exit_status import ExitStatus
-from chatsvc.settings import number_format, setting
+from chatsvc.setting_formats import number_format
+from chatsvc.settings import setting
 
 ECHO_PACE_S = 0.1
 """The seconds between two characters of the backend `echo`, by default."""

@@ -26,7 +26,7 @@ from chatsvc.client.signals import (
     TextReceived,
 )
 from chatsvc.retry_after import retry_after
-from chatsvc.settings import ValueFormat
+from chatsvc.setting_formats import ValueFormat
 
 # A whole JSON reply that failed has its partial text in the problem: up to `--max-reply`.
 _PROBLEM_LIMIT_BYTES = 1 << 20
