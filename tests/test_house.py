@@ -45,7 +45,11 @@ FLOORS = (
 )
 """The rooms and modules, from the bottom to the top. A room may import what stands on a lower floor."""
 
-NEIGHBOURS = {("cursor", "problems"), ("client", "client")}
+NEIGHBOURS = {
+    ("cursor", "problems"),
+    ("settings", "setting_formats"),
+    ("client", "client"),
+}
 """Imports on one floor."""
 
 BOTTOM_ONLY = {"client", "rendering", "requests"}

@@ -46,6 +46,7 @@ THROUGH_OTHERS = {
     "chatsvc.requests.openai": "tests/service/test_openai.py",
     "chatsvc.requests.ui": "tests/service/test_ui.py",
     "chatsvc.serve": "tests/service/test_running.py",
+    "chatsvc.setting_formats": "tests/test_settings.py",
     "chatsvc.stores.redis.bell": "tests/stores/test_following.py",
     "chatsvc.stores.redis.cluster": "tests/stores/test_adopting.py",
     "chatsvc.stores.redis.follower": "tests/stores/test_following.py",
