@@ -28,7 +28,7 @@ from chatsvc.web.app_keys import (
 from chatsvc.web.chat import add_chat
 from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
-from chatsvc.web.health import add_health
+from chatsvc.web.health import add_health, add_metrics
 from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
@@ -61,6 +61,9 @@ def create_app(
     or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
     found by that user alone. Without it, knowing a reply's id is the right to read it.
 
+    The application does not know who reaches it. Where other machines do, give `authorize`, and
+    keep `/metrics`, which stands below the same prefix, from those whom it does not concern.
+
     Raises `BadSetting` or another `ValueError` for settings that can't be used. The store is
     connected and the backend opened only when the application starts up, so their
     `StoreUnavailable` and `BackendFailed` are raised from its start.
@@ -74,7 +77,29 @@ def create_app(
     written to the connection directly, and has no response headers, because they are dropped once
     they are sent.
     """
-    settings = settings or Settings()
+    app = build_app(
+        settings or Settings(),
+        Metrics(),
+        backend=backend,
+        store=store,
+        authorize=authorize,
+    )
+    add_metrics(app)
+    return app
+
+
+def build_app(
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    backend: Backend | Function | None = None,
+    store: Store | None = None,
+    authorize: Authorize | None = None,
+) -> web.Application:
+    """Return the application of `create_app` without `/metrics`; what happens is in `metrics`.
+
+    The other arguments are those of `create_app`, which also says what is raised.
+    """
     if backend is None:
         chosen_backend: Backend = make_backend(settings)
     elif callable(backend):
@@ -84,7 +109,7 @@ def create_app(
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
     app[AUTHORIZE] = authorize
-    app[METRICS] = Metrics()
+    app[METRICS] = metrics
     app[CLIENTS] = Clients()
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
@@ -102,6 +127,21 @@ def create_app(
     add_health(app)
     add_pages(app, max_message=settings.max_message)
     return app
+
+
+def build_admin_app(app: web.Application) -> web.Application:
+    """Return the application of the admin port, which has `/metrics` of `app` and no more.
+
+    It shares the state of `app`, a chatsvc application: requests to it are limited, logged and
+    counted in the same way. `app` must run for as long as it does.
+    """
+    admin = web.Application(middlewares=[middleware])
+    for key in app:
+        admin[key] = app[key]
+    admin[PREFIX] = ""
+    admin.on_response_prepare.append(complete_headers)
+    add_metrics(admin)
+    return admin
 
 
 async def _drain(app: web.Application) -> None:
@@ -125,6 +165,7 @@ async def _run(
     app[PREFIX] = prefix(app)
     ticker = Ticker(store.clock)
     async with AsyncExitStack() as stack:
+        store.on_failure(app[METRICS].store_failed)
         await store.open()
         stack.push_async_callback(store.close)
         await backend.open()
@@ -144,8 +185,7 @@ async def _run(
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)
-        stalls = StallWatch(app[METRICS].stalls)
-        app[METRICS].longest_stall.set_function(stalls.take_longest)
+        stalls = StallWatch(app[METRICS].stalls, app[METRICS].longest_stall)
         stalls.start()
         stack.callback(stalls.stop)
         yield

@@ -42,13 +42,18 @@ class SettingOption(click.Option):
         self.takes: str = value_format.takes
         """What the flag takes, in words."""
         shown = f"{default:g}" if isinstance(default, float) else default
-        shown = "" if default in (None, (), "") else f" (default {shown})"
+        shown = "" if default in (None, (), "", False) else f" (default {shown})"
+        # A switch takes nothing, and gives the text that its variable would have.
+        switch: dict[str, Any] = {}
+        if default is False:
+            switch = {"is_flag": True, "flag_value": "yes"}
         super().__init__(
             [flag(setting.name)],
             multiple=isinstance(default, tuple),
             metavar=value_format.metavar,
             help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
             callback=_refuse_flag_as_value,
+            **switch,
         )
 
 

@@ -12,19 +12,25 @@ import gc
 import logging
 import os
 import signal
+import socket
 import threading
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from aiohttp import web
 
-from chatsvc.app import create_app
+from chatsvc.app import build_admin_app, build_app
 from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
+from chatsvc.web.figures import Figures
+from chatsvc.web.health import add_metrics
 from chatsvc.web.logs import AccessLog, access, set_up_logs
+from chatsvc.web.metrics import Metrics
+from chatsvc.web.reach import check_reach, has_metrics
 
 logger = logging.getLogger("chatsvc")
 
@@ -42,11 +48,11 @@ The process then exits, whether they have ended or not.
 
 
 class CannotListen(OSError):
-    """The error of an address that the service can't listen on; `cause` is the system's error."""
+    """The error of an address that the service can't listen on; `cause` is why it can't."""
 
-    def __init__(self, settings: Settings, cause: OSError) -> None:
-        address = f"{settings.host}:{settings.port}"
-        super().__init__(f"can't listen on {address}: {cause.strerror or cause}")
+    def __init__(self, host: str, port: int, cause: OSError | UnicodeError) -> None:
+        reason = getattr(cause, "strerror", None) or cause
+        super().__init__(f"can't listen on {host}:{port}: {reason}")
 
 
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
@@ -68,16 +74,22 @@ def start_failure(error: Exception, settings: Settings) -> tuple[str, ExitStatus
     return f"--backend {settings.backend}: {error}", ExitStatus.USAGE
 
 
-class WorkerPipes(NamedTuple):
-    """The file descriptors through which a worker process and its parent notice each other."""
+class Worker(NamedTuple):
+    """What a worker process gets from its parent: its place, and how they notice each other."""
 
+    number: int
+    """Its number, from 0. A worker that is started in place of a dead one has the same."""
+    figures: Figures
+    """The figures of all workers."""
+    admin: socket.socket | None
+    """The socket of the admin port, which all workers accept connections from."""
     ready: int
     """The write end of a pipe: the worker writes one byte when it listens."""
     parent: int
     """The read end of a pipe that reaches its end of file when the parent process is gone."""
 
 
-def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
+def serve(settings: Settings, worker: Worker | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
     `worker` is given when this process shares its port with others: it then reports to the parent
@@ -85,23 +97,60 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     within `FORCED_EXIT_AFTER_S` seconds after the return, whatever the backend still does.
 
     Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` when a model can't be loaded, and
-    `ValueError` when the settings name a backend or a store that does not exist.
+    `ValueError` when the settings name a backend or a store that does not exist, or would let
+    anyone in without `--open`.
     """
     set_up_logs(settings.log_format)
     raise_descriptor_limit()
-    app = create_app(settings)
+    if worker is None:
+        check_reach(settings)
+        admin = listen_for_admin(settings.admin_port)
+        app = build_app(settings, Metrics())
+    else:
+        admin = worker.admin
+        app = build_app(settings, Metrics(worker.figures, worker.number))
+    if has_metrics(settings):
+        add_metrics(app)
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:
-        asyncio.run(_serve(app, settings, worker))
+        asyncio.run(_serve(app, admin, settings, worker))
     else:
-        uvloop.run(_serve(app, settings, worker))
+        uvloop.run(_serve(app, admin, settings, worker))
 
 
-def announce(host: str, port: int) -> None:
-    """Print the URL that the service listens on (PROTOCOL.md section 8)."""
+def listen_for_admin(address: tuple[str, int] | None) -> socket.socket | None:
+    """Return a socket that listens on the admin port at `address`, a host and a port.
+
+    Return None when there is none.
+
+    Raises `CannotListen`.
+    """
+    if address is None:
+        return None
+    try:
+        family, *_ = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        listening = socket.create_server(address, family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(*address, error) from None
+    listening.setblocking(False)
+    return listening
+
+
+def announce(host: str, port: int, admin: socket.socket | None) -> None:
+    """Print the URL that the service listens on, and that of `/metrics` on the admin port.
+
+    PROTOCOL.md section 8 has both lines.
+    """
+    lines = [f"chatsvc is running on {_url(host, port)}"]
+    if admin is not None:
+        lines.append(f"its metrics are on {_url(*admin.getsockname()[:2])}/metrics")
+    print("\n".join(lines), flush=True)
+
+
+def _url(host: str, port: int) -> str:
     host = f"[{host}]" if ":" in host else host
-    print(f"chatsvc is running on http://{host}:{port}", flush=True)
+    return f"http://{host}:{port}"
 
 
 def tune_garbage_collector() -> None:
@@ -117,9 +166,8 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(
-    app: web.Application, settings: Settings, worker: WorkerPipes | None
-) -> None:
+async def _run(app: web.Application) -> tuple[web.AppRunner, Connections]:
+    """Start an application, and return its runner and the factory of its connections."""
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
@@ -127,10 +175,19 @@ async def _serve(
     )
     await runner.setup()
     assert runner.server is not None
-    connections = Connections(
+    return runner, Connections(
         runner.server, app, access_log_class=AccessLog, access_log=access
     )
+
+
+async def _serve(
+    app: web.Application,
+    admin: socket.socket | None,
+    settings: Settings,
+    worker: Worker | None,
+) -> None:
     loop = asyncio.get_running_loop()
+    runner, connections = await _run(app)
     try:
         listener = await loop.create_server(
             connections,
@@ -139,28 +196,53 @@ async def _serve(
             backlog=BACKLOG,
             reuse_port=worker is not None,
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         # The store is open by now, and this node may have taken over replies of dead ones.
         await app[REPLIES].drain(0)
         await runner.cleanup()
-        raise CannotListen(settings, error) from None
+        raise CannotListen(settings.host, settings.port, error) from None
     tune_garbage_collector()
     logger.info("this process may have %s file descriptors", app[DESCRIPTORS].limit)
-    stopping = asyncio.Event()
-    # Before the address is printed: a program that reads it may send a signal at once.
-    for number in signal.SIGTERM, signal.SIGINT:
-        loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
-    if worker is None:
-        announce(*listener.sockets[0].getsockname()[:2])
-    else:
-        os.write(worker.ready, b".")
-        loop.add_reader(worker.parent, _on_parent_gone, loop, worker.parent, stopping)
-    await stopping.wait()
-    await app[REPLIES].drain(settings.drain)
-    listener.close()
-    with contextlib.suppress(asyncio.CancelledError):
-        await runner.cleanup()
+    # The admin port is the last to close: the figures of the drain are to be seen.
+    async with _admin_port(app, admin):
+        stopping = asyncio.Event()
+        # Before the address is printed: a program that reads it may send a signal at once.
+        for number in signal.SIGTERM, signal.SIGINT:
+            loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
+        if worker is None:
+            host, port = listener.sockets[0].getsockname()[:2]
+            announce(host, port, admin)
+        else:
+            os.write(worker.ready, b".")
+            loop.add_reader(
+                worker.parent, _on_parent_gone, loop, worker.parent, stopping
+            )
+        await stopping.wait()
+        await app[REPLIES].drain(settings.drain)
+        listener.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await runner.cleanup()
     _force_exit_later(ExitStatus.OK)
+
+
+@contextlib.asynccontextmanager
+async def _admin_port(
+    app: web.Application, listening: socket.socket | None
+) -> AsyncIterator[None]:
+    """Answer on the admin port, if there is one, while the context lasts."""
+    if listening is None:
+        yield
+        return
+    runner, connections = await _run(build_admin_app(app))
+    listener = await asyncio.get_running_loop().create_server(
+        connections, sock=listening, backlog=BACKLOG
+    )
+    try:
+        yield
+    finally:
+        listener.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await runner.cleanup()
 
 
 def _force_exit_later(status: ExitStatus) -> None:

@@ -6,6 +6,7 @@ be right. `chatsvc.settings` has the settings themselves.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable
@@ -105,6 +106,25 @@ def _url(text: str) -> str:
     return text
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    # A whole IPv6 address without a port would be cut at its last colon.
+    if (colon and not host) or (":" in host and not bracketed):
+        raise ValueError
+    if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise ValueError
+    if bracketed:
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    return host or "127.0.0.1", int(port)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError
+    return text == "yes"
+
+
 def _json_object(text: str) -> str:
     try:
         is_object = isinstance(json.loads(text), dict)
@@ -133,6 +153,14 @@ LIMIT = integer_format(
 """The format of a number of things, where 0 means that there is no limit."""
 PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
 """The format of a TCP port."""
+ADDRESS = ValueFormat(
+    "[ADDRESS:]PORT",
+    "a port, as 9000, or an address with one, as 0.0.0.0:9000",
+    _address,
+)
+"""The format of an address to listen on, as host and port; the host is 127.0.0.1 by default."""
+SWITCH = ValueFormat("yes|no", "yes or no", _switch)
+"""The format of a switch: a variable is `yes` or `no`, and the flag takes nothing."""
 SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
 """The format of a size in bytes, with the suffix KiB or MiB where wanted."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)

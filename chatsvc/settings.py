@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatsvc.setting_formats import (
+    ADDRESS,
     COUNT,
     JSON_OBJECT,
     LIMIT,
@@ -27,6 +28,7 @@ from chatsvc.setting_formats import (
     PORT,
     SECONDS,
     SIZE,
+    SWITCH,
     TEMPERATURE,
     TIMEOUT,
     URL,
@@ -60,7 +62,7 @@ def setting(default: Any, value_format: ValueFormat, help: str) -> Any:
     """Return a dataclass field that is a setting.
 
     `default` is a value, not a text; a tuple makes a setting that may be given several times, each
-    in `value_format`. `help` is a phrase for `--help`.
+    in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a phrase for `--help`.
     """
     return field(default=default, metadata={"format": value_format, "help": help})
 
@@ -73,6 +75,12 @@ class Settings:
         "127.0.0.1", text_format("ADDRESS", "an address"), "the address to listen on"
     )
     port: int = setting(3000, PORT, "the port to listen on; 0 picks one")
+    open: bool = setting(
+        False, SWITCH, "let anyone in who reaches an address beyond this machine"
+    )
+    admin_port: tuple[str, int] | None = setting(
+        None, ADDRESS, "the port for /metrics, on 127.0.0.1 unless it names an address"
+    )
     backend: str = setting(
         "echo",
         text_format("NAME", "a backend's name or package.module:function"),
@@ -158,8 +166,8 @@ def read_settings(
 ) -> CommandSettings:
     """Return the settings of class `kind`: from flags, else from variables, else the defaults.
 
-    `flags` has the text of each flag by its setting's name, a sequence of texts for one that may
-    be given several times; None and an empty sequence stand for a flag that is not given. Such a
+    `flags` has the text of each flag by its setting's name ("yes" for a flag that takes none), a
+    sequence of texts for one that may be given several times; None and an empty sequence stand for a flag that is not given. Such a
     setting's variable holds its texts separated by commas or white space. `environment` is the
     process's own by default.
 

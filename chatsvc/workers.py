@@ -3,6 +3,10 @@
 The kernel distributes connections among the workers (SO_REUSEPORT), so no process is in the way of
 another. Replies are in a store that all workers share, so any of them can serve any request.
 
+The parent alone listens on the admin port, once, and the workers accept connections from its socket.
+So the port stays open while workers are restarted, a second service can't take a share of it, and
+whichever worker is free answers: the figures of all are in memory that they share.
+
 The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on. It runs no
 event loop: it waits for signals with `sigtimedwait`.
 """
@@ -15,17 +19,22 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 from chatsvc.exit_status import ExitStatus
 from chatsvc.serve import (
     CANNOT_START,
     CannotListen,
-    WorkerPipes,
+    Worker,
     announce,
+    listen_for_admin,
     serve,
     start_failure,
 )
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.web.figures import Figures
+from chatsvc.web.logs import set_up_logs
+from chatsvc.web.reach import check_reach
 
 HANDLED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 """The signals that the parent blocks and waits for."""
@@ -46,24 +55,34 @@ KILL_AFTER_S = 10.0
 """The seconds beyond `--drain` after which a worker that has not ended is killed."""
 
 
-class _Supervisor:
-    """The parent of the workers."""
+class _Running(NamedTuple):
+    """A worker that runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    number: int
+    started: float  # time.monotonic()
+
+
+class _Supervisor:
+    """The parent of the workers; `admin` is the socket of the admin port, if there is one."""
+
+    def __init__(self, settings: Settings, admin: socket.socket | None) -> None:
         self._settings = settings
+        self._admin = admin
+        self._figures = Figures(settings.workers)
         self._ready_reader, self._ready_writer = os.pipe()
         # Nothing is written to this pipe. The parent alone holds its write end, so it reaches its
         # end of file when the parent is gone, also by SIGKILL.
         self._parent_reader, self._parent_writer = os.pipe()
-        self._started: dict[int, float] = {}  # pid → time.monotonic() of its start
-        self._restarts: list[float] = []  # time.monotonic() at which each is due
+        self._running: dict[int, _Running] = {}  # by pid
+        # The time.monotonic() at which each restart is due, and the worker's number.
+        self._restarts: list[tuple[float, int]] = []
         os.set_blocking(self._ready_reader, False)
 
     def run(self) -> int:
         """Run the workers until a signal ends them; return the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
         # The first worker starts alone: when it can't, none can, and one message is enough.
-        self._start()
+        self._start(0)
         unready = self._settings.workers
         while True:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
@@ -73,28 +92,28 @@ class _Supervisor:
             # and would block once it is full.
             if (ready := self._count_ready()) and unready > 0:
                 if unready == self._settings.workers:
-                    for _ in range(unready - 1):
-                        self._start()
+                    for number in range(1, unready):
+                        self._start(number)
                 unready -= ready
                 if unready == 0:
-                    announce(self._settings.host, self._settings.port)
-            for status, lived in self._reap():
+                    announce(self._settings.host, self._settings.port, self._admin)
+            for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
                 # setting: the service ends, for a restart would fail as well.
                 if unready > 0 and status > 0:
                     return self._drain(status)
                 print(f"chatsvc: a worker ended ({status})", file=sys.stderr)
                 now = time.monotonic()
+                lived = now - ended.started
                 pause = 0.0 if lived > RESTART_PAUSE_S else RESTART_PAUSE_S
-                self._restarts.append(now + pause)
-            while self._restarts and self._restarts[0] <= time.monotonic():
-                self._restarts.pop(0)
-                self._start()
+                self._restarts.append((now + pause, ended.number))
+            while self._restarts and self._restarts[0][0] <= time.monotonic():
+                self._start(self._restarts.pop(0)[1])
 
-    def _start(self) -> None:
+    def _start(self, number: int) -> None:
         pid = os.fork()
         if pid:
-            self._started[pid] = time.monotonic()
+            self._running[pid] = _Running(number, time.monotonic())
             return
         status: int = ExitStatus.FAILED
         try:
@@ -103,7 +122,14 @@ class _Supervisor:
             os.setpgid(0, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
             os.close(self._parent_writer)
-            serve(self._settings, WorkerPipes(self._ready_writer, self._parent_reader))
+            place = Worker(
+                number,
+                self._figures,
+                self._admin,
+                self._ready_writer,
+                self._parent_reader,
+            )
+            serve(self._settings, place)
             status = ExitStatus.OK
         except CANNOT_START as error:
             reason, status = start_failure(error, self._settings)
@@ -124,21 +150,23 @@ class _Supervisor:
         except BlockingIOError:
             return 0
 
-    def _reap(self) -> list[tuple[int, float]]:
-        """Return the exit status of each worker that has ended, and the seconds it lived."""
+    def _reap(self) -> list[tuple[int, _Running]]:
+        """Return the exit status of each worker that has ended, and which it was."""
         ended = []
-        for pid in list(self._started):
+        for pid in list(self._running):
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
-                lived = time.monotonic() - self._started.pop(pid)
-                ended.append((os.waitstatus_to_exitcode(status), lived))
+                worker = self._running.pop(pid)
+                # What it produced and who read it is no more, whether it is restarted or not.
+                self._figures.table(worker.number).end()
+                ended.append((os.waitstatus_to_exitcode(status), worker))
         return ended
 
     def _drain(self, status: int) -> int:
         """End all workers and return `status`, or `FAILED` when a second signal came."""
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain + KILL_AFTER_S
-        while self._started:
+        while self._running:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
             if received is not None and received.si_signo != signal.SIGCHLD:
                 # A worker that gets a second signal ends without draining.
@@ -150,21 +178,23 @@ class _Supervisor:
         return status
 
     def _signal_all(self, number: signal.Signals) -> None:
-        for pid in self._started:
+        for pid in self._running:
             os.kill(pid, number)
 
 
 def serve_workers(settings: Settings) -> int:
     """Serve with `settings.workers` processes until SIGTERM or SIGINT; return the exit status.
 
-    Raises `BadSetting` when the store is one that processes can't share, and `CannotListen` when
-    the address can't be used.
+    Raises `BadSetting` when the store is one that processes can't share or anyone would be let in
+    without `--open`, and `CannotListen` when an address can't be used.
     """
+    set_up_logs(settings.log_format)
     if settings.store == "memory":
         raise BadSetting(
             "--workers needs a store that all share, --store redis://…: "
             "with memory, each process would know its own replies only"
         )
+    check_reach(settings)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # This socket is bound and never listens. It keeps the port while all workers restart, and the
     # kernel gives it no connection.
@@ -179,6 +209,7 @@ def serve_workers(settings: Settings) -> int:
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             reservation.bind((settings.host, settings.port))
         except OSError as error:
-            raise CannotListen(settings, error) from None
+            raise CannotListen(settings.host, settings.port, error) from None
         settings = replace(settings, port=reservation.getsockname()[1])
-        return _Supervisor(settings).run()
+        admin = listen_for_admin(settings.admin_port)
+        return _Supervisor(settings, admin).run()

@@ -22,6 +22,9 @@ logger = logging.getLogger("chatsvc.replies")
 class Observer(Protocol):
     """The interface of metrics and logs: callbacks for the life of each reply on this node."""
 
+    def producing(self, count: int) -> None:
+        """Note that this node produces `count` replies now."""
+
     def started(self, reply: Reply) -> None:
         """Note that a reply was created here."""
 
@@ -123,9 +126,14 @@ class Producers:
         )
         self._admission.count(client, 1)
         self._producers[reply.id] = producer
+        self._count_changed()
         self._idle.clear()
         reply.set_produced(True)
         return producer
+
+    def _count_changed(self) -> None:
+        for observer in self._observers:
+            observer.producing(len(self._producers))
 
     def _first(self, reply: Reply) -> None:
         for observer in self._observers:
@@ -135,6 +143,7 @@ class Producers:
         reply = producer.reply
         reply.log.on_end = None
         del self._producers[reply.id]
+        self._count_changed()
         if not self._producers:
             self._idle.set()
         self._admission.count(producer.client, -1)

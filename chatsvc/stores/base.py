@@ -28,6 +28,22 @@ REMEMBERED_S = 24 * 3600
 (PROTOCOL.md section 7)."""
 
 
+STORE_FAILURES = (
+    "away",
+    "busy",
+    "full",
+    "replica",
+    "cannot-save",
+    "denied",
+    "refused",
+)
+"""The reasons by which failures of a store are counted.
+
+It does not answer; is loading or held by a script; has no memory left; has become a replica; can't
+write to its disk or its replicas; demands another password or right; refuses for another reason.
+"""
+
+
 class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
@@ -76,6 +92,12 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Disconnect, and stop background work; called once."""
+
+    def on_failure(self, note: Callable[[str], None]) -> None:
+        """Call `note` from now on with the reason, of `STORE_FAILURES`, of each failed request.
+
+        Also a request that succeeds when it is repeated has failed before.
+        """
 
     def ready(self) -> bool:
         """Return whether the store can be used now (for `/readyz`)."""

@@ -81,6 +81,9 @@ class MemoryStore:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
 
+    def on_failure(self, note: Callable[[str], None]) -> None:
+        """Do nothing: memory does not fail."""
+
     def ready(self) -> bool:
         """Return True."""
         return True

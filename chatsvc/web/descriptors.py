@@ -20,9 +20,9 @@ import time
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import Counter
 
 from chatsvc.problems import Overloaded
+from chatsvc.web.figures import Figure
 
 resource: Any
 try:
@@ -70,7 +70,7 @@ class Descriptors:
     room for, without the spare ones.
     """
 
-    def __init__(self, limit: int | None, refused: Counter) -> None:
+    def __init__(self, limit: int | None, refused: Figure) -> None:
         self.limit = limit
         reserve = 0 if limit is None else min(RESERVE, limit // 8)
         self._reserve_from = (limit or 0) - reserve

@@ -1,4 +1,7 @@
-"""The endpoints for operators: `/healthz`, `/readyz` and `/metrics` (PROTOCOL.md section 2)."""
+"""The endpoints for operators: `/healthz`, `/readyz` and `/metrics` (PROTOCOL.md section 2).
+
+`/metrics` may stand on a port of its own, so it is added by itself.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,15 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Answer `GET /metrics` in the exposition format of Prometheus."""
-    app = service(request)
-    return app[METRICS].exposition(lambda: app[REPLIES].running)
+    return service(request)[METRICS].exposition()
 
 
 def add_health(app: web.Application) -> None:
-    """Add the three endpoints to an application."""
+    """Add `/healthz` and `/readyz` to an application."""
     app.router.add_get("/healthz", healthz, name="healthz")
     app.router.add_get("/readyz", readyz)
+
+
+def add_metrics(app: web.Application) -> None:
+    """Add `/metrics` to an application."""
     app.router.add_get("/metrics", metrics)

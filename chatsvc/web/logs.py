@@ -95,6 +95,9 @@ class EventLog:
     Ids are capabilities, so only their beginnings are logged.
     """
 
+    def producing(self, count: int) -> None:
+        """Do nothing: how many replies run is not logged."""
+
     def started(self, reply: Reply) -> None:
         """See `Observer`."""
         events.debug("reply started", extra={"data": {"reply": reply.id[:6]}})

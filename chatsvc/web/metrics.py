@@ -1,91 +1,230 @@
-"""The metrics of `/metrics`. None of them is updated for each character, which would cost much."""
+"""The metrics of `/metrics`: what is counted, and how a scrape shows it (PROTOCOL.md section 8).
+
+The numbers are `chatsvc.web.figures`; the format is written by prometheus_client. None of them is
+updated for each character, which would cost much.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import os
+import platform
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 
+import aiohttp
 from aiohttp import web
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
+from chatsvc import __version__
+from chatsvc.problems import BackendFailed
 from chatsvc.replies import Reply
+from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.ticker import monotonic
+from chatsvc.web.figures import Figure, Figures, Kind, Record, Table
+
+FIRST_CHARACTER_S = (0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30, 60)
+"""The upper bounds of the histogram of the time to the first character (seconds)."""
+
+BACKEND_FAILURES = ("busy", "refused", "misconfigured", "broken")
+"""The reasons by which failures of the backend are counted; any other counts as the last."""
+
+_INFINITY = "+Inf"
 
 
-class Metrics:
-    """The metrics of one node, an `Observer` of its replies."""
+@dataclass(frozen=True)
+class Family:
+    """The description of one metric: all of it but its numbers."""
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.running = Gauge(
-            "chatsvc_replies_running",
-            "Replies produced by this node now",
-            registry=registry,
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    """The names of its labels."""
+
+    def metric(self, records: list[Record]) -> Metric:
+        """Return the metric as the sum of the figures of all processes."""
+        values: dict[tuple[str, ...], float] = {}
+        created: dict[tuple[str, ...], float] = {}
+        for record in records:
+            labels, value = record.labels, record.figure.value
+            before = values.get(labels, 0.0)
+            is_peak = self.kind is Kind.PEAK
+            values[labels] = max(before, value) if is_peak else before + value
+            created[labels] = min(created.get(labels, record.created), record.created)
+            if is_peak:
+                record.figure.set(0.0)
+        if self.kind is Kind.COUNTER:
+            counter = CounterMetricFamily(self.name, self.help, labels=self.labels)
+            for labels, value in values.items():
+                counter.add_metric(labels, value, created[labels])
+            return counter
+        gauge = GaugeMetricFamily(self.name, self.help, labels=self.labels)
+        for labels, value in values.items():
+            gauge.add_metric(labels, value)
+        return gauge
+
+
+class LabelledFigures:
+    """The figures of a metric that has labels."""
+
+    __slots__ = ("_family", "_table")
+
+    def __init__(self, family: Family, table: Table) -> None:
+        self._family = family
+        self._table = table
+
+    def labels(self, *values: str) -> Figure:
+        """Return the figure for these values of the labels, in the order of their names."""
+        return self._table.figure(self._family.kind, self._family.name, *values)
+
+
+class Histogram:
+    """A histogram of one process: how many values lie below each of its bounds, and their sum."""
+
+    def __init__(
+        self, name: str, help: str, bounds: tuple[float, ...], table: Table
+    ) -> None:
+        self.name = name
+        self._help = help
+        self._bounds = bounds
+        self._bucket_names = [*(str(float(bound)) for bound in bounds), _INFINITY]
+        self._buckets = [
+            table.figure(Kind.COUNTER, name, each) for each in self._bucket_names
+        ]
+        self._sum = table.figure(Kind.COUNTER, name, "sum")
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._buckets[bisect_left(self._bounds, value)].inc()
+        self._sum.inc(value)
+
+    def metric(self, records: list[Record]) -> Metric:
+        """Return the histogram as the sum of those of all processes."""
+        values = dict.fromkeys((*self._bucket_names, "sum"), 0.0)
+        for record in records:
+            values[record.labels[0]] += record.figure.value
+        counts = accumulate(values[each] for each in self._bucket_names)
+        buckets = list(zip(self._bucket_names, counts, strict=True))
+        histogram = HistogramMetricFamily(self.name, self._help)
+        histogram.add_metric((), buckets, values["sum"])
+        created = min((record.created for record in records), default=time.time())
+        histogram.samples.append(Sample(f"{self.name}_created", {}, created))
+        return histogram
+
+
+class Metrics(Collector):
+    """The metrics of a service, an `Observer` of the replies of one of its processes.
+
+    This process writes the table `process` of `figures`; a scrape shows the sums of all tables.
+    """
+
+    def __init__(self, figures: Figures | None = None, process: int = 0) -> None:
+        self._figures = figures or Figures()
+        self._table = self._figures.table(process)
+        self._table.begin(os.getpid())
+        self._families: dict[str, Callable[[list[Record]], Metric]] = {}
+        self._running = self._figure(
+            Kind.GAUGE, "chatsvc_replies_running", "Replies that are produced now"
         )
-        self.readers = Gauge(
-            "chatsvc_readers",
-            "Readers by transport",
-            ["transport"],
-            registry=registry,
+        self.readers = self._labelled(
+            Kind.GAUGE, "chatsvc_readers", "Readers by transport", "transport"
         )
-        self._started = Counter(
-            "chatsvc_replies_started", "Replies started here", registry=registry
+        self._started = self._figure(
+            Kind.COUNTER, "chatsvc_replies_started", "Replies started here"
         )
-        self._ended = Counter(
+        self._ended = self._labelled(
+            Kind.COUNTER,
             "chatsvc_replies_ended",
             "Replies that ended, by reason",
-            ["state", "finish_reason"],
-            registry=registry,
+            "state",
+            "finish_reason",
         )
-        self._characters = Counter(
-            "chatsvc_characters", "Code points of ended replies", registry=registry
+        self._characters = self._figure(
+            Kind.COUNTER, "chatsvc_characters", "Code points of ended replies"
         )
-        self.resumes = Counter(
+        self._backend_failures = self._labelled(
+            Kind.COUNTER,
+            "chatsvc_backend_failures",
+            "Replies that failed because of the backend, by reason",
+            "reason",
+        )
+        self._store_failures = self._labelled(
+            Kind.COUNTER,
+            "chatsvc_store_failures",
+            "Requests to the store that failed, also if repeated with success, by reason",
+            "reason",
+        )
+        self.resumes = self._labelled(
+            Kind.COUNTER,
             "chatsvc_resumes",
             "Streams that began behind the start of a reply",
-            ["transport"],
-            registry=registry,
+            "transport",
         )
-        self.refusals = Counter(
-            "chatsvc_refusals",
-            "Requests answered by a problem",
-            ["code"],
-            registry=registry,
+        self.refusals = self._labelled(
+            Kind.COUNTER, "chatsvc_refusals", "Requests answered by a problem", "code"
         )
-        self.cut = Counter(
+        self.cut = self._labelled(
+            Kind.COUNTER,
             "chatsvc_connections_cut",
             "Connections ended because of what their clients did, by reason",
-            ["reason"],
-            registry=registry,
+            "reason",
         )
-        self.without_descriptor = Counter(
+        self.without_descriptor = self._figure(
+            Kind.COUNTER,
             "chatsvc_descriptor_refusals",
             "Connections and replies refused for want of file descriptors",
-            registry=registry,
         )
-        self.stalls = Counter(
+        self.stalls = self._figure(
+            Kind.COUNTER,
             "chatsvc_loop_stalls",
             "Stalls of the event loop of 100 ms and more",
-            registry=registry,
         )
-        self.longest_stall = Gauge(
+        self.longest_stall = self._figure(
+            Kind.PEAK,
             "chatsvc_loop_longest_stall_seconds",
             "The longest time that the event loop was held since the last scrape",
-            registry=registry,
         )
         self._first = Histogram(
             "chatsvc_first_character_seconds",
             "From the start of a reply to its first character",
-            registry=registry,
-            buckets=(0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30, 60),
+            FIRST_CHARACTER_S,
+            self._table,
         )
+        self._families[self._first.name] = self._first.metric
+        # A counter that appears with its first failure has no rise that an alert could see.
+        for reason in BACKEND_FAILURES:
+            self._backend_failures.labels(reason)
+        for reason in STORE_FAILURES:
+            self._store_failures.labels(reason)
+
+    def _labelled(
+        self, kind: Kind, name: str, help: str, *labels: str
+    ) -> LabelledFigures:
+        family = Family(kind, name, help, labels)
+        self._families[name] = family.metric
+        return LabelledFigures(family, self._table)
+
+    def _figure(self, kind: Kind, name: str, help: str) -> Figure:
+        return self._labelled(kind, name, help).labels()
+
+    # ------------------------------------------------------------------ what happens
+
+    def producing(self, count: int) -> None:
+        """See `Observer`."""
+        self._running.set(count)
 
     def started(self, reply: Reply) -> None:
         """See `Observer`."""
@@ -97,24 +236,84 @@ class Metrics:
 
     def ended(self, reply: Reply) -> None:
         """See `Observer`."""
-        if reply.end is not None:
-            self._ended.labels(reply.end.state, reply.end.finish_reason).inc()
         self._characters.inc(reply.log.position)
+        end = reply.end
+        if end is None:
+            return
+        self._ended.labels(end.state, end.finish_reason).inc()
+        problem = end.problem or {}
+        if problem.get("type") == BackendFailed().as_dict()["type"]:
+            reason = problem.get("reason")
+            known = reason if reason in BACKEND_FAILURES else BACKEND_FAILURES[-1]
+            self._backend_failures.labels(known).inc()
 
-    def reading(self, transport: str) -> AbstractContextManager[None]:
+    def store_failed(self, reason: str) -> None:
+        """Count a failure of the store; `reason` is one of `STORE_FAILURES`."""
+        self._store_failures.labels(reason).inc()
+
+    @contextmanager
+    def reading(self, transport: str) -> Iterator[None]:
         """Return a context manager that counts a reader of `transport`."""
-        return self.readers.labels(transport).track_inprogress()
+        readers = self.readers.labels(transport)
+        readers.inc()
+        try:
+            yield
+        finally:
+            readers.dec()
 
-    def exposition(self, running: Callable[[], int]) -> web.Response:
-        """Return the response to a scrape.
+    # ------------------------------------------------------------------ scrapes
 
-        `running()` is the number of replies that the node produces.
-        """
-        self.running.set(running())
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics (see `prometheus_client.registry.Collector`)."""
+        build = GaugeMetricFamily(
+            "chatsvc_build_info",
+            "What runs; the value is always 1",
+            labels=("version", "python", "aiohttp"),
+        )
+        versions = (__version__, platform.python_version(), aiohttp.__version__)
+        build.add_metric(versions, 1.0)
+        yield build
+        tables = self._figures.tables()
+        found: dict[str, list[Record]] = {name: [] for name in self._families}
+        for table in tables:
+            for record in table:
+                found[record.name].append(record)
+        for name, metric_of in self._families.items():
+            yield metric_of(found[name])
+        yield from process_metrics([table.pid for table in tables])
+
+    def exposition(self) -> web.Response:
+        """Return the response to a scrape."""
+        registry = CollectorRegistry()
+        registry.register(self)
         return web.Response(
-            body=generate_latest(self.registry),
+            body=generate_latest(registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
+
+
+def process_metrics(pids: list[int]) -> list[Metric]:
+    """Return memory, CPU, descriptors and the start of processes, as the system knows them.
+
+    `pids` are the processes by their numbers; 0 stands for one that isn't there. Where there are
+    several, each has its number as the label `worker`: a sum of start times would mean nothing, and
+    the number stays while process ids change. Systems without /proc have none of these metrics.
+    """
+    found: dict[str, Metric] = {}
+    for number, pid in enumerate(pids):
+        labels = {"worker": str(number)} if len(pids) > 1 else {}
+        for metric in _process_metrics(pid) if pid else ():
+            samples = [sample._replace(labels=labels) for sample in metric.samples]
+            if metric.name in found:
+                found[metric.name].samples += samples
+            else:
+                metric.samples = samples
+                found[metric.name] = metric
+    return list(found.values())
+
+
+def _process_metrics(pid: int) -> Iterable[Metric]:
+    return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -14,7 +14,7 @@ import threading
 import time
 from types import FrameType
 
-from prometheus_client import Counter
+from chatsvc.web.figures import Figure
 
 logger = logging.getLogger("chatsvc")
 
@@ -34,16 +34,17 @@ FRAMES = 8
 class StallWatch:
     """The watch over the running loop, from `start` to `stop`.
 
-    `stalls` counts the stalls of `STALL_S` and more.
+    `stalls` counts the stalls of `STALL_S` and more; `longest` is raised to the longest time that
+    the loop was held (seconds).
     """
 
-    def __init__(self, stalls: Counter) -> None:
+    def __init__(self, stalls: Figure, longest: Figure) -> None:
         self._stalls = stalls
+        self._longest = longest
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._beat = time.monotonic()
         self._cpu = time.thread_time()
-        self._longest = 0.0
         self._seen: tuple[float, str] | None = None  # a beat, and what ran after it
         self._logged = -LOG_INTERVAL_S
         self._unlogged = 0
@@ -64,16 +65,11 @@ class StallWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def take_longest(self) -> float:
-        """Return the longest time that the loop was held (seconds) since the last call."""
-        longest, self._longest = self._longest, 0.0
-        return longest
-
     def _on_beat(self) -> None:
         before, cpu_before = self._beat, self._cpu
         self._beat, self._cpu = time.monotonic(), time.thread_time()
         late = self._beat - before - BEAT_S
-        self._longest = max(self._longest, late)
+        self._longest.raise_to(late)
         if late >= STALL_S:
             self._stalls.inc()
             self._log(before, late, self._cpu - cpu_before)

@@ -31,6 +31,10 @@ class Watch:
     def __init__(self) -> None:
         self.events: list[tuple[str, str | None]] = []
         self.over = asyncio.Event()
+        self.count = 0
+
+    def producing(self, count: int) -> None:
+        self.count = count
 
     def started(self, reply: Reply) -> None:
         self.events.append(("started", _reason(reply)))

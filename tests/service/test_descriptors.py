@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
 from chatsvc.problems import Overloaded
 from chatsvc.web.descriptors import LOG_INTERVAL_S, Descriptors
+from chatsvc.web.figures import Figure, Figures, Kind
 
 from .running import Child, child, parse
 
@@ -130,8 +130,8 @@ async def test_the_soft_limit_is_raised_and_logged() -> None:
     assert f"this process may have {hard} file descriptors" in errors
 
 
-def descriptors(limit: int | None) -> tuple[Descriptors, Counter]:
-    counter = Counter("refused", "Refused", registry=CollectorRegistry())
+def descriptors(limit: int | None) -> tuple[Descriptors, Figure]:
+    counter = Figures().table(0).figure(Kind.COUNTER, "refused")
     return Descriptors(limit, counter), counter
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -20,6 +21,7 @@ from chatsvc.stores.redis.connect import (
     FAILURES,
     RETRY_S,
     Client,
+    failure_reason,
     is_transient,
     unavailable,
 )
@@ -52,7 +54,7 @@ class Commands:
     """A queue of commands to Redis, sent in batches over one connection of `client`.
 
     `patience` is how many seconds a command is tried for, unless a call says otherwise.
-    `operations` counts the commands that were sent.
+    `operations` counts the commands that were sent. `on_failure` is what `Store.on_failure` set.
     """
 
     def __init__(self, client: Client, patience: float) -> None:
@@ -64,6 +66,7 @@ class Commands:
         self._away = False
         self._logged_us: int | None = None  # when the log last said so
         self.operations = 0
+        self.on_failure: Callable[[str], None] | None = None
 
     def open(self) -> None:
         """Begin to send."""
@@ -153,13 +156,20 @@ class Commands:
                 again.append(command)
             elif isinstance(answer, Exception):
                 logger.error("Redis has refused a command", exc_info=answer)
+                self.note_failure(answer)
                 self._fail([command])
             else:
                 command.answer.set_result(answer)
         self._away = away is not None
         if away is not None:
             self._log_away(away)
+            self.note_failure(away)
         return again
+
+    def note_failure(self, error: Exception) -> None:
+        """Report a request that has failed, also one that `Follower` has sent."""
+        if self.on_failure is not None:
+            self.on_failure(failure_reason(error))
 
     def _log_away(self, error: Exception) -> None:
         now = monotonic()

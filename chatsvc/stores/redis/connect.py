@@ -51,6 +51,24 @@ _TRANSIENT_WORDS = (
     "Protocol error: unauthenticated",
 )
 
+# In this order: redis-py derives the errors of a login and of loading from that of a connection.
+_REASONS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
+    (
+        (
+            exceptions.NoPermissionError,
+            exceptions.AuthenticationError,
+            exceptions.AuthorizationError,
+        ),
+        ("NOAUTH", "NOPERM", "WRONGPASS", "Protocol error: unauthenticated"),
+        "denied",
+    ),
+    ((exceptions.BusyLoadingError,), ("BUSY", "LOADING"), "busy"),
+    ((exceptions.OutOfMemoryError,), ("OOM",), "full"),
+    ((exceptions.ReadOnlyError,), ("READONLY",), "replica"),
+    ((), ("MISCONF", "NOREPLICAS"), "cannot-save"),
+    (_TRANSIENT, ("UNBLOCKED",), "away"),
+)
+
 # What Redis 6.2 puts before the error of a command in a script.
 _IN_SCRIPT = re.compile(r"Error running script .*?: -", re.DOTALL)
 
@@ -72,6 +90,15 @@ def is_transient(answer: object) -> bool:
         isinstance(answer, exceptions.ResponseError)
         and _IN_SCRIPT.sub("", str(answer), count=1).startswith(_TRANSIENT_WORDS)
     )
+
+
+def failure_reason(error: Exception) -> str:
+    """Return the reason of a failed request to Redis, one of `STORE_FAILURES`."""
+    words = _IN_SCRIPT.sub("", str(error), count=1)
+    for kinds, beginnings, reason in _REASONS:
+        if isinstance(error, kinds) or words.startswith(beginnings):
+            return reason
+    return "refused"
 
 
 def connect(address: str, patience: float) -> Client:

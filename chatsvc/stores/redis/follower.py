@@ -223,6 +223,7 @@ class Follower:
                 if not isinstance(error, FAILURES):
                     logger.warning("Redis was not read", exc_info=error)
                 self._waiting = waiting + self._waiting
+                self._commands.note_failure(error)
                 self._report_away(error)
                 await asyncio.sleep(RETRY_S)
                 continue

@@ -6,6 +6,7 @@ It is also the `FollowerListener`, because what the followers learn concerns sev
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -109,6 +110,10 @@ class RedisStore:
         await self._followers.close()
         await self._commands.close()
         await disconnect(self._client)
+
+    def on_failure(self, note: Callable[[str], None]) -> None:
+        """See `Store.on_failure`."""
+        self._commands.on_failure = note
 
     def ready(self) -> bool:
         """See `Store.ready`."""

@@ -1,0 +1,68 @@
+"""Who can reach the service: whether an address is this machine's alone, and what follows from it.
+
+A service without users that other machines reach lets anyone there use the operator's model, and
+its figures say how the service is used (PROTOCOL.md section 8).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+
+from chatsvc.settings import BadSetting, Settings
+
+logger = logging.getLogger("chatsvc")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether whoever listens on `host`, an address or a name, is reached from here alone.
+
+    An empty host stands for all addresses. A name must stand for loopback addresses only; one that
+    can't be looked up counts as such a name, for nothing can listen on it.
+    """
+    if not host:
+        return False
+    try:
+        found = socket.getaddrinfo(
+            host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError):
+        return True
+    return all(_is_loopback_address(str(address[0])) for *_, address in found)
+
+
+def _is_loopback_address(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1
+    return bool((mapped or address).is_loopback)
+
+
+def check_reach(settings: Settings) -> None:
+    """Log a warning when anyone may use the service; do nothing when only this machine reaches it.
+
+    Raises `BadSetting` when other machines reach the service, it has no users, and `--open` does
+    not say that this is meant.
+    """
+    if is_loopback(settings.host):
+        return
+    if not settings.open:
+        raise BadSetting(
+            f"--host {settings.host or repr('')} can be reached from other machines, and without "
+            "users anyone there may use it: listen on 127.0.0.1 behind a proxy that lets the right "
+            "people in, mount the service with create_app(authorize=…), or let anyone in "
+            "with --open"
+        )
+    logger.warning(
+        "the service is open: whoever reaches %s may use it",
+        settings.host or "this machine",
+    )
+
+
+def has_metrics(settings: Settings) -> bool:
+    """Return whether `/metrics` stands on the service's own port.
+
+    It does where there is no admin port and only this machine reaches the service. The address of
+    a client never decides it: behind a proxy on the same machine, everybody comes from there.
+    """
+    return settings.admin_port is None and is_loopback(settings.host)
