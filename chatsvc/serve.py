@@ -30,7 +30,7 @@ from chatsvc.web.figures import Figures
 from chatsvc.web.health import add_metrics
 from chatsvc.web.logs import AccessLog, access, set_up_logs
 from chatsvc.web.metrics import Metrics
-from chatsvc.web.reach import check_reach, has_metrics
+from chatsvc.web.reach import check_reach, has_metrics, warn_if_open
 
 logger = logging.getLogger("chatsvc")
 
@@ -211,6 +211,7 @@ async def _serve(
             loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
         if worker is None:
             host, port = listener.sockets[0].getsockname()[:2]
+            warn_if_open(settings)
             announce(host, port, admin)
         else:
             os.write(worker.ready, b".")

@@ -154,7 +154,7 @@ LIMIT = integer_format(
 PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
 """The format of a TCP port."""
 ADDRESS = ValueFormat(
-    "[ADDRESS:]PORT",
+    "PORT",
     "a port, as 9000, or an address with one, as 0.0.0.0:9000",
     _address,
 )

@@ -79,7 +79,9 @@ class Settings:
         False, SWITCH, "let anyone in who reaches an address beyond this machine"
     )
     admin_port: tuple[str, int] | None = setting(
-        None, ADDRESS, "the port for /metrics, on 127.0.0.1 unless it names an address"
+        None,
+        ADDRESS,
+        "the port for /metrics; it is on 127.0.0.1, or as in 0.0.0.0:9000",
     )
     backend: str = setting(
         "echo",

@@ -34,7 +34,7 @@ from chatsvc.serve import (
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.figures import Figures
 from chatsvc.web.logs import set_up_logs
-from chatsvc.web.reach import check_reach
+from chatsvc.web.reach import check_reach, warn_if_open
 
 HANDLED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 """The signals that the parent blocks and waits for."""
@@ -96,6 +96,7 @@ class _Supervisor:
                         self._start(number)
                 unready -= ready
                 if unready == 0:
+                    warn_if_open(self._settings)
                     announce(self._settings.host, self._settings.port, self._admin)
             for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
@@ -208,7 +209,7 @@ def serve_workers(settings: Settings) -> int:
                 exclusive.bind((settings.host, settings.port))
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             reservation.bind((settings.host, settings.port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise CannotListen(settings.host, settings.port, error) from None
         settings = replace(settings, port=reservation.getsockname()[1])
         admin = listen_for_admin(settings.admin_port)

@@ -14,6 +14,10 @@ GOOD = [
     ("host", "::1", "::1"),
     ("port", "0", 0),
     ("port", "65535", 65535),
+    ("admin_port", "9000", ("127.0.0.1", 9000)),
+    ("admin_port", "0.0.0.0:9000", ("0.0.0.0", 9000)),
+    ("admin_port", "[::]:0", ("::", 0)),
+    ("admin_port", "node1.internal:65535", ("node1.internal", 65535)),
     ("backend", "echo", "echo"),
     ("backend", "my.module:answer", "my.module:answer"),
     ("pace", "0", 0.0),
@@ -41,6 +45,12 @@ GOOD = [
 
 BAD = [
     ("port", ["", "x", "-1", "65536", "80.5", "٣x"], "a port from 0 to 65535"),
+    (
+        "admin_port",
+        ["", "x", "-1", "65536", ":9000", "::1", "::1:9000", "[::1]", "[x]:1", "a:"]
+        + ["a:b", "a:1:2", "[::1]9000", "٣"],
+        "a port, as 9000, or an address with one, as 0.0.0.0:9000",
+    ),
     ("backend", ["", "nothing", ":f", "m:", "m:f()", "a b:c", "a:b:c"], "echo"),
     ("pace", ["", "-0.1", "nan", "inf", "1s", "1e400"], "a number of seconds"),
     ("openai_url", ["", "x", "ftp://x", "http://", "http://[::1", "http://x:y"], "URL"),
@@ -109,6 +119,17 @@ def test_a_bad_value_is_one_line_that_names_its_source_and_what_it_takes(
     with pytest.raises(BadSetting) as by_variable:
         serve_settings(parse(), {variable(name): text})
     assert str(by_variable.value) == line.replace(flag(name), variable(name), 1)
+
+
+def test_the_flag_of_a_switch_takes_nothing_and_its_variable_yes_or_no() -> None:
+    assert not serve_settings(parse(), {}).open
+    assert serve_settings(parse("--open"), {}).open
+    assert serve_settings(parse("--open"), {"CHATSVC_OPEN": "no"}).open
+    assert serve_settings(parse(), {"CHATSVC_OPEN": "yes"}).open
+    assert not serve_settings(parse(), {"CHATSVC_OPEN": "no"}).open
+    for text in ("", "1", "YES", "true"):
+        with pytest.raises(BadSetting, match="^CHATSVC_OPEN takes yes or no, not"):
+            serve_settings(parse(), {"CHATSVC_OPEN": text})
 
 
 def test_a_flag_wins_over_a_variable() -> None:

@@ -18,7 +18,8 @@ for each frame.
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |
 | `connections`, `descriptors` | limits of a connection, and of how many there are |
-| `logs`, `metrics`, `stalls` | what operators see |
+| `reach` | who can reach the service, and whether that is meant |
+| `logs`, `metrics`, `figures`, `stalls` | what operators see; the numbers, shared by all processes |
 | `app_keys` | the typed keys of the application and of requests |
 
 Invariants:

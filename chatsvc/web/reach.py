@@ -39,24 +39,24 @@ def _is_loopback_address(text: str) -> bool:
 
 
 def check_reach(settings: Settings) -> None:
-    """Log a warning when anyone may use the service; do nothing when only this machine reaches it.
+    """Do nothing when only this machine reaches the service, or `--open` says that all may use it.
 
-    Raises `BadSetting` when other machines reach the service, it has no users, and `--open` does
-    not say that this is meant.
+    Raises `BadSetting` otherwise, for the service has no users.
     """
-    if is_loopback(settings.host):
+    if settings.open or is_loopback(settings.host):
         return
-    if not settings.open:
-        raise BadSetting(
-            f"--host {settings.host or repr('')} can be reached from other machines, and without "
-            "users anyone there may use it: listen on 127.0.0.1 behind a proxy that lets the right "
-            "people in, mount the service with create_app(authorize=…), or let anyone in "
-            "with --open"
-        )
-    logger.warning(
-        "the service is open: whoever reaches %s may use it",
-        settings.host or "this machine",
+    raise BadSetting(
+        f"--host {settings.host or repr('')} can be reached from other machines, and without users "
+        "anyone there may use the service: listen on 127.0.0.1 behind a proxy that lets the right "
+        "people in, mount the service with create_app(authorize=…), or let anyone in with --open"
     )
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Log a warning when other machines reach the service, which `check_reach` has let pass."""
+    if not is_loopback(settings.host):
+        where = settings.host or "this machine"
+        logger.warning("the service is open: whoever reaches %s may use it", where)
 
 
 def has_metrics(settings: Settings) -> bool:

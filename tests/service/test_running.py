@@ -156,7 +156,7 @@ async def test_the_log_tells_of_a_stream_that_broke_off() -> None:
             2,
             "nope",
         ),
-        (("--host", "203.0.113.1"), {}, 1, "203.0.113.1"),
+        (("--host", "203.0.113.1", "--open"), {}, 1, "203.0.113.1"),
     ],
 )
 async def test_what_cannot_start_says_why_in_one_line(
