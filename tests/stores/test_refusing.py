@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from redis.asyncio import Redis
 from chatsvc.model import Message, Prompt
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies
+from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.stores.redis import RedisStore
-from chatsvc.stores.redis.connect import is_transient
+from chatsvc.stores.redis.connect import failure_reason, is_transient
 from chatsvc.ticker import Ticker
 from tests.conftest import require
 from tests.redis_server import RedisServer
@@ -87,25 +89,31 @@ class Steady(Scripted):
 
 
 @pytest.mark.parametrize(
-    ("harm", "mend"),
+    ("harm", "mend", "reason"),
     [
-        (full, roomy),
+        (full, roomy, "full"),
         *(
             pytest.param(*what, marks=pytest.mark.thorough)
             for what in [
-                (replica, master),
-                (lonely, content),
-                (locked, unlocked),
-                (forbidden, allowed),
+                (replica, master, "replica"),
+                (lonely, content, "cannot-save"),
+                (locked, unlocked, "denied"),
+                (forbidden, allowed, "denied"),
             ]
         ),
     ],
 )
 async def test_for_a_moment_streams_pause_and_go_on(
-    server: RedisServer, harm: Harm, mend: Harm, caplog: pytest.LogCaptureFixture
+    server: RedisServer,
+    harm: Harm,
+    mend: Harm,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is not ready meanwhile, and the log says why."""
+    """It is not ready meanwhile, the log says why, and the failures are counted by their reason."""
     store = RedisStore(server.url, keep=60, lease=1.0)
+    failures = Counter[str]()
+    store.on_failure(lambda reason: failures.update([reason]))
     await store.open()
     replies = Replies(store, Steady(), Ticker(store.clock), pace=0.0)
     try:
@@ -124,14 +132,62 @@ async def test_for_a_moment_streams_pause_and_go_on(
             while store.ready():
                 await asyncio.sleep(0.01)
             assert "Redis is away: " in caplog.text
+            assert failures[reason]
             await mend(client)
             assert (await ended(await later))[1].state == "done"
             text, end = await ended(reply)
             assert (text, end.state) == ("x" * 1000, "done")
             while not store.ready():
                 await asyncio.sleep(0.01)
+            assert set(failures) <= {reason, "away"}
     finally:
         await replies.close()
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError("refused"), "away"),
+        (TimeoutError(), "away"),
+        (AttributeError("None has no attribute"), "away"),
+        (exceptions.ConnectionError("Connection closed by server."), "away"),
+        (exceptions.TimeoutError("Timeout"), "away"),
+        (exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"), "away"),
+        (exceptions.ResponseError("UNBLOCKED force unblock"), "away"),
+        (exceptions.BusyLoadingError("loading the dataset in memory"), "busy"),
+        (exceptions.ResponseError("BUSY Redis is busy running a script."), "busy"),
+        (exceptions.OutOfMemoryError("command not allowed"), "full"),
+        (exceptions.ReadOnlyError("You can't write"), "replica"),
+        (exceptions.ResponseError("MISCONF Errors writing to the AOF"), "cannot-save"),
+        (exceptions.ResponseError("NOREPLICAS Not enough"), "cannot-save"),
+        (exceptions.NoPermissionError("no permissions"), "denied"),
+        (exceptions.AuthenticationError("invalid username-password"), "denied"),
+        (
+            exceptions.ResponseError("Protocol error: unauthenticated multibulk"),
+            "denied",
+        ),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), "refused"),
+    ],
+)
+def test_each_failure_has_a_reason(error: Exception, reason: str) -> None:
+    assert failure_reason(error) == reason
+    assert reason in STORE_FAILURES
+
+
+async def test_a_redis_that_goes_away_is_counted(server: RedisServer) -> None:
+    store = RedisStore(server.url, keep=60)
+    failures = Counter[str]()
+    store.on_failure(lambda reason: failures.update([reason]))
+    await store.open()
+    try:
+        assert not failures
+        server.stop()
+        async with asyncio.timeout(WAIT):
+            while not failures["away"]:
+                await asyncio.sleep(0.01)
+        assert set(failures) == {"away"}
+    finally:
         await store.close()
 
 

@@ -135,6 +135,7 @@ class Commands:
         for command in batch:
             pipeline.execute_command(*command.words)
         self.operations += len(batch)
+        reason = ""
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except Exception as error:
@@ -142,6 +143,7 @@ class Commands:
             # other errors than its own too (AttributeError, say): they mean the same.
             if not isinstance(error, FAILURES):
                 logger.warning("Redis was not asked", exc_info=error)
+            reason = failure_reason(error)
             answers = [ConnectionError(str(error) or repr(error))] * len(batch)
         again, loaded = [], False
         away: Exception | None = None
@@ -153,23 +155,27 @@ class Commands:
                 again.append(command)
             elif is_transient(answer):
                 away = answer
+                reason = reason or failure_reason(answer)
                 again.append(command)
             elif isinstance(answer, Exception):
                 logger.error("Redis has refused a command", exc_info=answer)
-                self.note_failure(answer)
+                self.note_failure(failure_reason(answer))
                 self._fail([command])
             else:
                 command.answer.set_result(answer)
         self._away = away is not None
         if away is not None:
             self._log_away(away)
-            self.note_failure(away)
+            self.note_failure(reason)
         return again
 
-    def note_failure(self, error: Exception) -> None:
-        """Report a request that has failed, also one that `Follower` has sent."""
+    def note_failure(self, reason: str) -> None:
+        """Report a request that has failed, also one that `Follower` has sent.
+
+        `reason` is one of `STORE_FAILURES`.
+        """
         if self.on_failure is not None:
-            self.on_failure(failure_reason(error))
+            self.on_failure(reason)
 
     def _log_away(self, error: Exception) -> None:
         now = monotonic()

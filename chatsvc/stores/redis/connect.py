@@ -66,6 +66,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] =
     ((exceptions.OutOfMemoryError,), ("OOM",), "full"),
     ((exceptions.ReadOnlyError,), ("READONLY",), "replica"),
     ((), ("MISCONF", "NOREPLICAS"), "cannot-save"),
+    # The master is gone for a moment, as far as a Cluster or a blocked reader knows.
     (_TRANSIENT, ("UNBLOCKED",), "away"),
 )
 
@@ -98,7 +99,8 @@ def failure_reason(error: Exception) -> str:
     for kinds, beginnings, reason in _REASONS:
         if isinstance(error, kinds) or words.startswith(beginnings):
             return reason
-    return "refused"
+    # When a connection is closed during a call, redis-py raises other errors than its own too.
+    return "refused" if isinstance(error, exceptions.ResponseError) else "away"
 
 
 def connect(address: str, patience: float) -> Client:
