@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -133,6 +134,23 @@ def test_the_function_example_is_a_backend(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
 def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`{flag(name)}`" in README.read_text()
+
+
+def test_prometheus_finds_the_metrics_where_the_command_puts_them() -> None:
+    [example] = blocks("sh", "--admin-port 9000")
+    [scrape] = blocks("yaml", "scrape_configs")
+    assert "targets: ['127.0.0.1:9000']" in scrape
+    words = example.replace("9000", "0").split()
+    command = [str(BIN / words[0]), *words[1:], "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        main, metrics = service.stdout.readline(), service.stdout.readline()
+        try:
+            assert "http://127.0.0.1:" in main
+            with urlopen(metrics.rpartition(" ")[2].strip()) as answer:
+                assert b"chatsvc_build_info" in answer.read()
+        finally:
+            service.terminate()
 
 
 def test_every_dependency_is_justified() -> None:

@@ -159,21 +159,21 @@ class Commands:
                 again.append(command)
             elif isinstance(answer, Exception):
                 logger.error("Redis has refused a command", exc_info=answer)
-                self.note_failure(failure_reason(answer))
+                self.note_failure(answer)
                 self._fail([command])
             else:
                 command.answer.set_result(answer)
         self._away = away is not None
         if away is not None:
             self._log_away(away)
-            self.note_failure(reason)
+            self._note_failure(reason)
         return again
 
-    def note_failure(self, reason: str) -> None:
-        """Report a request that has failed, also one that `Follower` has sent.
+    def note_failure(self, error: Exception) -> None:
+        """Report a request that has failed, also one that `Follower` has sent."""
+        self._note_failure(failure_reason(error))
 
-        `reason` is one of `STORE_FAILURES`.
-        """
+    def _note_failure(self, reason: str) -> None:
         if self.on_failure is not None:
             self.on_failure(reason)
 

@@ -29,13 +29,7 @@ from weakref import ReferenceType, ref
 from chatsvc.log import Log
 from chatsvc.stores.redis.bell import Bell
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.connect import (
-    FAILURES,
-    RETRY_S,
-    Client,
-    failure_reason,
-    unavailable,
-)
+from chatsvc.stores.redis.connect import FAILURES, RETRY_S, Client, unavailable
 from chatsvc.stores.redis.entries import (
     Fields,
     ReplyEntry,
@@ -229,7 +223,7 @@ class Follower:
                 if not isinstance(error, FAILURES):
                     logger.warning("Redis was not read", exc_info=error)
                 self._waiting = waiting + self._waiting
-                self._commands.note_failure(failure_reason(error))
+                self._commands.note_failure(error)
                 self._report_away(error)
                 await asyncio.sleep(RETRY_S)
                 continue
