@@ -39,7 +39,7 @@ class SettingOption(click.Option):
 
     def __init__(self, setting: Field[Any]) -> None:
         value_format, default = setting.metadata["format"], setting.default
-        self.takes: str = value_format.takes
+        self.takes: str = "nothing" if default is False else value_format.takes
         """What the flag takes, in words."""
         shown = f"{default:g}" if isinstance(default, float) else default
         shown = "" if default in (None, (), "", False) else f" (default {shown})"

@@ -166,8 +166,13 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _run(app: web.Application) -> tuple[web.AppRunner, Connections]:
-    """Start an application, and return its runner and the factory of its connections."""
+async def _run(
+    app: web.Application, beside: Connections | None = None
+) -> tuple[web.AppRunner, Connections]:
+    """Start an application, and return its runner and the factory of its connections.
+
+    `beside` is the factory of another port of this process.
+    """
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
@@ -176,7 +181,11 @@ async def _run(app: web.Application) -> tuple[web.AppRunner, Connections]:
     await runner.setup()
     assert runner.server is not None
     return runner, Connections(
-        runner.server, app, access_log_class=AccessLog, access_log=access
+        runner.server,
+        app,
+        waiting=None if beside is None else beside.waiting,
+        access_log_class=AccessLog,
+        access_log=access,
     )
 
 
@@ -204,7 +213,7 @@ async def _serve(
     tune_garbage_collector()
     logger.info("this process may have %s file descriptors", app[DESCRIPTORS].limit)
     # The admin port is the last to close: the figures of the drain are to be seen.
-    async with _admin_port(app, admin):
+    async with _admin_port(app, admin, connections):
         stopping = asyncio.Event()
         # Before the address is printed: a program that reads it may send a signal at once.
         for number in signal.SIGTERM, signal.SIGINT:
@@ -228,13 +237,16 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _admin_port(
-    app: web.Application, listening: socket.socket | None
+    app: web.Application, listening: socket.socket | None, main: Connections
 ) -> AsyncIterator[None]:
-    """Answer on the admin port, if there is one, while the context lasts."""
+    """Answer on the admin port, if there is one, while the context lasts.
+
+    `main` is the factory of the connections of `app`.
+    """
     if listening is None:
         yield
         return
-    runner, connections = await _run(build_admin_app(app))
+    runner, connections = await _run(build_admin_app(app), main)
     listener = await asyncio.get_running_loop().create_server(
         connections, sock=listening, backlog=BACKLOG
     )

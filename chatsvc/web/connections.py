@@ -89,17 +89,24 @@ class Connections:
 
     `server` is that of a runner that has been set up for `app`, which is a chatsvc application.
     `options` are more arguments of aiohttp's `RequestHandler`. `waiting` has the connections of
-    the reserve that have not begun a request.
+    the reserve that have not begun a request; factories of one process share it, for they share the
+    reserve.
     """
 
     def __init__(
-        self, server: web.Server, app: web.Application, **options: Any
+        self,
+        server: web.Server,
+        app: web.Application,
+        *,
+        waiting: dict[GuardedConnection, None] | None = None,
+        **options: Any,
     ) -> None:
         self.server = server
         self.loop = asyncio.get_running_loop()
         self.descriptors = app[DESCRIPTORS]
         self.options = options
-        self.waiting: dict[GuardedConnection, None] = {}  # the oldest one first
+        # The oldest one comes first.
+        self.waiting: dict[GuardedConnection, None] = {} if waiting is None else waiting
         self._cut = app[METRICS].cut
 
     def __call__(self) -> GuardedConnection:

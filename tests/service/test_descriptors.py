@@ -9,12 +9,16 @@ import sys
 from contextlib import suppress
 
 import pytest
+from aiohttp import web
 
+from chatsvc.app import create_app
 from chatsvc.problems import Overloaded
+from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import LOG_INTERVAL_S, Descriptors
 from chatsvc.web.figures import Figure, Figures, Kind
 
 from .running import Child, child, parse
+from .test_reach import admin_of
 
 LIMIT = 128
 CROWD = 200
@@ -128,6 +132,46 @@ async def test_the_soft_limit_is_raised_and_logged() -> None:
         await chat.terminate()
         _, errors = await chat.ended()
     assert f"this process may have {hard} file descriptors" in errors
+
+
+async def test_the_admin_port_is_answered_from_the_same_reserve() -> None:
+    """Also while clients take all descriptors on the main port, and do nothing."""
+    flags = ("--admin-port", "0")
+    async with child(*flags, command=under(LIMIT, LIMIT)) as chat:
+        admin = await admin_of(chat)
+        writers = []
+
+        async def connect() -> None:
+            while True:
+                _, writer = await asyncio.open_connection(chat.host, chat.port)
+                writers.append(writer)
+                await asyncio.sleep(0.002)
+
+        connecting = asyncio.create_task(connect())
+        try:
+            async with asyncio.timeout(20):
+                while len(writers) < CROWD:
+                    await asyncio.sleep(0.01)
+            for _ in range(10):
+                async with chat.session.get(admin) as answer:
+                    assert answer.status == 200
+                    assert answer.headers["Connection"] == "close"
+        finally:
+            connecting.cancel()
+            for writer in writers:
+                writer.close()
+
+
+async def test_a_connection_to_one_port_makes_room_for_one_to_another() -> None:
+    app = create_app()
+    server = web.Server(lambda request: web.Response())  # type: ignore[arg-type]
+    main = Connections(server, app)
+    admin = Connections(server, app, waiting=main.waiting)
+    assert not admin.make_room()
+    main.waiting[main()] = None
+    assert admin.make_room()
+    assert not main.waiting
+    assert not main.make_room()
 
 
 def descriptors(limit: int | None) -> tuple[Descriptors, Figure]:
