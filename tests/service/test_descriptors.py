@@ -162,9 +162,14 @@ async def test_the_admin_port_is_answered_from_the_same_reserve() -> None:
                 writer.close()
 
 
+async def nothing(request: web.BaseRequest) -> web.Response:
+    """A handler that is never called."""
+    raise AssertionError
+
+
 async def test_a_connection_to_one_port_makes_room_for_one_to_another() -> None:
     app = create_app()
-    server = web.Server(lambda request: web.Response())  # type: ignore[arg-type]
+    server = web.Server(nothing)
     main = Connections(server, app)
     admin = Connections(server, app, waiting=main.waiting)
     assert not admin.make_room()
