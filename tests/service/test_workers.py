@@ -116,6 +116,26 @@ async def test_a_worker_that_dies_takes_its_state_along_and_no_count(
         assert status == 0
 
 
+async def test_a_worker_that_is_not_started_again_leaves_no_readers_behind(
+    redis_server: RedisServer,
+) -> None:
+    async with workers(redis_server, "--admin-port", "0", "--drain", "60") as chat:
+        url = await admin_of(chat)
+        await begin(chat, 3 * WORKERS)
+        *some, _ = pids(chat)
+        await chat.terminate()  # all drain, and none is replaced
+        for pid in some:
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while (now := await figures(url))[READERS] == 3 * WORKERS:
+                pass
+            while (now := await figures(url))[RUNNING] > now[READERS]:
+                pass
+        assert now[STARTED] == 3 * WORKERS
+        await chat.terminate()  # at once
+        await chat.ended()
+
+
 async def test_while_a_worker_hangs_another_one_gives_the_figures_of_all(
     redis_server: RedisServer,
 ) -> None:

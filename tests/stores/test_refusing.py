@@ -175,6 +175,19 @@ def test_each_failure_has_a_reason(error: Exception, reason: str) -> None:
     assert reason in STORE_FAILURES
 
 
+async def test_a_wrong_password_is_no_redis_that_is_away(server: RedisServer) -> None:
+    """It is refused when a connection is made, and so for all commands together."""
+    async with Redis.from_url(server.url) as client:
+        await client.config_set("requirepass", "secret")
+    address = server.url.replace("redis://", "redis://:wrong@")
+    store = RedisStore(address, keep=60, patience=0.5)
+    failures = Counter[str]()
+    store.on_failure(lambda reason: failures.update([reason]))
+    with pytest.raises(StoreUnavailable):
+        await store.open()
+    assert set(failures) == {"denied"}
+
+
 async def test_a_redis_that_goes_away_is_counted(server: RedisServer) -> None:
     store = RedisStore(server.url, keep=60)
     failures = Counter[str]()
