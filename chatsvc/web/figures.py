@@ -160,12 +160,14 @@ class Table:
 class Figures:
     """The tables of a service of `processes` processes.
 
-    The memory is shared with the processes that are forked afterwards. It has no name in any file
-    system and goes with the last of them.
+    The memory of several is shared with the processes that are forked afterwards. It has no name in
+    any file system and goes with the last of them. The memory of one is its own: an application
+    that is forked by whoever mounts it counts in each process by itself.
     """
 
     def __init__(self, processes: int = 1) -> None:
-        memory = memoryview(mmap.mmap(-1, processes * TABLE_BYTES))
+        size = processes * TABLE_BYTES
+        memory = memoryview(bytearray(size) if processes == 1 else mmap.mmap(-1, size))
         self._parts = [
             memory[begin : begin + TABLE_BYTES]
             for begin in range(0, len(memory), TABLE_BYTES)

@@ -280,7 +280,9 @@ class Metrics(Collector):
                 found[record.name].append(record)
         for name, metric_of in self._families.items():
             yield metric_of(found[name])
-        yield from process_metrics([table.pid for table in tables])
+        alone = len(tables) == 1
+        pids = [os.getpid()] if alone else [table.pid for table in tables]
+        yield from process_metrics(pids)
 
     def exposition(self) -> web.Response:
         """Return the response to a scrape."""

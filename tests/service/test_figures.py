@@ -75,6 +75,17 @@ def test_a_process_that_was_forked_counts_where_the_others_see_it() -> None:
     assert not list(figures.table(0))
 
 
+def test_a_process_alone_shares_nothing_with_those_that_it_forks() -> None:
+    figures = Figures()
+    figures.table(0).figure(Kind.COUNTER, "started").inc()
+    child = os.fork()
+    if not child:
+        figures.table(0).figure(Kind.COUNTER, "started").inc()
+        os._exit(int(read(figures.table(0))[Kind.COUNTER, "started", ()]))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert read(figures.table(0)) == {(Kind.COUNTER, "started", ()): 1.0}
+
+
 def test_a_restart_keeps_when_a_figure_was_created() -> None:
     figures = Figures()
     before = time.time()
