@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +330,87 @@ async def real() -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
     finally:
         server.terminate()
         await server.wait()
+
+
+@asynccontextmanager
+async def connected(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[int]:
+    """The port of the model's server, which gives a token each 2 ms."""
+    require("gcc")
+    await asyncio.to_thread(kit.ensure, "model")
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(kit.MODEL, str(port), "2")
+    while True:
+        try:
+            async with connected(port):
+                break
+        except ConnectionRefusedError:
+            assert server.returncode is None
+    yield port
+    server.terminate()
+    await server.wait()
+
+
+CONTENT = re.compile(rb'"content":("(?:[^"\\]|\\.)*")')
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_the_model_says_the_last_message_in_tokens(
+    model: int, ascii_only: bool
+) -> None:
+    texts = [
+        "",
+        "four",
+        'a "content": \\ \n\t/',
+        "é中文😀😀👩\u200d💻ud83d",
+        "x" * 5000,
+    ]
+    async with connected(model) as (reader, writer):
+        for text in texts:
+            said = {"role": "user", "content": text}
+            messages = [{"role": "system", "content": "not this"}, said]
+            body = json.dumps({"messages": messages}, ensure_ascii=ascii_only).encode()
+            head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-LENGTH: %d\r\n\r\n"
+            request = head % len(body) + body
+            for part in request[:60], request[60:-9], request[-9:]:
+                writer.write(part)
+                await writer.drain()
+            answer = await reader.readuntil(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+            tokens = [json.loads(found) for found in CONTENT.findall(answer)]
+            assert tokens == [text[i : i + 4] for i in range(0, len(text), 4)]
+            assert answer.count(b'"finish_reason":"stop"') == 1
+
+
+@pytest.mark.parametrize("length", ["", "content-length: 2\r\n"])
+async def test_the_model_hangs_up_on_what_it_does_not_understand(
+    model: int, length: str
+) -> None:
+    async with connected(model) as (reader, writer):
+        writer.write(f"POST / HTTP/1.1\r\n{length}\r\n{{}}".encode())
+        assert not await reader.read()
+
+
+async def test_the_model_outlives_who_leaves(model: int) -> None:
+    body = b'{"content":"' + b"x" * 4000 + b'"}'
+    request = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    for leaves in [True] * 20 + [False]:
+        async with connected(model) as (reader, writer):
+            writer.write(request)
+            await reader.readuntil(b"xxxx")
+            if not leaves:
+                await reader.readuntil(b"0\r\n\r\n")
 
 
 async def test_many_read_one_reply(real: Ask) -> None:
