@@ -30,6 +30,7 @@ void report(const struct totals *t) {
     number("wall_s", wall, true);
     number("events_per_s", all / wall, true);
     number("steady_events_per_s", some / ((double)(steady_b.t - steady_a.t) / 1e9), steady);
+    number("steady_points_per_s", some_points / ((double)(steady_b.t - steady_a.t) / 1e9), steady);
     number("steady_events", some, steady);
     quantiles("first_event_ms", &first_event);
     quantiles("gap_ms", &gaps);

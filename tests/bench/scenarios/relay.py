@@ -211,6 +211,9 @@ def _figures(run: Run, report: dict[str, Any]) -> Run:
         steady_us = report["steady_cpu_us_per_point"]
         run.extra["token_us"] = steady_us * TOKEN if steady_us else whole_us / tokens
         run.extra["reply_ms"] = whole_us / run.streams / 1000
+    if report["steady_points_per_s"]:
+        asked = run.streams * TOKEN * 1000 / run.pace_ms
+        run.extra["kept_pace"] = report["steady_points_per_s"] / asked
     # The gaps and the number of events are those of the door, not of the model.
     run.pace_ms, run.events_per_character = 0, 1
     return run
