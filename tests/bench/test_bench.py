@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from tests.conftest import require
 
 from . import kit
 from .machine import Cores
+from .measuring import Run
 from .processes import free_port
+from .relay_tables import MODEL, doubts, tokens
+from .report import DASH
 from .scenarios.plan import Plan
 from .scenarios.relay import DOORS
 from .servers import PEERS, compared
@@ -515,6 +519,46 @@ def _measure_a_token(folder: Path, doors: list[str], peers: list[str]) -> None:
         assert shortest < run["extra"]["token_bytes"]
         # The model says nothing before its first gap is over.
         assert run["first_ms"]["p50"] >= 20
+
+
+def _relayed(server: str, round_: int, us: float, p99: float, pace: float = 1) -> Run:
+    extra = {"token_us": us, "token_bytes": us, "kept_pace": pace}
+    first = {"p50": p99 - 1, "p99": p99}
+    run = Run(server, 200, round_, streams=9, steady=True, first_ms=first)
+    return replace(run, extra=extra)
+
+
+def test_a_relay_is_compared_within_each_round() -> None:
+    ours, node = "chatsvc /v1", "express (Node 20)"
+    runs = [
+        *(_relayed(MODEL, 0, 2, 40), _relayed(MODEL, 1, 4, 50)),
+        *(_relayed(ours, 0, 10, 60), _relayed(ours, 1, 20, 90, 0.5)),
+        *(_relayed(node, 0, 5, 70), _relayed(node, 1, 40, 70)),
+    ]
+    table = tokens(runs, [MODEL, ours, node], 200)
+    model, mine, theirs = (dict(zip(table.head, line)) for line in table.lines)
+    # 10 ÷ 5 and 20 ÷ 40; there is no nginx.
+    assert (mine["÷ express"], mine["÷ nginx"]) == ("1.25", DASH)
+    assert theirs["÷ express"] == DASH
+    assert mine["÷ model's"] == "5.00"
+    assert mine["less the model's"] == "30.0 / 30.0"
+    assert model["less the model's"] == DASH
+    (doubt,) = doubts(runs)
+    where, _, why = doubt.partition(": ")
+    assert where == f"{ours} at 200, round 2"
+    assert why.startswith("tokens came at 50% of the model's pace")
+
+
+@pytest.mark.parametrize("wrong", [["--doors", "/nowhere"], ["--tokens", "4"]])
+def test_a_work_that_can_not_be_measured_is_named(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    assert main(["relay", *TINY, *wrong, "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert wrong[-1] in said and "FAILED" in said
 
 
 def test_a_reply_that_a_relay_does_not_bring_fails_the_run(

@@ -1,4 +1,4 @@
-"""The cost of a model's token on its way through a relay: CPU, bytes, first token, memory; and of a short reply.
+"""The cost of a model's token, and of a short reply, on the way through a relay.
 
 A model's server streams `TOKEN` code points to a token, each reply on a schedule of its own. Between
 it and the readers stands chatsvc, by each of its doors, or a peer. Two works are measured: many
