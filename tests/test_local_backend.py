@@ -118,6 +118,18 @@ async def test_the_length_and_the_refusal_are_the_models(model: Path) -> None:
                 pass
 
 
+async def test_the_child_imports_nothing_from_the_working_directory(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("xllamacpp", "sys", "site", "chatsvc", "encodings"):
+        planted = f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(1)\n"
+        (tmp_path / f"{module}.py").write_text(planted)
+    monkeypatch.chdir(tmp_path)
+    async with started(forced(model, "ab")) as backend:
+        assert await first(backend)
+    assert not (tmp_path / "ran").exists()
+
+
 async def test_a_file_that_is_no_model_is_said(tmp_path: Path) -> None:
     require_module("xllamacpp")
     file = tmp_path / "no.gguf"

@@ -75,6 +75,14 @@ def test_other_representations(port: str) -> None:
     assert '"state":"running"' in poll
 
 
+def test_the_example_that_repeats_a_key_gets_one_reply(port: str) -> None:
+    require("curl", "python3")
+    [example] = blocks("sh", "Idempotency-Key: $key")
+    out = run(example, port)
+    assert out.count("data: [DONE]") == 2
+    assert len(set(re.findall(r"id: ([\w-]{22}):", out))) == 1
+
+
 def test_ask_prints_the_reply(port: str) -> None:
     [example] = blocks("sh", "chatsvc ask")
     assert run(example, port).strip() == "你好"

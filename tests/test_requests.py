@@ -16,7 +16,9 @@ from chatsvc.requests.chat import (
     make_prompt,
     parse_chat,
     parse_frame,
+    scoped_key,
 )
+from chatsvc.requests.values import SHARED_CHARACTERS, Caller
 
 LIMIT = 1000
 
@@ -149,6 +151,43 @@ def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
 def test_another_idempotency_key_is_refused(key: str) -> None:
     with pytest.raises(InvalidRequest, match="128 visible ASCII"):
         check_key(key)
+
+
+visible = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128
+)
+callers = st.builds(
+    Caller,
+    st.sampled_from(["", "ann"]),
+    st.sampled_from(["", "127.0.0.1", "::ffff:127.0.0.1", "10.0.0.1", "fe80::1%eth0"]),
+    st.sampled_from(["", "connection"]),
+)
+
+
+@given(visible, callers, visible, callers)
+def test_keys_are_one_where_they_mean_one_reply(
+    one: str, here: Caller, other: str, there: Caller
+) -> None:
+    for key in (one, other):
+        known = scoped_key(key, here), scoped_key(key, there)
+        if here.user or len(key) >= SHARED_CHARACTERS:
+            assert known[0] == key
+        else:
+            # No client can send it as a key of its own.
+            with pytest.raises(InvalidRequest):
+                check_key(known[0])
+        if here.user == there.user:
+            shared = len(key) >= SHARED_CHARACTERS or bool(here.user)
+            assert (known[0] == known[1]) == (shared or here.place == there.place)
+    if one != other:
+        assert scoped_key(one, here) != scoped_key(other, there)
+
+
+def test_an_address_is_the_same_by_ipv4_and_ipv6() -> None:
+    assert Caller(client="::ffff:192.0.2.1").place == Caller(client="192.0.2.1").place
+    assert Caller(client="2001:db8:0::1").place == Caller(client="2001:db8::1").place
+    assert Caller(client="192.0.2.1", connection="c").place == "c"
+    assert Caller().place == ""
 
 
 def test_a_frame_reads_and_stops() -> None:

@@ -1,7 +1,7 @@
 """The child process of the backend `local`: llama.cpp's HTTP server on the loopback interface.
 
-It is run as `python -m chatsvc.backends.llama MODEL`, where MODEL is a GGUF file. Its parent
-writes the API key, one line, to stdin, and reads the server's URL, one line, from stdout. The
+It is run as `python -P PATH MODEL`, where PATH is that of this file, which imports nothing of
+chatsvc, and MODEL that of a GGUF file. Its parent writes the API key, one line, to stdin, and reads the server's URL, one line, from stdout. The
 process ends when its stdin does, and so with its parent, however that ends.
 """
 

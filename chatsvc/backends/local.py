@@ -15,6 +15,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
+from chatsvc.backends import llama
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Prompt
 from chatsvc.problems import BackendFailed
@@ -96,8 +97,10 @@ class LocalBackend:
             await self._stop()
             # Other users of this machine can reach the loopback interface, too.
             key = secrets.token_urlsafe(16)
+            # `-P` leaves out the folder of the program, whose modules have the names of others, and
+            # `-m` would search the working directory, where anybody may have put a module.
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "chatsvc.backends.llama", str(self._model)),
+                *(sys.executable, "-P", llama.__file__, str(self._model)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -92,8 +92,9 @@ class Replies:
         """Start a reply, or return the one that was started with the same idempotency key.
 
         `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
-        or "" for none, and `digest` a hash of the request that it came with. `client` is what
-        `max_per_client` counts by, for example an address.
+        with the place that it is known in if it is not known everywhere, or "" for none; `digest`
+        is a hash of the request that it came with. `client` is what `max_per_client` counts by,
+        for example an address.
 
         Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's

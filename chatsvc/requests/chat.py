@@ -116,6 +116,16 @@ def check_key(key: str) -> str:
     return key
 
 
+def scoped_key(key: str, caller: Caller) -> str:
+    """Return the text under which the store knows an idempotency key (PROTOCOL.md section 2).
+
+    It is the key itself where all requests with this key mean the same reply. A stranger's short
+    key has the caller's place behind it: two strangers may choose the same one. The space between
+    keeps it apart from all keys that a client can send.
+    """
+    return key if caller.shares(key) else f"{key} {caller.place}"
+
+
 def digest(prompt: Prompt) -> str:
     """Return the SHA-256 of a prompt, as 64 hexadecimal digits."""
     return hashlib.sha256(msgspec.json.encode(prompt)).hexdigest()
@@ -132,7 +142,8 @@ def make_start(
     view = view or View()
     if key is None:
         return Start(prompt, caller, view=view)
-    return Start(prompt, caller, check_key(key), digest(prompt), view)
+    key = scoped_key(check_key(key), caller)
+    return Start(prompt, caller, key, digest(prompt), view)
 
 
 def read_message(text: str, caller: Caller, max_message: int) -> Start:

@@ -7,6 +7,8 @@ first two with the `View` in which the reply is to be given.
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
+
 import msgspec
 
 from chatsvc.model import Prompt
@@ -20,16 +22,46 @@ SUBPROTOCOL = "chatsvc.v1"
 LONGEST_WAIT_S = 30
 """Seconds that a client may ask a long poll to wait (PROTOCOL.md section 2)."""
 
+SHARED_CHARACTERS = 16
+"""Characters from which on an idempotency key, or the id of a chat, is the same for all strangers.
+
+Only a random text that long can be taken for one that nobody else sends (PROTOCOL.md section 2).
+"""
+
 
 class Caller(msgspec.Struct, frozen=True):
     """The sender of a request.
 
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
-    client's address, empty if it is unknown.
+    client's address, empty if it is unknown. `connection` is a random text of a WebSocket's own,
+    which no other connection has, and empty for a request over HTTP.
     """
 
     user: str = ""
     client: str = ""
+    connection: str = ""
+
+    def shares(self, text: str) -> bool:
+        """Return whether a key or a chat's id means the same wherever the caller sends it.
+
+        It does for a user, and for a stranger if it has `SHARED_CHARACTERS`.
+        """
+        return bool(self.user) or len(text) >= SHARED_CHARACTERS
+
+    @property
+    def place(self) -> str:
+        """The place of a stranger: the WebSocket connection, else the client's address.
+
+        An IPv4 address is the same on a node that listens by IPv6.
+        """
+        if self.connection:
+            return self.connection
+        try:
+            address = ip_address(self.client)
+        except ValueError:  # unknown, as that of a client at a Unix socket is
+            return self.client
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return str(mapped or address)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -52,8 +84,8 @@ class View(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """A request to start a reply.
 
-    `key` is the idempotency key, empty for none. `digest` identifies the prompt: a known key with
-    another digest is refused.
+    `key` is the text under which the store knows the idempotency key (`scoped_key`), empty for
+    none. `digest` identifies the prompt: a known key with another digest is refused.
     """
 
     prompt: Prompt

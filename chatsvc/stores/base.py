@@ -48,7 +48,8 @@ class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
     `user` is the name of the user who asked for it, empty without authorization. `key` is the
-    idempotency key, empty if none was sent, and `digest` identifies the request that came with it.
+    idempotency key, with the place that it is known in if it is not known everywhere, and empty if
+    none was sent; `digest` identifies the request that came with it.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
     """

@@ -7,11 +7,11 @@ from markupsafe import Markup
 
 from chatsvc.rendering.renderer import Renderer
 from chatsvc.replies import Reply
-from chatsvc.transports.response import STREAM_HEADERS
+from chatsvc.transports.response import REPLY_HEADERS
 from chatsvc.transports.templates import TEMPLATES
 
 HTML_HEADERS = {
-    **STREAM_HEADERS,
+    **REPLY_HEADERS,
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }

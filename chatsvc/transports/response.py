@@ -30,12 +30,19 @@ from chatsvc.transports.writing import (
 
 logger = logging.getLogger("chatsvc.web")
 
-STREAM_HEADERS = {
-    "Cache-Control": "no-cache, no-transform",
+REPLY_HEADERS = {
+    "Cache-Control": "private, no-store",
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
-"""The headers of every answer that has a reply's text (PROTOCOL.md section 2)."""
+"""The headers of every answer about a reply (PROTOCOL.md section 2)."""
+
+STREAM_HEADERS = {
+    **REPLY_HEADERS,
+    # `no-transform` forbids a proxy to compress what it passes on, and so to hold it back.
+    "Cache-Control": "private, no-store, no-cache, no-transform",
+}
+"""The headers of every stream (PROTOCOL.md section 2)."""
 
 FIRST_CHARACTERS = 64
 """The most characters that go with the head, if they are released by then.

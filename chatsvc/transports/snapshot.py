@@ -11,7 +11,7 @@ from aiohttp import web
 from chatsvc.model import End
 from chatsvc.problems import Draining
 from chatsvc.replies import Reply, SentAway
-from chatsvc.transports.response import STREAM_HEADERS
+from chatsvc.transports.response import REPLY_HEADERS
 
 
 class Snapshot(msgspec.Struct):
@@ -44,7 +44,7 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
 
 def json_response(reply: Reply, body: object, status: int = 200) -> web.Response:
     """Return a response about a reply whose body is JSON."""
-    headers = {**STREAM_HEADERS, "X-Reply-Id": reply.id}
+    headers = {**REPLY_HEADERS, "X-Reply-Id": reply.id}
     if status == 503:
         # The node or its store cut the reply short: another attempt may succeed.
         headers["Retry-After"] = "1"

@@ -19,6 +19,7 @@ from aiohttp import StreamReader, hdrs, web
 
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.security import SERVER
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -213,6 +214,12 @@ class GuardedConnection(web.RequestHandler):
         # keeps no more than a buffer of them.
         upgrade = hdrs.UPGRADE in request.headers
         self._body = None if upgrade else request.content
+
+    def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
+        """See aiohttp's. The answer to what is not HTTP is made here, and by no middleware."""
+        response = super().handle_error(*args, **options)
+        response.headers[hdrs.SERVER] = SERVER
+        return response
 
     def log_access(
         self,

@@ -11,6 +11,7 @@ import sys
 import time
 from itertools import zip_longest
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -25,6 +26,12 @@ from chatsvc.web.problems import PROBLEM
 SECRET_PARTS = ("{reply}", "{chat}")
 """The parts of routes that stand for capabilities: to know one is the right to read what it names.
 """
+
+API_PARTS = ("api", "chat", "stop", "stream", "ui")
+"""The parts of the routes below `/api/` that are no capabilities."""
+
+PATH_CHARACTERS = 200
+"""The most characters of a path that are logged."""
 
 events = logging.getLogger("chatsvc.events")
 """The logger of what happens to replies."""
@@ -147,18 +154,34 @@ def _without_capability(request: web.BaseRequest) -> str:
     """Return a request's path, in which ids of replies and chats are cut to their beginnings.
 
     The path stays percent-encoded, so that its parts correspond to those of the route, and it is
-    one line.
+    one line. It has at most `PATH_CHARACTERS`.
     """
     template = ""
     if isinstance(request, web.Request) and SERVICE in request:
         resource = request.match_info.route.resource
         template = "" if resource is None else resource.canonical
     parts = request.rel_url.raw_path.split("/")
-    names = template.split("/")[: len(parts)]
-    return "/".join(
-        f"{part[: min(6, len(part) // 2)]}…"
-        if name in SECRET_PARTS
-        or len(part) == 22  # as long as a reply's id, at an address without a route
-        else part
-        for part, name in zip_longest(parts, names, fillvalue="")
+    if template:
+        names = template.split("/")[: len(parts)]
+        hidden = [name in SECRET_PARTS for _, name in zip_longest(parts, names)]
+    else:
+        hidden = _hidden_parts(parts)
+    path = "/".join(
+        # As long as a reply's id, wherever it stands.
+        f"{part[: min(6, len(part) // 2)]}…" if hide or len(part) == 22 else part
+        for part, hide in zip(parts, hidden, strict=True)
     )
+    return path if len(path) <= PATH_CHARACTERS else f"{path[: PATH_CHARACTERS - 1]}…"
+
+
+def _hidden_parts(parts: list[str]) -> list[bool]:
+    """Return which parts of a path without a route may be ids, mistyped or at a mistyped address.
+
+    They are those below `/api/`, also under a prefix, that are no part of a route's name.
+    """
+    words = [unquote(part).lower() for part in parts]
+    begin = next((i for i, word in enumerate(words) if word.startswith("api")), None)
+    return [
+        begin is not None and index >= begin and word not in ("", *API_PARTS)
+        for index, word in enumerate(words)
+    ]

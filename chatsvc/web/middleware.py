@@ -32,7 +32,12 @@ from chatsvc.web.problems import (
     problem_of_http_error,
     problem_response,
 )
-from chatsvc.web.security import SECURITY_HEADERS
+from chatsvc.web.security import (
+    CACHE_HEADERS,
+    SECURITY_HEADERS,
+    SERVER,
+    VARY_ORIGIN,
+)
 
 CLIENT_GONE_STATUS = 499
 """The status that access logs show where no answer, or no whole one, could be sent to the client.
@@ -149,13 +154,12 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     if isinstance(response, web.Response):  # it is written whole; streams are not
         service(request)[CLIENTS].watch_sending(request)
     headers = response.headers
-    for name, value in SECURITY_HEADERS.items():
+    headers[hdrs.SERVER] = SERVER
+    for name, value in (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items()):
         headers.setdefault(name, value)
+    headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:
-        varies = headers.get(hdrs.VARY)
         headers.update(
             origin.cors_headers(request, service(request)[SETTINGS].allow_origin)
         )
-        if varies is not None and headers[hdrs.VARY] != varies:
-            headers[hdrs.VARY] += f", {varies}"
     request[BEGUN] = True

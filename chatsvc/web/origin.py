@@ -86,5 +86,4 @@ def cors_headers(request: web.Request, allowed: tuple[str, ...]) -> dict[str, st
     return {
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
         hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: EXPOSED_HEADERS,
-        hdrs.VARY: "Origin",
     }

@@ -111,7 +111,7 @@ async def _page(request: web.Request) -> web.Response:
     response.headers.update(PAGE_HEADERS)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language, Cookie"
+    response.headers["Vary"] = "Accept-Encoding, Accept-Language, Cookie"
     response.enable_compression()
     return response
 

@@ -51,7 +51,7 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
 
     It is OpenAI's error object under `/v1/`, a page for a browser that asks for one, else JSON.
     """
-    headers = {**SECURITY_HEADERS, hdrs.CACHE_CONTROL: "no-store"}
+    headers = {**SECURITY_HEADERS}
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
     if isinstance(problem, MethodNotAllowed):

@@ -1,4 +1,4 @@
-"""The headers by which browsers restrict what an answer can do."""
+"""The headers by which browsers and caches restrict what becomes of an answer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 """The headers of every answer; one that sets such a header itself keeps its own value."""
+
+CACHE_HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Vary": "Accept, Authorization, Cookie, Last-Event-ID, Sec-Fetch-Site",
+}
+"""The headers of every answer that sets no others of its own about caches (PROTOCOL.md section 2).
+
+`Vary` is the same for every request: a cache takes that of the answer it has for that of all.
+"""
+
+VARY_ORIGIN = "Origin"
+"""The member of every answer's `Vary`: pages of allowed origins get more headers (WHATWG Fetch)."""
+
+SERVER = "chatsvc"
+"""The value of the header `Server`: versions would say which known faults to try."""
 
 FILE_HEADERS = _NO_SNIFFING
 """The headers of the files that the chat page loads."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
 from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
@@ -55,6 +57,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise InvalidRequest("This address speaks WebSocket; ask for an upgrade.")
     await ws.prepare(request)
     connection = Connection(request, ws)
+    caller = replace(caller_of(request), connection=secrets.token_urlsafe(16))
     app[SOCKETS].add(connection)
     pinger = asyncio.create_task(connection.keep_alive())
     try:
@@ -62,7 +65,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             app[METRICS].reading(ws.ws_protocol or "websocket"),
             suppress(ConnectionError),
         ):
-            await _serve(app, connection, caller_of(request))
+            await _serve(app, connection, caller)
     finally:
         pinger.cancel()
         app[SOCKETS].discard(connection)

@@ -20,17 +20,19 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     """Answer `POST /api/ui`: give the chat's next reply, and stop the one before if it still runs.
 
     The stop is stored when the answer begins, but the old reply's producer may not have ended yet.
+    Two strangers may choose the same short id: their chats have only replies that nobody resumes.
     """
     app = service(request)
     turn = await read_turn(request)
     reply = await start_reply(app, keyed_start(request, turn.prompt))
-    # One step gives the name to this reply and returns the one that had it: the chat's next message
-    # may be under way already.
-    name = _chat_name(caller_of(request).user, turn.chat_id)
-    last_id = await app[REPLIES].remember_name(name, reply.id)
-    last = await _find(request, last_id)
-    if last is not None and last.id != reply.id and last.end is None:
-        await app[REPLIES].stop(last)
+    caller = caller_of(request)
+    if caller.shares(turn.chat_id):
+        # One step gives the name to this reply and returns the one that had it: the chat's next
+        # message may be under way already.
+        name = _chat_name(caller.user, turn.chat_id)
+        last = await _find(request, await app[REPLIES].remember_name(name, reply.id))
+        if last is not None and last.id != reply.id and last.end is None:
+            await app[REPLIES].stop(last)
     return stream_response(request, reply, UIChunks(reply.id))
 
 
@@ -40,8 +42,11 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
     A reply that has ended is given too: a page that was cut off shortly before the end has not seen
     the end.
     """
-    name = _chat_name(caller_of(request).user, request.match_info["chat"])
-    reply = await _find(request, await service(request)[REPLIES].recall_name(name))
+    caller, chat_id = caller_of(request), request.match_info["chat"]
+    reply = None
+    if caller.shares(chat_id):
+        name = _chat_name(caller.user, chat_id)
+        reply = await _find(request, await service(request)[REPLIES].recall_name(name))
     if reply is None:
         return web.Response(status=204)
     return stream_response(request, reply, UIChunks(reply.id))

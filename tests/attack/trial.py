@@ -38,6 +38,9 @@ REST_S = 25.0
 """How long the node has for putting everything away behind an attack."""
 GRACE_S = 1
 """How long a reply of the node goes on without readers."""
+KEEP_S = 15
+"""How long the node keeps an ended reply: longer than an innocent may wait for its next answer beside
+all attacks, some seconds, or its reply has expired as promised; and less than `REST_S`."""
 SAMPLE_S = 0.5
 
 Measured = dict[str, Any]
@@ -154,7 +157,7 @@ async def run(setup: Setup) -> Result:
         model = f"http://127.0.0.1:{int(await _line(good, 30))}/v1"
         port = free_port()
         flags = ["--backend", "openai", "--openai-url", model, "--pace", "0"]
-        flags += ["--grace", str(GRACE_S), "--keep", "5", "--drain", "1"]
+        flags += ["--grace", str(GRACE_S), "--keep", str(KEEP_S), "--drain", "1"]
         command = [word.replace("{port}", str(port)) for word in setup.command]
         node = await stack.enter_async_context(
             _process([*place[0], *command, *flags], errors=True)

@@ -18,6 +18,7 @@ from .scenarios import (
     layers,
     memory,
     readers,
+    relay,
     setup,
     soak,
     table,
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "soak": soak,
     "attack": attack,
     "endings": endings,
+    "relay": relay,
     "layers": layers,
 }
 FILES = 20_000  # file descriptors; each stream takes one

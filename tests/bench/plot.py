@@ -37,7 +37,9 @@ def bars(axes: Any, panel: dict[str, Any]) -> None:
             [s["y"][0] - s["low"][0] for s in drawn],
             [s["high"][0] - s["y"][0] for s in drawn],
         ]
-    colours = [OURS, *["#aab"] * (len(drawn) - 1)][: len(drawn)]
+    # All doors of the first server are its: `chatsvc /api/chat`, `chatsvc /v1`.
+    firsts = [name.split(" ")[0] for name in names]
+    colours = [OURS if first == firsts[0] else "#aab" for first in firsts]
     drawing = axes.barh(names, heights, xerr=error, color=colours, capsize=3)
     axes.bar_label(drawing, fmt="%.1f", padding=6)
     axes.margins(x=0.3)

@@ -38,6 +38,19 @@ class Server:
         """Return the same server under another name, with more flags."""
         return replace(self, name=name, command=(*self.command, *flags))
 
+    def filled(self, **values: str) -> "Server":
+        """Return the same server with more values in its command, `{name}` by `name`."""
+        words = []
+        for word in self.command:
+            for name, value in values.items():
+                word = word.replace(f"{{{name}}}", value)
+            words.append(word)
+        return replace(self, command=tuple(words))
+
+    def at(self, path: str, *options: str) -> "Server":
+        """Return the same server asked at another path, with these options instead of its own."""
+        return replace(self, path=path, options=options)
+
     def with_options(self, *options: str) -> "Server":
         """Return the same server with more options for the load generator."""
         return replace(self, options=(*self.options, *options))

@@ -8,23 +8,29 @@ from . import kit
 from .processes import Server
 
 
-def _binary(name: str, program: str, part: str) -> Server:
-    command = (str(kit.KIT / "bin" / program), "{port}", "{pace}")
+def _binary(name: str, program: str, part: str, second: str = "{pace}") -> Server:
+    command = (str(kit.KIT / "bin" / program), "{port}", second)
     return Server(name, command, needs=part)
 
 
-def _node(name: str, script: str, node: str = "node", needs: str = "node") -> Server:
+def _node(
+    name: str,
+    script: str,
+    node: str = "node",
+    needs: str = "node",
+    second: str = "{pace}",
+) -> Server:
     return Server(
         name,
-        (node, str(kit.PEERS / script), "{port}", "{pace}"),
+        (node, str(kit.PEERS / script), "{port}", second),
         needs=needs,
         node=node,
         environment={"NODE_PATH": str(kit.NODE_MODULES), "NODE_ENV": "production"},
     )
 
 
-def _python(name: str, script: str) -> Server:
-    command = (str(kit.PYTHON), str(kit.PEERS / script), "{port}", "{pace}")
+def _python(name: str, script: str, second: str = "{pace}") -> Server:
+    command = (str(kit.PYTHON), str(kit.PEERS / script), "{port}", second)
     return Server(name, command, needs="python")
 
 
@@ -36,9 +42,23 @@ _WS_NODE = _node("ws-node", "ws_node.cjs")
 _STARLETTE = _python("sse-starlette", "sse_starlette_app.py")
 _PLAIN = _python("plain-aiohttp", "plain_aiohttp.py")
 
+_RELAYS = (
+    _binary("proxy", "go_proxy", "go-proxy", "{model}"),
+    Server(
+        "nginx",
+        (sys.executable, str(kit.PEERS / "nginx_proxy.py"))
+        + ("{port}", "{model}", "{folder}"),
+        needs="nginx",
+    ),
+    _node("express", "express_openai.cjs", second="{model}"),
+    _python("fastapi", "fastapi_openai_app.py", "{model}"),
+)
+"""The servers that pass on the chunks of a model's server at `{model}`, a URL without its /v1."""
+
 PEERS = {
     "sse": {p.name: p for p in (CLIMIT, GO, _EXPRESS, _EXPRESS_24, _STARLETTE, _PLAIN)},
     "ws": {p.name: p for p in (CLIMIT, _WS_NODE, _PLAIN)},
+    "relay": {p.name: p.with_options("--completions") for p in _RELAYS},
 }
 
 

@@ -3,10 +3,14 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +23,13 @@ from tests.conftest import require
 
 from . import kit
 from .machine import Cores
+from .measuring import Run
 from .processes import free_port
+from .relay_tables import MODEL, doubts, tokens
+from .report import DASH
 from .scenarios.plan import Plan
-from .servers import compared
+from .scenarios.relay import DOORS
+from .servers import PEERS, compared
 
 DONE = "[DONE]"
 # How a faulty server changes the characters of a reply before it sends them.
@@ -79,6 +87,35 @@ async def chat(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+def chunk(**choice: Any) -> bytes:
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+CHUNK_FAULTS: dict[str, Callable[[bytes], bytes]] = {
+    "error-in-a-chunk": lambda body: b'data: {"error": {"message": "no"}}\n\n' + body,
+    "not-a-chunk": lambda body: b'data: {"object": "x"}\n\n' + body,
+    "cut-off": lambda body: body.partition(b"data: [DONE]")[0],
+}
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    """Answer as OpenAI does, with three characters to a chunk, and chunks that have no text."""
+    fault = request.query.get("fault", "none")
+    text = regex.findall(r"\X", (await request.json())["messages"][-1]["content"])
+    told = FAULTS.get(fault, FAULTS["none"])(text)
+    end = told.index(DONE) if DONE in told else len(told)
+    parts = ["".join(told[i : i + 3]) for i in range(0, end, 3)]
+    body = chunk(index=0, delta={"role": "assistant", "content": None})
+    body += b"".join(chunk(delta={"content": part}) for part in ["", *parts])
+    body += chunk(delta={}, finish_reason="stop") + b"data: [DONE]\n\n"
+    if DONE in told:
+        body += chunk(delta={"content": "x"})
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    await answer.write(CHUNK_FAULTS.get(fault, bytes)(body))
+    return answer
+
+
 async def chat_ws(request: web.Request) -> web.WebSocketResponse:
     ws = web.WebSocketResponse(protocols=("chatsvc.v1",), compress=False)
     await ws.prepare(request)
@@ -104,6 +141,7 @@ async def scripted() -> AsyncIterator[TestServer]:
     app = web.Application()
     app.router.add_post("/api/chat", chat)
     app.router.add_get("/ws/chat", chat_ws)
+    app.router.add_post("/v1/chat/completions", completions)
     server = TestServer(app)
     await server.start_server()
     yield server
@@ -175,6 +213,35 @@ async def test_sees_a_fault_in_frames(
         *("--mode", "ws", "--charset", "emoji", "--strict", *protocol),
     )
     assert report["failed"] == (0 if fault == "none" else 5)
+
+
+@pytest.mark.parametrize("charset", ["ascii", "all"])
+async def test_passes_honest_chunks(load: Ask, charset: str) -> None:
+    report = await load("/v1/chat/completions", "--completions", "--charset", charset)
+    assert report["reasons"] == {}
+    assert (report["completed"], report["events"]) == (5, 5 * 10)
+    assert report["points"] >= 5 * 30
+    assert 0 < report["body_bytes"] < report["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("drops-one", "wrong character"),
+        ("drops-last", "[DONE] before the last character"),
+        ("doubles-one", "wrong character"),
+        ("swaps-two", "wrong character"),
+        ("goes-on", "event after [DONE]"),
+        ("error-in-a-chunk", "error in a chunk"),
+        ("not-a-chunk", "chunk not understood"),
+        ("cut-off", "body ended without [DONE]"),
+    ],
+)
+async def test_sees_a_fault_in_chunks(load: Ask, fault: str, reason: str) -> None:
+    path = f"/v1/chat/completions?fault={fault}"
+    report = await load(path, "--completions", "--charset", "emoji")
+    assert report["reasons"].get(reason, 0) >= 3
+    assert report["failed"] == 5
 
 
 async def test_peers_may_send_code_points(load: Ask) -> None:
@@ -269,6 +336,87 @@ async def real() -> AsyncIterator[Callable[..., Awaitable[dict[str, Any]]]]:
         await server.wait()
 
 
+@asynccontextmanager
+async def connected(
+    port: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[int]:
+    """The port of the model's server, which gives a token each 2 ms."""
+    require("gcc")
+    await asyncio.to_thread(kit.ensure, "model")
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(kit.MODEL, str(port), "2")
+    while True:
+        try:
+            async with connected(port):
+                break
+        except ConnectionRefusedError:
+            assert server.returncode is None
+    yield port
+    server.terminate()
+    await server.wait()
+
+
+CONTENT = re.compile(rb'"content":("(?:[^"\\]|\\.)*")')
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_the_model_says_the_last_message_in_tokens(
+    model: int, ascii_only: bool
+) -> None:
+    texts = [
+        "",
+        "four",
+        'a "content": \\ \n\t/',
+        "é中文😀😀👩\u200d💻ud83d",
+        "x" * 5000,
+    ]
+    async with connected(model) as (reader, writer):
+        for text in texts:
+            said = {"role": "user", "content": text}
+            messages = [{"role": "system", "content": "not this"}, said]
+            body = json.dumps({"messages": messages}, ensure_ascii=ascii_only).encode()
+            head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-LENGTH: %d\r\n\r\n"
+            request = head % len(body) + body
+            for part in request[:60], request[60:-9], request[-9:]:
+                writer.write(part)
+                await writer.drain()
+            answer = await reader.readuntil(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+            tokens = [json.loads(found) for found in CONTENT.findall(answer)]
+            assert tokens == [text[i : i + 4] for i in range(0, len(text), 4)]
+            assert answer.count(b'"finish_reason":"stop"') == 1
+
+
+@pytest.mark.parametrize("length", ["", "content-length: 2\r\n"])
+async def test_the_model_hangs_up_on_what_it_does_not_understand(
+    model: int, length: str
+) -> None:
+    async with connected(model) as (reader, writer):
+        writer.write(f"POST / HTTP/1.1\r\n{length}\r\n{{}}".encode())
+        assert not await reader.read()
+
+
+async def test_the_model_outlives_who_leaves(model: int) -> None:
+    body = b'{"content":"' + b"x" * 4000 + b'"}'
+    request = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    for leaves in [True] * 20 + [False]:
+        async with connected(model) as (reader, writer):
+            writer.write(request)
+            await reader.readuntil(b"xxxx")
+            if not leaves:
+                await reader.readuntil(b"0\r\n\r\n")
+
+
 async def test_many_read_one_reply(real: Ask) -> None:
     report = await real("--streams", "20", "--readers", "10", "--length", "30")
     assert report["reasons"] == {}
@@ -321,6 +469,112 @@ def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     assert main([scenario, *SMALL[scenario], *where]) == 0
     found = json.loads((tmp_path / f"{scenario}.json").read_text())
     assert found["runs"] and not any(run["failed"] for run in found["runs"])
+
+
+TINY = ["--streams", "3", "--tokens", "20", "--gap", "20", "--ramp", "50"]
+TINY += ["--replies", "3", "--seconds", "0.1", "--rounds", "1", *QUIETLY]
+QUICK = {"proxy", "nginx"}  # The other peers take seconds to start.
+
+
+def _relays_at_hand(every: bool) -> list[str]:
+    """Return the peers of `relay`: every one, or those that start quickly and are installed."""
+    return [
+        name
+        for name, peer in PEERS["relay"].items()
+        if every
+        or (name in QUICK and kit.is_made(str(peer.needs)))
+        or (name == "nginx" and shutil.which("nginx"))
+    ]
+
+
+@pytest.mark.thorough
+def test_a_token_is_measured_through_every_door_and_peer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _measure_a_token(tmp_path, list(DOORS), _relays_at_hand(True))
+    assert "÷ express" in capsys.readouterr().out
+
+
+def test_a_token_is_measured_through_a_door(tmp_path: Path) -> None:
+    _measure_a_token(tmp_path, ["/api/chat?ids=0"], _relays_at_hand(False))
+
+
+def _measure_a_token(folder: Path, doors: list[str], peers: list[str]) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    who = ["--doors", ",".join(doors), "--peers", ",".join(peers)]
+    assert main(["relay", *TINY, *who, "--out", str(folder)]) == 0
+    runs = json.loads((folder / "relay.json").read_text())["runs"]
+    names = [f"chatsvc {door.removesuffix('/chat/completions')}" for door in doors]
+    names += ["the model itself", *peers]
+    asked = [(run["server"].partition(" (")[0], run["at"]) for run in runs]
+    assert asked == [(name, at) for at in (20, 4) for name in names]
+    for run in runs:
+        relayed = run["server"] != "the model itself"
+        assert bool(run["extra"].get("token_us")) is relayed
+        assert bool(run["extra"].get("reply_ms")) is relayed
+        # An event without an id is shorter than the chunk it comes from, and no chunk is cut.
+        shortest = 30 if run["server"].endswith("ids=0") else 150
+        assert shortest < run["extra"]["token_bytes"]
+        # The model says nothing before its first gap is over.
+        assert run["first_ms"]["p50"] >= 20
+
+
+def _relayed(server: str, round_: int, us: float, p99: float, pace: float = 1) -> Run:
+    extra = {"token_us": us, "token_bytes": us, "kept_pace": pace}
+    first = {"p50": p99 - 1, "p99": p99}
+    run = Run(server, 200, round_, streams=9, steady=True, first_ms=first)
+    return replace(run, extra=extra)
+
+
+def test_a_relay_is_compared_within_each_round() -> None:
+    ours, node = "chatsvc /v1", "express (Node 20)"
+    runs = [
+        *(_relayed(MODEL, 0, 2, 40), _relayed(MODEL, 1, 4, 50)),
+        *(_relayed(ours, 0, 10, 60), _relayed(ours, 1, 20, 90, 0.5)),
+        *(_relayed(node, 0, 5, 70), _relayed(node, 1, 40, 70)),
+    ]
+    table = tokens(runs, [MODEL, ours, node], 200)
+    model, mine, theirs = (dict(zip(table.head, line)) for line in table.lines)
+    # 10 ÷ 5 and 20 ÷ 40; there is no nginx.
+    assert (mine["÷ express"], mine["÷ nginx"]) == ("1.25", DASH)
+    assert theirs["÷ express"] == DASH
+    assert mine["÷ model's"] == "5.00"
+    assert mine["less the model's"] == "30.0 / 30.0"
+    assert model["less the model's"] == DASH
+    (doubt,) = doubts(runs)
+    where, _, why = doubt.partition(": ")
+    assert where == f"{ours} at 200, round 2"
+    assert why.startswith("tokens came at 50% of the model's pace")
+
+
+@pytest.mark.parametrize("wrong", [["--doors", "/nowhere"], ["--tokens", "4"]])
+def test_a_work_that_can_not_be_measured_is_named(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    assert main(["relay", *TINY, *wrong, "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert wrong[-1] in said and "FAILED" in said
+
+
+def test_a_reply_that_a_relay_does_not_bring_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    kit.ensure("model")
+    # It answers only what OpenAI's clients ask, and hangs up on the rest.
+    command = f"sh -c 'exec {kit.MODEL} {{port}} 20' {{model}}"
+    who = ["--server", command, "--name", "it", "--lenient", "--peers", ""]
+    assert main(["relay", *who, *TINY, "--out", str(tmp_path)]) == 1
+    assert "FAILED: it /api/chat at 20" in capsys.readouterr().out
+    only = ["--doors", "/v1/chat/completions"]
+    assert main(["relay", *who, *only, *TINY, "--out", str(tmp_path)]) == 0
 
 
 @pytest.mark.thorough

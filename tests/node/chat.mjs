@@ -1,5 +1,5 @@
 // What useChat is made of, without React, against the service at argv[2]; prints what it saw as JSON.
-import { AbstractChat, DefaultChatTransport } from 'ai';
+import { AbstractChat, DefaultChatTransport, generateId } from 'ai';
 
 const [, , url, text] = process.argv;
 
@@ -64,7 +64,7 @@ await refused.sendMessage({ text });
 seen.refused = JSON.parse(refused.error.message).type;
 
 // A network that goes away in the middle of a reply that goes on: the same chat picks it up again.
-const cut = new Chat('cut', { fetch: cutting(250) });
+const cut = new Chat(undefined, { fetch: cutting(250) });
 await cut.sendMessage({ text: 'gate' });
 seen.cut = [cut.texts, cut.status, cut.ends.at(-1).isDisconnect];
 const resuming = cut.resumeStream();
@@ -74,21 +74,29 @@ await resuming;
 seen.resumed = [cut.texts, cut.status];
 
 // A page that is loaded anew finds the reply that has ended, once.
-const loaded = new Chat('cut', { messages: cut.messages });
+const loaded = new Chat(cut.id, { messages: cut.messages });
 await loaded.resumeStream();
 seen.loaded = loaded.texts;
+seen.ids = [cut.id.length, generateId().length];
 
-const unknown = new Chat('unknown');
+// A chat's id that is short enough to be chosen twice starts replies, and finds none again.
+const short = new Chat('short');
+await short.sendMessage({ text });
+const shared = new Chat('short');
+await shared.resumeStream();
+seen.short = [short.texts, shared.texts, shared.status];
+
+const unknown = new Chat(generateId());
 await unknown.resumeStream();
 seen.unknown = [unknown.texts, unknown.status];
 
 // stop() ends reading; the reply is stopped by its id, which is the message's.
-const stopping = new Chat('stopping');
+const stopping = new Chat(generateId());
 const sending = stopping.sendMessage({ text: 'hang' });
 await stopping.grown(3);
 await stopping.stop();
 await sending;
-const again = new Chat('stopping');
+const again = new Chat(stopping.id);
 const reading = again.resumeStream();
 await again.grown(3);
 await post(`/api/chat/${again.messages.at(-1).id}/stop`);
@@ -96,7 +104,7 @@ await reading;
 seen.stopped = [again.texts, again.status];
 
 // The next message of a chat stops the reply that nobody waits for any more.
-const left = new Chat('left');
+const left = new Chat(generateId());
 const sent = left.sendMessage({ text: 'hang' });
 await left.grown(3);
 await left.stop();

@@ -24,6 +24,8 @@ from chatsvc.replies import Replies, Reply
 from chatsvc.settings import Settings
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.connections import Connections
+from chatsvc.web.logs import AccessLog
+from chatsvc.web.logs import access as access_logger
 
 HARD = "你好, wörld!\n\n  👨‍👩‍👧‍👦🇨🇳🏳️‍🌈 e\u0301 क्षि\t한글 \u2028x\n "
 """What clients get wrong: wide characters, families, flags, marks, newlines, spaces at the edges."""
@@ -307,11 +309,13 @@ async def inside(
     app: web.Application | None = None,
     send_buffer: int = 0,
     drain: float = 0,
+    access: bool = False,
     **arguments: Any,
 ) -> AsyncIterator[Inside]:
     """Run the application as `chatsvc serve` does, or mounted in `app`; `send_buffer` is the kernel's, in bytes.
 
     Its store is the one that the environment names, as a command's is. In the end it drains for `drain` seconds.
+    With `access` it logs requests.
     """
     address = os.environ.get("CHATSVC_STORE", "memory")
     outer = inner = create_app(
@@ -331,7 +335,12 @@ async def inside(
     served = None
     if app is None:
         assert runner.server is not None
-        connections = Connections(runner.server, inner, access_log=None)
+        connections = Connections(
+            runner.server,
+            inner,
+            access_log_class=AccessLog,
+            access_log=access_logger if access else None,
+        )
         loop = asyncio.get_running_loop()
         served = await loop.create_server(connections, sock=listening, backlog=4096)
     else:

@@ -100,7 +100,9 @@ async def test_the_head_of_a_stream(chat: Inside) -> None:
     )
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+    assert (
+        answer.headers["Cache-Control"] == "private, no-store, no-cache, no-transform"
+    )
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert re.fullmatch(r"[A-Za-z0-9_-]{22}", answer.reply)

@@ -83,7 +83,9 @@ async def test_the_head(chat: Inside) -> None:
     )
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/x-ndjson"
-    assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+    assert (
+        answer.headers["Cache-Control"] == "private, no-store, no-cache, no-transform"
+    )
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Content-Encoding" not in answer.headers

@@ -95,6 +95,9 @@ async def test_use_chat(moody: Inside, npm: Path) -> None:
     resumed = [["user", "gate"], ["assistant", "cut off"]]
     assert seen["resumed"] == [resumed, "ready"]
     assert seen["loaded"] == resumed
+    # The SDK's own ids are long enough to be nobody else's.
+    assert seen["ids"] == [16, 16]
+    assert seen["short"] == [[["user", HARD], ["assistant", HARD]], [], "ready"]
     assert seen["unknown"] == [[], "ready"]
     # The space was not known to be a whole character yet.
     assert seen["stopped"] == [[["assistant", "cut"]], "ready"]

@@ -103,7 +103,10 @@ async def test_text_is_the_bare_characters(version: str, pace: float) -> None:
         assert answer.body.decode() == HARD
         assert answer.complete
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+        assert (
+            answer.headers["Cache-Control"]
+            == "private, no-store, no-cache, no-transform"
+        )
         assert answer.headers["X-Accel-Buffering"] == "no"
         again = await chat.raw(f"GET /api/chat/{answer.reply}?after=3", TEXT)
         assert again.body.decode() == HARD[3:]

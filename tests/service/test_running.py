@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from chatsvc.app import create_app
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.stores.memory import MemoryStore
+from chatsvc.web.logs import API_PARTS, SECRET_PARTS
 
 from ..conftest import require_module
 from ..loopback import listening
@@ -96,6 +98,60 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         ]
     else:
         assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "logged"),
+    [
+        # Addresses that don't exist, and methods that they don't take.
+        ("GET /api/ui/{chat}/streams", "/api/ui/chat-o…/str…"),
+        ("GET /api/ui/{chat}", "/api/ui/chat-o…"),
+        ("DELETE /api/ui/{chat}/stream", "/api/ui/chat-o…/stream"),
+        ("GET /api/chats/{chat}/", "/api/ch…/chat-o…/"),
+        ("GET /api//ui/{chat}", "/api//ui/chat-o…"),
+        ("GET //api/ui/{chat}", "//api/ui/chat-o…"),
+        ("GET /prefix/API/UI/{chat}", "/prefix/API/UI/chat-o…"),
+        ("GET /%61pi/ui/{chat}", "/%61pi/ui/chat-o…"),
+        ("GET /api%2Fui%2F{chat}", "/api%2F…"),
+        ("GET /api;v=1/ui/{chat}", "/api…/ui/chat-o…"),
+        ("GET /api/ui/{chat}%3Fmessage=words", "/api/ui/chat-o…"),
+        ("GET /chat/{reply}", "/chat/{reply:.6}…"),
+        ("POST /api/ui/{chat}/stream?message=words", "/api/ui/chat-o…/stream"),
+        ("GET /no/api-like/part", "/no/api-…/pa…"),
+        ("GET /wp-login/index.php", "/wp-login/index.php"),
+        # Addresses that exist, before and after the route is known.
+        ("GET /api/ui/{chat}/stream", "/api/ui/chat-o…/stream"),
+        ("GET /v1/models/{chat}", "/v1/models/chat-of-ann-and-bob"),
+        # Long ones, which end like those that are masked.
+        ("GET /" + "x" * 199, "/" + "x" * 199),
+        ("GET /" + "x" * 200, "/" + "x" * 198 + "…"),
+        ("GET /" + "x" * 190 + "/{reply}", "/" + "x" * 190 + "/{reply:.6}…"),
+        ("GET /" + "x" * 195 + "/{reply}", "/" + "x" * 195 + "/{reply:.2}…"),
+        ("GET /" + "x/" * 3000, "/" + "x/" * 99 + "…"),
+    ],
+)
+async def test_a_logged_path_has_no_id_and_200_characters(
+    line: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "chatsvc.access")
+    words = {"chat": "chat-of-ann-and-bob", "reply": "0123456789abcdefghijkl"}
+    async with inside(access=True) as chat:
+        await chat.raw(line.format(**words))
+    (path,) = [record.data["path"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert path == logged.format(**words)
+    assert len(path) <= 200
+
+
+def test_the_parts_that_are_shown_are_those_of_routes() -> None:
+    routes = create_app().router.resources()
+    parts = {
+        part
+        for resource in routes
+        if resource.canonical.startswith("/api/")
+        for part in resource.canonical.split("/")[1:]
+    }
+    assert {part for part in parts if not part.startswith("{")} == set(API_PARTS)
+    assert {part for part in parts if part.startswith("{")} == set(SECRET_PARTS)
 
 
 async def test_logs_hold_nothing_of_a_request_that_is_not_http() -> None:

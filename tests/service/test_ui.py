@@ -13,8 +13,11 @@ from chatsvc.settings import Settings
 
 from .running import Inside, Scripted, eventually, inside, parse
 
+CHAT = "0123456789abcdef"
+"""The id of a chat, as long as those of `useChat` are."""
 
-def turn(text: str, chat: str = "c", **more: object) -> bytes:
+
+def turn(text: str, chat: str = CHAT, **more: object) -> bytes:
     message = {"id": "1", "role": "user", "parts": [{"type": "text", "text": text}]}
     return json.dumps({"id": chat, "messages": [message], **more}).encode()
 
@@ -39,9 +42,9 @@ async def test_ui_messages_byte_for_byte(chat: Inside) -> None:
         {"type": "finish-step"},
         {"type": "finish", "finishReason": "stop"},
     ]
-    again = await chat.raw("GET /api/ui/c/stream")
+    again = await chat.raw(f"GET /api/ui/{CHAT}/stream")
     assert again.body == answer.body
-    assert (await chat.raw("GET /api/ui/d/stream")).status == 204
+    assert (await chat.raw(f"GET /api/ui/{CHAT[::-1]}/stream")).status == 204
 
 
 async def test_ui_messages_tell_how_they_ended() -> None:
@@ -71,7 +74,7 @@ async def running(chat: Inside) -> str:
     """The id of the chat's reply that runs, once there is one."""
     async with asyncio.timeout(10):
         while True:
-            async with chat.session.get(f"{chat.url}/api/ui/c/stream") as response:
+            async with chat.session.get(f"{chat.url}/api/ui/{CHAT}/stream") as response:
                 if response.status == 200:
                     return str(response.headers["X-Reply-Id"])
 
@@ -105,11 +108,13 @@ async def test_a_chat_is_found_by_its_user_only() -> None:
 
     async with inside(Settings(pace=0), authorize=who) as chat:
         await chat.raw("POST /api/ui", "X-User: ann", body=turn("x"))
-        mine = await chat.raw("GET /api/ui/c/stream", "X-User: ann")
+        mine = await chat.raw(f"GET /api/ui/{CHAT}/stream", "X-User: ann")
         assert mine.status == 200
-        assert (await chat.raw("GET /api/ui/c/stream", "X-User: bob")).status == 204
+        assert (
+            await chat.raw(f"GET /api/ui/{CHAT}/stream", "X-User: bob")
+        ).status == 204
         await chat.raw("POST /api/ui", "X-User: bob", body=turn("y"))
-        again = await chat.raw("GET /api/ui/c/stream", "X-User: ann")
+        again = await chat.raw(f"GET /api/ui/{CHAT}/stream", "X-User: ann")
         assert again.body == mine.body
 
 

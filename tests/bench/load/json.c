@@ -1,4 +1,4 @@
-/* A JSON reader for one flat look at an object. Each returns where it stopped, NULL for bad JSON. */
+/* A JSON reader for one look at an object. Each returns where it stopped, NULL for bad JSON. */
 #include "load.h"
 #include <ctype.h>
 #include <string.h>
@@ -103,4 +103,33 @@ int json_text(const char *p, int n, char *out, int cap, int *name, char *id, int
     }
     if (!p || p >= end || *p != '}') return -2;
     return found < 0 && *name != EV_TEXT ? 0 : found;
+}
+/* The start of a member's value in the object that begins at p; NULL where there is none. */
+static const char *json_member(const char *p, const char *end, const char *name) {
+    if (!p || p >= end || *p != '{') return NULL;
+    for (p = json_space(p + 1, end); p < end && *p == '"'; p = json_space(p + 1, end)) {
+        char key[64];
+        int m;
+        if (!(p = json_string(p, end, key, sizeof key - 1, &m))) return NULL;
+        key[m] = 0;
+        p = json_space(p, end);
+        if (p >= end || *p++ != ':') return NULL;
+        p = json_space(p, end);
+        if (!strcmp(key, name)) return p;
+        if (!(p = json_skip(p, end)) || *p != ',') return NULL;
+    }
+    return NULL;
+}
+/* Takes choices[0].delta.content out of a chunk. Returns its length, 0 where there is none or a null,
+   -1 for a chunk with an error, -2 for one that isn't understood. */
+int json_chunk(const char *p, int n, char *out, int cap) {
+    const char *end = p + n, *choices = json_member(p, end, "choices");
+    int length;
+    const char *error = json_member(p, end, "error");
+    if (error && *error != 'n') return -1;
+    if (!choices || *choices != '[') return -2;
+    const char *delta = json_member(json_space(choices + 1, end), end, "delta");
+    const char *content = json_member(delta, end, "content");
+    if (!content || *content == 'n') return 0;
+    return json_string(content, end, out, cap, &length) ? length : -2;
 }

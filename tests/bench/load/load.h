@@ -2,7 +2,7 @@
  * What the parts of the load generator share.  One thread, one epoll set, no dependencies.
  *
  * bytes up:    stream.c (sockets) -> http.c (head) -> sse.c or websocket.c (frames)
- *              -> payload.c (is it the next character?)
+ *              -> payload.c (is it the next character?), by json.c where it is in JSON
  * on the side: text.c (what is sent), churn.c (streams that are cut, resumed, stopped),
  *              meter.c (the server's CPU and memory), histogram.c, report.c
  */
@@ -17,7 +17,7 @@
 struct options {
     const char *host, *path, *charset, *subprotocol;
     int port, streams, length, ramp_ms, timeout_s, sources, cpu, poll_us, readers, churn_s, window;
-    bool ws, strict, first_only;
+    bool ws, strict, first_only, completions;
     char extra[4096];
     int pids[64], npids;
 };
@@ -53,7 +53,7 @@ typedef struct stream {
 
 extern stream *streams;
 extern int opened, live, completed, failed, first_seen, first_done;
-extern uint64_t events, bytes_in;
+extern uint64_t events, points, bytes_in, body_bytes; /* body_bytes: without heads, with what chunking adds */
 extern int64_t t_first, t_last;
 extern struct reason { char why[80]; int n; } reasons[16];
 
@@ -81,6 +81,7 @@ bool named_event(stream *s, int name); /* true when the event carries no text */
 void on_payload(stream *s, const char *p, int n, int64_t now);
 
 int json_text(const char *p, int n, char *out, int cap, int *name, char *id, int id_cap);
+int json_chunk(const char *p, int n, char *out, int cap);
 
 /* ---------------------------------------------------------------- text.c */
 extern char *text;
@@ -93,7 +94,7 @@ int unit_length(uint32_t at); /* bytes of the character that begins at this offs
 uint32_t rng(void);
 
 /* ---------------------------------------------------------------- meter.c, histogram.c */
-typedef struct { double cpu_us, user_us, core_us; int64_t t; uint64_t events; } sample;
+typedef struct { double cpu_us, user_us, core_us; int64_t t; uint64_t events, points; } sample;
 sample meter(void);
 long rss_kib(void);
 extern sample steady_a, steady_b, all_first; /* all streams run: from, to; every stream has its first character */

@@ -22,7 +22,8 @@ static const char usage_text[] =
 "  --host A            server address, inside 127.0.0.0/8        (127.0.0.1)\n"
 "  --port P            server port\n"
 "  --mode sse|ws       POST + text/event-stream, or a WebSocket  (sse)\n"
-"  --path PATH         request path                              (/api/chat, ws: /ws/chat)\n"
+"  --path PATH         request path                              (/api/chat, ws: /ws/chat,\n"
+"                                                                 completions: /v1/chat/completions)\n"
 "  --subprotocol NAME  ask for this WebSocket subprotocol; the request frame then has a unique \"key\"\n"
 "  --streams N         streams opened                            (100)\n"
 "  --length L          characters in each message                (100)\n"
@@ -30,6 +31,7 @@ static const char usage_text[] =
 "                      all (adds newlines and tabs)              (ascii)\n"
 "  --strict            one character (grapheme cluster) an event, with the id of PROTOCOL.md section 3\n"
 "  --readers R         of R streams the first starts a reply, and the others read it     (1)\n"
+"  --completions       ask as OpenAI's clients do, and read chunks, of any number of code points\n"
 "  --first-only        leave when every stream has its first character: what does setting up cost?\n"
 "  --churn S           for S seconds replace every stream that ended; cut, resume, leave and stop some\n"
 "  --window W          open a stream only while fewer than W are open    (0: no limit)\n"
@@ -70,6 +72,7 @@ int64_t now_ns(void) {
 }
 static bool flag(const char *o) {
     if (!strcmp(o, "--strict")) opt.strict = true;
+    else if (!strcmp(o, "--completions")) opt.completions = true;
     else if (!strcmp(o, "--first-only")) opt.first_only = true;
     else return false;
     return true;
@@ -115,7 +118,9 @@ static void parse_options(int argc, char **argv) {
             strcat(strcat(opt.extra, v), "\r\n");
         } else die("unknown option %s\n%s", o, usage_text);
     }
-    if (!opt.path) opt.path = opt.ws ? "/ws/chat" : "/api/chat";
+    if (!opt.path) opt.path = opt.ws ? "/ws/chat" : opt.completions ? "/v1/chat/completions" : "/api/chat";
+    if (opt.completions && (opt.ws || opt.strict || opt.readers > 1 || opt.churn_s))
+        die("--completions is for SSE, without --strict, --readers and --churn");
     if (opt.subprotocol && !opt.ws) die("--subprotocol needs --mode ws");
     if (opt.readers > 1 && (opt.ws || opt.churn_s)) die("--readers is for SSE, without --churn");
     if (!known_charset(opt.charset)) die("--charset is ascii, utf8, emoji or all");

@@ -41,7 +41,7 @@ static double core_us(int cpu, double tick_us) { /* all that has kept a core bus
     return busy;
 }
 sample meter(void) {
-    sample s = {.t = now_ns(), .events = events};
+    sample s = {.t = now_ns(), .events = events, .points = points};
     double tick_us = 1e6 / (double)sysconf(_SC_CLK_TCK);
     for (int i = 0; i < opt.npids; i++) {
         s.cpu_us += process_cpu_us(opt.pids[i]);

@@ -4,7 +4,8 @@
  * A payload is the bare text, or a JSON object with the text in it.  From any server it must be one or
  * more whole code points of what comes next.  With --strict it must be exactly one character (grapheme
  * cluster), and where the transport carries ids, its id must be <reply>:<code points so far>, and
- * <reply>:end at the end, all of one reply.
+ * <reply>:end at the end, all of one reply.  With --completions it is a chunk of OpenAI's, whose first
+ * choice has the text; chunks without text are passed over, and an error in one fails the stream.
  */
 #include "load.h"
 #include <stdio.h>
@@ -80,7 +81,16 @@ void on_payload(stream *s, const char *p, int n, int64_t now) {
         fail(s, "event after [DONE]");
         return;
     }
-    if (!is_next(s, p, n) && n > 1 && p[0] == '{') {
+    if (opt.completions && n > 1 && p[0] == '{') {
+        int m = json_chunk(p, n, plain, sizeof plain);
+        if (m == 0) return;
+        if (m < 0) {
+            fail(s, m == -1 ? "error in a chunk" : "chunk not understood");
+            return;
+        }
+        p = plain;
+        n = m;
+    } else if (!is_next(s, p, n) && n > 1 && p[0] == '{') {
         int name, m = json_text(p, n, plain, sizeof plain, &name, s->id, sizeof s->id);
         if (named_event(s, name)) return;
         if (m == -1) {
@@ -103,7 +113,9 @@ void on_payload(stream *s, const char *p, int n, int64_t now) {
         return;
     }
     if (!right_size(s, n)) return;
+    int32_t before = s->points;
     for (uint32_t end = s->expect + (uint32_t)n; s->expect < end; s->expect++) s->points += starts_code_point(s->expect);
+    points += (uint64_t)(s->points - before);
     if (ids_expected()) {
         char position[16];
         snprintf(position, sizeof position, "%d", s->points);

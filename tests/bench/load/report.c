@@ -17,6 +17,7 @@ void report(const struct totals *t) {
     double wall = (double)(t_last - a->t) / 1e9, all = events ? (double)events : 1;
     bool metered = opt.npids > 0, core = opt.cpu >= 0;
     bool steady = steady_a.t && steady_b.t - steady_a.t > 300000000 && steady_b.events > steady_a.events;
+    double some_points = steady ? (double)(steady_b.points - steady_a.points) : 1;
     double some = steady ? (double)(steady_b.events - steady_a.events) : 1;
     struct rusage me;
     getrusage(RUSAGE_SELF, &me);
@@ -25,14 +26,17 @@ void report(const struct totals *t) {
            opt.ws ? "ws" : "sse", opt.streams, opt.length, asked, completed,
            opt.churn_s ? failed : opt.streams - completed, t->timed_out ? "true" : "false");
     printf(",\"events\":%llu,\"bytes\":%llu", (unsigned long long)events, (unsigned long long)bytes_in);
+    printf(",\"points\":%llu,\"body_bytes\":%llu", (unsigned long long)points, (unsigned long long)body_bytes);
     number("wall_s", wall, true);
     number("events_per_s", all / wall, true);
     number("steady_events_per_s", some / ((double)(steady_b.t - steady_a.t) / 1e9), steady);
+    number("steady_points_per_s", some_points / ((double)(steady_b.t - steady_a.t) / 1e9), steady);
     number("steady_events", some, steady);
     quantiles("first_event_ms", &first_event);
     quantiles("gap_ms", &gaps);
     number("cpu_us_per_event", (b->cpu_us - a->cpu_us) / all, metered);
     number("steady_cpu_us_per_event", (steady_b.cpu_us - steady_a.cpu_us) / some, metered && steady);
+    number("steady_cpu_us_per_point", (steady_b.cpu_us - steady_a.cpu_us) / some_points, metered && steady);
     number("steady_user_us_per_event", (steady_b.user_us - steady_a.user_us) / some, metered && steady);
     number("steady_core_us_per_event", (steady_b.core_us - steady_a.core_us) / some, core && steady);
     number("setup_cpu_us_per_stream", (all_first.cpu_us - a->cpu_us) / opt.streams, metered && all_first.t);

@@ -55,6 +55,7 @@ static void sse_bytes(stream *s, const char *p, int n, int64_t now) {
 enum chunk_state { CH_SIZE, CH_EXT, CH_DATA, CH_CRLF, CH_TRAILER, CH_END };
 
 void sse_body(stream *s, const char *p, int n, int64_t now) {
+    body_bytes += (uint64_t)n;
     if (!s->chunked) {
         sse_bytes(s, p, n, now);
         return;

@@ -18,7 +18,7 @@
 
 stream *streams;
 int opened, live, completed, failed, first_seen, first_done;
-uint64_t events, bytes_in;
+uint64_t events, points, bytes_in, body_bytes;
 int64_t t_first, t_last;
 struct reason reasons[16];
 static int ep;

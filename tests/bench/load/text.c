@@ -64,12 +64,13 @@ size_t longest_message(void) { return (size_t)opt.length * (strcmp(opt.charset, 
 size_t json_message(char *out, const stream *s) {
     static uint64_t run_key; /* makes the keys of one run differ from another's */
     if (!run_key) run_key = (uint64_t)now_ns();
-    char *o = out + sprintf(out, "{\"message\":\"");
+    char *o = out + sprintf(out, opt.completions ? "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\""
+                                                 : "{\"message\":\"");
     for (const char *p = text + s->begin, *end = text + s->expect_end; p < end; p++) {
         if (*p == '"' || *p == '\\' || *p == '\n' || *p == '\t') *o++ = '\\';
         *o++ = *p == '\n' ? 'n' : *p == '\t' ? 't' : *p;
     }
     if (opt.subprotocol) o += sprintf(o, "\",\"key\":\"load-%llx-%d", (unsigned long long)run_key, s->number);
-    o += sprintf(o, "\"}");
+    o += sprintf(o, opt.completions ? "\"}]}" : "\"}");
     return (size_t)(o - out);
 }

@@ -28,7 +28,7 @@ class Plan:
 
         The first server is the one that is measured; it is compared with the others.
         """
-        peers, missing = self._peers(mode)
+        peers, missing = self.peers(mode)
         return [*self.own(), *peers], missing
 
     def own(self) -> list[Server]:
@@ -41,7 +41,8 @@ class Plan:
         name = f"{own.name}+{store.partition(':')[0]}"
         return [own, own.named(name, "--store", store)]
 
-    def _peers(self, mode: str) -> tuple[list[Server], list[str]]:
+    def peers(self, mode: str) -> tuple[list[Server], list[str]]:
+        """Return the peers that are asked for and can run, and a note for each other one."""
         known = PEERS[mode]
         asked = self.args.peers
         names = list(known) if asked is None else [p for p in asked.split(",") if p]
@@ -68,12 +69,17 @@ def _made(peer: Server) -> Server:
 
 
 def peer_arguments(parser: argparse.ArgumentParser, peers: str | None = None) -> None:
+    """Add the options of a comparison: the peers, and chatsvc with itself on another store."""
+    peers_argument(parser, peers)
+    store_argument(parser)
+
+
+def peers_argument(parser: argparse.ArgumentParser, peers: str | None = None) -> None:
     """Add the option that names the peers, `peers` by default (None: all that can run)."""
     said = peers or "all that can run"
     parser.add_argument(
         "--peers", metavar="A,B", default=peers, help=f"default: {said}"
     )
-    store_argument(parser)
 
 
 def store_argument(parser: argparse.ArgumentParser) -> None:
