@@ -20,7 +20,9 @@ from aiohttp import web
 from chatsvc.app import create_app
 from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.setting_formats import without_password
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.stores import StoreMisconfigured
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
@@ -45,7 +47,7 @@ class CannotListen(OSError):
     """The error of an address that the service can't listen on; `cause` is the system's error."""
 
     def __init__(self, settings: Settings, cause: OSError) -> None:
-        address = f"{settings.host}:{settings.port}"
+        address = f"{without_password(settings.host)}:{settings.port}"
         super().__init__(f"can't listen on {address}: {cause.strerror or cause}")
 
 
@@ -61,6 +63,8 @@ def start_failure(error: Exception, settings: Settings) -> tuple[str, ExitStatus
     """
     if isinstance(error, BadSetting):
         return str(error), ExitStatus.USAGE
+    if isinstance(error, StoreMisconfigured):
+        return f"--store: {error}", ExitStatus.USAGE
     if isinstance(error, StoreUnavailable):
         return f"--store: {error}", ExitStatus.FAILED
     if isinstance(error, CannotListen):
@@ -84,7 +88,7 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     in place of printing its address, and drains also when the parent is gone. The process exits
     within `FORCED_EXIT_AFTER_S` seconds after the return, whatever the backend still does.
 
-    Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` when a model can't be loaded, and
+    Raises `CannotListen`, `StoreUnavailable`, `StoreMisconfigured`, `BackendFailed` when a model can't be loaded, and
     `ValueError` when the settings name a backend or a store that does not exist.
     """
     set_up_logs(settings.log_format)

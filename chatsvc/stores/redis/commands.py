@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -20,6 +21,7 @@ from chatsvc.stores.redis.connect import (
     FAILURES,
     RETRY_S,
     Client,
+    is_refusal,
     is_transient,
     unavailable,
 )
@@ -51,19 +53,25 @@ class _Command:
 class Commands:
     """A queue of commands to Redis, sent in batches over one connection of `client`.
 
-    `patience` is how many seconds a command is tried for, unless a call says otherwise.
-    `operations` counts the commands that were sent.
+    `patience` is how many seconds a command is tried for, unless a call says otherwise. `mask`
+    returns a text without the passwords in it. `operations` counts the commands that were sent.
+    `refusal` is what Redis answered when it refused the user's password or missed a right the last
+    time; "" since it has answered anything else.
     """
 
-    def __init__(self, client: Client, patience: float) -> None:
+    def __init__(
+        self, client: Client, patience: float, mask: Callable[[str], str]
+    ) -> None:
         self._client = client
         self._patience = patience
+        self._mask = mask
         self._queue: list[_Command] = []
         self._queued = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = False
         self._logged_us: int | None = None  # when the log last said so
         self.operations = 0
+        self.refusal = ""
 
     def open(self) -> None:
         """Begin to send."""
@@ -94,6 +102,21 @@ class Commands:
             # The error's traceback holds this frame, and the frame the error: a cycle that only the
             # garbage collector would end, and while Redis is away there are many.
             del command
+
+    def describe(self, error: BaseException) -> str:
+        """Return the text of an error in one line, without the passwords that it may quote."""
+        return self._mask(" ".join(str(error).split()) or repr(error))
+
+    def report(self, what: str, error: Exception) -> None:
+        """Log an error with its traceback, unless it is one of `FAILURES`, which are expected."""
+        if not isinstance(error, FAILURES):
+            # The error behind it may be one of redis-py's, which may quote a password.
+            error.__cause__, error.__suppress_context__ = None, True
+            logger.warning(what, exc_info=error)
+
+    async def load(self, script: Script) -> None:
+        """Have all masters keep a script. Raises one of `FAILURES`; it is not tried again."""
+        await self._client.script_load(script.source)
 
     async def run(
         self,
@@ -134,12 +157,12 @@ class Commands:
         self.operations += len(batch)
         try:
             answers = await pipeline.execute(raise_on_error=False)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (`report` logs it)
             # No command was answered. When a connection is closed during a call, redis-py raises
             # other errors than its own too (AttributeError, say): they mean the same.
-            if not isinstance(error, FAILURES):
-                logger.warning("Redis was not asked", exc_info=error)
-            answers = [ConnectionError(str(error) or repr(error))] * len(batch)
+            self.report("Redis was not asked", error)
+            self._note_refusal(error)
+            answers = [ConnectionError(self.describe(error))] * len(batch)
         again, loaded = [], False
         away: Exception | None = None
         for command, answer in zip(batch, answers, strict=True):
@@ -149,23 +172,31 @@ class Commands:
                 loaded = loaded or await self._load()
                 again.append(command)
             elif is_transient(answer):
+                self._note_refusal(answer)
                 away = answer
                 again.append(command)
             elif isinstance(answer, Exception):
-                logger.error("Redis has refused a command", exc_info=answer)
+                self._note_refusal(answer)
+                reason = self.describe(answer)
+                logger.error("Redis has refused a command: %s", reason)
                 self._fail([command])
             else:
+                self.refusal = ""
                 command.answer.set_result(answer)
         self._away = away is not None
         if away is not None:
             self._log_away(away)
         return again
 
+    def _note_refusal(self, error: Exception) -> None:
+        if is_refusal(error):
+            self.refusal = self.describe(error)
+
     def _log_away(self, error: Exception) -> None:
         now = monotonic()
         if self._logged_us is None or now - self._logged_us > LOG_AGAIN_US:
             self._logged_us = now
-            logger.warning("Redis is away: %s", error)
+            logger.warning("Redis is away: %s", self.describe(error))
 
     def _expire(self) -> None:
         """Fail all commands whose deadline is over.
@@ -180,10 +211,11 @@ class Commands:
     async def _load(self) -> bool:
         try:
             for script in ALL:
-                await self._client.script_load(script.source)
-        except Exception:
+                await self.load(script)
+        except Exception as error:  # noqa: BLE001  (it is logged)
             # The command fails in the same way when it is sent again, and so this is tried again.
-            logger.debug("the scripts were not loaded", exc_info=True)
+            self._note_refusal(error)
+            logger.debug("the scripts were not loaded: %s", self.describe(error))
             return False
         return True
 
