@@ -70,7 +70,8 @@ def check_store_name(text: str) -> str:
     """
     if text == "memory":
         return text
-    if text.partition("://")[0] in SCHEMES:
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme in SCHEMES:
         parse_address(text)
         return text
     # Of a mistyped address only its scheme is shown; a word is most likely a mistyped name.

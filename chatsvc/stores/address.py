@@ -58,6 +58,7 @@ _PARAMETERS: Mapping[Kind, tuple[str, ...]] = {
     ),
     "cluster": ("username", "password"),
 }
+_LOCAL = (("localhost", REDIS_PORT),)
 _CERTIFICATE_IS = ("required", "optional", "none")
 _YES_OR_NO = {"true": True, "yes": True, "1": True} | {
     "false": False,
@@ -133,7 +134,7 @@ def parse_address(text: str) -> RedisAddress:
     return RedisAddress(
         kind,
         tls,
-        _hosts(kind, places),
+        _LOCAL if kind == "single" and not authority else _hosts(kind, places),
         service,
         _database(database),
         username=unquote(user) or parameters.pop("username", None),
@@ -164,8 +165,6 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _hosts(kind: Kind, places: str) -> tuple[tuple[str, int], ...]:
-    if kind == "single" and not places:
-        return (("localhost", REDIS_PORT),)
     usual_port = SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
     hosts = []
     for place in places.split(","):

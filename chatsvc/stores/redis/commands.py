@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,10 @@ MAX_BATCH = 512
 
 LOG_AGAIN_US = 10_000_000
 """Microseconds between two lines in the log that say that Redis is away."""
+
+
+# The `repr` of a client, which redis-py puts into its error for each Sentinel that fails.
+_CLIENT = re.compile(r"<redis\.[^<>]*(?:<.*>[^<>]*)?>")
 
 
 class _Command:
@@ -105,7 +110,8 @@ class Commands:
 
     def describe(self, error: BaseException) -> str:
         """Return the text of an error in one line, without the passwords that it may quote."""
-        return self._mask(" ".join(str(error).split()) or repr(error))
+        text = " ".join(str(error).split()) or repr(error)
+        return self._mask(_CLIENT.sub("Sentinel", text))
 
     def report(self, what: str, error: Exception) -> None:
         """Log an error with its traceback, unless it is one of `FAILURES`, which are expected."""

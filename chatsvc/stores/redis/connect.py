@@ -56,8 +56,9 @@ _TRANSIENT_WORDS = (
 
 # The words of Redis, alone or within the text that redis-py or a script puts around them.
 _REFUSAL = re.compile(
-    r"\b(?:NOAUTH|WRONGPASS|NOPERM)\b|invalid password|[Nn]o permissions|no password is set"
-    r"|unauthenticated|without any password configured|The user executing the script can't"
+    r"\b(?:NOAUTH|WRONGPASS|NOPERM)\b|invalid password|invalid username-password"
+    r"|Authentication required|[Nn]o permissions|no password is set|unauthenticated"
+    r"|AuthenticationError|NoPermissionError|without any password configured|The user executing the script can't"
 )
 
 # What Redis 6.2 puts before the error of a command in a script.

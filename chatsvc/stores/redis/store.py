@@ -107,7 +107,7 @@ class RedisStore:
             await self.close()
             if self._commands.refusal:
                 raise StoreMisconfigured(
-                    f"Redis refuses the user: {self._commands.refusal}"
+                    f"Redis refuses the user or its password: {self._commands.refusal}"
                 ) from None
             raise
         except StoreMisconfigured:
