@@ -8,8 +8,8 @@ variable take the same and are refused in the same words (PROTOCOL.md section 8)
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -147,10 +147,27 @@ def serve_settings(
     """
     # Imported here, because `ask` and `doctor` need neither.
     from chatsvc.backends import check_backend_name
-    from chatsvc.stores import check_store_name, with_store_file_read
+    from chatsvc.stores import (
+        check_store_name,
+        read_store_file,
+        with_store_file_read,
+    )
 
-    checks = {"backend": check_backend_name, "store": check_store_name}
+    address = ""
+
+    def check_store_file(path: str) -> None:
+        nonlocal address
+        address = read_store_file(path) if path else ""
+
+    checks: dict[str, Callable[[str], Any]] = {
+        "backend": check_backend_name,
+        "store": check_store_name,
+        "store_file": check_store_file,
+    }
     settings = read_settings(Settings, flags, environment, checks)
+    # The file may be a pipe, so it isn't read again. With `--store` as well, it is refused below.
+    if address and settings.store == "memory":
+        return replace(settings, store=address, store_file="")
     return with_store_file_read(settings)
 
 

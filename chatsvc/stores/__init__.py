@@ -143,5 +143,6 @@ __all__ = [
     "StoreMisconfigured",
     "check_store_name",
     "make_store",
+    "read_store_file",
     "with_store_file_read",
 ]
