@@ -13,9 +13,9 @@ import pytest
 from redis import Redis
 
 from tests.conftest import require
-from tests.stores.limited import LimitedServer
+from tests.service.running import child, launch
 
-from .running import child, launch
+from .limited import LimitedServer
 
 PASSWORD = "a-secret"
 """That of the README's user."""
