@@ -58,7 +58,8 @@ _TRANSIENT_WORDS = (
 _REFUSAL = re.compile(
     r"\b(?:NOAUTH|WRONGPASS|NOPERM)\b|invalid password|invalid username-password"
     r"|Authentication required|[Nn]o permissions|no password is set|unauthenticated"
-    r"|AuthenticationError|NoPermissionError|without any password configured|The user executing the script can't"
+    r"|without any password configured|AuthenticationError|NoPermissionError"
+    r"|The user executing the script can't"
 )
 
 # What Redis 6.2 puts before the error of a command in a script.
