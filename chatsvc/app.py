@@ -66,7 +66,7 @@ def create_app(
 
     Raises `BadSetting` or another `ValueError` for settings that can't be used. The store is
     connected and the backend opened only when the application starts up, so their
-    `StoreUnavailable` and `BackendFailed` are raised from its start.
+    `StoreUnavailable`, `StoreMisconfigured` and `BackendFailed` are raised from its start.
 
     Run the application with `AppRunner(app, handler_cancellation=True, auto_decompress=False,
     keepalive_timeout=75, lingering_time=1)`: a client that leaves is then noticed at once and not
@@ -114,6 +114,8 @@ def build_app(
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
         chosen_store = store if store is not None else make_store(settings)
+    except BadSetting:
+        raise
     except ValueError as error:
         raise BadSetting(f"--store: {error}") from None
     app.cleanup_ctx.append(lambda app: _run(app, chosen_backend, chosen_store))

@@ -8,8 +8,8 @@ variable take the same and are refused in the same words (PROTOCOL.md section 8)
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,7 @@ from chatsvc.client.ask import AskSettings, run_ask
 from chatsvc.client.doctor import DoctorSettings, run_doctor
 from chatsvc.client.wire import SERVICE_URL
 from chatsvc.exit_status import ExitStatus
+from chatsvc.setting_formats import without_password
 from chatsvc.settings import (
     BadSetting,
     Settings,
@@ -120,7 +121,8 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands:
-            ctx.fail(f"COMMAND takes {', '.join(self.commands)}, not {args[0]!r}")
+            shown = without_password(args[0])
+            ctx.fail(f"COMMAND takes {', '.join(self.commands)}, not {shown!r}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -146,14 +148,32 @@ def serve_settings(
 ) -> Settings:
     """Return the settings of `chatsvc serve`, with the names of backend and store checked.
 
-    The arguments are those of `read_settings`. Raises `BadSetting`.
+    The file of `--store-file` has been read. The arguments are those of `read_settings`. Raises `BadSetting`.
     """
     # Imported here, because `ask` and `doctor` need neither.
     from chatsvc.backends import check_backend_name
-    from chatsvc.stores import check_store_name
+    from chatsvc.stores import (
+        check_store_name,
+        read_store_file,
+        with_store_file_read,
+    )
 
-    checks = {"backend": check_backend_name, "store": check_store_name}
-    return read_settings(Settings, flags, environment, checks)
+    address = ""
+
+    def check_store_file(path: str) -> None:
+        nonlocal address
+        address = read_store_file(path) if path else ""
+
+    checks: dict[str, Callable[[str], Any]] = {
+        "backend": check_backend_name,
+        "store": check_store_name,
+        "store_file": check_store_file,
+    }
+    settings = read_settings(Settings, flags, environment, checks)
+    # The file may be a pipe, so it isn't read again. With `--store` as well, it is refused below.
+    if address and settings.store == "memory":
+        return replace(settings, store=address, store_file="")
+    return with_store_file_read(settings)
 
 
 @command.command("serve", params=_options(Settings))
@@ -213,7 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(command.main(words, "chatsvc", standalone_mode=False))
     except click.UsageError as error:
         name = "chatsvc" if error.ctx is None else error.ctx.command_path
-        reason = " ".join(error.format_message().split())
+        reason = error.format_message()
+        for word in words:  # click quotes arguments that it does not expect
+            reason = reason.replace(word, without_password(word))
+        reason = " ".join(reason.split())
         print(f"{name.removesuffix(' serve')}: {reason}", file=sys.stderr)
         return ExitStatus.USAGE
     except click.Abort:  # Ctrl-C while modules are imported

@@ -22,7 +22,9 @@ from aiohttp import web
 from chatsvc.app import build_admin_app, build_app
 from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.setting_formats import without_password
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.stores import StoreMisconfigured
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
@@ -52,7 +54,7 @@ class CannotListen(OSError):
 
     def __init__(self, host: str, port: int, cause: OSError | UnicodeError) -> None:
         reason = getattr(cause, "strerror", None) or cause
-        super().__init__(f"can't listen on {host}:{port}: {reason}")
+        super().__init__(f"can't listen on {without_password(host)}:{port}: {reason}")
 
 
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
@@ -67,6 +69,8 @@ def start_failure(error: Exception, settings: Settings) -> tuple[str, ExitStatus
     """
     if isinstance(error, BadSetting):
         return str(error), ExitStatus.USAGE
+    if isinstance(error, StoreMisconfigured):
+        return f"--store: {error}", ExitStatus.USAGE
     if isinstance(error, StoreUnavailable):
         return f"--store: {error}", ExitStatus.FAILED
     if isinstance(error, CannotListen):
@@ -96,9 +100,9 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     in place of printing its address, and drains also when the parent is gone. The process exits
     within `FORCED_EXIT_AFTER_S` seconds after the return, whatever the backend still does.
 
-    Raises `CannotListen`, `StoreUnavailable`, `BackendFailed` when a model can't be loaded, and
-    `ValueError` when the settings name a backend or a store that does not exist, or would let
-    anyone in without `--open`.
+    Raises `CannotListen`, `StoreUnavailable`, `StoreMisconfigured`, `BackendFailed` when a model
+    can't be loaded, and `ValueError` when the settings name a backend or a store that does not
+    exist, or would let anyone in without `--open`.
     """
     set_up_logs(settings.log_format)
     raise_descriptor_limit()

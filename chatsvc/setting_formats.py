@@ -15,6 +15,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
+def without_password(text: str) -> str:
+    """Return `text` with `***` for what stands before the last `@` of a URL, but for its scheme.
+
+    Other texts are returned unchanged. It is for messages about a value that may be a URL, even a
+    mistyped one or that of another flag.
+    """
+    before, at, behind = text.rpartition("@")
+    scheme = re.match(r"(?:-*[\w-]+=)?(?:[\w.+-]+:/{0,2}|/{1,2})?", before)
+    return f"{scheme[0]}***@{behind}" if at and scheme is not None else text
+
+
+def _key_prefix(text: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{1,64}", text, re.ASCII):
+        raise ValueError
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class ValueFormat:
     """The format of a setting's value, from its text to what the program works with."""
@@ -29,12 +46,14 @@ class ValueFormat:
     def parse(self, text: str) -> Any:
         """Return the value of `text`.
 
-        Raises `ValueError`, whose message is "takes …, not …", when `text` has another format.
+        Raises `ValueError`, whose message is "takes …, not …", when `text` has another format. The
+        message shows no password of a URL.
         """
         try:
             return self.convert(text)
         except ValueError:
-            raise ValueError(f"takes {self.takes}, not {text!r}") from None
+            shown = without_password(text)
+            raise ValueError(f"takes {self.takes}, not {shown!r}") from None
 
 
 def _number(
@@ -167,5 +186,9 @@ ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
 """The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
 """The format of an HTTP URL."""
+KEY_PREFIX = ValueFormat(
+    "PREFIX", "1 to 64 letters, digits and any of . : _ -", _key_prefix
+)
+"""The format of what the names of all keys in Redis begin with."""
 JSON_OBJECT = ValueFormat("JSON", 'a JSON object, as {"top_p": 0.9}', _json_object)
 """The format of a JSON object, which stays text."""

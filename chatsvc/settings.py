@@ -23,6 +23,7 @@ from chatsvc.setting_formats import (
     ADDRESS,
     COUNT,
     JSON_OBJECT,
+    KEY_PREFIX,
     LIMIT,
     ORIGIN,
     PORT,
@@ -58,13 +59,17 @@ def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
     return environment.get("OPENAI_API_KEY", "").strip()
 
 
-def setting(default: Any, value_format: ValueFormat, help: str) -> Any:
+def setting(
+    default: Any, value_format: ValueFormat, help: str, *, secret: bool = False
+) -> Any:
     """Return a dataclass field that is a setting.
 
     `default` is a value, not a text; a tuple makes a setting that may be given several times, each
-    in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a phrase for `--help`.
+    in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a
+    phrase for `--help`. A `secret` value is not in the `repr` of the settings.
     """
-    return field(default=default, metadata={"format": value_format, "help": help})
+    metadata = {"format": value_format, "help": help}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,17 @@ class Settings:
         "memory",
         text_format("STORE", "a store's name or address"),
         "where replies are kept: memory, or an address as redis://host:port/db",
+        secret=True,
+    )
+    store_file: str = setting(
+        "",
+        text_format("FILE", "a file"),
+        "a file with what --store takes: no flag shows a password then",
+    )
+    store_prefix: str = setting(
+        "chatsvc",
+        KEY_PREFIX,
+        "the word with which the names of all keys in Redis begin",
     )
     workers: int = setting(
         1, COUNT, "processes that share the port; more than one needs a store in Redis"

@@ -29,9 +29,23 @@ class RedisServer:
         """The URL of database 0."""
         return self.database(0)
 
+    @property
+    def admin_url(self) -> str:
+        """The URL of database 0 for the user who may do everything."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def database(self, number: int) -> str:
         """Return the URL of one of the databases."""
         return f"redis://127.0.0.1:{self.port}/{number}"
+
+    def allow(self, command: str) -> None:
+        """Run a `redis-cli …` command line of a shell on this server, as its administrator."""
+        shell = command.replace("redis-cli ", f"redis-cli -p {self.port} ")
+        done = subprocess.run(
+            ["bash", "-euc", shell], capture_output=True, check=True, text=True
+        )
+        if done.stdout.strip() != "OK":
+            raise RuntimeError(done.stdout)
 
     def start(self) -> None:
         """Start the server and wait until it answers. Raises `RuntimeError` when it does not."""

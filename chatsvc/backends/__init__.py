@@ -52,6 +52,7 @@ from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import load_function
 from chatsvc.backends.local import LocalBackend
 from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.setting_formats import without_password
 from chatsvc.settings import Settings, openai_api_key
 
 
@@ -106,7 +107,8 @@ def check_backend_name(text: str) -> str:
     ):
         return text
     raise ValueError(
-        f"takes {', '.join(BACKENDS)} or package.module:function, not {text!r}"
+        f"takes {', '.join(BACKENDS)} or package.module:function,"
+        f" not {without_password(text)!r}"
     )
 
 

@@ -10,6 +10,7 @@ events     pure: the signals that an event or a frame stands for
 reading    pure: what has been read of a reply, and what to request next
 retryable  the refusals after which a client comes back
 signals    what a transport reports
+terminal   pure but for its writes: what others sent is shown on a terminal, not obeyed
 
 Each module imports only those below it in this list, and of the rest of `chatsvc` only modules that
 know nothing of the service: `settings`, `exit_status`, `eventstream` and `retry_after`. A new

@@ -17,6 +17,7 @@ from yarl import URL
 
 from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
+from chatsvc.client.terminal import print_line, write_text
 from chatsvc.client.wire import SERVICE_URL, Question, Timeouts
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import choice_format
@@ -161,9 +162,8 @@ async def _read(
 
 
 def _write(text: str) -> None:
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
+    write_text(sys.stdout, text)
 
 
 def _print_error(line: str) -> None:
-    print(f"chatsvc ask: {line}", file=sys.stderr, flush=True)
+    print_line(sys.stderr, f"chatsvc ask: {line}")

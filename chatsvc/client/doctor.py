@@ -6,6 +6,7 @@ does the reading and prints the report; `chatsvc.client.diagnosis` judges what c
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from chatsvc.client.diagnosis import Finding, Trial, best_transport, judge
 from chatsvc.client.reader import TRANSPORTS, stop_reply
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Ended
+from chatsvc.client.terminal import print_line
 from chatsvc.client.wire import Question, Timeouts
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import number_format
@@ -60,7 +62,7 @@ def run_doctor(url: URL, seconds: float) -> ExitStatus:
         return ExitStatus.INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
     # In one write: a program that reads only the beginning (`| head`) then closes no pipe on it.
-    print("\n".join(report(url, trials, findings)), flush=True)
+    print_line(sys.stdout, "\n".join(report(url, trials, findings)))
     works = all(finding.works for finding in findings)
     return ExitStatus.OK if works else ExitStatus.FAILED
 
@@ -172,10 +174,13 @@ def _head_trace(trial: Trial) -> aiohttp.TraceConfig:
 
 
 def report(url: URL, trials: Sequence[Trial], findings: Sequence[Finding]) -> list[str]:
-    """Return the lines of the report: who answers, each finding, the best transport, advice."""
+    """Return the lines of the report: who answers, each finding, the best transport, advice.
+
+    A user and password in `url` are left out.
+    """
     servers = dict.fromkeys(trial.server for trial in trials if trial.server)
     answers = f" answers as {', '.join(servers)}" if servers else ""
-    lines = [f"{url}{answers}"]
+    lines = [f"{url.with_user(None)}{answers}"]
     lines += [f"  {finding.transport:<12}{finding.summary}" for finding in findings]
     best = best_transport(findings)
     lines += [

@@ -3,10 +3,11 @@
     redis/     RedisStore: replies live in Redis, and any number of nodes share them (its own map)
     memory     MemoryStore: replies live in this process and go with it
     expired    a compact set of ids and keys, for MemoryStore
-    base       the interfaces: Store, Cluster; Record, and the errors NotWritable and KeyReused
+    base       the interfaces: Store, Cluster; Record, and the errors of stores
+    address    the syntax of addresses of Redis
 
-A module imports only those below it in this list, and `redis` only `base`; also `chatsvc.log` and
-what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
+A module imports only those below it in this list, and `redis` only the last two; also `chatsvc.log`
+and what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
 `redis` only when the settings name a store in Redis, because the client library is an extra.
 
 A write: the producer of a reply calls `Store.append` with whole characters, then `Store.seal`, then
@@ -21,9 +22,12 @@ A new store is one module with a class that satisfies `Store`, and one line in `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from chatsvc.settings import Settings
+from chatsvc.settings import BadSetting, Settings
+from chatsvc.stores.address import SCHEMES, parse_address
 from chatsvc.stores.base import (
     Cluster,
     KeyReused,
@@ -31,47 +35,101 @@ from chatsvc.stores.base import (
     Record,
     SingleNode,
     Store,
+    StoreMisconfigured,
 )
 from chatsvc.stores.memory import MemoryStore
 
 
-def _redis(settings: Settings) -> Store:
+def _redis(settings: Settings, address: str) -> Store:
     try:
         # The package `redis` is an optional extra.
         from chatsvc.stores.redis import RedisStore
     except ModuleNotFoundError as error:
         raise ValueError(f"needs chatsvc[redis]: {error}") from None
-    return RedisStore(settings.store, keep=settings.keep)
+    return RedisStore(address, keep=settings.keep, prefix=settings.store_prefix)
 
 
-STORES: dict[str, Callable[[Settings], Store]] = {
-    "memory": lambda settings: MemoryStore(keep=settings.keep),
-    "redis": _redis,
-    "rediss": _redis,
-    "redis+sentinel": _redis,
-    "redis+cluster": _redis,
+STORES: dict[str, Callable[[Settings, str], Store]] = {
+    "memory": lambda settings, _: MemoryStore(keep=settings.keep),
+    **dict.fromkeys(SCHEMES, _redis),
 }
-"""The factory of each store, by the store's name or by the scheme of its address."""
+"""The factory of each store, by the store's name or by the scheme of its address.
+
+It is called with the settings and with the name or address.
+"""
+
+MAX_ADDRESS_BYTES = 4096
+"""Bytes that the file of `--store-file` may have: an address is far shorter."""
 
 
 def check_store_name(text: str) -> str:
     """Return `text`, a store's name or address, unchanged.
 
-    Raises `ValueError`, which says what `--store` takes, when no store has this name or scheme.
+    Raises `ValueError`, which says what `--store` takes, when it is neither. The message shows no
+    part of the text that may be a password.
     """
-    if text.partition("://")[0] in STORES:
+    if text == "memory":
         return text
-    raise ValueError(f"takes {' or '.join(STORES)}, not {text!r}")
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme in SCHEMES:
+        parse_address(text)
+        return text
+    # Of a mistyped address only its scheme is shown; a word is most likely a mistyped name.
+    name = re.match(r"[A-Za-z+]{1,16}(?=:/|\Z)", text)
+    shown = f", not {name[0]!r}" if name is not None else ""
+    raise ValueError(f"takes memory or {', '.join(f'{s}://…' for s in SCHEMES)}{shown}")
+
+
+def read_store_file(path: str) -> str:
+    """Return the store's name or address that a file holds, without the white space around it.
+
+    Raises `ValueError`, which says what `--store-file` takes, when the file can't be read or holds
+    no such text. The message shows nothing of what it holds.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_ADDRESS_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no such path"
+        raise ValueError(f"takes a file that can be read: {reason}") from None
+    if len(data) > MAX_ADDRESS_BYTES:
+        raise ValueError(f"takes a file of at most {MAX_ADDRESS_BYTES} bytes")
+    try:
+        return check_store_name(data.decode().strip())
+    except UnicodeDecodeError:
+        raise ValueError("takes a file in UTF-8") from None
+    except ValueError as error:
+        raise ValueError(
+            f"takes a file that holds what --store takes: it {error}"
+        ) from None
+
+
+def with_store_file_read(settings: Settings) -> Settings:
+    """Return settings whose `store` is what their `store_file` holds, if they name one.
+
+    A file is read once for the whole service, because it may be a pipe: the result names none.
+    Raises `BadSetting` when the file can't be read, and when a store is named as well.
+    """
+    if not settings.store_file:
+        return settings
+    if settings.store != "memory":
+        raise BadSetting("--store and --store-file both name the store: one is enough")
+    try:
+        address = read_store_file(settings.store_file)
+    except ValueError as error:
+        raise BadSetting(f"--store-file {error}") from None
+    return replace(settings, store=address, store_file="")
 
 
 def make_store(settings: Settings) -> Store:
-    """Return the store that `settings.store` names, not yet open.
+    """Return the store that `settings.store`, or the file `settings.store_file`, names.
 
-    Raises `ValueError` when no store has this name, its address can't be read, or the extra that it
-    needs is not installed.
+    It is not yet open. Raises `ValueError` when no store has this name, its address can't be read
+    or used, or the extra that it needs is not installed.
     """
+    settings = with_store_file_read(settings)
     name = check_store_name(settings.store).partition("://")[0]
-    return STORES[name](settings)
+    return STORES[name](settings, settings.store)
 
 
 __all__ = [
@@ -82,6 +140,9 @@ __all__ = [
     "Record",
     "SingleNode",
     "Store",
+    "StoreMisconfigured",
     "check_store_name",
     "make_store",
+    "read_store_file",
+    "with_store_file_read",
 ]

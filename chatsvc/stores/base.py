@@ -6,7 +6,7 @@ several nodes (server processes) share; a store that serves one node alone has a
 its place, so callers need not ask which of the two they have.
 
 Every failure that a client may see is a `Problem`; `KeyReused` and `NotWritable` are for the
-callers in `chatsvc.replies`.
+callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the service.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ class NotWritable(Exception):
     """The error for a write to a reply that has its end, or that another node owns."""
 
 
+class StoreMisconfigured(ValueError):
+    """The error of a store that answers and refuses its user: a wrong password, a missing right."""
+
+
 class Store(Protocol):
     """The interface that every store implements.
 
@@ -88,7 +92,8 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect, and start background work; called once, before anything else.
 
-        Raises `StoreUnavailable` when the store can't be reached.
+        Raises `StoreUnavailable` when the store can't be reached, and `StoreMisconfigured` when it
+        answers and refuses the user.
         """
 
     async def close(self) -> None:

@@ -79,7 +79,7 @@ async def test_all_that_a_dead_node_had_is_taken_over_at_once(
     )  # it looks when the test wants so, for as long as it takes
     monkeypatch.setattr(other.store._leases, "_lease", 60.0)
     await die(owner)
-    async with Redis.from_url(redis_server.url) as redis:
+    async with Redis.from_url(redis_server.admin_url) as redis:
         await redis.zadd("chatsvc:{0}:nodes", {owner.store.node: 0})
         owned = f"chatsvc:{{0}}:owned:{owner.store.node}"
         assert await redis.scard(owned) == 10
@@ -153,7 +153,7 @@ async def test_one_that_was_forgotten_is_looked_after_once_it_owns_something(
     owner, other = await service(backend), await service(Scripted())
     assert isinstance(owner.store, RedisStore)
     await owner.store._leases.close()
-    async with Redis.from_url(redis_server.url) as redis, asyncio.timeout(WAIT):
+    async with Redis.from_url(redis_server.admin_url) as redis, asyncio.timeout(WAIT):
         while await redis.zscore("chatsvc:{0}:nodes", owner.store.node) is not None:
             await asyncio.sleep(0.01)
     reply = await owner.start(PROMPT)
@@ -171,7 +171,7 @@ async def test_who_takes_over_what_it_reads_is_no_other_that_reads_it(
     prompt = Prompt((Message("user", "x" * 10_000),))
     reply = await other.open((await owner.start(prompt)).id)
     readers = f"chatsvc:{{0}}:{reply.id}:readers"
-    async with Redis.from_url(redis_server.url) as redis, asyncio.timeout(WAIT):
+    async with Redis.from_url(redis_server.admin_url) as redis, asyncio.timeout(WAIT):
         with reply.reading():
             while not await redis.hlen(readers):
                 await asyncio.sleep(0.01)

@@ -61,7 +61,7 @@ async def test_a_key_whose_node_died_before_it_began_is_begun_by_the_next(
     reply = await dead.start(PROMPT, key="begun")
     assert await ended(reply) == ANSWERED
     # As if it had died when the key was given and the reply not yet begun.
-    async with Redis.from_url(redis_server.url) as redis:
+    async with Redis.from_url(redis_server.admin_url) as redis:
         await redis.delete(*await redis.keys(f"*{reply.id}*"))
     again = await asyncio.gather(*(n.start(PROMPT, key="begun") for n in (a, b, a, b)))
     assert {other.id for other in again} == {reply.id}

@@ -115,7 +115,7 @@ def test_a_stop_cuts_where_the_text_is_released_a_little_later(
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[Any]:
     """To see what stands in Redis."""
-    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+    async with Redis.from_url(redis_server.admin_url, decode_responses=True) as client:
         yield client
 
 

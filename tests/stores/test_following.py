@@ -41,7 +41,7 @@ async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
 @pytest.fixture
 async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
     """To see what stands in Redis, and to change it."""
-    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+    async with Redis.from_url(redis_server.admin_url, decode_responses=True) as client:
         yield client
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from chatsvc.stores.redis.connect import disconnect
 from tests.conftest import require
 
 from .contract import StoreContract, begin
-from .kinds import RedisCluster, Sentinels, TlsServer
+from .kinds import RedisCluster, Sentinels, Tls, TlsServer
 from .test_redis import RedisPlace
 
 pytestmark = pytest.mark.thorough
@@ -32,7 +33,18 @@ def tls(folder: Path) -> TlsServer:
     return TlsServer(folder, trustme.CA())
 
 
-@pytest.fixture(scope="module", params=[tls, Sentinels, RedisCluster])
+def sentinels_by_tls(folder: Path) -> Sentinels:
+    return Sentinels(folder, tls=Tls(folder, trustme.CA()))
+
+
+def cluster_by_tls(folder: Path) -> RedisCluster:
+    return RedisCluster(folder, tls=Tls(folder, trustme.CA()))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[tls, Sentinels, RedisCluster, sentinels_by_tls, cluster_by_tls],
+)
 def kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
@@ -59,21 +71,48 @@ class TestEveryKind(StoreContract):
         await disconnect(place.client)
 
 
-async def test_a_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [tls, sentinels_by_tls, cluster_by_tls])
+async def test_a_certificate_of_another_authority_is_refused(
+    make: Callable[[Path], Kind], tmp_path: Path
+) -> None:
     require("redis-server")
-    server = TlsServer(tmp_path, trustme.CA())
-    server.start()
+    kind = make(tmp_path)
     stranger = tmp_path / "stranger.pem"
     trustme.CA().cert_pem.write_to_path(str(stranger))
     try:
-        address = server.url.replace(str(server.authority), str(stranger))
+        kind.start()
+        address = kind.url.replace("authority.pem", "stranger.pem")
         with pytest.raises(StoreUnavailable):
             await RedisStore(address, keep=60, patience=0.5).open()
     finally:
-        server.stop()
+        kind.stop()
 
 
-@pytest.fixture(params=[Sentinels, lambda folder: RedisCluster(folder, replicas=1)])
+@pytest.mark.parametrize("make", [sentinels_by_tls, cluster_by_tls])
+async def test_nothing_is_plain_in_an_address_with_tls(
+    make: Callable[[Path], Kind], tmp_path: Path
+) -> None:
+    """The plain port behind such an address is one where no TLS is spoken."""
+    require("redis-server")
+    kind = make(tmp_path)
+    try:
+        kind.start()
+        plain = kind.sentinel if isinstance(kind, Sentinels) else kind.servers[0]
+        secure = re.sub(r"127\.0\.0\.1:[0-9]+", f"127.0.0.1:{plain.port}", kind.url)
+        with pytest.raises(StoreUnavailable):
+            await RedisStore(secure, keep=60, patience=0.5).open()
+    finally:
+        kind.stop()
+
+
+@pytest.fixture(
+    params=[
+        Sentinels,
+        lambda folder: RedisCluster(folder, replicas=1),
+        sentinels_by_tls,
+        lambda folder: RedisCluster(folder, 1, Tls(folder, trustme.CA())),
+    ]
+)
 def failing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """What can lose a master."""
     require("redis-server")

@@ -14,6 +14,7 @@ from chatsvc.cursor import new_reply_id
 from chatsvc.log import Log
 from chatsvc.model import End, Message, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
+from chatsvc.stores.address import parse_address
 from chatsvc.stores.base import KeyReused, NotWritable, Record
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import connect, disconnect
@@ -43,7 +44,7 @@ async def node(redis_server: RedisServer) -> AsyncIterator[Node]:
 @asynccontextmanager
 async def connected(server: RedisServer) -> AsyncIterator[Any]:
     """To see what stands in Redis, and to change it."""
-    client = connect(server.url, 10)
+    client = connect(parse_address(server.admin_url), 10)
     yield client
     await disconnect(client)
 
@@ -53,9 +54,9 @@ class RedisPlace:
 
     keep = 60.0
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, admin_url: str = "") -> None:
         self.store = RedisStore(url, keep=self.keep)
-        self.client = connect(url, 10)
+        self.client = connect(parse_address(admin_url or url), 10)
 
     async def forward(self, seconds: float) -> None:
         """Let what expires do so."""

@@ -8,6 +8,7 @@
     leases       this node's sign of life, the clock, and the search for replies of dead nodes
     presence     which nodes have readers of a reply, and whether one still works on it
     idempotency  which reply a key or a name stands for
+    rights       at the start: may the user of Redis do all that the store does?
     followers    the followers of all hash tags; how far text may be released
     follower     one blocking read for all streams of a hash tag; fills the logs
     bell         how a node ends that blocking read

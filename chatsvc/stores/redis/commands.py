@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from chatsvc.stores.redis.connect import (
     RETRY_S,
     Client,
     failure_reason,
+    is_refusal,
     is_transient,
     unavailable,
 )
@@ -41,6 +43,10 @@ LOG_AGAIN_US = 10_000_000
 """Microseconds between two lines in the log that say that Redis is away."""
 
 
+# The `repr` of a client, which redis-py puts into its error for each Sentinel that fails.
+_CLIENT = re.compile(r"<redis\.[^<>]*(?:<.*>[^<>]*)?>")
+
+
 class _Command:
     __slots__ = ("answer", "deadline_us", "words")
 
@@ -53,13 +59,18 @@ class _Command:
 class Commands:
     """A queue of commands to Redis, sent in batches over one connection of `client`.
 
-    `patience` is how many seconds a command is tried for, unless a call says otherwise.
-    `operations` counts the commands that were sent. `on_failure` is what `Store.on_failure` set.
+    `patience` is how many seconds a command is tried for, unless a call says otherwise. `mask`
+    returns a text without the passwords in it. `operations` counts the commands that were sent.
+    `on_failure` is what `Store.on_failure` set. `refusal` is what Redis answered when it refused
+    the user's password or missed a right the last time; "" since it has answered anything else.
     """
 
-    def __init__(self, client: Client, patience: float) -> None:
+    def __init__(
+        self, client: Client, patience: float, mask: Callable[[str], str]
+    ) -> None:
         self._client = client
         self._patience = patience
+        self._mask = mask
         self._queue: list[_Command] = []
         self._queued = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,6 +78,7 @@ class Commands:
         self._logged_us: int | None = None  # when the log last said so
         self.operations = 0
         self.on_failure: Callable[[str], None] | None = None
+        self.refusal = ""
 
     def open(self) -> None:
         """Begin to send."""
@@ -97,6 +109,22 @@ class Commands:
             # The error's traceback holds this frame, and the frame the error: a cycle that only the
             # garbage collector would end, and while Redis is away there are many.
             del command
+
+    def describe(self, error: BaseException) -> str:
+        """Return the text of an error in one line, without the passwords that it may quote."""
+        text = " ".join(str(error).split()) or repr(error)
+        return self._mask(_CLIENT.sub("Sentinel", text))
+
+    def report(self, what: str, error: Exception) -> None:
+        """Log an error with its traceback, unless it is one of `FAILURES`, which are expected."""
+        if not isinstance(error, FAILURES):
+            # The error behind it may be one of redis-py's, which may quote a password.
+            error.__cause__, error.__suppress_context__ = None, True
+            logger.warning(what, exc_info=error)
+
+    async def load(self, script: Script) -> None:
+        """Have all masters keep a script. Raises one of `FAILURES`; it is not tried again."""
+        await self._client.script_load(script.source)
 
     async def run(
         self,
@@ -138,13 +166,13 @@ class Commands:
         reason = ""
         try:
             answers = await pipeline.execute(raise_on_error=False)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (`report` logs it)
             # No command was answered. When a connection is closed during a call, redis-py raises
             # other errors than its own too (AttributeError, say): they mean the same.
-            if not isinstance(error, FAILURES):
-                logger.warning("Redis was not asked", exc_info=error)
+            self.report("Redis was not asked", error)
+            self._note_refusal(error)
             reason = failure_reason(error)
-            answers = [ConnectionError(str(error) or repr(error))] * len(batch)
+            answers = [ConnectionError(self.describe(error))] * len(batch)
         again, loaded = [], False
         away: Exception | None = None
         for command, answer in zip(batch, answers, strict=True):
@@ -154,14 +182,17 @@ class Commands:
                 loaded = loaded or await self._load()
                 again.append(command)
             elif is_transient(answer):
+                self._note_refusal(answer)
                 away = answer
                 reason = reason or failure_reason(answer)
                 again.append(command)
             elif isinstance(answer, Exception):
-                logger.error("Redis has refused a command", exc_info=answer)
+                self._note_refusal(answer)
+                logger.error("Redis has refused a command: %s", self.describe(answer))
                 self.note_failure(answer)
                 self._fail([command])
             else:
+                self.refusal = ""
                 command.answer.set_result(answer)
         self._away = away is not None
         if away is not None:
@@ -177,11 +208,15 @@ class Commands:
         if self.on_failure is not None:
             self.on_failure(reason)
 
+    def _note_refusal(self, error: Exception) -> None:
+        if is_refusal(error):
+            self.refusal = self.describe(error)
+
     def _log_away(self, error: Exception) -> None:
         now = monotonic()
         if self._logged_us is None or now - self._logged_us > LOG_AGAIN_US:
             self._logged_us = now
-            logger.warning("Redis is away: %s", error)
+            logger.warning("Redis is away: %s", self.describe(error))
 
     def _expire(self) -> None:
         """Fail all commands whose deadline is over.
@@ -196,10 +231,11 @@ class Commands:
     async def _load(self) -> bool:
         try:
             for script in ALL:
-                await self._client.script_load(script.source)
-        except Exception:
+                await self.load(script)
+        except Exception as error:  # noqa: BLE001  (it is logged)
             # The command fails in the same way when it is sent again, and so this is tried again.
-            logger.debug("the scripts were not loaded", exc_info=True)
+            self._note_refusal(error)
+            logger.debug("the scripts were not loaded: %s", self.describe(error))
             return False
         return True
 

@@ -29,7 +29,7 @@ from weakref import ReferenceType, ref
 from chatsvc.log import Log
 from chatsvc.stores.redis.bell import Bell
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.connect import FAILURES, RETRY_S, Client, unavailable
+from chatsvc.stores.redis.connect import RETRY_S, Client, unavailable
 from chatsvc.stores.redis.entries import (
     Fields,
     ReplyEntry,
@@ -217,11 +217,10 @@ class Follower:
             waiting, self._waiting = self._waiting, []
             try:
                 streams = await self._round(block=not waiting)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (`report` logs it)
                 # When a connection is closed during a call, redis-py raises other errors than its
                 # own too. None of them may end this task: no log would get anything any more.
-                if not isinstance(error, FAILURES):
-                    logger.warning("Redis was not read", exc_info=error)
+                self._commands.report("Redis was not read", error)
                 self._waiting = waiting + self._waiting
                 self._commands.note_failure(error)
                 self._report_away(error)
@@ -325,6 +324,6 @@ class Follower:
     def _report_away(self, error: Exception) -> None:
         self._listener.disconnected()
         if self.away_us > self._patience_us and (logs := self.logs()):
-            logger.warning("Redis is away: %s", error)
+            logger.warning("Redis is away: %s", self._commands.describe(error))
             for log in logs:
                 self._listener.gave_up(log)

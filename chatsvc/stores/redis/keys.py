@@ -2,7 +2,7 @@
 
 `{T}` is a hash tag: Redis Cluster keeps keys of one tag on one master, so that a script may use
 them together. All keys of one reply, and those of the nodes that a script uses with them, have one
-tag.
+tag. `chatsvc` stands for the prefix, which `--store-prefix` sets.
 
     chatsvc:{T}:ID          hash: the record, the owner and its epoch (fields: see `entries`)
     chatsvc:{T}:ID:log      stream: what arrived, and when (fields: see `entries`)
@@ -12,6 +12,7 @@ tag.
     chatsvc:{T}:owned:NODE  set: the ids of the replies that a node owns
     chatsvc:{T}:news        stream: which replies ended or changed owners (see `follower`)
     chatsvc:{T}:bell:NODE   stream: a node ends its own blocking read by it (see `bell`)
+    chatsvc:{T}:rights:NODE what a node writes and deletes at once to find out what it may do
     chatsvc:{T}:key:HASH    string: the reply of an idempotency key, and the digest of its request
     chatsvc:{T}:name:HASH   string: the reply that a name stands for
 """
@@ -31,8 +32,8 @@ class HashTag:
     `leases`, `news` and `owned` (the prefix of `owned_by`, for scripts) are names of keys.
     """
 
-    def __init__(self, number: int) -> None:
-        self.prefix = f"chatsvc:{{{number}}}:"
+    def __init__(self, prefix: str, number: int) -> None:
+        self.prefix = f"{prefix}:{{{number}}}:"
         self.leases = f"{self.prefix}nodes"
         self.news = f"{self.prefix}news"
         self.owned = f"{self.prefix}owned:"
@@ -45,13 +46,20 @@ class HashTag:
         """Return the name of a node's bell."""
         return f"{self.prefix}bell:{node}"
 
+    def rights(self, node: str) -> str:
+        """Return the name of the key by which a node finds out what it may do."""
+        return f"{self.prefix}rights:{node}"
+
 
 class Keys:
-    """The names of the keys in the Redis at `address`, whose replies are spread over `tags`."""
+    """The names of all keys, which begin with `prefix` and a colon.
 
-    def __init__(self, address: str) -> None:
-        count = TAGS_OF_CLUSTER if address.startswith("redis+cluster") else 1
-        self.tags = [HashTag(number) for number in range(count)]
+    The replies are spread over `tags`: several in a Redis Cluster (`cluster`), else one.
+    """
+
+    def __init__(self, prefix: str, *, cluster: bool) -> None:
+        count = TAGS_OF_CLUSTER if cluster else 1
+        self.tags = [HashTag(prefix, number) for number in range(count)]
 
     def tag(self, text: str) -> HashTag:
         """Return the hash tag that a reply id, or a hash in hexadecimal, belongs to."""

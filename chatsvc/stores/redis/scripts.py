@@ -43,6 +43,7 @@ MARK_READERS = Script("mark_readers")
 LAST_READ = Script("last_read")
 REMEMBER = Script("remember")
 TIME = Script("time")
+RIGHTS = Script("rights")
 
 ALL = (
     CREATE,
@@ -56,5 +57,6 @@ ALL = (
     LAST_READ,
     REMEMBER,
     TIME,
+    RIGHTS,
 )
 """All scripts, to be loaded into Redis."""

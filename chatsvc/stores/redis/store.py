@@ -14,7 +14,8 @@ import msgspec
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
-from chatsvc.stores.base import Cluster, Record
+from chatsvc.stores.address import parse_address
+from chatsvc.stores.base import Cluster, Record, StoreMisconfigured
 from chatsvc.stores.redis.cluster import ManyNodes
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import FAILURES, connect, disconnect, follow_master
@@ -25,6 +26,7 @@ from chatsvc.stores.redis.leases import LEASE_S, Leases
 from chatsvc.stores.redis.logs import Logs
 from chatsvc.stores.redis.owner import Owner
 from chatsvc.stores.redis.presence import Presence
+from chatsvc.stores.redis.rights import check_rights
 from chatsvc.stores.redis.tasks import DetachedTasks
 from chatsvc.ticker import Clock, monotonic
 
@@ -36,14 +38,15 @@ AUDIT_US = 2_000_000
 
 
 class RedisStore:
-    """A `Store` in the Redis at `address` (see `connect`), which any number of nodes share.
+    """A `Store` in the Redis at `address` (see `parse_address`), shared by any number of nodes.
 
-    `keep` is how many seconds an ended reply is kept. `node` is this node's name, random by
+    `keep` is how many seconds an ended reply is kept. The names of all keys begin with `prefix` and
+    a colon; the nodes that share replies have the same. `node` is this node's name, random by
     default. After `lease` seconds without a sign of life a node is taken for dead. `patience` is
     how many seconds Redis may be away before replies end; any other call waits for half of that,
     and after a fifth of it the store is not `ready`.
 
-    Raises `ValueError` for an address that can't be read.
+    Raises `ValueError` for an address that can't be read, or names a file that can't be used.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RedisStore:
         address: str,
         *,
         keep: float,
+        prefix: str = "chatsvc",
         node: str = "",
         lease: float = LEASE_S,
         patience: float = PATIENCE_S,
@@ -59,9 +63,10 @@ class RedisStore:
         self.node = node or secrets.token_hex(6)
         self._patience = patience
         self._audited_us = 0
-        keys = Keys(address)
-        self._client = connect(address, patience)
-        self._commands = commands = Commands(self._client, patience / 2)
+        place = parse_address(address)
+        self._keys = keys = Keys(prefix, cluster=place.kind == "cluster")
+        self._client = connect(place, patience)
+        self._commands = commands = Commands(self._client, patience / 2, place.mask)
         self._tasks = DetachedTasks()
         self._followers = Followers(
             self._client, commands, keys, self.node, self.clock, patience, self
@@ -96,9 +101,17 @@ class RedisStore:
         """See `Store.open`."""
         self._commands.open()
         try:
+            await check_rights(self._commands, self._keys, self.node)
             await self._leases.open()
             await self._followers.open()
         except StoreUnavailable:
+            await self.close()
+            if self._commands.refusal:
+                raise StoreMisconfigured(
+                    f"Redis refuses the user or its password: {self._commands.refusal}"
+                ) from None
+            raise
+        except StoreMisconfigured:
             await self.close()
             raise
 
