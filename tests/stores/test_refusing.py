@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from chatsvc.model import Message, Prompt
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Replies
-from chatsvc.stores.base import STORE_FAILURES
+from chatsvc.stores.base import STORE_FAILURES, StoreMisconfigured
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import failure_reason, is_transient
 from chatsvc.ticker import Ticker
@@ -183,7 +183,7 @@ async def test_a_wrong_password_is_no_redis_that_is_away(server: RedisServer) ->
     store = RedisStore(address, keep=60, patience=0.5)
     failures = Counter[str]()
     store.on_failure(lambda reason: failures.update([reason]))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreMisconfigured):
         await store.open()
     assert set(failures) == {"denied"}
 
