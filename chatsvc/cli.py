@@ -42,11 +42,15 @@ class SettingOption(click.Option):
         self.takes: str = value_format.takes
         """What the flag takes, in words."""
         shown = f"{default:g}" if isinstance(default, float) else default
-        shown = "" if default in (None, (), "") else f" (default {shown})"
+        shown = "" if default in (None, (), "", False) else f" (default {shown})"
+        switch = isinstance(default, bool)
         super().__init__(
             [flag(setting.name)],
             multiple=isinstance(default, tuple),
-            metavar=value_format.metavar,
+            is_flag=switch,
+            flag_value="yes" if switch else None,
+            default=None,
+            metavar=None if switch else value_format.metavar,
             help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
             callback=_refuse_flag_as_value,
         )

@@ -24,6 +24,7 @@ from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
+from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import AccessLog, access, set_up_logs
 
 logger = logging.getLogger("chatsvc")
@@ -90,6 +91,7 @@ def serve(settings: Settings, worker: WorkerPipes | None = None) -> None:
     set_up_logs(settings.log_format)
     raise_descriptor_limit()
     app = create_app(settings)
+    app[HOSTS] = Hosts(settings.allow_host)
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:

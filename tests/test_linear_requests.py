@@ -16,6 +16,7 @@ from chatsvc.requests.chat import digest, make_prompt, parse_chat, read_frame
 from chatsvc.requests.openai import parse_completion
 from chatsvc.requests.ui import parse_turn
 from chatsvc.requests.values import Caller
+from chatsvc.settings import Settings
 from chatsvc.web import parsing
 from chatsvc.web.negotiation import (
     MAX_SUBTAGS,
@@ -26,7 +27,7 @@ from chatsvc.web.negotiation import (
     negotiate,
     parse_weights,
 )
-from chatsvc.web.origin import is_same_origin
+from chatsvc.web.origin import Origins
 
 from .linear import assert_linear_at
 
@@ -172,7 +173,8 @@ def _cursor(header: str) -> None:
 
 def _forwarded(header: str) -> bool:
     headers = {"X-Forwarded-Host": header, "Host": "a"}
-    return is_same_origin(make_mocked_request("GET", "/", headers=headers), "http://b")
+    request = make_mocked_request("GET", "/", headers=headers)
+    return Origins(Settings()).is_own(request, "http://b")
 
 
 HEADER_PARSERS: dict[str, Callable[[str], object]] = {
