@@ -43,16 +43,15 @@ class SettingOption(click.Option):
         """What the flag takes, in words."""
         shown = f"{default:g}" if isinstance(default, float) else default
         shown = "" if default in (None, (), "", False) else f" (default {shown})"
-        switch = isinstance(default, bool)
+        kind: dict[str, Any] = {"metavar": value_format.metavar}
+        if isinstance(default, bool):
+            kind = {"is_flag": True, "flag_value": "yes", "default": None}
         super().__init__(
             [flag(setting.name)],
             multiple=isinstance(default, tuple),
-            is_flag=switch,
-            flag_value="yes" if switch else None,
-            default=None,
-            metavar=None if switch else value_format.metavar,
             help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
             callback=_refuse_flag_as_value,
+            **kind,
         )
 
 

@@ -11,6 +11,7 @@ from babel import negotiate_locale
 from yarl import URL
 
 from chatsvc.cursor import parse_cursor
+from chatsvc.host_names import host_of
 from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem
 from chatsvc.requests.chat import digest, make_prompt, parse_chat, read_frame
 from chatsvc.requests.openai import parse_completion
@@ -177,7 +178,13 @@ def _forwarded(header: str) -> bool:
     return Origins(Settings()).is_own(request, "http://b")
 
 
+def _host(header: str) -> None:
+    with contextlib.suppress(ValueError):
+        host_of(header)
+
+
 HEADER_PARSERS: dict[str, Callable[[str], object]] = {
+    "Host": _host,
     "Accept": lambda header: negotiate(header, parsing.MEDIA_TYPES),
     "Accept-Language": _language,
     "Accept-Encoding": accepts_gzip,

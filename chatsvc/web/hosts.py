@@ -87,8 +87,12 @@ class Hosts:
         named = request.headers.getall(hdrs.HOST, [])
         if not named:
             raise MisdirectedRequest("The request names no host.")
-        # A request line with a whole URL names the host as well [RFC 9112, 3.2.2].
-        for authority in (*named, request.host):
+        # A request line with a whole URL names the host as well [RFC 9112, 3.2.2]. aiohttp gives
+        # that one without the brackets of an IPv6 address.
+        target = request.host
+        if target.count(":") > 1 and not target.startswith("["):
+            target = f"[{target}]"
+        for authority in (*named, target):
             if not self.answers(authority, came_to[0] if came_to else None):
                 raise MisdirectedRequest(_refusal(authority))
 

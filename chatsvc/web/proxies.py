@@ -41,10 +41,10 @@ class TrustedProxies:
         """
         if request.secure:
             return True
-        peer = request.get_extra_info("peername")
-        if not self._networks or not isinstance(peer, tuple):
+        if not self._networks:
             return False
-        if not self.trusts(address_of(peer[0])):
+        peer = request.get_extra_info("peername")
+        if not isinstance(peer, tuple) or not self.trusts(address_of(peer[0])):
             return False
         said = ",".join(request.headers.getall(FORWARDED_PROTO, ())).lower()
         return not TLS_SCHEMES.isdisjoint(map(str.strip, said.split(",")))
