@@ -43,15 +43,17 @@ class SettingOption(click.Option):
         """What the flag takes, in words."""
         shown = f"{default:g}" if isinstance(default, float) else default
         shown = "" if default in (None, (), "", False) else f" (default {shown})"
-        kind: dict[str, Any] = {"metavar": value_format.metavar}
-        if isinstance(default, bool):
-            kind = {"is_flag": True, "flag_value": "yes", "default": None}
+        # A switch takes nothing, and gives the text that its variable would have.
+        switch: dict[str, Any] = {}
+        if default is False:
+            switch = {"is_flag": True, "flag_value": "yes"}
         super().__init__(
             [flag(setting.name)],
             multiple=isinstance(default, tuple),
+            metavar=value_format.metavar,
             help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
             callback=_refuse_flag_as_value,
-            **kind,
+            **switch,
         )
 
 

@@ -71,12 +71,6 @@ def choice_format(*choices: str) -> ValueFormat:
     return ValueFormat("|".join(choices), f"one of {', '.join(choices)}", convert)
 
 
-def _switch(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError
-    return text == "yes"
-
-
 def text_format(metavar: str, takes: str) -> ValueFormat:
     """Return the format of any text."""
     return ValueFormat(metavar, takes, str)
@@ -127,6 +121,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _switch(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError
+    return text == "yes"
+
+
 def _json_object(text: str) -> str:
     try:
         is_object = isinstance(json.loads(text), dict)
@@ -155,6 +155,8 @@ LIMIT = integer_format(
 """The format of a number of things, where 0 means that there is no limit."""
 PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
 """The format of a TCP port."""
+SWITCH = ValueFormat("yes|no", "yes or no", _switch)
+"""The format of a switch: a variable is `yes` or `no`, and the flag takes nothing."""
 SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
 """The format of a size in bytes, with the suffix KiB or MiB where wanted."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
@@ -169,8 +171,6 @@ HEADER = ValueFormat("NAME", "the name of a header, as X-Session", _header)
 """The format of the name of an HTTP header (RFC 9110 section 5.1)."""
 NETWORK = ValueFormat("CIDR", "an address or a network, as 10.0.0.0/8", normal_network)
 """The format of an IP network in CIDR notation."""
-SWITCH = ValueFormat("yes|no", "one of yes, no", _switch)
-"""The format of a setting that is on or off. Its flag stands alone; its variable has a value."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
 """The format of an HTTP URL."""
 JSON_OBJECT = ValueFormat("JSON", 'a JSON object, as {"top_p": 0.9}', _json_object)
