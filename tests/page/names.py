@@ -23,9 +23,9 @@ Place = tuple[str, int]
 class Names:
     """A proxy that leads connections to places of the loopback.
 
-    `places` has the place to which each name and port lead. What is not in it leads to that port of
-    127.0.0.1 if it is a loopback's or a name below `.example`, and else nowhere: browsers also connect
-    to their makers.
+    `places` has the place to which each name and port lead. Of what is not in it, `localhost` and
+    names below `.example` lead to that port of 127.0.0.1, loopback addresses to themselves, and all
+    others nowhere: browsers also connect to their makers.
     """
 
     def __init__(self) -> None:
@@ -59,8 +59,10 @@ class Names:
             asked = name, int.from_bytes(await reader.readexactly(2))
             assert command == CONNECT
             there = self.places.get(asked)
-            if there is None and name.endswith((".example", "127.0.0.1", "localhost")):
+            if there is None and name.endswith((".example", "localhost")):
                 there = "127.0.0.1", asked[1]
+            elif there is None and name.startswith("127."):
+                there = asked
             if there is not None:
                 up_reader, up_writer = await asyncio.open_connection(*there)
                 writer.write(b"\x05\x00\x00\x01" + bytes(6))

@@ -219,13 +219,13 @@ async def test_a_page_of_another_site_starts_nothing_and_reads_nothing(
 
     async def scenario(new_profile: NewProfile) -> None:
         where = "http://elsewhere.example:{port}/"
-        async with Proxy(known, lambda head: proxies.pass_on) as proxy:
-            async with attacker() as port:
-                names.places["elsewhere.example", port] = "127.0.0.2", port
-                page = await (await new_profile()).open(where.format(port=port))
-                seen = await attack(
-                    page, "fromElsewhere", f"http://{host}:{proxy.port}/"
-                )
+        async with (
+            Proxy(known, lambda head: proxies.pass_on) as proxy,
+            attacker() as port,
+        ):
+            names.places["elsewhere.example", port] = "127.0.0.2", port
+            page = await (await new_profile()).open(where.format(port=port))
+            seen = await attack(page, "fromElsewhere", f"http://{host}:{proxy.port}/")
         for way in ("cors", "cors-post", "image", "script", "socket", "event-source"):
             assert seen[way] == "error", (way, seen)
         for way in ("image", "fetch", "source", "socket"):
@@ -324,6 +324,7 @@ async def test_a_link_of_a_model_to_the_service_itself_starts_no_reply(
             page = await (await new_profile()).open(base)
             link = f"{base}api/chat?message=started"
             message = f"[here]({link}) and [there](http://elsewhere.example/)"
+            message += " and so on" * 150  # so that the page sees it run
             await driving.send(page, message)
             await driving.there(page, f"{LAST} .rendered a[href]")
             links = await page.evaluate(
