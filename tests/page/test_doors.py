@@ -232,9 +232,11 @@ async def test_a_page_of_another_site_starts_nothing_and_reads_nothing(
             names.places["elsewhere.example", port] = "127.0.0.2", port
             page = await (await new_profile()).open(where.format(port=port))
             seen = await attack(page, "fromElsewhere", f"http://{host}:{proxy.port}/")
-            async with asyncio.timeout(20):
-                while not reached(proxy) >= REACHING:
-                    await asyncio.sleep(0.05)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    while not reached(proxy) >= REACHING:
+                        await asyncio.sleep(0.05)
+            assert reached(proxy) >= REACHING, (REACHING - reached(proxy), seen)
         for way in ("cors", "cors-post", "image", "script", "socket", "event-source"):
             assert seen[way] == "error", (way, seen)
         for way in ("image", "fetch", "source", "socket"):
