@@ -103,8 +103,8 @@ def _refusal(authority: str) -> str:
     except ValueError:
         return "The request names no host that there can be."
     return (
-        f"The service does not answer to the host {host}; "
-        f"{flag('allow_host')} {host} would let it."
+        f"{host} is none of the service's hosts; "
+        f"{flag('allow_host')} {host} would make it one."
     )
 
 
