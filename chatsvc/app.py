@@ -29,10 +29,12 @@ from chatsvc.web.chat import add_chat
 from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health, add_metrics
+from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
+from chatsvc.web.origin import ORIGINS, Origins
 from chatsvc.web.pages import add_pages
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
@@ -50,7 +52,9 @@ def create_app(
 
     Mount it with `app.add_subapp("/chat/", create_app())`.
 
-    `settings` are those of the command line; None stands for their defaults. `backend` writes the
+    `settings` are those of the command line; None stands for their defaults. The host that a
+    request names is checked only where `settings.allow_host` has any: the server around a mounted
+    application may know its own names. `backend` writes the
     replies. It is a `Backend`, or an async generator function that is called with the messages, as
     the flag `--backend package.module:function` names one. None stands for the backend that
     `settings.backend` names. `store` keeps the replies; None stands for the one that
@@ -109,6 +113,8 @@ def build_app(
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
     app[AUTHORIZE] = authorize
+    app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
+    app[ORIGINS] = Origins(settings)
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)

@@ -2,7 +2,7 @@
 
     Problem
     ├── BadRequest: BadJson, BadCursor, BadText
-    ├── Unauthorized, ForbiddenOrigin
+    ├── Unauthorized, ForbiddenOrigin, MisdirectedRequest
     ├── NotFound, MethodNotAllowed, NotAcceptable
     ├── ReplyNotFound, CursorPastEnd, ReplyExpired
     ├── TooLarge, UnsupportedMediaType, InvalidRequest
@@ -115,6 +115,18 @@ class ForbiddenOrigin(Problem):
     title = "This origin may not use the service"
     status = 403
     close_code = 4403
+
+
+class MisdirectedRequest(Problem):
+    """Raised when the request names a host that the service does not answer.
+
+    The status is that of RFC 9110 section 15.5.20.
+    """
+
+    code = "misdirected-request"
+    title = "The service does not answer to this host"
+    status = 421
+    close_code = 4421
 
 
 class NotFound(Problem):

@@ -30,6 +30,7 @@ from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.figures import Figures
 from chatsvc.web.health import add_metrics
+from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import AccessLog, access, set_up_logs
 from chatsvc.web.metrics import Metrics
 from chatsvc.web.reach import check_reach, has_metrics, warn_if_open
@@ -115,6 +116,7 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
         app = build_app(settings, Metrics(worker.figures, worker.number))
     if has_metrics(settings):
         add_metrics(app)
+    app[HOSTS] = Hosts(settings.allow_host)
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:

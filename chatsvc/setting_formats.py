@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from chatsvc.host_names import normal_host, normal_network
+
 
 def without_password(text: str) -> str:
     """Return `text` with `***` for what stands before the last `@` of a URL, but for its scheme.
@@ -120,6 +122,20 @@ def _origin(text: str) -> str:
     return text.lower()
 
 
+def _host(text: str) -> str:
+    if text == "*":
+        return text
+    dot = "." if text.startswith(".") else ""
+    return dot + normal_host(text.removeprefix("."))
+
+
+def _header(text: str) -> str:
+    # `*` is a character of names (RFC 9110 section 5.6.2), and the wildcard of browsers.
+    if not re.fullmatch(r"[!#$%&'+.^_`|~0-9A-Za-z-]+", text):
+        raise ValueError
+    return text
+
+
 def _url(text: str) -> str:
     _origin_of(text)
     return text
@@ -184,6 +200,16 @@ SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
 """The format of a size in bytes, with the suffix KiB or MiB where wanted."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
 """The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
+HOST = ValueFormat(
+    "HOST",
+    "a host without its port, as chat.example, .example for all below it, or *",
+    _host,
+)
+"""The format of a host: its name, its address, a dot and the name that others are below, or `*`."""
+HEADER = ValueFormat("NAME", "the name of a header, as X-Session", _header)
+"""The format of the name of an HTTP header (RFC 9110 section 5.1)."""
+NETWORK = ValueFormat("CIDR", "an address or a network, as 10.0.0.0/8", normal_network)
+"""The format of an IP network in CIDR notation."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
 """The format of an HTTP URL."""
 KEY_PREFIX = ValueFormat(

@@ -22,9 +22,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chatsvc.setting_formats import (
     ADDRESS,
     COUNT,
+    HEADER,
+    HOST,
     JSON_OBJECT,
     KEY_PREFIX,
     LIMIT,
+    NETWORK,
     ORIGIN,
     PORT,
     SECONDS,
@@ -157,6 +160,20 @@ class Settings:
     )
     allow_origin: tuple[str, ...] = setting(
         (), ORIGIN, "another origin that may use the service; repeatable"
+    )
+    allow_credentials: bool = setting(
+        False, SWITCH, "let the pages of these origins send cookies and read the answer"
+    )
+    allow_header: tuple[str, ...] = setting(
+        (),
+        HEADER,
+        "another header that the pages of these origins may send; repeatable",
+    )
+    allow_host: tuple[str, ...] = setting(
+        (), HOST, "another host that the service answers; repeatable"
+    )
+    trusted_proxy: tuple[str, ...] = setting(
+        (), NETWORK, "proxies whose X-Forwarded-Proto is believed; repeatable"
     )
     drain: float = setting(
         10.0, SECONDS, "seconds that running replies get when the service ends"

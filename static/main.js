@@ -140,6 +140,10 @@ view = new View(createTranslate(page.strings), {
   render: (reply) => fetchRendering(base, reply),
   keepHTML: (entry, html) => chat.keepHTML(entry, html),
   linkTo: (reply) => new URL(`#${reply}`, base).href,
+  isOwn: (url) => {
+    const { origin, pathname } = new URL(url, base);
+    return origin === base.origin && pathname.startsWith(base.pathname);
+  },
 }, { draft: persistence.draft, raw: persistence.raw });
 
 /**

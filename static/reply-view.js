@@ -15,6 +15,7 @@
  * @property {(reply: string) => Promise<Rendering>} render asks the service for a reply's HTML
  * @property {(entry: string, html: string) => void} keepHTML keeps a reply's final HTML with the conversation
  * @property {(reply: string) => string} linkTo returns the address that opens a reply
+ * @property {(url: string) => boolean} isOwn returns whether an address is the service's own
  */
 import { find } from './elements.js';
 import { GrowingText } from './growing-text.js';
@@ -246,8 +247,20 @@ export class ReplyView {
     this.#blocks = sources;
     const added = document.createDocumentFragment();
     added.append(...blocks.slice(same));
+    this.#removeOwnLinks(added);
     this.#addControls(added);
     this.#rendered.append(added);
+  }
+
+  /**
+   * Make links to the service itself plain text: following one asks something of the service that the model chose.
+   *
+   * @param {DocumentFragment} blocks
+   */
+  #removeOwnLinks(blocks) {
+    for (const link of blocks.querySelectorAll('a')) {
+      if (link.href && this.#actions.isOwn(link.href)) link.removeAttribute('href');
+    }
   }
 
   /** Add copy buttons, and make what scrolls reachable by keyboard. @param {DocumentFragment} blocks */

@@ -28,6 +28,7 @@ FLOORS = (
         "eventstream",
         "settings",
         "setting_formats",
+        "host_names",
     }
     | {"retry_after", "exit_status"},
     {"log"},
@@ -48,6 +49,7 @@ FLOORS = (
 NEIGHBOURS = {
     ("cursor", "problems"),
     ("settings", "setting_formats"),
+    ("setting_formats", "host_names"),
     ("client", "client"),
 }
 """Imports on one floor."""

@@ -11,11 +11,13 @@ from babel import negotiate_locale
 from yarl import URL
 
 from chatsvc.cursor import parse_cursor
+from chatsvc.host_names import host_of
 from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem
 from chatsvc.requests.chat import digest, make_prompt, parse_chat, read_frame
 from chatsvc.requests.openai import parse_completion
 from chatsvc.requests.ui import parse_turn
 from chatsvc.requests.values import Caller
+from chatsvc.settings import Settings
 from chatsvc.web import parsing
 from chatsvc.web.negotiation import (
     MAX_SUBTAGS,
@@ -26,7 +28,7 @@ from chatsvc.web.negotiation import (
     negotiate,
     parse_weights,
 )
-from chatsvc.web.origin import is_same_origin
+from chatsvc.web.origin import Origins
 
 from .linear import assert_linear_at
 
@@ -172,10 +174,17 @@ def _cursor(header: str) -> None:
 
 def _forwarded(header: str) -> bool:
     headers = {"X-Forwarded-Host": header, "Host": "a"}
-    return is_same_origin(make_mocked_request("GET", "/", headers=headers), "http://b")
+    request = make_mocked_request("GET", "/", headers=headers)
+    return Origins(Settings()).is_own(request, "http://b")
+
+
+def _host(header: str) -> None:
+    with contextlib.suppress(ValueError):
+        host_of(header)
 
 
 HEADER_PARSERS: dict[str, Callable[[str], object]] = {
+    "Host": _host,
     "Accept": lambda header: negotiate(header, parsing.MEDIA_TYPES),
     "Accept-Language": _language,
     "Accept-Encoding": accepts_gzip,

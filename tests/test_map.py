@@ -78,6 +78,7 @@ THROUGH_OTHERS = {
     "chatsvc.web.middleware": "tests/service/test_errors.py",
     "chatsvc.web.openai": "tests/service/test_openai.py",
     "chatsvc.web.origin": "tests/service/test_origin.py",
+    "chatsvc.web.proxies": "tests/service/test_origin.py",
     "chatsvc.web.parsing": "tests/service/test_errors.py",
     "chatsvc.web.problems": "tests/service/test_errors.py",
     "chatsvc.web.readers": "tests/service/test_events.py",

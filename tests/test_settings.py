@@ -41,6 +41,17 @@ GOOD = [
     ("allow_origin", "https://Chat.Example:8443", ("https://chat.example:8443",)),
     ("allow_origin", "http://[::1]:80", ("http://[::1]:80",)),
     ("allow_origin", "*", ("*",)),
+    ("allow_header", "X-Session", ("X-Session",)),
+    ("allow_host", "Chat.Example.", ("chat.example",)),
+    ("allow_host", ".Example", (".example",)),
+    ("allow_host", "*", ("*",)),
+    ("allow_host", "聊天.example", ("xn--rss932g.example",)),
+    ("allow_host", "[FD00::0001]", ("fd00::1",)),
+    ("allow_host", "::ffff:192.0.2.1", ("192.0.2.1",)),
+    ("allow_host", "my_service", ("my_service",)),
+    ("trusted_proxy", "10.0.0.0/8", ("10.0.0.0/8",)),
+    ("trusted_proxy", "192.0.2.1", ("192.0.2.1/32",)),
+    ("trusted_proxy", "FD00::/8", ("fd00::/8",)),
     ("drain", "2.5", 2.5),
     ("log_format", "json", "json"),
 ]
@@ -74,6 +85,18 @@ BAD = [
         ["chat.example", "ftp://x", "https://", "https://x/", "https://x?y"]
         + ["https://x#y", "https://[::1", "https://a@b", "https://x:99999", "null"],
         "an origin, as https://chat.example",
+    ),
+    ("allow_header", ["*", "X:", "X/Y", "é"], "X-Session"),
+    (
+        "allow_host",
+        [".", "..", "a..b", "chat.example:80", "http://chat.example", "a/b"]
+        + ["*.example", "[::1", "::g", "a@b", "x" * 64, "a." * 128 + "a", "10.0.0.0/8"],
+        "a host without its port, as chat.example, .example for all below it, or *",
+    ),
+    (
+        "trusted_proxy",
+        ["10.0.0.1/8", "10.0.0.0/33", "chat.example", "*", "10.0.0", "::1/129"],
+        "an address or a network, as 10.0.0.0/8",
     ),
     ("drain", ["-1", "x"], "a number of seconds"),
     ("log_format", ["", "xml", "JSON"], "text, json"),
@@ -148,6 +171,19 @@ def test_an_origin_may_be_given_more_than_once() -> None:
     assert serve_settings(by_flag, {}).allow_origin == both
     by_variable = {"CHATSVC_ALLOW_ORIGIN": ", ".join(both)}
     assert serve_settings(parse(), by_variable).allow_origin == both
+
+
+def test_a_switch_is_a_flag_without_a_value_and_a_variable_with_one() -> None:
+    assert not Settings().allow_credentials
+    assert serve_settings(parse("--allow-credentials"), {}).allow_credentials
+    for text, value in (("yes", True), ("no", False)):
+        by_variable = serve_settings(parse(), {"CHATSVC_ALLOW_CREDENTIALS": text})
+        assert by_variable.allow_credentials is value
+    for text in ("", "true", "1"):
+        with pytest.raises(BadSetting, match=r"^CHATSVC_ALLOW_CREDENTIALS takes .*no"):
+            serve_settings(parse(), {"CHATSVC_ALLOW_CREDENTIALS": text})
+    off = {"CHATSVC_ALLOW_CREDENTIALS": "no"}
+    assert serve_settings(parse("--allow-credentials"), off).allow_credentials
 
 
 @pytest.mark.parametrize("name", NAMES)

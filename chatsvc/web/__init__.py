@@ -14,7 +14,7 @@ for each frame.
 | `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
 | `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
 | `access` | from such a value to its reply |
-| `middleware`, `origin`, `security` | what lets a request through; the headers of all answers |
+| `middleware`, `hosts`, `origin`, `proxies`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |
 | `connections`, `descriptors` | limits of a connection, and of how many there are |

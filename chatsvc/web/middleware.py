@@ -1,6 +1,6 @@
 """The middleware before every handler, and the headers of every answer.
 
-The middleware checks a request's origin and user, watches for clients that leave, and turns
+The middleware checks a request's host, origin and user, watches for clients that leave, and turns
 exceptions into problems.
 """
 
@@ -20,12 +20,13 @@ from chatsvc.problems import (
     UnsupportedMediaType,
     without_tracebacks,
 )
-from chatsvc.web import origin
-from chatsvc.web.app_keys import AUTHORIZE, SERVICE, SETTINGS, USER, inner_path, service
+from chatsvc.web.app_keys import AUTHORIZE, SERVICE, USER, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
+from chatsvc.web.hosts import HOSTS
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.origin import ORIGINS
 from chatsvc.web.problems import (
     BEGUN,
     PROBLEM,
@@ -77,10 +78,13 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         path = inner_path(request)
         if in_reserve and path not in RESERVE_PATHS:
             raise app[DESCRIPTORS].overloaded()
+        hosts = app[HOSTS]
+        if hosts is not None:
+            hosts.check(request)
         if path.startswith(("/api/", "/v1/", "/ws/")):
-            origin.check_origin(request, app[SETTINGS].allow_origin)
+            app[ORIGINS].check(request)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
-                return web.Response(status=204, headers=origin.PREFLIGHT)
+                return web.Response(status=204, headers=app[ORIGINS].preflight)
         if app[AUTHORIZE] is not None and not path.startswith(PUBLIC_PATHS):
             await _identify(request, app)
         response = await handler(request)
@@ -159,7 +163,5 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
         headers.setdefault(name, value)
     headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:
-        headers.update(
-            origin.cors_headers(request, service(request)[SETTINGS].allow_origin)
-        )
+        headers.update(service(request)[ORIGINS].cors_headers(request))
     request[BEGUN] = True

@@ -62,6 +62,15 @@ def negotiate(accept: str, media_types: Sequence[str]) -> str | None:
     return best if wish(best)[0] else None
 
 
+def covers(media_range: str, media_type: str) -> bool:
+    """Return whether a range of an `Accept` header takes a media type (RFC 9110 section 12.5.1).
+
+    Both are in lower case and without parameters.
+    """
+    kind = media_type.partition("/")[0]
+    return media_range in (media_type, f"{kind}/*", "*/*")
+
+
 def accepted_languages(header: str) -> list[str]:
     """Return the languages of an `Accept-Language` header, best first (RFC 9110 section 12.5.4).
 

@@ -44,7 +44,7 @@ from chatsvc.requests.values import (
 from chatsvc.transports.table import STREAM_MEDIA_TYPES
 from chatsvc.web.app_keys import SETTINGS, USER, service
 from chatsvc.web.negotiation import negotiate
-from chatsvc.web.origin import check_site
+from chatsvc.web.origin import ORIGINS
 
 JSON = "application/json"
 """The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
@@ -90,18 +90,20 @@ def read_get_chat(request: web.Request) -> Start | Read:
 
     Raises a `Problem`.
     """
-    view = _view(request, _representation(request, MEDIA_TYPES))
-    if request.headers.get("Last-Event-ID"):
-        return _read(request, view)
+    app = service(request)
     message = request.query.get("message")
+    reads = bool(request.headers.get("Last-Event-ID"))
+    if message is not None and not reads:
+        app[ORIGINS].check_start_by_get(request, MEDIA_TYPES)
+    view = _view(request, _representation(request, MEDIA_TYPES))
+    if reads:
+        return _read(request, view)
     if message is None:
         raise InvalidRequest("The query must have message=….")
     # What is not UTF-8 has been decoded to U+FFFD, which a message may also hold.
     if "\ufffd" in message and "%EF%BF%BD" not in request.raw_path.upper():
         raise BadText("The query is not UTF-8.")
-    settings = service(request)[SETTINGS]
-    check_site(request, settings.allow_origin)
-    check_text(message, settings.max_message)
+    check_text(message, app[SETTINGS].max_message)
     prompt = Prompt((Message("user", message),))
     view = msgspec.structs.replace(view, announced=True)
     return make_start(prompt, caller_of(request), view=view)

@@ -62,9 +62,9 @@ class PlaywrightProfile:
         context.on("weberror", lambda error: self.messages.append(str(error.error)))
 
     @classmethod
-    async def start(cls, browser: Browser) -> "PlaywrightProfile":
-        """Open a fresh profile in a running browser."""
-        return cls(await browser.new_context())
+    async def start(cls, browser: Browser, **options: Any) -> "PlaywrightProfile":
+        """Open a fresh profile in a running browser; *options* are those of `new_context`."""
+        return cls(await browser.new_context(**options))
 
     async def open(self, url: str) -> Page:
         """Open the page in a tab of its own."""

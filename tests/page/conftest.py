@@ -119,6 +119,11 @@ def everywhere(
     if THOROUGH:
         webkit = partial(start_webkit, request.getfixturevalue("display"))
         starts.append(partial(WebDriverProfile.start, webkit))
+    return run_in_all(starts)
+
+
+def run_in_all(starts: list[StartProfile]) -> Everywhere:
+    """Return what runs a scenario in browsers side by side; each of `starts` starts a profile."""
 
     async def run(scenario: Scenario) -> None:
         async def run_in(start: StartProfile) -> None:

@@ -62,11 +62,13 @@ def virtual_screen() -> Iterator[str]:
         server.wait()
 
 
-def start_webkit(display: str) -> WebDriver:
-    """Start WebKitGTK's small browser in a fresh profile."""
+def start_webkit(display: str, *arguments: str) -> WebDriver:
+    """Start WebKitGTK's small browser in a fresh profile, with more of its *arguments*."""
     require("WebKitWebDriver")
     options = webdriver.WebKitGTKOptions()
-    options.add_argument("--automation")
+    options.accept_insecure_certs = True
+    for argument in ("--automation", *arguments):
+        options.add_argument(argument)
     options.binary_location = _mini_browser()
     for _ in range(MAX_STARTS - 1):
         with suppress(HTTPError):

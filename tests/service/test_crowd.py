@@ -189,7 +189,7 @@ async def _never_reads(
     if number % 2:
         ask = b'{"read": "%b"}' % reply.encode()
         writer.write(
-            b"GET /ws/chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+            b"GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             b"Sec-WebSocket-Protocol: chatsvc.v1\r\n\r\n"

@@ -40,7 +40,7 @@ async def ask(chat: Child, path: str) -> tuple[int, str | None]:
     """The status of an answer on a new connection, and its `Retry-After`."""
     reader, writer = await asyncio.open_connection(chat.host, chat.port)
     writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     )
     data = b""
     with suppress(ConnectionError):
@@ -73,7 +73,7 @@ async def test_clients_beyond_the_limit_are_told_and_counted() -> None:
             assert await ask(chat, path) == (503, "1")
         # Some are served all the same.
         reader, writer = crowd[0]
-        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
         line = await asyncio.wait_for(reader.readline(), 10)
         assert line == b"HTTP/1.1 404 Not Found\r\n"
         # Nobody vanished uncounted: those who are still there, and those who were refused.
@@ -83,7 +83,7 @@ async def test_clients_beyond_the_limit_are_told_and_counted() -> None:
         assert len(os.listdir(f"/proc/{chat.process.pid}/fd")) < LIMIT
         # A reply begins none either: the backend may need a descriptor.
         writer.write(
-            b"POST /api/chat?wait=0 HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n"
+            b"POST /api/chat?wait=0 HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
             b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n"
             b'{"message": ""}'
         )

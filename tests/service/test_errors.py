@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -547,6 +548,12 @@ async def test_what_is_no_name_begins_nothing(
         metrics = await chat.metrics()
         assert metrics["chatsvc_replies_started_total"] == 0
     assert f"not {'an empty str' if name == '' else type(name).__name__}" in caplog.text
+
+
+async def test_a_host_that_is_not_answered() -> None:
+    async with inside(replace(SMALL, allow_host=("chat.example",))) as chat:
+        answer = await chat.raw("GET http://evil.example/api/chat")
+        problem(answer, "misdirected-request", 421)
 
 
 def test_every_problem_of_the_table_is_tried_here() -> None:
