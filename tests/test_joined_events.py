@@ -146,16 +146,25 @@ async def test_all_that_is_out_is_one_event_in_one_write(
     ]
 
 
-async def test_what_is_out_at_once_is_one_event_whatever_the_schedule() -> None:
+async def test_what_is_out_at_once_is_one_event_however_many_segments_hold_it() -> None:
     """A pace that gives way to the lag makes a schedule of its own for each piece."""
     with hand_of_time() as hand:
-        pause = 2 * SLOT_US
-        arriving = [("a" * n + "\n", pause) for n in (40, 30, 50, 1, 20)]
-        _, writes = await written(
-            MAKERS["v1"], hand, arriving, pace=10_000, lag=2 * SLOT_US
+        log, ticker, wire = Log("r" * 22, pace=10_000, lag=50_000), Ticker(), Wire()
+        reply = Reply(
+            Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda r: None
         )
-    assert all(len(texts(write)) == 1 for write in writes)
-    assert len(writes) <= (len(arriving) + 4) * pause // SLOT_US
+        encoder = make_encoder(UIChunks(reply.id), BARE)
+        with closing(Stream(reply, 0, wire, encoder)) as stream:
+            running = asyncio.create_task(stream.run())
+            await turns()
+            for size in (40, 60, 1, 30):
+                log.append("é" * size, hand.now)
+                hand.now += 1_000
+            log.append("e\u0301", hand.now)
+            assert len(log.segments) > 2
+            await reach(ticker, hand, log.due())
+            running.cancel()
+    assert [texts(write) for write in wire.writes] == [[log.text(0)]]
 
 
 async def test_a_paced_reply_is_one_character_an_event() -> None:

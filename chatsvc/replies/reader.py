@@ -124,8 +124,8 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         run = self._take_segment(horizon, LONGEST_RUN)
         log = self._log
         while self.stale and self.position < log.position and len(run) < LONGEST_RUN:
-            # A reader that is to be sent away is told so once it has been given this run.
-            if self._departure.leaving or not self._find() or horizon < self._due:
+            self._find()
+            if horizon < self._due:
                 break
             more = self._take_segment(horizon, LONGEST_RUN - len(run))
             if isinstance(run, str) and isinstance(more, str):
