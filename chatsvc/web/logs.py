@@ -27,9 +27,6 @@ SECRET_PARTS = ("{reply}", "{chat}")
 """The parts of routes that stand for capabilities: to know one is the right to read what it names.
 """
 
-LENGTH_OF_REPLY_ID = 22
-"""The characters that a reply's id has (PROTOCOL.md section 1)."""
-
 events = logging.getLogger("chatsvc.events")
 """The logger of what happens to replies."""
 
@@ -180,17 +177,12 @@ def _without_capability(request: web.BaseRequest) -> str:
     if isinstance(request, web.Request) and SERVICE in request:
         resource = request.match_info.route.resource
         template = "" if resource is None else resource.canonical
-    path = request.rel_url.raw_path
-    parts = path.split("/")
-    if not any(name in template for name in SECRET_PARTS) and (
-        LENGTH_OF_REPLY_ID not in map(len, parts)
-    ):
-        return path
+    parts = request.rel_url.raw_path.split("/")
     names = template.split("/")[: len(parts)]
     return "/".join(
         f"{part[: min(6, len(part) // 2)]}…"
         if name in SECRET_PARTS
-        or len(part) == LENGTH_OF_REPLY_ID  # at an address without a route
+        or len(part) == 22  # as long as a reply's id, at an address without a route
         else part
         for part, name in zip_longest(parts, names, fillvalue="")
     )
