@@ -21,10 +21,10 @@ _NO_SEGMENT = Segment(0, "")
 class ReplyReader(Waiter, AsyncGenerator[Run, None]):
     """An async generator of what is released behind a position, then of each character when it is.
 
-    It yields runs of at most `LONGEST_RUN` whole characters until the end of the log; `Log.end`
-    then says how the reply ended. If the position is inside a character, the first run begins with
-    the rest of that character. `position` is the position (code points) behind what was yielded
-    last; `over` is true once nothing comes any more.
+    It yields what is released at a time as one run, of at most `LONGEST_RUN` whole characters, until
+    the end of the log; `Log.end` then says how the reply ended. If the position is inside a
+    character, the first run begins with the rest of that character. `position` is the position
+    (code points) behind what was yielded last; `over` is true once nothing comes any more.
 
     Iterate over it in a task. Or write a subclass that overrides `call`, enter it in the ticker,
     and have it call `take` whenever it is called: that gives the same runs without a task to wake
@@ -76,16 +76,13 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
             self.until_released(due)
             return None
         following = due + self._stride
-        if horizon >= following:
-            return self._catch_up()
-        # One character, as usual.
         text, index = self._text, position - self._start
+        if horizon >= following or index + 1 == len(text):
+            return self._catch_up(horizon)
+        # One character, as usual.
         self._due = following
         self.position = position + 1
-        if index + 1 == len(text):
-            self.stale, self.slot = True, NOW
-        else:
-            self.until_released(following)
+        self.until_released(following)
         return position, text[index]
 
     def _find(self) -> bool:
@@ -93,41 +90,80 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
 
         Raises `SentAway` when the node leaves and the reply has not ended at this position.
         """
-        log = self._log
-        segment = log.find(self.position)
-        if segment is None and log.end is not None:
-            self.over = True
-            self.slot = IDLE
+        log, position = self._log, self.position
+        if position >= log.position:
+            self.slot = IDLE  # the log wakes it
+            if log.end is not None:
+                self.over = True
+            elif self._departure.leaving:
+                raise SentAway
             return False
         if self._departure.leaving:
             raise SentAway
-        if segment is None:
-            self.slot = IDLE  # the log wakes it
-            return False
+        # Nearly always the last one: `find` searches only for a reader that is behind.
+        segment = log.segments[-1]
+        if position < segment.start:
+            segment = log.find(position) or segment
         self.stale = False
         self._segment = segment
-        self._stride = segment.step if segment.ends is None else 0
         self._text, self._start = segment.text, segment.start
-        self._due = (
-            segment.first + segment.index(self.position - segment.start) * segment.step
-        )
+        if segment.step:
+            self._stride = segment.step if segment.ends is None else 0
+            index = segment.index(position - segment.start)
+            self._due = segment.first + index * segment.step
+        else:
+            self._stride, self._due = 0, segment.first
         return True
 
-    def _catch_up(self) -> Run:
-        """Return the released characters of the segment, at most `LONGEST_RUN` of them."""
-        segment, before = self._segment, self.position
-        index = segment.index(before - segment.start)
-        released = min(segment.released(self.ticker.horizon), index + LONGEST_RUN)
-        run = segment.characters(index, released)
-        inside = before - segment.start - segment.offset(index)
-        if inside:
-            run = [run[0][inside:], *run[1:]]
-        self.position = segment.start + segment.offset(released)
-        self._due = segment.first + released * segment.step
-        if released == segment.count:
-            self.stale = True
-        self.slot = NOW
+    def _catch_up(self, horizon: int) -> Run:
+        """Return the characters that are released by `horizon`, at most `LONGEST_RUN` of them.
+
+        They may be of several segments. At least one is released.
+        """
+        before = self.position
+        run = self._take_segment(horizon, LONGEST_RUN)
+        log = self._log
+        while self.stale and self.position < log.position and len(run) < LONGEST_RUN:
+            self._find()
+            if horizon < self._due:
+                break
+            more = self._take_segment(horizon, LONGEST_RUN - len(run))
+            if isinstance(run, str) and isinstance(more, str):
+                run += more
+            else:
+                run = [*run, *more]
+        if self.stale and self.position == log.position and log.end is None:
+            self.slot = IDLE  # the log wakes it
+        elif horizon < self._due:
+            self.until_released(self._due)
+        else:
+            self.slot = NOW
         return before, run
+
+    def _take_segment(self, horizon: int, most: int) -> Sequence[str]:
+        """Return the released characters of the segment, at most `most` of them."""
+        segment, start = self._segment, self._start
+        inside = self.position - start
+        if segment.ends is None:
+            index, count = inside, len(self._text)
+        else:
+            index, count = segment.index(inside), segment.count
+        released = segment.released(horizon) if segment.step else count
+        released = min(released, index + most)
+        if segment.ends is None:
+            run: Sequence[str] = self._text[index:released]
+            self.position = start + released
+        else:
+            run = segment.characters(index, released)
+            inside -= segment.offset(index)
+            if inside:
+                run = [run[0][inside:], *run[1:]]
+            self.position = start + segment.offset(released)
+        if released == count:
+            self.stale = True
+        else:
+            self._due = segment.first + released * segment.step
+        return run
 
     async def __anext__(self) -> Run:
         """Return the next run, once it is released. Raises `SentAway`."""

@@ -72,8 +72,9 @@ class Codec(ABC):
     """The codec of one stream: it makes the stream's events.
 
     The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
-    that behind the character (code points). `prefix` is the stream's own. `numbers` is `DIGITS` or
-    `NO_DIGITS`. `tail` is one function for all streams of a kind, because its results are cached.
+    that behind the character (code points); so is the event of several characters where `joins` is
+    true. `prefix` is the stream's own. `numbers` is `DIGITS` or `NO_DIGITS`. `tail` is one function
+    for all streams of a kind, because its results are cached.
     `probe_times_us` has the times (microseconds after the start) of the comments that show whether
     a proxy buffers; after these, comments come in silence alone. With None, the stream has no
     comments.
@@ -100,6 +101,9 @@ class Codec(ABC):
     connection.
     """
 
+    joins: ClassVar[bool] = False
+    """Whether the characters of one run share one event, rather than having one each."""
+
     def __init__(
         self,
         tail: Callable[[str], bytes],
@@ -119,7 +123,11 @@ class Codec(ABC):
         If the codec has a prefix or numbers, an override may add to the first event: the first run
         of such a stream passes through here, and not through the cache of `encoder`.
         """
-        tails, prefix, numbers = encodings(self.tail), self.prefix, self.numbers
+        prefix, numbers = self.prefix, self.numbers
+        if self.joins:
+            text = "".join(run)
+            return [prefix + numbers[position + len(text)] + self.tail(text)]
+        tails = encodings(self.tail)
         if numbers is NO_DIGITS:
             return [prefix + tails[character] for character in run]
         events = []

@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
 from chatsvc.model import End
 from chatsvc.problems import BackendFailed, Draining
 from chatsvc.replies import Reply
@@ -52,7 +50,10 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
         "refusal": None,
     }
     return {
-        **_identity(reply, model, "chat.completion"),
+        "id": f"chatcmpl-{reply.id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
         "choices": [
             {
                 "index": 0,
@@ -65,15 +66,6 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
     }
 
 
-def _identity(reply: Reply, model: str, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{reply.id}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": model,
-    }
-
-
 def _finish_reason(end: End) -> str:
     """Return the `finish_reason`.
 
@@ -82,78 +74,63 @@ def _finish_reason(end: End) -> str:
     return end.finish_reason if end.state == "done" else "stop"
 
 
-def _chunk(
-    identity: dict[str, Any],
-    delta: dict[str, str],
-    *,
-    finish_reason: str | None = None,
-    usage: bool,
-) -> bytes:
-    choice = {
-        "index": 0,
-        "delta": delta,
-        "logprobs": None,
-        "finish_reason": finish_reason,
-    }
-    members: dict[str, Any] = {**identity, "choices": [choice]}
-    if usage:
-        members["usage"] = None
-    return json_event(members)
+_CHUNK = b'data: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+_CHOICE = b'{"index":0,"delta":%b,"finish_reason":%b}'
+_END = b"]}\n\n"
+_END_WITHOUT_USAGE_YET = b'],"usage":null}\n\n'
+
+# The choice of a chunk with text, before and behind the text.
+_BEFORE, _BEHIND = (_CHOICE % (b'{"content":\0}', b"null")).split(b"\0")
+_REST = _BEHIND + _END
+_REST_WITHOUT_USAGE_YET = _BEHIND + _END_WITHOUT_USAGE_YET
 
 
-# The content stands between the stream's own members and those that are the same in all chunks.
-# No other member is a lone NUL, so a chunk that has it as its content can be cut in two there.
-_CONTENT = {"content": "\0"}
-_CUT = msgspec.json.encode("\0")
-_REST = _chunk({}, _CONTENT, usage=False).partition(_CUT)[2]
-_REST_WITH_USAGE = _chunk({}, _CONTENT, usage=True).partition(_CUT)[2]
+def _content(text: str) -> bytes:
+    return json_line(text) + _REST
 
 
-def _content(character: str) -> bytes:
-    return json_line(character) + _REST
-
-
-def _content_with_usage(character: str) -> bytes:
-    return json_line(character) + _REST_WITH_USAGE
+def _content_without_usage_yet(text: str) -> bytes:
+    return json_line(text) + _REST_WITHOUT_USAGE_YET
 
 
 class Chunks(Codec):
-    """The codec of a completion's chunks, one for each character.
+    """The codec of a completion's chunks, one for all that is out.
 
+    A chunk has the members that OpenAI requires and no others, because it is sent with each token.
     With `usage` (`stream_options.include_usage`) every chunk has a member `usage`, which is null in
     all but the last one.
     """
 
-    __slots__ = ("_identity", "_usage")
+    __slots__ = ("_begin", "_usage")
     transport = "openai"
+    joins = True
 
     def __init__(self, reply: Reply, model: str, *, usage: bool = False) -> None:
-        self._identity = _identity(reply, model, "chat.completion.chunk")
+        self._begin = _CHUNK % (reply.id.encode(), time.time(), json_line(model))
         self._usage = usage
         super().__init__(
-            _content_with_usage if usage else _content,
-            prefix=self._chunk(_CONTENT).partition(_CUT)[0],
+            _content_without_usage_yet if usage else _content,
+            prefix=self._begin + _BEFORE,
             probe_times_us=(),
         )
 
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
-        return _chunk(
-            self._identity, delta, finish_reason=finish_reason, usage=self._usage
-        )
+    def _chunk(self, delta: bytes, finish_reason: bytes = b"null") -> bytes:
+        end = _END_WITHOUT_USAGE_YET if self._usage else _END
+        return self._begin + _CHOICE % (delta, finish_reason) + end
 
     def first(self) -> list[bytes]:
         """Return the chunk with the role."""
-        return [self._chunk({"role": "assistant", "content": ""})]
+        return [self._chunk(b'{"role":"assistant","content":""}')]
 
     def end(self, end: End) -> list[bytes]:
         """Return the finish reason and, if asked for, the usage; or an error; then `[DONE]`."""
         if end.state == "failed":
             problem = end.problem or BackendFailed().as_dict()
             return [json_event(error_object(problem)), DONE]
-        events = [self._chunk({}, _finish_reason(end))]
+        events = [self._chunk(b"{}", json_line(_finish_reason(end)))]
         if self._usage:
-            usage = end.usage or NO_USAGE
-            events.append(json_event({**self._identity, "choices": [], "usage": usage}))
+            usage = json_line(end.usage or NO_USAGE)
+            events.append(self._begin + b'],"usage":%b}\n\n' % usage)
         return [*events, DONE]
 
     def sent_away(self) -> list[bytes]:

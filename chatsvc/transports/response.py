@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from contextlib import AbstractContextManager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
@@ -74,10 +74,16 @@ class ReplyResponse(web.StreamResponse):
         scope: AbstractContextManager[None],
         codec: Codec,
     ) -> None:
-        headers = {**STREAM_HEADERS, **codec.headers, "X-Reply-Id": reply.id}
+        headers = {
+            **STREAM_HEADERS,
+            **codec.headers,
+            "X-Reply-Id": reply.id,
+            # Set here, since aiohttp's attributes for it make the header anew for each of the two.
+            hdrs.CONTENT_TYPE: codec.media_type
+            if codec.charset is None
+            else f"{codec.media_type}; charset={codec.charset}",
+        }
         super().__init__(headers=headers)
-        self.content_type = codec.media_type
-        self.charset = codec.charset
         if request.version == HttpVersion11:
             self.enable_chunked_encoding()
         else:

@@ -5,8 +5,6 @@ It is for `curl`, and for clients that want the text alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chatsvc.model import End
 from chatsvc.requests.values import View
 from chatsvc.transports.codec import Codec
@@ -22,13 +20,10 @@ class PlainText(Codec):
     transport = "text"
     media_type = "text/plain"
     marks_end = False
+    joins = True  # in plain text it looks the same
 
     def __init__(self, reply_id: str, view: View) -> None:
         super().__init__(str.encode)
-
-    def events(self, position: int, run: Sequence[str]) -> list[bytes]:
-        """See `Codec.events`. A run is one event: several would look the same."""
-        return ["".join(run).encode()]
 
     def end(self, end: End) -> list[bytes] | None:
         """Return no events for a reply that is done or was stopped, None for a failed one."""

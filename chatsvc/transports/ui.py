@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from chatsvc.model import End
 from chatsvc.problems import BackendFailed
 from chatsvc.transports.codec import Codec, stop_problem
+from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
 TEXT_PART_ID = "0"
@@ -20,12 +21,17 @@ _FINISH_REASONS = {
 }
 
 
-def _delta(character: str) -> bytes:
-    return json_event({"type": "text-delta", "id": TEXT_PART_ID, "delta": character})
+def _delta(text: str) -> bytes:
+    return _DELTA % json_line(text)
+
+
+_DELTA = (
+    b'data: {"type":"text-delta","id":"%b","delta":%%b}\n\n' % TEXT_PART_ID.encode()
+)
 
 
 class UIChunks(Codec):
-    """The codec of one message in parts, with a text delta for each character.
+    """The codec of one message in parts, with one text delta for all that is out.
 
     The message's id is the reply's, by which the reply can be stopped.
     """
@@ -33,6 +39,7 @@ class UIChunks(Codec):
     __slots__ = ("_reply_id",)
     transport = "ui"
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
+    joins = True
     marks_end = False  # `useChat` takes any end of the body for the end of the message
 
     def __init__(self, reply_id: str) -> None:

@@ -162,7 +162,7 @@ class Stream(ReplyReader):
                     raise ClientGone
                 transport.write(data)
                 self.wrote = ticker.now
-                if self.slot > ticker.slot:
+                if self.slot != NOW:  # there is no more now
                     return
                 if len(run) == LONGEST_RUN:
                     # There is much to catch up with: other streams get their turn in between.

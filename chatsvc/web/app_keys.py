@@ -40,9 +40,10 @@ USER = web.RequestKey("user", str)
 
 def service(request: web.Request) -> web.Application:
     """Return the chatsvc application that a request came to, which may be mounted in another."""
-    found: web.Application | None = request.get(SERVICE)
-    if found is not None:
-        return found
+    try:
+        return request[SERVICE]
+    except KeyError:  # it has not come to the middleware
+        pass
     for app in reversed(request.match_info.apps):
         with suppress(KeyError):
             app[SETTINGS]

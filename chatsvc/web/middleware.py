@@ -132,7 +132,9 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def _is_encoded(request: web.Request) -> bool:
     """Return whether a body is compressed, by its headers."""
-    encodings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    if hdrs.CONTENT_ENCODING not in request.headers:
+        return False
+    encodings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING))
     return any(
         each.strip().lower() not in ("", "identity") for each in encodings.split(",")
     )

@@ -64,7 +64,7 @@ await refused.sendMessage({ text });
 seen.refused = JSON.parse(refused.error.message).type;
 
 // A network that goes away in the middle of a reply that goes on: the same chat picks it up again.
-const cut = new Chat(undefined, { fetch: cutting(250) });
+const cut = new Chat(undefined, { fetch: cutting(150) });
 await cut.sendMessage({ text: 'gate' });
 seen.cut = [cut.texts, cut.status, cut.ends.at(-1).isDisconnect];
 const resuming = cut.resumeStream();

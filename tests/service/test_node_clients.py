@@ -55,12 +55,11 @@ async def test_openai(moody: Inside, npm: Path) -> None:
     seen = await run(npm, "openai.mjs", moody.url, HARD)
     assert seen["models"] == ["answer"]
     assert seen["whole"] == [HARD, "length", USAGE]
-    assert seen["chunks"] == [
-        ["assistant", "", None],
-        *([None, character, None] for character in characters(HARD)),
-        [None, None, "length"],
-        USAGE,
-    ]
+    first, *chunks, last, usage = seen["chunks"]
+    assert first == ["assistant", "", None]
+    assert "".join(text for _, text, _ in chunks) == HARD
+    assert len(chunks) < len(characters(HARD))
+    assert (last, usage) == ([None, None, "length"], USAGE)
     assert seen["cut"] == "cut "
     failure = seen["streamFailure"]
     assert failure["message"] == "The model has had enough."
@@ -72,7 +71,7 @@ async def test_openai(moody: Inside, npm: Path) -> None:
 
 async def test_provider_of_the_ai_sdk(moody: Inside, npm: Path) -> None:
     seen = await run(npm, "provider.mjs", moody.url, HARD)
-    assert seen["deltas"] == characters(HARD)
+    assert "".join(seen["deltas"]) == HARD
     assert seen["finish"] == "length"
     assert seen["tokens"] == 7
     assert seen["whole"] == [HARD, "length"]
