@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, ServerError, error_words
+from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, error_words, redacted
+from chatsvc.backends.response import Piece
 from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed
+from chatsvc.problems import BackendFailed, without_tracebacks
 
 END_MARK = "[DONE]"
 """The data of the event behind the last chunk."""
@@ -50,11 +51,15 @@ class ChunkReader:
     - Only what belongs to the answer is progress: text, reasoning, a tool's call, the first
       `finish_reason`. Comments, chunks without a word and parts of an event are not, nor is a
       completion in one piece before it is whole.
-    - After an exception from `feed` or `end` only `finish` and `rest` may be used.
+    - After a failure only `finish` and `rest` may be used.
     """
 
-    def __init__(self) -> None:
+    linger_s = 2.0
+
+    def __init__(self, secret: str = "") -> None:
         self.complete = False
+        self.failure: BackendFailed | None = None
+        self._secret = secret
         self.progress = 0
         self._events = EventStreamParser(limit=WHOLE_LIMIT_BYTES)
         self._whole: bytearray | None = (
@@ -73,45 +78,52 @@ class ChunkReader:
             return None
         return Finish(self._reason or "stop", self._usage)
 
-    def feed(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
         if not self._started:
             start = data.lstrip()
             if not start:
-                return
+                return []
             self._started = True
             if start[:1] == b"{":  # no event stream begins like that
                 self._whole = bytearray()
-        if self._whole is not None:
-            self._whole += data
-            if len(self._whole) > WHOLE_LIMIT_BYTES:
-                raise BackendFailed(TOO_MUCH)
-            return
+        texts: list[str] = []
         try:
+            if self._whole is not None:
+                self._whole += data
+                if len(self._whole) > WHOLE_LIMIT_BYTES:
+                    raise BackendFailed(TOO_MUCH)
+                return []
             for item in self._events.feed(data):
                 if isinstance(item, Comment):
                     continue
                 if item.data.strip() == END_MARK:
                     self.complete = True
-                    return
-                if text := self._read_chunk(item.data, item.event):
-                    yield text
-        except EventStreamError as error:
-            raise BackendFailed(TOO_MUCH) from error
+                    break
+                texts.append(self._read_chunk(item.data, item.event))
+        except EventStreamError:
+            self.failure = BackendFailed(TOO_MUCH)
+        except BackendFailed as failure:
+            self.failure = without_tracebacks(failure)
+        return list(filter(None, ["".join(texts)]))
 
-    def end(self) -> str:
+    def end(self) -> list[Piece]:
         """See `ResponseReader.end`."""
         if self._whole is None:
-            return ""
-        text = self._read_chunk(self._whole.decode("utf-8", "replace"))
-        if not self._answered:
-            raise BackendFailed("The model's server sent no answer.")
+            return []
+        try:
+            text = self._read_chunk(self._whole.decode("utf-8", "replace"))
+            if not self._answered:
+                raise BackendFailed("The model's server sent no answer.")
+        except BackendFailed as failure:
+            self.failure = without_tracebacks(failure)
+            return []
         self.complete = True
-        return text
+        return [text] if text else []
 
-    def rest(self) -> str:
+    def rest(self) -> list[Piece]:
         """See `ResponseReader.rest`: half a surrogate pair becomes U+FFFD."""
-        rest, self._high = "\ufffd" if self._high else "", ""
+        rest, self._high = ["\ufffd"] if self._high else [], ""
         return rest
 
     def _read_chunk(self, data: str, event: str = "message") -> str:
@@ -121,12 +133,12 @@ class ChunkReader:
             chunk = json.loads(data)
         except (ValueError, RecursionError) as error:
             if event == "error":
-                raise ServerError(data) from None
+                raise self._reported(data) from None
             raise BackendFailed(UNREADABLE) from error
         if not isinstance(chunk, dict):
             raise BackendFailed(UNREADABLE)
         if chunk.get("error") or event == "error":
-            raise ServerError(error_words(chunk))
+            raise self._reported(error_words(chunk))
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk["usage"]
         choices = chunk.get("choices")
@@ -140,11 +152,14 @@ class ChunkReader:
                 self.progress += 1
             if (reason := choice.get("finish_reason")) is not None:
                 if reason == "error":
-                    raise ServerError("")
+                    raise self._reported("")
                 if self._reason is None:
                     self.progress += 1
                 self._reason = reason if reason in KNOWN_REASONS else "stop"
         return self._join("".join(texts))
+
+    def _reported(self, words: str) -> BackendFailed:
+        return BackendFailed(redacted(words, self._secret) or "The model failed.")
 
     def _join(self, text: str) -> str:
         # JSON escapes in UTF-16, and a server that cuts its text there sends half a code point.

@@ -1,4 +1,4 @@
-"""The errors of model servers: how they word them, and the exception that carries the words.
+"""The errors of model servers: how they word them, and how much of the words is passed on.
 
 Servers agree on no shape for an error's body, whatever API they speak, so the search for its words
 is shared by all readers of responses.
@@ -34,16 +34,16 @@ class TransientFailure(BackendFailed):
         self.wait_s = wait_s
 
 
-class ServerError(Exception):
-    """An error that a model server reports inside a response of status 200.
+LONGEST_QUOTE = 500
+"""Characters of the server's words that are passed on."""
 
-    `words` are the server's own, of any length and possibly empty. They may quote the request with
-    its key, so they are not shown before `UpstreamClient` has redacted them.
-    """
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
+def redacted(words: str, secret: str) -> str:
+    """Return a server's words in one line, cut to `LONGEST_QUOTE`, without the secret."""
+    line = " ".join(words.split())
+    if secret:
+        line = line.replace(secret, "…")
+    return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
 
 
 def error_words(body: object) -> str:

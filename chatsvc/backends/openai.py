@@ -50,6 +50,7 @@ class OpenAIBackend:
         self.resumes = resumes
         self.model = model
         self._system = system
+        self._key = key
         self._defaults: dict[str, Any] = {"model": model} if model else {}
         if temperature is not None:
             self._defaults["temperature"] = temperature
@@ -76,7 +77,7 @@ class OpenAIBackend:
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
         """See `Backend.stream`; raises as `UpstreamClient.stream` does."""
         body = json.dumps(self._request(prompt)).encode()
-        return self._upstream.stream(body, ChunkReader)
+        return self._upstream.stream(body, lambda: ChunkReader(self._key))
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         """Return the body of the request; what stands further down wins."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import aiohttp
@@ -28,8 +28,8 @@ It is twice the largest event and the largest completion in one piece that a rea
 RESPONSE_LIMIT_BYTES = 128 << 20
 """The most bytes, unpacked, that a response may have: 400,000 tokens, each in its own event."""
 
-AFTER_FINISH_S = 2.0
-"""The time in which the rest of a response, such as the usage, may follow its finish, in all."""
+Piece = str
+"""The type of what a reader makes of a body: text of the answer. Side parts will be further ones."""
 
 
 class ResponseReader(Protocol):
@@ -37,7 +37,8 @@ class ResponseReader(Protocol):
 
     `UpstreamClient` feeds it the bytes of the body as they arrive, unpacked and at most
     `chatsvc.backends.body.TURN_BYTES` at once, and makes a new one for each attempt. The event loop
-    waits while it works on them.
+    waits while it works on them. `feed` and `end` raise nothing: a failure is told by `failure`, so
+    that the pieces before it are not lost.
     """
 
     @property
@@ -53,24 +54,38 @@ class ResponseReader(Protocol):
         """
 
     @property
+    def failure(self) -> BackendFailed | None:
+        """The failure that the last `feed` or `end` met, or None.
+
+        It is the reply's failure, once the pieces that came with it and `rest` are passed on.
+        Nothing more is fed then. A `TransientFailure` may be asked again.
+        """
+
+    @property
     def finish(self) -> Finish | None:
-        """How the answer finished, once the server has said so; its usage may still follow."""
+        """How the answer finished, once the server has said so; its usage may still follow.
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the text that the next bytes of the body complete, in pieces of any size.
-
-        Iterate to the end before the next call. Raises, from the iteration, `ServerError` for an
-        error that the server reports and `BackendFailed` for what can't be read or is too much.
+        It is None again when more of the answer has followed: the server has said it too early.
         """
 
-    def end(self) -> str:
-        """Return the text that the end of the body completes; call it once, when the body is whole.
+    @property
+    def linger_s(self) -> float:
+        """The seconds in which something may follow a `finish`, from the last progress on.
 
-        Raises as `feed` does. If `finish` is None afterwards, the server broke off.
+        Then the answer counts as complete.
         """
 
-    def rest(self) -> str:
-        """Return, once, the text held back for a continuation: none will come.
+    def feed(self, data: bytes) -> list[Piece]:
+        """Return what the next bytes of the body complete, as few pieces as hold it in order."""
+
+    def end(self) -> list[Piece]:
+        """Return what a clean end of the body completes; call it once.
+
+        If `finish` and `failure` are None afterwards, the server broke off.
+        """
+
+    def rest(self) -> list[Piece]:
+        """Return, once, what was held back for a continuation: none will come.
 
         It belongs to the reply even if the connection broke, and is always valid Unicode.
         """
@@ -85,8 +100,8 @@ async def read_response(
     back for a continuation, is yielded first. Raises `BackendFailed` when the server falls silent,
     brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or `QUIET_LIMIT_BYTES`, sends more than
     `RESPONSE_LIMIT_BYTES` or what can't be unpacked; `TransientFailure` when it breaks off; and
-    what `reader` raises. After the finish nothing fails any more but `reader`: at the next limit,
-    and after `AFTER_FINISH_S` at the latest, the answer counts as complete.
+    the `failure` of `reader`. After a finish nothing fails any more but `reader`: at the next limit,
+    and after the reader's `linger_s` without progress, the answer counts as complete.
 
     The response stays open; closing it is the caller's part.
     """
@@ -94,12 +109,11 @@ async def read_response(
     clock = asyncio.get_running_loop().time
     heard, progress = clock(), reader.progress
     size = quiet = 0
-    finish_by: float | None = None
     while not reader.complete:
-        if finish_by is None and reader.finish is not None:
-            finish_by = clock() + min(timeout, AFTER_FINISH_S)
-        deadline = finish_by
-        if deadline is None:
+        finished = reader.finish is not None
+        if finished:
+            deadline = heard + min(timeout, reader.linger_s)
+        else:
             silent = heard + MOST_SILENT_TIMEOUTS * timeout
             deadline = min(silent, clock() + timeout)
         try:
@@ -107,28 +121,34 @@ async def read_response(
                 data = await body.read()
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
             without_tracebacks(error)
-            if finish_by is not None:
+            if finished:
                 break  # only the usage is missing
-            if rest := reader.rest():
-                yield rest
+            for piece in reader.rest():
+                yield piece
             if isinstance(error, TimeoutError):
                 raise BackendFailed("The model's server fell silent.") from error
             raise TransientFailure("The model's server broke off.") from error
-        if not data:
-            if text := reader.end():
-                yield text
+        for piece in reader.feed(data) if data else reader.end():
+            yield piece
+        if reader.failure is not None or not data:
             break
-        for text in reader.feed(data):
-            yield text
         size, quiet = size + len(data), quiet + len(data)
         if reader.progress != progress:
             heard, progress, quiet = clock(), reader.progress, 0
         if quiet > QUIET_LIMIT_BYTES or size > RESPONSE_LIMIT_BYTES:
-            if finish_by is not None:
+            if reader.finish is not None:
                 break
             raise BackendFailed(TOO_MUCH)
-    if rest := reader.rest():
-        yield rest
+    for piece in reader.rest():
+        yield piece
+    failure = reader.failure
+    if failure is not None:
+        # Its traceback would hold this frame, and the frame the failure and its reader: a cycle.
+        del reader
+        try:
+            raise failure
+        finally:
+            del failure
     if reader.finish is None:
         raise TransientFailure("The model's server broke off.")
     yield reader.finish

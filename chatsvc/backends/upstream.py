@@ -17,11 +17,7 @@ from contextlib import aclosing
 import aiohttp
 
 from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import (
-    ServerError,
-    TransientFailure,
-    error_words,
-)
+from chatsvc.backends.errors import TransientFailure, error_words, redacted
 from chatsvc.backends.response import ResponseReader, read_response
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed, without_tracebacks
@@ -57,9 +53,6 @@ time it lets 300 KB/s pass, a thousand tokens."""
 READ_BUFFER_BYTES = 16 * 1024
 """aiohttp stops reading a connection at twice as many bytes that nobody has taken, or a sixteenth
 as many chunks: with its own default, chunks of one byte take 50 ms at once."""
-
-LONGEST_QUOTE = 500
-"""Characters of the server's words that are passed on."""
 
 
 class UpstreamClient:
@@ -159,9 +152,6 @@ class UpstreamClient:
                     # Closes the connection, unless the body has been read to its end: aiohttp
                     # has put that one back into the pool already.
                     response.close()
-            except ServerError as error:
-                words = self._redact(error.words) or "The model failed."
-                raise BackendFailed(words) from None
             except TransientFailure as error:
                 too_long = error.wait_s > LONGEST_RETRY_AFTER_S
                 if answered or too_long or attempt == ATTEMPTS:
@@ -215,19 +205,12 @@ class UpstreamClient:
             # A page is of no use to the user, a line of text may be.
             words = "" if text.lstrip().startswith("<") else text
         refused = f"The model's server refused with {response.status}"
-        line = self._redact(words)
+        line = redacted(words, self._secret)
         detail = f"{refused}: {line}" if line else f"{refused}."
         if response.status not in RETRIED_STATUSES:
             return BackendFailed(detail)
         wait_s = retry_after(response.headers.get("Retry-After"))
         return TransientFailure(detail, wait_s=wait_s or 0.0)
-
-    def _redact(self, words: str) -> str:
-        """Return the server's words in one line, cut to `LONGEST_QUOTE`, without the secret."""
-        line = " ".join(words.split())
-        if self._secret:
-            line = line.replace(self._secret, "…")
-        return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
 
 
 def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
