@@ -1,21 +1,19 @@
-"""One response of a model server: the interface of its reader, and the limits in which it ends.
+"""One answer of a model server: the interface of its reader, and the limits in which it ends.
 
-`UpstreamClient` gets the response and `ResponseBody` its bytes; what they mean is the business of a
-`ResponseReader`. Between them stands `read_response`, which no server can keep waiting for ever.
+A connection hands the bytes of a response to a `Receiver`; what they mean is the business of a
+`ResponseReader`. Between them stands `Answer`, which no server can keep waiting for ever. Nothing
+here awaits, knows a connection or reads a clock.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
-import aiohttp
-
-from chatsvc.backends.body import ResponseBody
 from chatsvc.backends.errors import TOO_MUCH, TransientFailure
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed, without_tracebacks
+from chatsvc.problems import BackendFailed
 
 MOST_SILENT_TIMEOUTS = 5
 """Timeouts after which a response fails that brings bytes, but nothing of an answer: comments that
@@ -31,14 +29,17 @@ RESPONSE_LIMIT_BYTES = 128 << 20
 Piece = str
 """The type of what a reader makes of a body: text of the answer. Side parts will be further ones."""
 
+Take = Callable[[Piece], bool]
+"""A function that takes a piece at once, if it can, and returns whether it did. It never raises."""
+
 
 class ResponseReader(Protocol):
     """The pure reader of one response of status 200: it never awaits and knows no connection.
 
-    `UpstreamClient` feeds it the bytes of the body as they arrive, unpacked and at most
-    `chatsvc.backends.body.TURN_BYTES` at once, and makes a new one for each attempt. The event loop
-    waits while it works on them. `feed` and `end` raise nothing: a failure is told by `failure`, so
-    that the pieces before it are not lost.
+    `Answer` feeds it the bytes of the body as they arrive, unpacked and at most
+    `chatsvc.backends.body.TURN_BYTES` at once. The event loop waits while it works on them. `feed`
+    and `end` raise nothing: a failure is told by `failure`, so that the pieces before it are not
+    lost.
     """
 
     @property
@@ -91,64 +92,180 @@ class ResponseReader(Protocol):
         """
 
 
-async def read_response(
-    response: aiohttp.ClientResponse, reader: ResponseReader, timeout: float
-) -> AsyncGenerator[str | Finish, None]:
-    """Yield the text that `reader` makes of a response of status 200, then its `Finish`.
+class Receiver(Protocol):
+    """The receiver of a response's body, which a connection feeds and asks when to give up.
 
-    `timeout` is the longest silence in seconds. Text that had arrived before a failure, or was held
-    back for a continuation, is yielded first. Raises `BackendFailed` when the server falls silent,
-    brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or `QUIET_LIMIT_BYTES`, sends more than
-    `RESPONSE_LIMIT_BYTES` or what can't be unpacked; `TransientFailure` when it breaks off; and
-    the `failure` of `reader`. After a finish nothing fails any more but `reader`: at the next limit,
-    and after the reader's `linger_s` without progress, the answer counts as complete.
-
-    The response stays open; closing it is the caller's part.
+    Times are those of the event loop's clock, in seconds. None of the methods raises or awaits.
     """
-    body = ResponseBody(response)
-    clock = asyncio.get_running_loop().time
-    heard, progress = clock(), reader.progress
-    size = quiet = 0
-    while not reader.complete:
-        finished = reader.finish is not None
-        if finished:
-            deadline = heard + min(timeout, reader.linger_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of the body is wanted."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is over and had all that it wanted, so that the response should end now."""
+
+    @property
+    def held(self) -> int:
+        """How much waits to be taken on, in code points."""
+
+    @property
+    def deadline(self) -> float:
+        """The time at which `time_out` is to be called, unless more comes before."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take the next bytes of the body, unpacked, at most `TURN_BYTES`."""
+
+    def end(self) -> None:
+        """Note that the body has come to its end."""
+
+    def break_off(self) -> None:
+        """Note that the connection broke before the end of the body."""
+
+    def fail(self, failure: BackendFailed) -> None:
+        """Note that the body can't be unpacked."""
+
+    def time_out(self) -> None:
+        """Note that the deadline has passed."""
+
+    def read_again(self, now: float) -> None:
+        """Note that the connection is read again, after it was not because too much was held."""
+
+
+class Answer:
+    """One answer as it arrives: a `Receiver` whose pieces are taken on, in their order.
+
+    `timeout` is the longest silence in seconds, `now` the time at which the response's head came.
+    Each piece is offered to `take`; one that it does not take, and all behind that, wait in
+    `pieces` until they are removed by `drop`. `given` is how many pieces there have been. Once
+    `over`, `failure` is None if the answer is complete.
+
+    It fails when the server falls silent, brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or
+    `QUIET_LIMIT_BYTES`, sends more than `RESPONSE_LIMIT_BYTES` or what can't be unpacked; with a
+    `TransientFailure` when the server breaks off; and with the failure of `reader`. What was held
+    back for a continuation is a piece then. After a finish nothing fails any more but `reader`: at
+    the next limit, and after the reader's `linger_s` without progress, the answer counts as
+    complete.
+    """
+
+    __slots__ = (
+        "_heard",
+        "_progress",
+        "_quiet",
+        "_reader",
+        "_size",
+        "_take",
+        "_timeout",
+        "deadline",
+        "failure",
+        "given",
+        "held",
+        "over",
+        "pieces",
+    )
+
+    def __init__(
+        self,
+        reader: ResponseReader,
+        timeout: float,
+        now: float,
+        take: Take | None = None,
+    ) -> None:
+        self.pieces: deque[Piece] = deque()
+        self.given = 0
+        self.held = 0
+        self.over = False
+        self.failure: BackendFailed | None = None
+        self.deadline = now + timeout
+        self._reader = reader
+        self._timeout = timeout
+        self._take = take
+        self._progress = reader.progress
+        self._heard = now  # when something of an answer came
+        self._size = 0  # bytes of the body
+        self._quiet = 0  # those of them since something of an answer came
+
+    @property
+    def complete(self) -> bool:
+        """See `Receiver.complete`."""
+        return self.over and self.failure is None
+
+    @property
+    def finish(self) -> Finish | None:
+        """See `ResponseReader.finish`."""
+        return self._reader.finish
+
+    def drop(self) -> None:
+        """Remove the first of `pieces`: it has been taken on."""
+        self.held -= len(self.pieces.popleft())
+
+    def feed(self, data: bytes, now: float) -> None:
+        """See `Receiver.feed`."""
+        reader = self._reader
+        self._give(reader.feed(data))
+        self._size += len(data)
+        self._quiet += len(data)
+        progress = reader.progress
+        if progress != self._progress:
+            self._progress, self._heard, self._quiet = progress, now, 0
+        if reader.failure is not None or reader.complete:
+            self._close(None)
+        elif self._quiet > QUIET_LIMIT_BYTES or self._size > RESPONSE_LIMIT_BYTES:
+            self._close(BackendFailed(TOO_MUCH))
         else:
-            silent = heard + MOST_SILENT_TIMEOUTS * timeout
-            deadline = min(silent, clock() + timeout)
-        try:
-            async with asyncio.timeout_at(deadline):
-                data = await body.read()
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
-            without_tracebacks(error)
-            if finished:
-                break  # only the usage is missing
-            for piece in reader.rest():
-                yield piece
-            if isinstance(error, TimeoutError):
-                raise BackendFailed("The model's server fell silent.") from error
-            raise TransientFailure("The model's server broke off.") from error
-        for piece in reader.feed(data) if data else reader.end():
-            yield piece
-        if reader.failure is not None or not data:
-            break
-        size, quiet = size + len(data), quiet + len(data)
-        if reader.progress != progress:
-            heard, progress, quiet = clock(), reader.progress, 0
-        if quiet > QUIET_LIMIT_BYTES or size > RESPONSE_LIMIT_BYTES:
-            if reader.finish is not None:
-                break
-            raise BackendFailed(TOO_MUCH)
-    for piece in reader.rest():
-        yield piece
-    failure = reader.failure
-    if failure is not None:
-        # Its traceback would hold this frame, and the frame the failure and its reader: a cycle.
-        del reader
-        try:
-            raise failure
-        finally:
-            del failure
-    if reader.finish is None:
-        raise TransientFailure("The model's server broke off.")
-    yield reader.finish
+            self._set_deadline(now)
+
+    def end(self) -> None:
+        """See `Receiver.end`."""
+        if not self.over:
+            self._give(self._reader.end())
+            self._close(None)
+
+    def break_off(self) -> None:
+        """See `Receiver.break_off`."""
+        self._close(None)
+
+    def fail(self, failure: BackendFailed) -> None:
+        """See `Receiver.fail`."""
+        self._close(failure)
+
+    def time_out(self) -> None:
+        """See `Receiver.time_out`."""
+        self._close(BackendFailed("The model's server fell silent."))
+
+    def read_again(self, now: float) -> None:
+        """See `Receiver.read_again`: the time for which nothing was read is no silence."""
+        self._heard = now
+        self._set_deadline(now)
+
+    def _set_deadline(self, now: float) -> None:
+        reader, timeout = self._reader, self._timeout
+        if reader.finish is None:
+            silent = self._heard + MOST_SILENT_TIMEOUTS * timeout
+            self.deadline = min(silent, now + timeout)
+        else:
+            self.deadline = self._heard + min(timeout, reader.linger_s)
+
+    def _give(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self.given += 1
+            if self.pieces or self._take is None or not self._take(piece):
+                self.pieces.append(piece)
+                self.held += len(piece)
+
+    def _close(self, failure: BackendFailed | None) -> None:
+        """End the answer: complete if it has its finish, else with a failure.
+
+        `failure` is that of a limit that was reached, or None where the server's bytes have ended.
+        """
+        if self.over:
+            return
+        self.over = True
+        self._give(self._reader.rest())
+        if self._reader.failure is not None:
+            self.failure = self._reader.failure
+        elif self._reader.finish is None:
+            self.failure = failure or TransientFailure(
+                "The model's server broke off."
+            )
