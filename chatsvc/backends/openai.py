@@ -7,7 +7,7 @@ The module builds the request; `chatsvc.backends.upstream` sends it and
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from chatsvc.backends.chunks import ChunkReader
@@ -76,8 +76,19 @@ class OpenAIBackend:
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
         """See `Backend.stream`; raises as `UpstreamClient.stream` does."""
+        return self._stream(prompt, None)
+
+    def stream_to(
+        self, prompt: Prompt, take: Callable[[str], bool]
+    ) -> AsyncGenerator[str | Finish, None]:
+        """See `DirectBackend.stream_to`; raises as `UpstreamClient.stream` does."""
+        return self._stream(prompt, take)
+
+    def _stream(
+        self, prompt: Prompt, take: Callable[[str], bool] | None
+    ) -> AsyncGenerator[str | Finish, None]:
         body = json.dumps(self._request(prompt)).encode()
-        return self._upstream.stream(body, lambda: ChunkReader(self._key))
+        return self._upstream.stream(body, lambda: ChunkReader(self._key), take)
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         """Return the body of the request; what stands further down wins."""

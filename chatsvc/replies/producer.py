@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chatsvc.backends.base import Backend
+from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish
 from chatsvc.problems import BackendFailed, Problem
 from chatsvc.replies.background import Background
@@ -234,7 +234,12 @@ class Producer:
             prompt = msgspec.structs.replace(prompt, written=log.text(0))
         end = End("done", "stop")
         count = 0
-        async with aclosing(self._backend.stream(prompt)) as pieces:
+        backend = self._backend
+        if isinstance(backend, DirectBackend) and self.store.append_now is not None:
+            stream = backend.stream_to(prompt, self._take)
+        else:
+            stream = backend.stream(prompt)
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if self._closing:  # it has swallowed its cancellation
                     break
@@ -253,6 +258,11 @@ class Producer:
                     self._limit_closing()
                     break
         return end
+
+    def _take(self, piece: str) -> bool:
+        """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
+        writer = self._log_writer
+        return writer is not None and not self._closing and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
