@@ -345,8 +345,9 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         if self._held_up:  # the silence is not the server's
             receiver.read_again(now)
-        if now < receiver.deadline:
-            self._watch(receiver)
-        else:
-            receiver.time_out()
+        if now >= receiver.deadline:
+            receiver.look(now)
+        if receiver.over:
             self._wake()
+        else:
+            self._watch(receiver)

@@ -94,7 +94,9 @@ class HttpResponse:
             without_tracebacks(error)
             self.broken = True
             return
-        if self.content or self.complete or self._parts != parts:
+        if self.content:
+            self._framing_bytes = 0
+        elif self._parts != parts or self.complete:
             self._framing_bytes = 0
             self.broken = self._field_count > MOST_FIELDS
         else:

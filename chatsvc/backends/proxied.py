@@ -106,7 +106,7 @@ class SessionExchange:
                 receiver.fail(without_tracebacks(error))
             except TimeoutError as error:
                 without_tracebacks(error)
-                receiver.time_out()
+                receiver.look(clock())
             except (aiohttp.ClientError, OSError) as error:
                 without_tracebacks(error)
                 receiver.break_off()

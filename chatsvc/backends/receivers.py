@@ -44,8 +44,8 @@ class _Unheld:
         """See `Receiver.fail`."""
         self.end()
 
-    def time_out(self) -> None:
-        """See `Receiver.time_out`."""
+    def look(self, now: float) -> None:
+        """See `Receiver.look`."""
         self.end()
 
     def read_again(self, now: float) -> None:

@@ -112,7 +112,7 @@ class Receiver(Protocol):
 
     @property
     def deadline(self) -> float:
-        """The time at which `time_out` is to be called, unless more comes before."""
+        """The time at which `look` is to be called; what arrives may bring it forward."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take the next bytes of the body, unpacked, at most `TURN_BYTES`."""
@@ -126,8 +126,8 @@ class Receiver(Protocol):
     def fail(self, failure: BackendFailed) -> None:
         """Note that the body can't be unpacked."""
 
-    def time_out(self) -> None:
-        """Note that the deadline has passed."""
+    def look(self, now: float) -> None:
+        """Be over if too little has come by now, else set a later deadline."""
 
     def read_again(self, now: float) -> None:
         """Note that the connection is read again, after it was not because too much was held."""
@@ -150,6 +150,8 @@ class Answer:
     """
 
     __slots__ = (
+        "_came",
+        "_finished",
         "_heard",
         "_progress",
         "_quiet",
@@ -182,7 +184,9 @@ class Answer:
         self._timeout = timeout
         self._take = take
         self._progress = reader.progress
+        self._came = now  # when anything came
         self._heard = now  # when something of an answer came
+        self._finished = False  # the finish has come, and brought the deadline forward
         self._size = 0  # bytes of the body
         self._quiet = 0  # those of them since something of an answer came
 
@@ -203,18 +207,21 @@ class Answer:
     def feed(self, data: bytes, now: float) -> None:
         """See `Receiver.feed`."""
         reader = self._reader
-        self._give(reader.feed(data))
+        if pieces := reader.feed(data):
+            self._give(pieces)
+        self._came = now
         self._size += len(data)
-        self._quiet += len(data)
-        progress = reader.progress
-        if progress != self._progress:
-            self._progress, self._heard, self._quiet = progress, now, 0
+        if reader.progress != self._progress:
+            self._progress, self._heard, self._quiet = reader.progress, now, 0
+        else:
+            self._quiet += len(data)
         if reader.failure is not None or reader.complete:
             self._close(None)
         elif self._quiet > QUIET_LIMIT_BYTES or self._size > RESPONSE_LIMIT_BYTES:
             self._close(BackendFailed(TOO_MUCH))
-        else:
-            self._set_deadline(now)
+        elif self._finished != (reader.finish is not None):
+            self._finished = not self._finished
+            self.deadline = self._latest()
 
     def end(self) -> None:
         """See `Receiver.end`."""
@@ -230,22 +237,23 @@ class Answer:
         """See `Receiver.fail`."""
         self._close(failure)
 
-    def time_out(self) -> None:
-        """See `Receiver.time_out`."""
-        self._close(BackendFailed("The model's server fell silent."))
+    def look(self, now: float) -> None:
+        """See `Receiver.look`."""
+        self.deadline = self._latest()
+        if now >= self.deadline:
+            self._close(BackendFailed("The model's server fell silent."))
 
     def read_again(self, now: float) -> None:
         """See `Receiver.read_again`: the time for which nothing was read is no silence."""
-        self._heard = now
-        self._set_deadline(now)
+        self._came = self._heard = now
+        self.deadline = self._latest()
 
-    def _set_deadline(self, now: float) -> None:
-        reader, timeout = self._reader, self._timeout
-        if reader.finish is None:
-            silent = self._heard + MOST_SILENT_TIMEOUTS * timeout
-            self.deadline = min(silent, now + timeout)
-        else:
-            self.deadline = self._heard + min(timeout, reader.linger_s)
+    def _latest(self) -> float:
+        """Return the time until which the answer may wait for more, after what has come."""
+        if self._finished:
+            return self._heard + min(self._timeout, self._reader.linger_s)
+        silent = self._heard + MOST_SILENT_TIMEOUTS * self._timeout
+        return min(silent, self._came + self._timeout)
 
     def _give(self, pieces: list[Piece]) -> None:
         for piece in pieces:
