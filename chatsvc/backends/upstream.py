@@ -1,27 +1,27 @@
-"""The client of one model server: connections, attempts, timeouts, refusals and redaction.
+"""The client of one model server: connections, attempts and timeouts.
 
-It knows HTTP and nothing of what a server says in a response of status 200: that is a
-`ResponseReader`'s business. A backend for another kind of server hands it the URL, a request body
-and a reader (`chatsvc.backends.openai` shows how).
+It knows HTTP and nothing of what a server says: that is a `ModelRequest`'s business, and its
+reader's. A backend for another kind of server hands it the URL and a request
+(`chatsvc.backends.openai` shows how).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import TransientFailure, error_words, redacted
-from chatsvc.backends.response import ResponseReader, read_response
+from chatsvc.backends.errors import TransientFailure
+from chatsvc.backends.model_request import ModelRequest
+from chatsvc.backends.response import read_response
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed, without_tracebacks
-from chatsvc.retry_after import retry_after
 
 ATTEMPTS = 3
 """How often a request is sent in all, as long as nothing of an answer has come."""
@@ -37,9 +37,6 @@ CONNECT_TIMEOUT_S = 10.0
 
 REFUSAL_TIMEOUT_S = 5.0
 """The time in which a refusal's body must have come; without it the status has to do."""
-
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""The statuses of refusals that another attempt may mend."""
 
 REFUSAL_LIMIT_BYTES = 64 * 1024
 """How much of a refusal's body is read, unpacked."""
@@ -58,8 +55,7 @@ as many chunks: with its own default, chunks of one byte take 50 ms at once."""
 class UpstreamClient:
     """The client of the model server at `url`, to which every request is POSTed.
 
-    `headers` go with each request, one of them usually with a key; `secret` is that key, or "".
-    `accept` is the media type that is asked for. `timeout` is the longest silence in seconds,
+    `headers` go with each request, one of them usually with a key. `accept` is the media type that is asked for. `timeout` is the longest silence in seconds,
     before the response and between two bytes of it. `first_backoff` is in seconds, too.
 
     Invariants:
@@ -71,7 +67,7 @@ class UpstreamClient:
     - The server's connection is closed when the generator of `stream` is, at whatever stage. Only
       a body that was read to its end gives its connection back for the next request.
     - Nothing is asked twice once a piece of the answer has been yielded.
-    - The secret leaves in `headers` and nowhere else: the server's words are passed on without it.
+    - What `headers` hold leaves in them and nowhere else.
     """
 
     def __init__(
@@ -80,11 +76,11 @@ class UpstreamClient:
         *,
         accept: str,
         headers: Mapping[str, str],
-        secret: str,
         timeout: float,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
         self._url = url
+        self._host = urlsplit(url).netloc.rpartition("@")[2]
         self._headers = {
             "Content-Type": "application/json",
             "Accept": accept,
@@ -93,7 +89,6 @@ class UpstreamClient:
             "Accept-Encoding": "identity",
             **headers,
         }
-        self._secret = secret
         self._timeout = timeout
         self._first_backoff = first_backoff
         self._session: aiohttp.ClientSession | None = None
@@ -126,13 +121,10 @@ class UpstreamClient:
         if session is not None:
             await session.close()
 
-    async def stream(
-        self, body: bytes, new_reader: Callable[[], ResponseReader]
-    ) -> AsyncGenerator[str | Finish, None]:
-        """POST `body`, which is JSON; yield the answer's text as it comes, then its `Finish`.
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | Finish, None]:
+        """POST a request; yield the answer's text as it comes, then its `Finish`.
 
-        `new_reader` makes the reader of a response, one for each attempt. Opens the client if it
-        is not open. Raises `BackendFailed` when the server can't be reached, refuses, falls silent,
+        Opens the client if it is not open. Raises `BackendFailed` when the server can't be reached, refuses, falls silent,
         breaks off, or sends what can't be read: with the server's words where it has any, redacted.
         What had arrived before the failure has been yielded by then.
         """
@@ -140,9 +132,9 @@ class UpstreamClient:
         answered = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                response = await self._post(body)
+                response = await self._post(request)
                 try:
-                    answer = read_response(response, new_reader(), self._timeout)
+                    answer = read_response(response, request.reader(), self._timeout)
                     async with aclosing(answer) as pieces:
                         async for piece in pieces:
                             answered = True
@@ -152,17 +144,24 @@ class UpstreamClient:
                     # Closes the connection, unless the body has been read to its end: aiohttp
                     # has put that one back into the pool already.
                     response.close()
-            except TransientFailure as error:
-                too_long = error.wait_s > LONGEST_RETRY_AFTER_S
-                if answered or too_long or attempt == ATTEMPTS:
-                    raise BackendFailed(error.detail) from error
-                wait_s = error.wait_s
+            except BackendFailed as error:
+                error.host, error.attempts = self._host, attempt
+                if (
+                    not isinstance(error, TransientFailure)
+                    or answered
+                    or error.wait_s > LONGEST_RETRY_AFTER_S
+                    or attempt == ATTEMPTS
+                ):
+                    raise
+                wait_s, at_once = error.wait_s, error.at_once
                 without_tracebacks(error)  # of this attempt: nobody will see it
+            if at_once:
+                continue
             # The jitter keeps replies that failed together from asking again together.
             backoff = self._first_backoff * 2.0 ** (attempt - 1)
             await asyncio.sleep(max(wait_s, backoff * random.uniform(0.5, 1.0)))
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, request: ModelRequest) -> aiohttp.ClientResponse:
         """Send the request once and return the response, which has status 200."""
         if self._session is None:
             raise BackendFailed("The backend is closed.")
@@ -173,7 +172,10 @@ class UpstreamClient:
             async with asyncio.timeout(patience):
                 # A redirect would carry the conversation, and perhaps the key, elsewhere.
                 response = await self._session.post(
-                    self._url, data=body, headers=self._headers, allow_redirects=False
+                    self._url,
+                    data=request.body(),
+                    headers=self._headers,
+                    allow_redirects=False,
                 )
         except TimeoutError as error:
             detail = "The model's server did not answer in time."
@@ -184,11 +186,13 @@ class UpstreamClient:
         if response.status == 200:
             return response
         try:
-            raise await self._refusal(response)
+            raise await self._refusal(response, request)
         finally:
             response.close()
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> BackendFailed:
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, request: ModelRequest
+    ) -> BackendFailed:
         """Return the failure that a response of another status than 200 is."""
         raw = bytearray()
         try:
@@ -198,19 +202,11 @@ class UpstreamClient:
                     raw += data
         except (aiohttp.ClientError, OSError, BackendFailed) as error:
             without_tracebacks(error)  # the status is enough
-        text = raw[:REFUSAL_LIMIT_BYTES].decode("utf-8", "replace")
-        try:
-            words = error_words(json.loads(text))
-        except (ValueError, RecursionError):
-            # A page is of no use to the user, a line of text may be.
-            words = "" if text.lstrip().startswith("<") else text
-        refused = f"The model's server refused with {response.status}"
-        line = redacted(words, self._secret)
-        detail = f"{refused}: {line}" if line else f"{refused}."
-        if response.status not in RETRIED_STATUSES:
-            return BackendFailed(detail)
-        wait_s = retry_after(response.headers.get("Retry-After"))
-        return TransientFailure(detail, wait_s=wait_s or 0.0)
+        return request.refused(
+            response.status,
+            response.headers.get("Retry-After"),
+            bytes(raw[:REFUSAL_LIMIT_BYTES]),
+        )
 
 
 def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
