@@ -68,6 +68,13 @@ class Choice(msgspec.Struct, gc=False):
     message: Delta | None = None
     text: str | None = None
     error: dict[str, Any] | str | None = None
+    usage: dict[str, Any] | None = None
+
+
+class Groq(msgspec.Struct, gc=False):
+    """What Groq adds to a chunk."""
+
+    usage: dict[str, Any] | None = None
 
 
 class BaseResp(msgspec.Struct, gc=False):
@@ -83,6 +90,19 @@ class Chunk(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | str | None = None
     base_resp: BaseResp | None = None
+    x_groq: Groq | None = None
+
+    def any_usage(self) -> dict[str, Any] | None:
+        """Return the usage that the chunk reports, wherever it stands, or None.
+
+        It is the chunk's own, that of its first choice (Moonshot), or that of `x_groq`.
+        """
+        usage = self.usage
+        if usage is None and self.choices:
+            usage = self.choices[0].usage
+        if usage is None and self.x_groq is not None:
+            usage = self.x_groq.usage
+        return usage
 
 
 decode = msgspec.json.Decoder(Chunk).decode
@@ -107,14 +127,15 @@ def loads(text: str) -> Any:
     return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
 
 
-def convert(choices: object) -> list[Choice]:
-    """Return the values of a chunk's `choices`, decoded by `loads`.
+def convert(chunk: dict[str, Any]) -> Chunk:
+    """Return the `Chunk` of an object that was decoded by `loads`, with its choices and its usage.
 
-    Only those with index 0 are made, or with none. What is no list has no choices, and what is no
+    Only choices with index 0 are made, or with none. What is no list has no choices, and what is no
     object is none. Raises `BackendFailed` when the text of an answer is of a kind that can't be
     read: better no answer than half of one.
     """
     made: list[Choice] = []
+    choices, groq = chunk.get("choices"), chunk.get("x_groq")
     for choice in choices if isinstance(choices, list) else []:
         if not isinstance(choice, dict) or choice.get("index", "0") not in ("0", None):
             continue
@@ -125,9 +146,16 @@ def convert(choices: object) -> list[Choice]:
                 message=_delta(choice.get("message")),
                 text=_text(choice.get("text")),
                 error=choice.get("error") or None,
+                usage=_usage(choice),
             )
         )
-    return made
+    groq_usage = _usage(groq) if isinstance(groq, dict) else None
+    return Chunk(choices=made, usage=_usage(chunk), x_groq=Groq(usage=groq_usage))
+
+
+def _usage(holder: dict[str, Any]) -> dict[str, Any] | None:
+    usage = holder.get("usage")
+    return plain(usage) if isinstance(usage, dict) else None
 
 
 def _finish(value: object) -> str | None:
@@ -174,8 +202,17 @@ def _delta(part: object) -> Delta | None:
             made.tool_calls = plain(value)
         elif value and name != "role":
             extra[name] = plain(value)
+    if _is_thought(part):
+        made.content, made.reasoning_content = None, made.content
     made.extra = extra or None
     return made
+
+
+def _is_thought(delta: dict[str, Any]) -> bool:
+    """Return whether the content of a delta is what the model thinks, as Gemini says it."""
+    extra = delta.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
 
 
 def _text(value: object) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from chatsvc.backends.answer_text import AnswerText
-from chatsvc.backends.chunk_values import Choice, convert, decode, loads, plain
+from chatsvc.backends.chunk_values import Choice, convert, decode, loads
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
 from chatsvc.backends.quick_events import Item, QuickEvents
 from chatsvc.backends.redaction import log_words
@@ -173,8 +173,8 @@ class ChunkReader:
                 base = chunk.base_resp
                 good = not chunk.error and (base is None or not base.status_code)
                 if good and chunk.choices:
-                    if chunk.usage:
-                        self._usage = chunk.usage
+                    if usage := chunk.any_usage():
+                        self._usage = usage
                     self._add(chunk.choices)
                     return
         self._read_unusual(data.decode("utf-8", "replace"), event)
@@ -206,9 +206,10 @@ class ChunkReader:
             self._fail(self._reported(chunk))
         if not isinstance(chunk, dict) or self.failure is not None:
             return
-        if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = plain(usage)
-        self._add(convert(chunk.get("choices")))
+        converted = convert(chunk)
+        if (usage := converted.any_usage()) is not None:
+            self._usage = usage
+        self._add(converted.choices or [])
 
     def _add(self, choices: list[Choice]) -> None:
         try:
@@ -261,8 +262,9 @@ class ChunkReader:
 
 def _is_whole(item: Item) -> bool:
     """Return whether an event without its blank line is whole: its JSON is, or it has none."""
-    text = item.data.decode("utf-8", "replace").strip()
-    if item.event == "error" or not text.startswith("{"):
+    data, event = item
+    text = data.decode("utf-8", "replace").strip()
+    if event == "error" or not text.startswith("{"):
         return True
     try:
         loads(text)

@@ -8,21 +8,18 @@ read ends behind such an event. These are cut out by `bytes.split`; everything e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
 
 STRAY = ""
-"""The type of an `Item` that is a line outside of the format of event streams."""
+"""The type of an item that is a line outside of the format of event streams."""
 
 
-class Item(NamedTuple):
-    """One event of a stream, or a line in it that may be an error."""
+Item = tuple[bytes, str]
+"""The data of one event and its type; or a line that may be an error, with the type `STRAY`.
 
-    data: bytes
-    """The event's data in UTF-8, or as it came if it is not; or the line."""
-    event: str = "message"
-    """The event's type, or `STRAY`."""
+The data is UTF-8, or as it came if it is not.
+"""
 
 
 class QuickEvents:
@@ -61,7 +58,7 @@ class QuickEvents:
         tail = blocks.pop()
         for block in blocks:
             if block.startswith(b"data: ") and b"\n" not in block:
-                items.append(Item(block[6:]))
+                items.append((block[6:], "message"))
             else:
                 self._feed_parser(block + b"\n\n", items)
         if tail:
@@ -83,11 +80,11 @@ class QuickEvents:
         strays = self._parser.strays
         try:
             for event in events:
-                items += (Item(line, STRAY) for line in strays)
+                items += ((line, STRAY) for line in strays)
                 strays.clear()
                 if not isinstance(event, Comment):
-                    items.append(Item(event.data.encode(), event.event))
+                    items.append((event.data.encode(), event.event))
         except EventStreamError:
             self.too_long = True
-        items += (Item(line, STRAY) for line in strays)
+        items += ((line, STRAY) for line in strays)
         strays.clear()
