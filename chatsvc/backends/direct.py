@@ -43,7 +43,7 @@ class DirectRoute:
     checked against the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace them).
     """
 
-    through = ""
+    proxy = None
 
     def __init__(
         self, url: URL, headers: Mapping[str, str], connect_timeout: float

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from chatsvc.backends.response import Receiver
+from chatsvc.proxies import Proxy
 
 RECEIVE_BUFFER_BYTES = 32 * 1024
 """The receive buffer of a connection, which the kernel may double: it bounds what comes in one turn
@@ -46,8 +47,8 @@ class Route(Protocol):
     """A way to one URL of a model's server, and the connections that it keeps."""
 
     @property
-    def through(self) -> str:
-        """What stands between, for people, as `the proxy http://proxy:3128 (HTTP_PROXY)`, or ""."""
+    def proxy(self) -> Proxy | None:
+        """The proxy that stands between, or None."""
 
     async def post(self, body: bytes) -> Exchange:
         """POST `body` and return the exchange once the response's head has come.

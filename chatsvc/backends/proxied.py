@@ -37,9 +37,8 @@ class SessionRoute:
         connect_timeout: float,
         proxy: Proxy | None,
     ) -> None:
-        self.through = "" if proxy is None else proxy.shown
+        self.proxy = proxy
         self._url = url
-        self._proxy = None if proxy is None else proxy.url
         # Replies are limited where they are admitted. Another limit here would let those above it
         # wait, and no user would learn why.
         connector = aiohttp.TCPConnector(limit=0, socket_factory=make_socket)
@@ -59,7 +58,10 @@ class SessionRoute:
         try:
             # A redirect would carry the conversation, and perhaps the key, elsewhere.
             response = await self._session.post(
-                self._url, data=body, proxy=self._proxy, allow_redirects=False
+                self._url,
+                data=body,
+                proxy=self.proxy.url if self.proxy is not None else None,
+                allow_redirects=False,
             )
         except aiohttp.ClientError as error:
             if isinstance(error, OSError):  # a time-out is one, and most others

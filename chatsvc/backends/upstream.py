@@ -1,30 +1,29 @@
-"""The client of one model server: attempts, timeouts, refusals and redaction.
+"""The client of one model server: attempts and timeouts.
 
-It knows HTTP and nothing of what a server says in a response of status 200: that is a
-`ResponseReader`'s business. A backend for another kind of server hands it the URL, a request body
-and a maker of readers (`chatsvc.backends.openai` shows how). How it is connected is a `Route`'s.
+It knows HTTP and nothing of what a server says: that is a `ModelRequest`'s business, and its
+reader's. A backend for another kind of server hands it the URL and a request
+(`chatsvc.backends.openai` shows how). How it is connected is a `Route`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from aiohttp.http import SERVER_SOFTWARE
 from yarl import URL
 
 from chatsvc.backends.direct import DirectRoute
-from chatsvc.backends.errors import TransientFailure, error_words, redacted
+from chatsvc.backends.errors import TransientFailure
 from chatsvc.backends.exchange import Exchange, Route
+from chatsvc.backends.model_request import ModelRequest
 from chatsvc.backends.proxied import SessionRoute
 from chatsvc.backends.receivers import RefusalBody
-from chatsvc.backends.response import Answer, ResponseReader, Take
+from chatsvc.backends.response import Answer, Take
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed, without_tracebacks
 from chatsvc.proxies import basic_authorization, netrc_authorization, proxy_of
-from chatsvc.retry_after import retry_after
 
 ATTEMPTS = 3
 """How often a request is sent in all, as long as nothing of an answer has come."""
@@ -41,16 +40,13 @@ CONNECT_TIMEOUT_S = 10.0
 REFUSAL_TIMEOUT_S = 5.0
 """The time in which a refusal's body must have come; without it the status has to do."""
 
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""The statuses of refusals that another attempt may mend."""
-
 
 class UpstreamClient:
     """The client of the model server at `url`, to which every request is POSTed.
 
-    `headers` go with each request, one of them usually with a key; `secret` is that key, or "".
-    `accept` is the media type that is asked for. `timeout` is the longest silence in seconds,
-    before the response and between two bytes of it. `first_backoff` is in seconds, too. The
+    `headers` go with each request, one of them usually with a key. `accept` is the media type
+    that is asked for. `timeout` is the longest silence in seconds, before the response and between
+    two bytes of it. `first_backoff` is in seconds, too. The
     constructor raises `ValueError` for a URL or a header that can't be sent.
 
     Invariants:
@@ -63,7 +59,7 @@ class UpstreamClient:
       a response that has come to its end, or does so within `DRAIN_S` of its complete answer, gives
       its connection back for the next request.
     - Nothing is asked twice once a piece of the answer has been passed on.
-    - The secret leaves in `headers` and nowhere else: the server's words are passed on without it.
+    - What `headers` hold leaves in them and nowhere else.
     """
 
     def __init__(
@@ -72,13 +68,13 @@ class UpstreamClient:
         *,
         accept: str,
         headers: Mapping[str, str],
-        secret: str,
         timeout: float,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
         self._url = URL(url)
         if self._url.scheme not in ("http", "https") or not self._url.host:
             raise ValueError(f"{url!r} is no URL of a model's server")
+        self._host = self._url.host_port_subcomponent or ""
         self._headers = {
             "Accept": accept,
             # Compressed events arrive in lumps, if at all before the end. Some servers compress
@@ -91,7 +87,6 @@ class UpstreamClient:
         for name, value in self._headers.items():
             if any(mark in name + value for mark in "\r\n\0"):
                 raise ValueError(f"the header {name} has a line end in its value")
-        self._secret = secret
         self._timeout = timeout
         self._connect_timeout = min(CONNECT_TIMEOUT_S, timeout)
         self._first_backoff = first_backoff
@@ -109,15 +104,12 @@ class UpstreamClient:
             await route.close()
 
     async def stream(
-        self,
-        body: bytes,
-        new_reader: Callable[[], ResponseReader],
-        take: Take | None = None,
+        self, request: ModelRequest, take: Take | None = None
     ) -> AsyncGenerator[str | Finish, None]:
-        """POST `body`, which is JSON; yield the answer's text as it comes, then its `Finish`.
+        """POST a request; yield the answer's text as it comes, then its `Finish`.
 
-        `new_reader` makes the reader of a response, one for each attempt. Each piece is offered to
-        `take` first, and yielded only if that does not take it. Opens the client if it is not open.
+        Each piece is offered to `take` first, and yielded only if that does not take it. Opens the
+        client if it is not open.
 
         Raises `BackendFailed` when the server can't be reached, refuses, falls silent, breaks off,
         or sends what can't be read: with the server's words where it has any, redacted. What had
@@ -128,11 +120,11 @@ class UpstreamClient:
         for attempt in range(1, ATTEMPTS + 1):
             given = 0
             try:
-                exchange = await self._post(body)
+                exchange = await self._post(request)
             except BackendFailed as error:
                 failure = without_tracebacks(error)
             else:
-                answer = Answer(new_reader(), self._timeout, clock(), take)
+                answer = Answer(request.reader(), self._timeout, clock(), take)
                 try:
                     exchange.start(answer)
                     while not answer.over or answer.pieces:
@@ -151,65 +143,64 @@ class UpstreamClient:
                     return
                 failure, given = answer.failure, answer.given
                 del answer  # it holds the failure, whose traceback will hold this frame
-            wait_s = failure.wait_s if isinstance(failure, TransientFailure) else None
+            failure.host, failure.attempts = self._host, attempt
             if (
-                wait_s is None
+                not isinstance(failure, TransientFailure)
                 or given
-                or wait_s > LONGEST_RETRY_AFTER_S
+                or failure.wait_s > LONGEST_RETRY_AFTER_S
                 or attempt == ATTEMPTS
             ):
                 try:
                     raise failure
                 finally:
                     del failure
+            if failure.at_once:
+                continue
             # The jitter keeps replies that failed together from asking again together.
             backoff = self._first_backoff * 2.0 ** (attempt - 1)
-            await asyncio.sleep(max(wait_s, backoff * random.uniform(0.5, 1.0)))
+            await asyncio.sleep(max(failure.wait_s, backoff * random.uniform(0.5, 1.0)))
 
-    async def _post(self, body: bytes) -> Exchange:
+    async def _post(self, request: ModelRequest) -> Exchange:
         """Send the request once and return the exchange, whose status is 200."""
         route = self._route
         if route is None:
             raise BackendFailed("The backend is closed.")
-        through = f" through {route.through}" if route.through else ""
         try:
             # One time for all of the head: a server may send it, or interim responses (RFC 9110
             # section 15.2), byte by byte, or not take the request.
             async with asyncio.timeout(self._connect_timeout + self._timeout):
-                exchange = await route.post(body)
+                exchange = await route.post(request.body())
         except TimeoutError as error:
-            detail = f"The model's server did not answer in time{through}."
+            detail = f"The model's server did not answer in time{_through(route)}."
             raise BackendFailed(detail) from without_tracebacks(error)
         except OSError as error:
-            detail = f"The model's server can't be reached{through}."
-            raise TransientFailure(detail) from without_tracebacks(error)
+            detail = f"The model's server can't be reached{_through(route)}."
+            words = str(error) + (f" ({route.proxy.shown})" if route.proxy else "")
+            raise TransientFailure(detail, words=words) from without_tracebacks(error)
         if exchange.status == 200:
             return exchange
         try:
-            raise await self._refusal(exchange)
+            raise await self._refusal(exchange, request)
         finally:
             exchange.close()
 
-    async def _refusal(self, exchange: Exchange) -> BackendFailed:
+    async def _refusal(
+        self, exchange: Exchange, request: ModelRequest
+    ) -> BackendFailed:
         """Return the failure that a response of another status than 200 is."""
         seconds = min(self._timeout, REFUSAL_TIMEOUT_S)
         body = RefusalBody(asyncio.get_running_loop().time() + seconds)
         exchange.start(body)
         while not body.over:
             await exchange.more()
-        text = body.content.decode("utf-8", "replace")
-        try:
-            words = error_words(json.loads(text))
-        except (ValueError, RecursionError):
-            # A page is of no use to the user, a line of text may be.
-            words = "" if text.lstrip().startswith("<") else text
-        refused = f"The model's server refused with {exchange.status}"
-        line = redacted(words, self._secret)
-        detail = f"{refused}: {line}" if line else f"{refused}."
-        if exchange.status not in RETRIED_STATUSES:
-            return BackendFailed(detail)
-        wait_s = retry_after(exchange.fields.get("retry-after"))
-        return TransientFailure(detail, wait_s=wait_s or 0.0)
+        retry_after = exchange.fields.get("retry-after")
+        return request.refused(exchange.status, retry_after, bytes(body.content))
+
+
+def _through(route: Route) -> str:
+    """Return what a failure's sentence says of a proxy: its variable, for its host is private."""
+    proxy = route.proxy
+    return f" through the proxy that {proxy.variable} names" if proxy else ""
 
 
 def route_to(url: URL, headers: Mapping[str, str], connect_timeout: float) -> Route:
