@@ -29,7 +29,7 @@ FLOORS = (
         "settings",
         "setting_formats",
     }
-    | {"retry_after", "exit_status"},
+    | {"retry_after", "exit_status", "proxies"},
     {"log"},
     {"backends", "stores"},
     {"replies"},

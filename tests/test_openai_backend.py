@@ -12,8 +12,12 @@ from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT, asked
+from tests.backends.asking import PROMPT, asked, route
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
+
+pytestmark = pytest.mark.usefixtures("route")
+
+__all__ = ["route"]
 
 STOP = chunk(None, finish_reason="stop")
 FAMILY = "👨‍👩‍👧"

@@ -18,8 +18,14 @@ The modules, each of which imports only those below it:
     local      `local`: starts llama as a child process, and asks it by openai
     llama      the program of that process: llama.cpp's server
     openai     `openai`: builds the request; upstream sends it, chunks reads the response
-    upstream   the client of a model server: attempts and timeouts
-    body       the bytes of a response, unpacked, in turns of the event loop
+    upstream   the client of a model server: attempts and timeouts, over one of two routes
+    ├ direct         connects to the server, and keeps connections for the next request
+    │ ├ connection       one connection: a request out, the bytes of the response to a receiver
+    │ └ http_response    pure: the bytes of a response → its status, fields and content
+    ├ proxied        goes through a proxy, by aiohttp's client
+    │ └ body             the bytes of its response, unpacked, in turns of the event loop
+    ├ exchange       the interface of both
+    └ receivers      pure: the receivers of refusals, and of what follows an answer
     inflate    pure: the content codings of responses, in steps of bounded work
     chunks     pure: the bytes of an OpenAI-compatible server's response → text
     refusals   pure: what a server says of an error → a failure, with words for whom they are meant
@@ -28,13 +34,13 @@ The modules, each of which imports only those below it:
     ├ finish_reasons                how it finished
     └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it
     model_request   the interface of one request
-    response   the interface of a response's reader, and the limits in which a response ends
+    response   pure: the interface of a response's reader, and the limits in which an answer ends
     base       the protocol `Backend`: all that the rest of the service knows of a backend
 
 Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
-  `retry_after` and `settings`; the last only here, so that backends can be made without settings.
+  `retry_after`, `proxies` and `settings`; the last only here, so that backends can be made without settings.
 - `upstream` knows no server's API, and `chunks` no connection. They meet in `ModelRequest` and
   `ResponseReader`, which `model_request` and `response` declare.
 

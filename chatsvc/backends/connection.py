@@ -73,7 +73,9 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._transport: Any = None  # of asyncio, or of uvloop, which is no subclass of it
+        self._transport: Any = (
+            None  # of asyncio, or of uvloop, which is no subclass of it
+        )
         self._receiver: Receiver | None = None
         self._inflater: Inflater | None = None
         self._steps: Iterator[bytes] | None = None  # of what is being unpacked
@@ -172,10 +174,13 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close the connection at once, whatever is under way."""
+        """Close the connection at once; an exchange that is under way breaks off."""
         self._drop()
         if not self._lost:
             self._transport.abort()
+        if self._receiver is not None:
+            self._receiver.break_off()
+        self._wake()
 
     def _free(self, response: HttpResponse) -> None:
         self.used = True

@@ -73,7 +73,9 @@ class DirectRoute:
         """
         request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         if self._free:
-            connection, _ = self._free.popitem()  # the last one: the others may come to their time
+            connection, _ = (
+                self._free.popitem()
+            )  # the last one: the others may come to their time
             if connection.idle_timer is not None:
                 connection.idle_timer.cancel()
                 connection.idle_timer = None
@@ -162,12 +164,12 @@ async def _exchange(connection: Connection, request: bytes) -> Connection:
     try:
         connection.ask(request)
         await connection.head()
-    except ConnectionError as error:
+    except ConnectionError:
         stale = connection.used and not connection.answered
         connection.abort()
         if stale:
             raise _Stale from None
-        raise error
+        raise
     except BaseException:
         connection.abort()
         raise

@@ -7,6 +7,7 @@ aiohttp speaks to proxies, http's and https's. It costs twice what a connection 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 
 import aiohttp
@@ -27,7 +28,7 @@ class SessionRoute:
     """A `Route` to `url` by a session of aiohttp's client, through `proxy` unless that is None.
 
     `headers` go with each request; `connect_timeout` is the time in seconds in which a connection
-    must be there.
+    must be there, `read_timeout` the longest silence on it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class SessionRoute:
         url: URL,
         headers: Mapping[str, str],
         connect_timeout: float,
+        read_timeout: float,
         proxy: Proxy | None,
     ) -> None:
         self.proxy = proxy
@@ -45,7 +47,11 @@ class SessionRoute:
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
+            # Without its own time-out for reading, aiohttp keeps a connection whose request was
+            # given up while the server did not take it.
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=connect_timeout, sock_read=read_timeout
+            ),
             auto_decompress=False,
             read_bufsize=READ_BUFFER_BYTES,
             # Cookies would tie the conversations of different users together, and a jar of them
@@ -106,6 +112,9 @@ class SessionExchange:
                     data = await body.read()
             except BackendFailed as error:
                 receiver.fail(without_tracebacks(error))
+            except aiohttp.ServerTimeoutError as error:  # the body is lost with it
+                without_tracebacks(error)
+                receiver.look(math.inf)
             except TimeoutError as error:
                 without_tracebacks(error)
                 receiver.look(clock())

@@ -274,6 +274,4 @@ class Answer:
         if self._reader.failure is not None:
             self.failure = self._reader.failure
         elif self._reader.finish is None:
-            self.failure = failure or TransientFailure(
-                "The model's server broke off."
-            )
+            self.failure = failure or TransientFailure("The model's server broke off.")

@@ -95,7 +95,9 @@ class UpstreamClient:
     async def open(self) -> None:
         """Find the route to the server, unless there is one; nothing is connected yet."""
         if self._route is None:
-            self._route = route_to(self._url, self._headers, self._connect_timeout)
+            self._route = route_to(
+                self._url, self._headers, self._connect_timeout, self._timeout
+            )
 
     async def close(self) -> None:
         """Close all connections; requests that are still running fail."""
@@ -142,7 +144,10 @@ class UpstreamClient:
                         yield answer.finish
                     return
                 failure, given = answer.failure, answer.given
-                del answer  # it holds the failure, whose traceback will hold this frame
+                del (
+                    answer,
+                    exchange,
+                )  # they hold the failure, whose traceback will hold this frame
             failure.host, failure.attempts = self._host, attempt
             if (
                 not isinstance(failure, TransientFailure)
@@ -203,12 +208,15 @@ def _through(route: Route) -> str:
     return f" through the proxy that {proxy.variable} names" if proxy else ""
 
 
-def route_to(url: URL, headers: Mapping[str, str], connect_timeout: float) -> Route:
+def route_to(
+    url: URL, headers: Mapping[str, str], connect_timeout: float, read_timeout: float
+) -> Route:
     """Return the route to `url`: through the proxy that the environment has for it, or direct.
 
     `headers` go with each request. Without an `Authorization` among them, a name and password in
     the URL are sent, or those that the netrc file has for its host. `connect_timeout` is the time
-    in seconds in which a connection must be there.
+    in seconds in which a connection must be there, `read_timeout` the longest silence on it, where
+    the route itself has to know it.
     """
     if "Authorization" not in headers:
         if url.user is not None:
@@ -220,4 +228,4 @@ def route_to(url: URL, headers: Mapping[str, str], connect_timeout: float) -> Ro
     proxy = proxy_of(url)
     if proxy is None:
         return DirectRoute(url, headers, connect_timeout)
-    return SessionRoute(url, headers, connect_timeout, proxy)
+    return SessionRoute(url, headers, connect_timeout, read_timeout, proxy)

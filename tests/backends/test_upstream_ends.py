@@ -14,9 +14,13 @@ import pytest
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT, asked
+from tests.backends.asking import PROMPT, asked, route
 from tests.loopback import listening
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
+
+pytestmark = pytest.mark.usefixtures("route")
+
+__all__ = ["route"]
 
 TIMEOUT_S = 0.2
 """The timeout of the backend; the parts below come faster."""
