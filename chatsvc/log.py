@@ -76,10 +76,7 @@ class Segment:
         return True
 
     def extend_plainly(self, text: str) -> bool:
-        """Append a text of ASCII as `extend` does, unless the segment has an array or a step.
-
-        Returns whether it was appended.
-        """
+        """Append a text of ASCII as `extend` does, if neither `ends` nor `step` needs a thought."""
         count = self.count + len(text)
         if self.ends is not None or self.step or count > MERGED_LENGTH:
             return False

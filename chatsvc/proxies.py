@@ -55,7 +55,11 @@ def proxy_of(url: URL) -> Proxy | None:
         return None
     # curl and urllib take a proxy without a scheme.
     proxy = URL(text if "://" in text else f"http://{text}")
-    return Proxy(proxy, f"{scheme.upper()}_PROXY") if proxy.host else None
+    if not proxy.host:
+        return None
+    if proxy.user is None and (known := _netrc_login(proxy)) is not None:
+        proxy = proxy.with_user(known[0]).with_password(known[1])
+    return Proxy(proxy, f"{scheme.upper()}_PROXY")
 
 
 def netrc_authorization(url: URL) -> str | None:
@@ -63,6 +67,11 @@ def netrc_authorization(url: URL) -> str | None:
 
     A file that can't be read counts as none.
     """
+    known = _netrc_login(url)
+    return None if known is None else basic_authorization(*known)
+
+
+def _netrc_login(url: URL) -> tuple[str, str] | None:
     name = os.environ.get("NETRC")
     if url.host is None:
         return None
@@ -71,7 +80,7 @@ def netrc_authorization(url: URL) -> str | None:
         found = netrc.netrc(str(path)).authenticators(url.host)
     except (OSError, RuntimeError, netrc.NetrcParseError):
         return None
-    return None if found is None else basic_authorization(found[0], found[2] or "")
+    return None if found is None else (found[0], found[2] or "")
 
 
 def basic_authorization(user: str, password: str) -> str:

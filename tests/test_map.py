@@ -30,6 +30,7 @@ THROUGH_OTHERS = {
     "chatsvc.backends.response": "tests/backends/test_upstream_ends.py",
     "chatsvc.client.poll": "tests/test_client_ask.py",
     "chatsvc.client.sse": "tests/test_client_ask.py",
+    "chatsvc.backends.exchange": "tests/backends/test_proxied.py",
     "chatsvc.client.text": "tests/test_client_ask.py",
     "chatsvc.client.websocket": "tests/test_client_ask.py",
     "chatsvc.exit_status": "tests/test_cli.py",

@@ -21,6 +21,7 @@ The modules, each of which imports only those below it:
     upstream   the client of a model server: attempts and timeouts, over one of two routes
     ├ direct         connects to the server, and keeps connections for the next request
     │ ├ connection       one connection: a request out, the bytes of the response to a receiver
+    │ ├ deadline         its timer
     │ └ http_response    pure: the bytes of a response → its status, fields and content
     ├ proxied        goes through a proxy, by aiohttp's client
     │ └ body             the bytes of its response, unpacked, in turns of the event loop

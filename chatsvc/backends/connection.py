@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chatsvc.backends.body import TURN_BYTES, work_of
+from chatsvc.backends.deadline import DeadlineTimer
 from chatsvc.backends.http_response import HttpResponse
 from chatsvc.backends.inflate import Inflater, inflater
 from chatsvc.backends.receivers import DRAIN_S, Rest
@@ -19,8 +20,6 @@ from chatsvc.problems import BackendFailed, without_tracebacks
 
 HELD_LIMIT = 16 * 1024
 """The code points that may wait to be taken on; while there are more, the connection isn't read."""
-
-_TIMER_SLACK_S = 0.001  # uvloop counts whole milliseconds, and may call a timer early
 
 
 class Connection(asyncio.Protocol):
@@ -54,7 +53,6 @@ class Connection(asyncio.Protocol):
         "_scheduled",
         "_steps",
         "_timer",
-        "_timer_at",
         "_transport",
         "_waiter",
         "idle_timer",
@@ -73,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
+        self._timer: DeadlineTimer | None = None  # during an exchange
         self._transport: Any = (
             None  # of asyncio, or of uvloop, which is no subclass of it
         )
@@ -85,8 +84,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._lost = False  # nothing more comes
         self._reset = False  # it was lost by an error
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------------ one exchange
@@ -130,7 +127,7 @@ class Connection(asyncio.Protocol):
         except BackendFailed as error:
             receiver.fail(without_tracebacks(error))
             return
-        self._timer_at = receiver.deadline + 1  # that of no timer
+        self._timer = DeadlineTimer(self._loop, self._tick)
         if not self._scheduled:
             self._go_on()
 
@@ -167,7 +164,7 @@ class Connection(asyncio.Protocol):
             self._inflater = self._steps = None
             rest = Rest(self._loop.time() + DRAIN_S, self.close)
             self._receiver = rest
-            self._timer_at = rest.deadline + 1
+            self._timer = DeadlineTimer(self._loop, self._tick)
             if not self._scheduled:
                 self._go_on()
         else:
@@ -284,8 +281,8 @@ class Connection(asyncio.Protocol):
         else:
             if receiver.held:
                 self._wake()
-            if receiver.deadline < self._timer_at:
-                self._watch(receiver)
+            if self._timer is not None and receiver.deadline < self._timer.at:
+                self._timer.set(receiver.deadline)
 
     def _unpack(self, steps: Iterator[bytes], receiver: Receiver) -> None:
         work, now = 0, self._loop.time()
@@ -331,21 +328,9 @@ class Connection(asyncio.Protocol):
         if not self._lost:
             self._transport.resume_reading()
 
-    def _watch(self, receiver: Receiver) -> None:
-        """Have `_tick` called at the receiver's deadline.
-
-        The timer stands when the deadline moves on, and is set anew when it has come: one for each
-        read would cost a tenth of the read.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = receiver.deadline
-        self._timer = self._loop.call_at(self._timer_at + _TIMER_SLACK_S, self._tick)
-
     def _tick(self) -> None:
-        self._timer = None
-        receiver = self._receiver
-        if receiver is None or receiver.over:
+        receiver, timer = self._receiver, self._timer
+        if receiver is None or timer is None or receiver.over:
             return
         now = self._loop.time()
         if self._held_up:  # the silence is not the server's
@@ -355,4 +340,4 @@ class Connection(asyncio.Protocol):
         if receiver.over:
             self._wake()
         else:
-            self._watch(receiver)
+            timer.set(receiver.deadline)
