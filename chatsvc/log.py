@@ -76,7 +76,7 @@ class Segment:
         return True
 
     def extend_plainly(self, text: str) -> bool:
-        """Append a text of ASCII as `extend` does, if neither `ends` nor `step` needs a thought."""
+        """Append ASCII, as most tokens are, as `extend` does, if there is no `ends` and no `step`."""
         count = self.count + len(text)
         if self.ends is not None or self.step or count > MERGED_LENGTH:
             return False
@@ -183,7 +183,6 @@ class Log:
             return
         ascii_only = text.isascii()
         last = self.segments[-1] if self.segments else None
-        # Most of a model's tokens are such, and need no segment of their own.
         if last is None or self.pace or not ascii_only or not last.extend_plainly(text):
             segment = Segment(self.position, text)
             self._schedule(segment, last, at)

@@ -39,27 +39,6 @@ class Connection(asyncio.Protocol):
     - Between exchanges and once closed it is part of no cycle.
     """
 
-    __slots__ = (
-        "_held_up",
-        "_inflater",
-        "_loop",
-        "_lost",
-        "_on_free",
-        "_on_lost",
-        "_paused",
-        "_pending",
-        "_receiver",
-        "_reset",
-        "_scheduled",
-        "_steps",
-        "_timer",
-        "_transport",
-        "_waiter",
-        "idle_timer",
-        "response",
-        "used",
-    )
-
     def __init__(
         self,
         on_free: Callable[[Connection, HttpResponse], None],
