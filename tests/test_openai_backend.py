@@ -175,7 +175,7 @@ BROKE = "The model's server broke off."
         pytest.param(
             [head("401 No", "text/plain"), b"key s3cret\nis\nwrong"],
             "",
-            "The model's server does not serve this service: tell whoever runs it.",
+            "This service can't use its model's server: tell whoever runs the service.",
             id="401 in words of our own",
         ),
         pytest.param(
@@ -193,7 +193,7 @@ BROKE = "The model's server broke off."
         pytest.param(
             [head("307 X", more="Location: http://127.0.0.1:1/\r\n")],
             "",
-            "The model's server does not serve this service: tell whoever runs it.",
+            "This service can't use its model's server: tell whoever runs the service.",
             id="a redirect is not followed",
         ),
         pytest.param(
