@@ -119,12 +119,17 @@ class Number(str):
     __slots__ = ()
 
 
+_exact_decoder = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=Number
+)
+
+
 def loads(text: str) -> Any:
     """Return what JSON holds, with each number as a `Number`.
 
     Raises `ValueError` when it is none, and `RecursionError`.
     """
-    return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=Number)
+    return _exact_decoder.decode(text)
 
 
 def convert(chunk: dict[str, Any]) -> Chunk:

@@ -77,6 +77,7 @@ class ChunkReader:
         self._head: bytes | None = b""  # until it is known what the body is
         # The body so far, if it is one piece of JSON.
         self._whole: bytearray | None = None
+        self._had_line = False  # of whole JSON: its first line
         self._usage: dict[str, Any] | None = None
 
     @property
@@ -142,11 +143,11 @@ class ChunkReader:
         return head
 
     def _feed_whole(self, whole: bytearray, data: bytes) -> None:
-        had_line = b"\n" in whole
         whole += data
         if len(whole) > WHOLE_LIMIT_BYTES:
             self._fail(BackendFailed(TOO_MUCH))
-        elif not had_line and b"\n" in data:
+        elif not self._had_line and b"\n" in data:
+            self._had_line = True
             self._read_stray(bytes(whole[: STRAY_LIMIT_BYTES + 1]).split(b"\n")[0])
 
     # ------------------------------------------------------------------ JSON
@@ -232,8 +233,9 @@ class ChunkReader:
 
     def _read_stray(self, line: bytes) -> None:
         """Read a line that is in no event: nothing but an error is taken from it."""
-        if len(line) > STRAY_LIMIT_BYTES:
-            return
+        line = line.rstrip()
+        if not (8 <= len(line) <= STRAY_LIMIT_BYTES and line.endswith(b"}")):
+            return  # no object with a member
         try:
             error = loads(line.decode("utf-8", "replace"))
         except (ValueError, RecursionError):

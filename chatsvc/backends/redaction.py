@@ -31,14 +31,15 @@ _PATH = (
 
 _HOST = (
     r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"
+    # IPv6: in brackets, with two colons together, or with four and more.
     r"|\[[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*\](?::\d{1,5})?"
-    r"|(?<![\w.:])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,7}(?![\w:])"
+    r"|(?<![\w:.])(?=[0-9a-f:]{0,40}::|(?:[0-9a-f]{1,4}:){4})[0-9a-f:]{3,45}(?![\w:])"
     r"|\blocalhost(?::\d{1,5})?\b"
-    # A name with dots is one of a host if a port follows, or if it ends as names of hosts do:
-    # `messages.0.content` and `gpt-4.1` are none.
-    r"|(?<![\w.-])[a-z0-9_-]+(?:\.[a-z0-9_-]+)*:\d{2,5}\b"
-    r"|(?<![\w.-])(?:[a-z0-9_-]+\.)+(?:com|net|org|io|ai|dev|app|cloud|co|cn|de|eu|uk|us|jp|kr|in|ru"
-    r"|fr|ch|local|internal|lan|intra|corp|home|svc|test|example|localdomain)\b\.?"
+    # A name is one of a host if a port follows, or if it ends as names of hosts do: times,
+    # `max_tokens:4096`, `messages.0.content` and `gpt-4.1` are none.
+    r"|(?<![\w.-])(?=[0-9.-]*[a-z])[a-z0-9.-]{1,200}:\d{3,5}\b"
+    r"|(?<![\w.-])(?:[a-z0-9_-]+\.)+(?:com|net|org|io|ai|dev|app|cloud|co|cn|de|eu|uk|us|jp|kr|in"
+    r"|ru|fr|ch|local|internal|lan|intra|corp|home|svc|test|example|localdomain)\b\.?"
 )
 
 _PRIVATE = re.compile(f"{_URL}|{_KEY}|{_PATH}|{_HOST}", re.IGNORECASE)

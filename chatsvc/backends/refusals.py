@@ -20,7 +20,9 @@ RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 BUSY = "The model is busy: wait a moment, then try again."
 """The detail of a failure with the reason `busy`."""
 
-MISCONFIGURED = "The model's server does not serve this service: tell whoever runs it."
+MISCONFIGURED = (
+    "This service can't use its model's server: tell whoever runs the service."
+)
 """The detail of a failure with the reason `misconfigured`."""
 
 BROKEN = "The model's server failed: try again."

@@ -313,7 +313,9 @@ def test_a_finish_that_is_a_failure(finish: str, reason: str) -> None:
 TOLD = "The model's server refused the request: "
 BROKEN = "The model's server failed: try again."
 BUSY = "The model is busy: wait a moment, then try again."
-MISCONFIGURED = "The model's server does not serve this service: tell whoever runs it."
+MISCONFIGURED = (
+    "This service can't use its model's server: tell whoever runs the service."
+)
 
 ERRORS = [
     ('{"object":"error","message":"too long","type":"BadRequestError","code":400}', TOLD + "too long"),
