@@ -22,13 +22,13 @@ bottom; imports point down only:
     log                     │   what has arrived, and when      │
      │                      │   it is released                  │
     model · problems · cursor · graphemes · ticker · eventstream · settings
-    setting_formats · host_names · retry_after · exit_status
+    setting_formats · host_names · retry_after · exit_status · proxies
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor
 backend, and `requests` and `client` import modules of the two bottom lines alone. `app` is the only
-place that puts all together, and `settings` the only reader of the environment. tests/test_house.py
-checks who imports whom.
+place that puts all together, and `settings` the only reader of the environment, but for what curl
+reads of it, too: `proxies`. tests/test_house.py checks who imports whom.
 
 A reply's life:
 

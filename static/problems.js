@@ -12,6 +12,8 @@
  * @property {string} [title]
  * @property {number} [status] the HTTP status
  * @property {string} [detail] what went wrong this time, in words for a person
+ * @property {string} [reason] of `backend-failed` alone, and missing from older nodes: `busy`, `refused`,
+ *   `misconfigured` or `broken`
  * @property {number} [retryAfter] seconds, from the header `Retry-After`
  */
 

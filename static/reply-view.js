@@ -26,6 +26,8 @@ import { problemKey } from './translate.js';
 
 /** How often HTML that could not be fetched is asked for again, each time after a pause twice as long. */
 const MAX_RETRIES = 5;
+/** The keys of the sentences that a problem's detail follows. */
+const DETAILED_KEYS = new Set(['problem.backend-failed', 'problem.backend-failed.refused', 'problem.other']);
 /** How long a copy button says what came of it. */
 const COPIED_MS = 2000;
 
@@ -120,7 +122,9 @@ export class ReplyView {
       this.#problem.textContent = this.#problemText(reply);
     }
     if (reply.switches !== this.#reply?.switches) this.#drawSwitches(reply);
-    this.#retryButton.hidden = !last || running || reply.key === '';
+    // Another attempt can't mend what whoever runs the service must.
+    const hopeless = reply.state === 'failed' && reply.problem?.reason === 'misconfigured';
+    this.#retryButton.hidden = !last || running || reply.key === '' || hopeless;
     this.#resumeButton.hidden = reply.state !== 'lost';
     this.#copyButton.hidden = running || reply.text === '';
     this.#link.hidden = reply.reply === null || !running;
@@ -146,12 +150,11 @@ export class ReplyView {
     if (state === 'stopped') return this.#translate('said.stopped');
     if (state === 'lost' && !problem) return this.#translate('problem.lost');
     if (state !== 'failed' && state !== 'lost') return '';
-    const key = problemKey(codeOf(problem));
+    const key = problemKey(codeOf(problem), problem?.reason);
     const sentence = this.#translate(key);
-    // Only the backend's detail says more than the translated sentence, why it refused; the details of the service's
-    // own problems say the same as that sentence, in English.
-    const detailed = key === 'problem.backend-failed' || key === 'problem.other';
-    return detailed && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
+    // Only these details say more than the translated sentence: why the backend refused or broke off. All others say
+    // the same, in English.
+    return DETAILED_KEYS.has(key) && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
   }
 
   /** @param {Reply} reply */

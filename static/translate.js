@@ -30,11 +30,19 @@ export const EXPLAINED_CODES = new Set([
 ]);
 
 /**
+ * The reasons of `backend-failed` (PROTOCOL.md section 6) for which the page has a sentence of their own. Any other,
+ * and none, get that of the code.
+ */
+export const EXPLAINED_REASONS = new Set(['busy', 'refused', 'misconfigured']);
+
+/**
  * Return the key of the sentence that explains a problem and says what to do.
  *
  * @param {string} code of PROTOCOL.md section 6; any other gets the general sentence
+ * @param {string} [reason] of `backend-failed`
  * @returns {string}
  */
-export function problemKey(code) {
+export function problemKey(code, reason = '') {
+  if (code === 'backend-failed' && EXPLAINED_REASONS.has(reason)) return `problem.backend-failed.${reason}`;
   return `problem.${EXPLAINED_CODES.has(code) ? code : 'other'}`;
 }

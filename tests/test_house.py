@@ -30,7 +30,7 @@ FLOORS = (
         "setting_formats",
         "host_names",
     }
-    | {"retry_after", "exit_status"},
+    | {"retry_after", "exit_status", "proxies"},
     {"log"},
     {"backends", "stores"},
     {"replies"},

@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatsvc.backends.chunks import ChunkReader
-from chatsvc.backends.errors import ServerError
-from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.backends.openai import OpenAIBackend, completions_url
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT, asked
+from tests.backends.asking import PROMPT, asked, route
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
+
+pytestmark = pytest.mark.usefixtures("route")
+
+__all__ = ["route"]
 
 STOP = chunk(None, finish_reason="stop")
 FAMILY = "👨‍👩‍👧"
@@ -124,19 +127,19 @@ BROKE = "The model's server broke off."
             [head(), chunk("a"), b'data: {"error": {"message": "out of memory"}}\n\n']
             + [HANG],
             "a",
-            "out of memory",
+            "The model's server failed: try again.",
             id="an error in a 200's stream",
         ),
         pytest.param(
             [head(), b"event: error\ndata: no luck\n\n", HANG],
             "",
-            "no luck",
+            "The model's server failed: try again.",
             id="an error event",
         ),
         pytest.param(
             [head(kind="application/json"), b'{"error": "bad"}'],
             "",
-            "bad",
+            "The model's server failed: try again.",
             id="an error as a 200's JSON",
         ),
         pytest.param(
@@ -146,19 +149,16 @@ BROKE = "The model's server broke off."
             id="no JSON",
         ),
         pytest.param(
-            [head(), b"data: [1]\n\n", HANG],
-            "",
-            "The model's server sent what can't be read.",
-            id="no object",
-        ),
-        pytest.param(
             [head(kind="application/json"), b"{}"],
             "",
             "The model's server sent no answer.",
             id="JSON without an answer",
         ),
         pytest.param(
-            [head(kind="text/html"), b"<html>hello</html>"], "", BROKE, id="a page"
+            [head(kind="text/html"), b"<html>hello</html>"],
+            "",
+            "The model's server sent a web page, not a stream: look at --openai-url.",
+            id="a page",
         ),
         pytest.param(
             [head("400 Bad Request", "application/json")]
@@ -179,13 +179,13 @@ BROKE = "The model's server broke off."
         pytest.param(
             [head("401 No", "text/plain"), b"key s3cret\nis\nwrong"],
             "",
-            "The model's server refused with 401: key … is wrong",
-            id="401 without the key",
+            "This service can't use its model's server: tell whoever runs the service.",
+            id="401 in words of our own",
         ),
         pytest.param(
             [head("500 X", "text/html"), b"<html>long page</html>"],
             "",
-            "The model's server refused with 500.",
+            "The model's server failed: try again.",
             id="500 with a page",
         ),
         pytest.param(
@@ -197,7 +197,7 @@ BROKE = "The model's server broke off."
         pytest.param(
             [head("307 X", more="Location: http://127.0.0.1:1/\r\n")],
             "",
-            "The model's server refused with 307.",
+            "This service can't use its model's server: tell whoever runs the service.",
             id="a redirect is not followed",
         ),
         pytest.param(
@@ -258,7 +258,7 @@ async def test_after_the_first_piece_it_is_not_asked_again() -> None:
 
 async def test_a_long_retry_after_is_a_failure_at_once() -> None:
     upstream = Upstream([head("429 X", more="Retry-After: 3600\r\n"), b"quota"])
-    assert (await asked(upstream))[2] == "The model's server refused with 429: quota"
+    assert (await asked(upstream))[2].startswith("The model is busy")
     assert len(upstream.requests) == 1
 
 
@@ -267,8 +267,7 @@ async def test_the_finish(reason: str) -> None:
     usage = b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\n'
     script = [head(), chunk("a"), chunk(None, finish_reason=reason), usage, DONE]
     _, finish, _ = await asked(Upstream(script))
-    passed_on = "stop" if reason == "tool_calls" else reason
-    assert finish == Finish(passed_on, {"total_tokens": 3})
+    assert finish == Finish(reason, {"total_tokens": 3})
 
 
 async def test_the_request() -> None:
@@ -304,6 +303,124 @@ async def test_the_request() -> None:
             {"role": "assistant", "content": "Once "},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "asked_for"),
+    [
+        ("http://h/v1", "http://h/v1/chat/completions"),
+        ("http://h/v1/", "http://h/v1/chat/completions"),
+        ("http://h", "http://h/chat/completions"),
+        ("http://h/v1?api-version=1&a=%2F", "http://h/v1/chat/completions?api-version=1&a=%2F"),
+        ("http://h/a/chat/completions", "http://h/a/chat/completions"),
+        ("http://h/a/chat/completions/?b=c", "http://h/a/chat/completions?b=c"),
+        ("http://h/v1#part", "http://h/v1/chat/completions"),
+        ("http://u:p@h:1/chat/completion", "http://u:p@h:1/chat/completion/chat/completions"),
+    ],
+)  # fmt: skip
+def test_the_url(url: str, asked_for: str) -> None:
+    assert completions_url(url) == asked_for
+
+
+async def test_the_query_is_sent() -> None:
+    upstream = Upstream([head(), STREAM])
+    async with upstream.running() as url:
+        backend = OpenAIBackend(f"{url}?api-version=2024-10-21")
+        async for _ in backend.stream(PROMPT):
+            pass
+        await backend.close()
+    path = "/v1/chat/completions?api-version=2024-10-21"
+    assert upstream.heads[0].startswith(f"POST {path} HTTP/1.1\r\n")
+
+
+async def test_a_member_that_is_null_is_left_out() -> None:
+    upstream = Upstream([head(), STREAM])
+    extra = {"stream_options": None, "temperature": None, "top_k": None, "seed": 1}
+    extra |= {"messages": None, "stream": None}
+    prompt = Prompt((Message("user", "a"),), options={"temperature": 1, "n": None})
+    await asked(upstream, prompt, extra=extra)
+    [members] = upstream.requests
+    messages = [{"role": "user", "content": "a"}]
+    assert members == {"seed": 1, "n": None, "stream": True, "messages": messages}
+
+
+REFUSED_OPTIONS: list[Part] = [
+    head("422 X", "application/json"),
+    b'{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}',
+]
+
+
+async def twice(upstream: Upstream) -> list[str]:
+    """Ask a server two questions; return the texts, or the details of failures."""
+    got = []
+    async with upstream.running() as url:
+        backend = OpenAIBackend(url, first_backoff=60.0)  # it must not matter
+        for _ in range(2):
+            try:
+                pieces = [p async for p in backend.stream(PROMPT) if isinstance(p, str)]
+                got.append("".join(pieces))
+            except BackendFailed as error:
+                got.append(error.detail)
+        await backend.close()
+    return got
+
+
+async def test_a_server_that_refuses_stream_options() -> None:
+    script: list[Part] = [head(), chunk("a"), STOP, DONE]
+    upstream = Upstream(REFUSED_OPTIONS, script)
+    assert await twice(upstream) == ["a", "a"]
+    with_options = ["stream_options" in members for members in upstream.requests]
+    assert with_options == [True, False, False]
+
+
+async def test_a_refusal_that_only_quotes_them_proves_nothing() -> None:
+    refused: list[Part] = [head("400 X"), b"no: {stream_options: {}, messages: []}"]
+    upstream = Upstream(refused, refused, refused)
+    first, second = await twice(upstream)
+    assert first == second and first.startswith("The model's server refused with 400")
+    with_options = ["stream_options" in members for members in upstream.requests]
+    assert with_options == [True, False, True, False]
+
+
+async def test_a_page_is_not_asked_for_again() -> None:
+    upstream = Upstream([head(kind="text/html"), b"<!DOCTYPE html><html>"])
+    await asked(upstream)
+    assert len(upstream.requests) == 1
+
+
+async def test_an_error_in_the_stream_is_not_asked_for_again() -> None:
+    upstream = Upstream([head(), b'data: {"code":500,"msg":"no luck"}\n\n'])
+    await asked(upstream)
+    assert len(upstream.requests) == 1
+
+
+async def test_what_the_log_needs_of_a_failure() -> None:
+    upstream = Upstream([head("503 X"), b"key s3cret: queue full"])
+    async with upstream.running() as url:
+        backend = OpenAIBackend(url, key="s3cret", first_backoff=0.0)
+        with pytest.raises(BackendFailed) as raised:
+            async for _ in backend.stream(PROMPT):
+                pass
+        await backend.close()
+    failure = raised.value
+    assert (failure.reason, failure.words) == ("busy", "key …: queue full")
+    assert (failure.answer_status, failure.attempts) == (503, 3)
+    assert failure.host == url.split("/")[2]
+
+
+@pytest.mark.parametrize(
+    "finish", ['"finish_reason":""', '"finish_reason":"null"', '"finish_reason":"stop"']
+)
+async def test_silence_behind_a_finish_that_is_none(finish: str) -> None:
+    """Longer than `LINGER_S`, which is counted behind a finish that came alone."""
+    early = f'data: {{"choices":[{{"delta":{{"content":"a"}},{finish}}}]}}\n\n'
+    script: list[Part] = [head(), early.encode(), 2.5, chunk("b"), STOP, DONE]
+    assert await asked(Upstream(script)) == ("ab", Finish("stop"), "")
+
+
+async def test_text_behind_a_finish_goes_on() -> None:
+    script: list[Part] = [head(), chunk("a"), STOP, 0.1, chunk("b"), STOP, DONE]
+    assert await asked(Upstream(script)) == ("ab", Finish("stop"), "")
 
 
 @pytest.mark.parametrize(
@@ -404,7 +521,6 @@ def test_what_brings_nothing_is_no_progress() -> None:
 
 
 def test_text_before_an_error_in_the_same_bytes_is_yielded() -> None:
-    pieces = ChunkReader().feed(chunk("a") + b'data: {"error": "no"}\n\n')
-    assert next(pieces) == "a"
-    with pytest.raises(ServerError, match="no"):
-        next(pieces)
+    reader = ChunkReader()
+    assert reader.feed(chunk("a") + b'data: {"error": "no"}\n\n') == ["a"]
+    assert reader.failure is not None and reader.failure.words == "no"

@@ -13,6 +13,7 @@ signals    what a transport reports
 terminal   pure but for its writes: what others sent is shown on a terminal, not obeyed
 
 Each module imports only those below it in this list, and of the rest of `chatsvc` only modules that
-know nothing of the service: `settings`, `exit_status`, `eventstream` and `retry_after`. A new
+know nothing of the service: `settings`, `exit_status`, `eventstream`, `proxies` and
+`retry_after`. A new
 transport is one module and one line in `reader.TRANSPORTS`: `ask` offers it and `doctor` tries it.
 """

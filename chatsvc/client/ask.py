@@ -18,7 +18,7 @@ from yarl import URL
 from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.terminal import print_line, write_text
-from chatsvc.client.wire import SERVICE_URL, Question, Timeouts
+from chatsvc.client.wire import SERVICE_URL, Question, Timeouts, new_session
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import choice_format
 from chatsvc.settings import setting
@@ -101,7 +101,7 @@ async def ask(
         sock_connect=_CONNECT_TIMEOUT_S,
         sock_read=question.timeouts.silence,
     )
-    async with aiohttp.ClientSession(timeout=client_timeout, trust_env=True) as session:
+    async with new_session(url, timeout=client_timeout) as session:
         task = asyncio.create_task(_read(session, question, reading, write))
         interrupted = False
 

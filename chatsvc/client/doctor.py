@@ -15,11 +15,11 @@ import aiohttp
 from yarl import URL
 
 from chatsvc.client.diagnosis import Finding, Trial, best_transport, judge
-from chatsvc.client.reader import TRANSPORTS, stop_reply
+from chatsvc.client.reader import TRANSPORTS, read_step, stop_reply
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Ended
 from chatsvc.client.terminal import print_line
-from chatsvc.client.wire import Question, Timeouts
+from chatsvc.client.wire import Question, Timeouts, new_session
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import number_format
 from chatsvc.settings import setting
@@ -109,7 +109,7 @@ async def _stop(
 ) -> None:
     """Stop the reply, unless its end is known or none was started. Its id need not be known."""
     if not (_ended(trials) or _all_failed(trials)):
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        async with new_session(question.base) as session:
             known = reply.result() if reply.done() else None
             await stop_reply(session, question, known)
 
@@ -147,10 +147,10 @@ async def _read(trial: Trial, question: Question, reply: asyncio.Future[str]) ->
         step = Step(trial.transport, None, 0, 0.0)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
     async with (
-        aiohttp.ClientSession(
-            timeout=timeout, trust_env=True, trace_configs=[_head_trace(trial)]
+        new_session(
+            question.base, timeout=timeout, trace_configs=[_head_trace(trial)]
         ) as session,
-        aclosing(TRANSPORTS[step.transport](session, question, step)) as signals,
+        aclosing(read_step(session, question, step)) as signals,
     ):
         async for signal in signals:
             if isinstance(signal, Attached) and not reply.done():

@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import aiohttp
 
 from chatsvc.client import ndjson, poll, sse, text, websocket
 from chatsvc.client.reading import Reading, Step
-from chatsvc.client.signals import Signal
+from chatsvc.client.signals import Broken, Refused, Signal
 from chatsvc.client.wire import Question, send_step
+from chatsvc.proxies import proxy_of
 
 Transport = Callable[
     [aiohttp.ClientSession, Question, Step], AsyncGenerator[Signal, None]
@@ -32,6 +34,33 @@ AUTO = ("sse", "websocket", "poll")
 _STOP_TIMEOUT_S = 5.0
 
 
+async def read_step(
+    session: aiohttp.ClientSession, question: Question, step: Step
+) -> AsyncGenerator[Signal, None]:
+    """Yield the signals of one connection, over the step's transport.
+
+    Where the environment has a proxy for the service, what is broken, or refused by something else
+    than chatsvc, names it: it may be to blame.
+    """
+    proxy = proxy_of(question.base)
+    async with aclosing(TRANSPORTS[step.transport](session, question, step)) as signals:
+        async for signal in signals:
+            if proxy is not None:
+                signal = _naming(signal, f"; asked through {proxy.shown}")
+            yield signal
+
+
+def _naming(signal: Signal, clause: str) -> Signal:
+    match signal:
+        case Broken(reason):
+            return replace(signal, reason=reason + clause)
+        case Refused(problem) if not problem.code:
+            return replace(
+                signal, problem=replace(problem, title=problem.title + clause)
+            )
+    return signal
+
+
 async def read_text(
     session: aiohttp.ClientSession,
     question: Question,
@@ -46,9 +75,7 @@ async def read_text(
     """
     while (step := reading.next()) is not None:
         await sleep(step.delay)
-        async with aclosing(
-            TRANSPORTS[step.transport](session, question, step)
-        ) as signals:
+        async with aclosing(read_step(session, question, step)) as signals:
             async for signal in signals:
                 if new := reading.take(signal):
                     yield new

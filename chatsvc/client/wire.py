@@ -25,6 +25,7 @@ from chatsvc.client.signals import (
     Signal,
     TextReceived,
 )
+from chatsvc.proxies import is_loopback, netrc_authorization
 from chatsvc.retry_after import retry_after
 from chatsvc.setting_formats import ValueFormat
 
@@ -81,6 +82,20 @@ class Question:
         if step.reply is not None:
             query["after"] = step.after
         return self.base.joinpath(path).with_query(query)
+
+
+def new_session(base: URL, **options: Any) -> aiohttp.ClientSession:
+    """Return a session for the service at `base`, to be closed by the caller.
+
+    It goes through the proxy that the environment has for the service, and sends the password that
+    the netrc file has. `options` are those of `aiohttp.ClientSession`.
+    """
+    if not is_loopback(base):
+        return aiohttp.ClientSession(trust_env=True, **options)
+    # aiohttp would ask the proxy for its own loopback interface.
+    known = netrc_authorization(base)
+    headers = {"Authorization": known} if known else None
+    return aiohttp.ClientSession(trust_env=False, headers=headers, **options)
 
 
 @asynccontextmanager

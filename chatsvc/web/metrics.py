@@ -31,6 +31,7 @@ from prometheus_client.samples import Sample
 from chatsvc import __version__
 from chatsvc.problems import BackendFailed
 from chatsvc.replies import Reply
+from chatsvc.replies.outcome import FINISH_REASONS
 from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.ticker import monotonic
 from chatsvc.web.figures import Figure, Figures, Kind, Record, Table
@@ -240,7 +241,9 @@ class Metrics(Collector):
         end = reply.end
         if end is None:
             return
-        self._ended.labels(end.state, end.finish_reason).inc()
+        # A model's server may finish with any words, and each would be a series of its own.
+        known_end = end.state != "done" or end.finish_reason in FINISH_REASONS
+        self._ended.labels(end.state, end.finish_reason if known_end else "other").inc()
         problem = end.problem or {}
         if problem.get("type") == BackendFailed().as_dict()["type"]:
             reason = problem.get("reason")

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from chatsvc.backends.inflate import INPUT_STEP_BYTES, OUTPUT_STEP_BYTES, inflater
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import asked
+from tests.backends.asking import asked, route
 from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head
+
+pytestmark = pytest.mark.usefixtures("route")
+
+__all__ = ["route"]
 
 
 def packed(wbits: int) -> Callable[[bytes], bytes]:

@@ -14,9 +14,13 @@ import pytest
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT, asked
+from tests.backends.asking import PROMPT, asked, route
 from tests.loopback import listening
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
+
+pytestmark = pytest.mark.usefixtures("route")
+
+__all__ = ["route"]
 
 TIMEOUT_S = 0.2
 """The timeout of the backend; the parts below come faster."""
@@ -68,7 +72,6 @@ async def test_a_completion_that_never_is_whole() -> None:
     [
         *(pytest.param([part], id=name) for name, part in TEXTLESS.items()),
         pytest.param([STOP], id="finishes"),
-        pytest.param([chunk(None, delta={"reasoning": "hm"})], id="reasoning"),
     ],
 )
 async def test_the_finish_and_then_for_ever(more: list[bytes]) -> None:
@@ -77,12 +80,6 @@ async def test_the_finish_and_then_for_ever(more: list[bytes]) -> None:
     text, finish, detail = await ended(script)
     assert (text, detail) == ("a", "")
     assert finish is not None and finish.reason == "stop"
-
-
-async def test_text_after_the_finish_does_not_go_on_either() -> None:
-    script = itertools.chain([head(), chunk("a") + STOP], for_ever(chunk("b")))
-    text, finish, detail = await ended(script)
-    assert (text.strip("b"), finish, detail) == ("a", Finish("stop"), "")
 
 
 async def test_the_finish_and_then_a_flood() -> None:

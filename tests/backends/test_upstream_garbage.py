@@ -10,11 +10,13 @@ import pytest
 
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT
+from tests.backends.asking import PROMPT, route
 from tests.loopback import free_port
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 
-pytestmark = pytest.mark.sampled
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("route")]
+
+__all__ = ["route"]
 
 REPLIES = 50
 

@@ -13,11 +13,13 @@ import pytest
 
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.problems import BackendFailed
-from tests.backends.asking import PROMPT, asked
+from tests.backends.asking import PROMPT, asked, route
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 from tests.stalls import FACTOR, FLOOR_S, without_stall
 
-pytestmark = pytest.mark.sampled
+pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("route")]
+
+__all__ = ["route"]
 
 TOO_MUCH = "The model's server sent more than can be kept."
 UNREADABLE = "The model's server sent what can't be read."

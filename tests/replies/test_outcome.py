@@ -18,11 +18,13 @@ from chatsvc.model import End, Finish
 from chatsvc.problems import BackendFailed, BadRequest, Problem, without_tracebacks
 from chatsvc.replies.outcome import (
     DEEPEST_USAGE,
-    FINISH_REASONS,
     LONGEST_DETAIL,
+    LONGEST_REASON,
     MOST_USAGE,
+    READ_AS_STOP,
     end_of_failure,
     end_of_finish,
+    end_of_overrun,
 )
 
 from .serving import asking, read_all, serving
@@ -94,8 +96,9 @@ def test_a_reply_ends_whatever_its_backend_finishes_with(
     end = asyncio.run(end_of("a", Finish(reason, usage)))
     check_encodable(end)
     assert end.state == "done"
-    assert end.finish_reason in FINISH_REASONS
     assert end.finish_reason == reason or end.finish_reason == "stop"
+    assert end.finish_reason not in READ_AS_STOP
+    assert len(end.finish_reason) <= LONGEST_REASON
 
 
 @given(st.one_of(wild_text, anything))
@@ -118,6 +121,64 @@ def test_a_reply_ends_whatever_an_applications_problem_says(
     check_encodable(end)
     assert end.problem is not None
     assert end.problem.keys() == {"type", "title", "status", "detail"}
+
+
+@pytest.mark.parametrize("reason", ["busy", "refused", "misconfigured", "broken", 5])
+def test_a_failure_of_a_backend_says_its_reason(reason: Any) -> None:
+    problem = end_of_failure(BackendFailed("no", reason=reason), ECHO).problem
+    assert problem is not None
+    assert problem["reason"] == (reason if reason != 5 else "broken")
+    assert end_of_failure(ValueError("no"), ECHO).problem["reason"] == "broken"  # type: ignore[index]
+
+
+def test_each_failed_reply_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    failure = BackendFailed(
+        "It is busy.", reason="busy", words="5 in line", answer_status=503
+    )
+    failure.host, failure.attempts = "gpu-7:8000", 3
+    end_of_failure(failure, ECHO, "abcdefghij", 1.23456)
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert vars(record)["data"] == {
+        "reply": "abcdef",
+        "backend": "echo",
+        "seconds": 1.235,
+        "reason": "busy",
+        "host": "gpu-7:8000",
+        "status": 503,
+        "attempts": 3,
+        "detail": "It is busy.",
+        "words": "5 in line",
+    }
+
+
+def test_an_exception_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    try:
+        raise ValueError("secret")
+    except ValueError as error:
+        end = end_of_failure(error, ECHO)
+    assert "secret" not in str(end)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "test_outcome.py" in caplog.text and "ValueError: secret" in caplog.text
+
+
+def test_an_overrun_is_logged_alike(caplog: pytest.LogCaptureFixture) -> None:
+    end = end_of_overrun(5.0, ECHO, "abcdefghij", 5.0)
+    check_encodable(end)
+    [record] = caplog.records
+    assert vars(record)["data"]["reason"] == "broken"
+
+
+def test_a_reason_that_nobody_knows_is_passed_on_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert end_of_finish(Finish("eos_found")).finish_reason == "eos_found"
+    assert "'eos_found'" in caplog.text
+    for reason in ("tool_calls", "stopped", "error", "", "x" * 101, "a\nb"):
+        assert end_of_finish(Finish(reason)).finish_reason == "stop"
 
 
 def test_usage_that_can_be_encoded_stays_as_it_is() -> None:

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { CODE_OF_CLOSE, codeOf, parseProblem, Problem, RETRIED_CODES } from '../../../static/problems.js';
-import { EXPLAINED_CODES } from '../../../static/translate.js';
+import { EXPLAINED_CODES, EXPLAINED_REASONS, problemKey } from '../../../static/translate.js';
 
 /** The rows of the table in PROTOCOL.md section 6: the codes, the HTTP column and the WebSocket column of each. */
 const rows = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8')
@@ -27,6 +27,19 @@ test('every close code stands for a code of its row, and every explained code is
   }
   const known = rows.flatMap(({ codes }) => codes);
   for (const code of EXPLAINED_CODES) assert.ok(known.includes(code), code);
+});
+
+test('a reason chooses the sentence of a failed backend alone, and every reason is in the contract', () => {
+  const section = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8').split(/^## /m)
+    .find((each) => each.startsWith('6.'));
+  for (const reason of EXPLAINED_REASONS) {
+    assert.ok(section.includes(`- \`${reason}\``), reason);
+    assert.equal(problemKey('backend-failed', reason), `problem.backend-failed.${reason}`);
+    assert.equal(problemKey('overloaded', reason), 'problem.overloaded');
+  }
+  for (const reason of [undefined, '', 'broken', 'of a newer node']) {
+    assert.equal(problemKey('backend-failed', reason), 'problem.backend-failed');
+  }
 });
 
 test('a problem in a stream is an object or its JSON, and has a type', () => {
