@@ -61,14 +61,24 @@ class EventStreamError(ValueError):
 class EventStreamParser:
     """The parser of one event stream, from its first byte on.
 
-    `limit` bounds a line and the data of an event, each in bytes.
+    `limit` bounds a line and the data of an event, each in bytes. `keep_strays` has it keep lines
+    that the standard ignores, in `strays`.
     """
 
-    def __init__(self, *, limit: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(
+        self, *, limit: int = DEFAULT_LIMIT_BYTES, keep_strays: bool = False
+    ) -> None:
         self.retry: int | None = None
         """The last `retry` of the stream in milliseconds, at most `LONGEST_RETRY_MS`, or None."""
         self.last_event_id = ""
         """The last event id, which events without data set as well."""
+        self.strays: list[bytes] = []
+        """The lines that start with an opening brace, for the caller to take out.
+
+        They are no fields that the standard knows, but some servers write an error as a bare line
+        of JSON into a stream. Empty without `keep_strays`.
+        """
+        self._keep_strays = keep_strays
         self._limit = limit
         self._partial = bytearray()  # a line whose end has not come yet
         self._after_cr = False
@@ -77,6 +87,20 @@ class EventStreamParser:
         self._data_size = 0
         self._event = ""
         self._id = ""
+
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte begins a line and an event, and nothing before has a part in it.
+
+        False before the first byte, too: a byte order mark may come.
+        """
+        return not (
+            self._partial
+            or self._data
+            or self._event
+            or self._after_cr
+            or self._at_start
+        )
 
     def feed(self, chunk: bytes) -> Iterator[Event | Comment]:
         """Yield, in order, the events and comments that `chunk` completes.
@@ -108,6 +132,15 @@ class EventStreamParser:
         self._partial = bytearray(chunk[end:])
         return self._interpret(whole.splitlines())
 
+    def end(self) -> Iterator[Event | Comment]:
+        """Yield what a blank line behind the last byte would complete; raises as `feed` does.
+
+        The standard has such an event discarded, since a connection may have broken in the middle
+        of it. It is for a stream that is known to be whole. Call it once, as the last.
+        """
+        last, self._partial = bytes(self._partial), bytearray()
+        return self._interpret([last, b""] if last else [b""])
+
     def _interpret(self, lines: list[bytes]) -> Iterator[Event | Comment]:
         if lines and self._at_start:
             # [spec] "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order
@@ -123,6 +156,9 @@ class EventStreamParser:
                 continue
             if len(line) > limit:
                 raise EventStreamError("a line", limit)
+            if self._keep_strays and line.startswith(b"{"):
+                self.strays.append(line)
+                continue
             # [spec] "If the line contains a U+003A COLON character (:): Collect the
             # characters on the line before the first [one], and let field be that
             # string." Without one: "using the whole line as the field name, and the

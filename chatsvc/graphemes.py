@@ -102,7 +102,14 @@ class Splitter:
         """Return the text that is whole after `piece`, perhaps none; hold the rest back."""
         if not piece:
             return ""
-        text = _clean(self._held + piece)
+        text = self._held + piece
+        if text.isascii() and "\r" not in text:  # each is whole once the next has come
+            if text[-1] == "\n":
+                self._held = ""
+                return text
+            self._held = text[-1]
+            return text[:-1]
+        text = _clean(text)
         whole = _whole(text, len(self._held))
         self._held = text[whole:]
         return text[:whole]

@@ -75,6 +75,17 @@ class Segment:
         self.count += following.count
         return True
 
+    def extend_plainly(self, text: str) -> bool:
+        """Append a text of ASCII as `extend` does, unless the segment has an array or a step.
+
+        Returns whether it was appended.
+        """
+        count = self.count + len(text)
+        if self.ends is not None or self.step or count > MERGED_LENGTH:
+            return False
+        self.text, self.count = self.text + text, count
+        return True
+
     def truncate(self, count: int) -> None:
         """Drop all characters but the first `count`."""
         self.text = self.text[: self.offset(count)]
@@ -173,15 +184,22 @@ class Log:
         """
         if not text:
             return
-        segment = Segment(self.position, text)
+        ascii_only = text.isascii()
         last = self.segments[-1] if self.segments else None
-        self._schedule(segment, last, at)
-        if last is None or not self._join(last, segment):
-            self._merge(at)
-            self.segments.append(segment)
+        # Most of a model's tokens are such, and need no segment of their own.
+        if last is None or self.pace or not ascii_only or not last.extend_plainly(text):
+            segment = Segment(self.position, text)
+            self._schedule(segment, last, at)
+            if last is None or not self._join(last, segment):
+                self._merge(at)
+                self.segments.append(segment)
         self.position += len(text)
-        self.size += len(text) if text.isascii() else len(text.encode())
-        self._wake(idle_only=True)
+        self.size += len(text) if ascii_only else len(text.encode())
+        for waiter in self.waiters:
+            waiter.stale = True  # the segment that it stands in may have changed
+            # A reader that stands in a slot of the ticker finds new text when its slot comes.
+            if waiter.slot < 0:
+                waiter.ticker.wake(waiter)
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:
         """Spread a segment over the time that the pace and the lag leave to it.
@@ -213,7 +231,6 @@ class Log:
         ):
             return False
         last.step = step
-        self._invalidate_readers()
         return True
 
     def _merge(self, now: int) -> None:
@@ -224,7 +241,6 @@ class Log:
         while end < len(segments) and segments[end].last <= now:
             end += 1
         self._merge_until(end)
-        self._invalidate_readers()
 
     def _merge_until(self, end: int) -> None:
         """Merge the segments up to index `end`, from where the last merge ended: all are released.
@@ -259,8 +275,7 @@ class Log:
             self._drop_behind(self.released(at))
         self.end = end
         self._merge_until(len(self.segments))
-        self._invalidate_readers()
-        self._wake(idle_only=False)
+        self.interrupt()
         if self.on_end is not None:
             self.on_end()
         # A set stays as large as it once was, a copy doesn't, and ended logs are kept for minutes.
@@ -277,19 +292,9 @@ class Log:
 
     def interrupt(self) -> None:
         """Wake every reader and have it look up its segment anew, whatever it waits for."""
-        self._invalidate_readers()
-        self._wake(idle_only=False)
-
-    def _invalidate_readers(self) -> None:
-        """Have every reader look up its segment anew: one that it may stand in has changed."""
         for waiter in self.waiters:
             waiter.stale = True
-
-    def _wake(self, *, idle_only: bool) -> None:
-        for waiter in self.waiters:
-            # A reader that stands in a slot of the ticker finds new text when its slot comes.
-            if waiter.slot < 0 or not idle_only:
-                waiter.ticker.wake(waiter)
+            waiter.ticker.wake(waiter)
 
     # ------------------------------------------------------------------ reading
 

@@ -40,8 +40,8 @@ class Prompt(msgspec.Struct, frozen=True):
 class Finish(msgspec.Struct, frozen=True):
     """The optional last item of a backend's stream: why the text ended, and what it cost.
 
-    `reason` is `stop`, `length` or `content_filter` (PROTOCOL.md section 1); any other becomes
-    `stop`. `usage` is OpenAI's usage object as the backend counted it, or None where it counts
+    `reason` is `stop`, `length` or `content_filter` (PROTOCOL.md section 1), or what else the
+    backend says, in at most 100 printable characters. `usage` is OpenAI's usage object as the backend counted it, or None where it counts
     nothing; what JSON can't hold of it is left out.
     """
 
@@ -53,7 +53,7 @@ class End(msgspec.Struct, frozen=True):
     """How a reply ended (PROTOCOL.md section 1).
 
     `state` is `done`, `stopped` or `failed`. `finish_reason` says more: `stop`, `length` or
-    `content_filter` when it is done, `stopped` or `abandoned` when it was stopped, `error` or
+    `content_filter` when it is done, or what else the backend says, `stopped` or `abandoned` when it was stopped, `error` or
     `interrupted` when it failed. `problem` is the problem details object (RFC 9457) of a failed
     reply, else None. `usage` is OpenAI's usage object as the backend counted it, or None where it
     counts nothing.

@@ -246,17 +246,48 @@ class StoreUnavailable(Unavailable):
     title = "The store of replies can't be reached"
 
 
+FAILURE_REASONS = ("busy", "refused", "misconfigured", "broken")
+"""The values of `BackendFailed.reason`, in the order of PROTOCOL.md section 6."""
+
+
 class BackendFailed(Problem):
     """Raised when the backend fails.
 
     It refuses the request, breaks off, falls silent, sends what can't be parsed, or ends without
     saying so.
+
+    `detail` is shown to the user. `reason` says who can do something about it, by one of
+    `FAILURE_REASONS`: with `busy` the user who waits, with `refused` the user who asks otherwise,
+    with `misconfigured` whoever runs the service, with `broken` perhaps another attempt.
+
+    What only the log may have stands in further attributes: `words` are those of a model's server,
+    in one line of at most 500 characters, or ""; `answer_status` is the HTTP status of its answer
+    and `host` its host and port, or None where there is none; `attempts` is how often it was asked.
     """
 
     code = "backend-failed"
     title = "The backend failed"
     status = 502
     close_code = 4502
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        reason: str = "broken",
+        words: str = "",
+        answer_status: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.words = words
+        self.answer_status = answer_status
+        self.host: str | None = None
+        self.attempts = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem details object, which has `reason` besides."""
+        return {**super().as_dict(), "reason": self.reason}
 
 
 def without_tracebacks(error: Error) -> Error:

@@ -95,6 +95,11 @@ class Settings:
         choice_format("no", "yes"),
         "whether that server continues an assistant's message that is not whole",
     )
+    openai_cumulative: str = setting(
+        "no",
+        choice_format("no", "yes"),
+        "whether that server sends the whole text so far each time",
+    )
     openai_extra: str = setting(
         "{}", JSON_OBJECT, "further members of a model's request, as a JSON object"
     )

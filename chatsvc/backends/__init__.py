@@ -18,24 +18,29 @@ The modules, each of which imports only those below it:
     local      `local`: starts llama as a child process, and asks it by openai
     llama      the program of that process: llama.cpp's server
     openai     `openai`: builds the request; upstream sends it, chunks reads the response
-    upstream   the client of a model server: attempts, timeouts, refusals, redaction of the key
-    response   the interface of a response's reader, and the limits in which a response ends
+    upstream   the client of a model server: attempts and timeouts
     body       the bytes of a response, unpacked, in turns of the event loop
-    chunks     pure: the bytes of an OpenAI-compatible server's response → text
     inflate    pure: the content codings of responses, in steps of bounded work
-    errors     how model servers word their errors
+    chunks     pure: the bytes of an OpenAI-compatible server's response → text
+    refusals   pure: what a server says of an error → a failure, with words for whom they are meant
+    ├ quick_events                  the events of a body
+    ├ answer_text, chunk_values     what they add to an answer
+    ├ finish_reasons                how it finished
+    └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it
+    model_request   the interface of one request
+    response   the interface of a response's reader, and the limits in which a response ends
     base       the protocol `Backend`: all that the rest of the service knows of a backend
 
 Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
   `retry_after` and `settings`; the last only here, so that backends can be made without settings.
-- `upstream` knows no server's API, and `chunks` no connection. They meet in `ResponseReader`, which
-  `response` declares.
+- `upstream` knows no server's API, and `chunks` no connection. They meet in `ModelRequest` and
+  `ResponseReader`, which `model_request` and `response` declare.
 
 To add a backend, write a class that satisfies `Backend` in a module of its own, and a line in
 `BACKENDS`; all members but `stream` may be as short as those of `echo`. A backend for another kind
-of model server has three parts: a request body, a `ResponseReader` for what the server answers, and
+of model server has three parts: a `ModelRequest`, a `ResponseReader` for what the server answers, and
 an `UpstreamClient` between them; `openai` is the example. An operator can add one without a change
 to the package: by a function, or by `create_app(backend=…)` with any object that satisfies
 `Backend`.
@@ -65,6 +70,7 @@ def _openai(settings: Settings) -> Backend:
         settings.openai_model,
         key=openai_api_key(),
         resumes=settings.openai_continue == "yes",
+        cumulative=settings.openai_cumulative == "yes",
         **_model_options(settings),
     )
 

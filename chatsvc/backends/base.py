@@ -5,8 +5,8 @@ The package's docstring shows how to write a backend and where to register it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol, runtime_checkable
 
 from chatsvc.model import Finish, Prompt
 
@@ -78,6 +78,26 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Give back what the backend holds."""
+
+
+@runtime_checkable
+class DirectBackend(Protocol):
+    """A `Backend` whose text can reach the reply in the call that reads it from the network.
+
+    For each read, an async generator costs a future and two turns of the event loop. A backend that
+    has its text in a callback saves them by this method; no other need have it.
+    """
+
+    def stream_to(
+        self, prompt: Prompt, take: Callable[[str], bool]
+    ) -> AsyncGenerator[str | Finish, None]:
+        """Return what `Backend.stream` does, which offers each piece to `take` first.
+
+        `take` appends the piece to the reply and returns True, or returns False, and then the
+        generator yields it. It never raises. While a piece waits to be yielded, or its consumer has
+        not asked for the next one, `take` must not be called: the pieces would change their order.
+        """
+        ...
 
 
 def model_name(backend: Backend) -> str:

@@ -1,4 +1,4 @@
-"""The body of a response, unpacked and read in turns of the event loop.
+"""The body of a response of aiohttp's client, unpacked and read in turns of the event loop.
 
 A body that has arrived faster than it is worked off, or that unpacks to more than it weighs, would
 hold the loop for as long as there is some of it: aiohttp's reader gives what it has without
@@ -15,11 +15,16 @@ import aiohttp
 from chatsvc.backends.inflate import Inflater, inflater
 
 TURN_BYTES = 4 * 1024
-"""The bytes of a body after which the event loop gets a turn, and the most that `read` returns at
-once. The worst there are, comments and events of some bytes each, are 2 ms of work."""
+"""The bytes of a body after which the event loop gets a turn, and the most that are fed to a
+receiver at once. The worst there are, comments and events of some bytes each, are 2 ms of work."""
 
 LEAST_STEP_BYTES = 1024
-"""What a step counts that gave less: an empty piece is work as well."""
+"""What a step of unpacking counts that gave less: an empty piece is work as well."""
+
+
+def work_of(piece: bytes) -> int:
+    """Return how many bytes a step of unpacking counts that gave `piece`, for `TURN_BYTES`."""
+    return max(len(piece), LEAST_STEP_BYTES)
 
 
 class ResponseBody:
@@ -47,7 +52,7 @@ class ResponseBody:
                 await asyncio.sleep(0)
             piece = next(self._pieces, None)
             if piece is not None:
-                self._work += max(len(piece), LEAST_STEP_BYTES)
+                self._work += work_of(piece)
                 if piece:
                     return piece
                 continue

@@ -1,22 +1,27 @@
 """The reader of an OpenAI-compatible server's response: bytes of the body in, text out.
 
 It is the `ResponseReader` that the backends `openai` and `local` hand to `UpstreamClient`. It never
-awaits and knows no connection, so it can be tested, and be made faster, on its own.
+awaits and knows no connection. `chatsvc.backends.chunk_values` has the values of its chunks, and
+`chatsvc.backends.answer_text` puts them together.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, ServerError, error_words
-from chatsvc.eventstream import Comment, EventStreamError, EventStreamParser
-from chatsvc.graphemes import join_surrogates
+import msgspec
+
+from chatsvc.backends.answer_text import AnswerText
+from chatsvc.backends.chunk_values import Choice, convert, decode, loads
+from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
+from chatsvc.backends.quick_events import Item, QuickEvents
+from chatsvc.backends.redaction import log_words
+from chatsvc.backends.refusals import PAGE, reported_error
+from chatsvc.backends.response import Piece
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 
-END_MARK = "[DONE]"
+END_MARKS = ("[DONE]", '"[DONE]"')
 """The data of the event behind the last chunk."""
 
 WHOLE_LIMIT_BYTES = 1 << 20
@@ -32,15 +37,21 @@ A string of a MiB is decoded in milliseconds, but a MiB of empty lists in a fift
 answer has a few dozen, or some hundred for each token where their probabilities are asked for.
 """
 
-KNOWN_REASONS = ("length", "content_filter")
-"""The `finish_reason`s that are passed on; every other one but `error` becomes `stop`."""
+STRAY_LIMIT_BYTES = 4096
+"""The most that a line outside of the format may have to be read as an error. The first line of a
+response in JSON is one: the rest of it may never come."""
+
+_BOM = b"\xef\xbb\xbf"
 
 
 class ChunkReader:
     """The reader of one response: a stream of `chat.completion.chunk` events, or one completion.
 
     Servers that ignore `"stream": true` answer with a whole completion in JSON, which is read as
-    one chunk once its body has ended. See `ResponseReader` for the methods.
+    one chunk once its body has ended. See `ResponseReader` for the methods. `secret` is the key
+    that was sent, or "", and `chose_model` whether the user chose the model that was asked for:
+    both decide who reads the words of an error. With `cumulative` each chunk has the whole text so
+    far, not what it adds.
 
     Invariants:
 
@@ -50,140 +61,216 @@ class ChunkReader:
     - Only what belongs to the answer is progress: text, reasoning, a tool's call, the first
       `finish_reason`. Comments, chunks without a word and parts of an event are not, nor is a
       completion in one piece before it is whole.
-    - After an exception from `feed` or `end` only `finish` and `rest` may be used.
+    - How the body is cut into `data` changes nothing.
+    - After a failure only `finish` and `rest` may be used.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, secret: str = "", *, chose_model: bool = False, cumulative: bool = False
+    ) -> None:
         self.complete = False
-        self.progress = 0
-        self._events = EventStreamParser(limit=WHOLE_LIMIT_BYTES)
-        self._whole: bytearray | None = (
-            None  # the body so far, if it is one piece of JSON
-        )
-        self._started = False
-        self._answered = False  # there was a choice
-        self._reason: str | None = None
+        self.failure: BackendFailed | None = None
+        self._secret = secret
+        self._chose_model = chose_model
+        self._answer = AnswerText(cumulative=cumulative)
+        self._events = QuickEvents(WHOLE_LIMIT_BYTES)
+        self._head: bytes | None = b""  # until it is known what the body is
+        # The body so far, if it is one piece of JSON.
+        self._whole: bytearray | None = None
         self._usage: dict[str, Any] | None = None
-        self._high = ""  # the first half of a surrogate pair
+
+    @property
+    def progress(self) -> int:
+        """See `ResponseReader.progress`."""
+        return self._answer.progress
+
+    @property
+    def linger_s(self) -> float:
+        """See `ResponseReader.linger_s`."""
+        return self._answer.linger_s
 
     @property
     def finish(self) -> Finish | None:
         """See `ResponseReader.finish`; `[DONE]` without a `finish_reason` counts as `stop`."""
-        if self._reason is None and not self.complete:
+        reason = self._answer.reason
+        if reason is None and not self.complete:
             return None
-        return Finish(self._reason or "stop", self._usage)
+        return Finish(reason or "stop", self._usage)
 
-    def feed(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
-        if not self._started:
-            start = data.lstrip()
-            if not start:
-                return
-            self._started = True
-            if start[:1] == b"{":  # no event stream begins like that
-                self._whole = bytearray()
+        if self._head is not None:
+            data = self._begin(self._head + data)
         if self._whole is not None:
-            self._whole += data
-            if len(self._whole) > WHOLE_LIMIT_BYTES:
-                raise BackendFailed(TOO_MUCH)
+            self._feed_whole(self._whole, data)
+        elif data and self.failure is None:
+            self._read_items(self._events.feed(data))
+        return self._answer.take()
+
+    def end(self) -> list[Piece]:
+        """See `ResponseReader.end`: whole JSON is read now, and an event without its blank line."""
+        if self._whole is not None:
+            self._read_whole(bytes(self._whole))
+        else:
+            # An event that is half here is none: the server broke off.
+            self._read_items([item for item in self._events.end() if _is_whole(item)])
+        return self._answer.take()
+
+    def rest(self) -> list[Piece]:
+        """See `ResponseReader.rest`: half a surrogate pair becomes U+FFFD."""
+        return self._answer.rest()
+
+    # ------------------------------------------------------------------ bytes
+
+    def _begin(self, head: bytes) -> bytes:
+        """Return the bytes to go on with, once it is clear what the body is; else b""."""
+        if _BOM.startswith(head):  # or its beginning
+            self._head = head
+            return b""
+        start = head.removeprefix(_BOM).lstrip()
+        if not start:
+            # Blank lines are nothing in any format, and the parser has no memory of them.
+            self._head = b""
+            return head
+        self._head = None
+        if start[:1] in (b"{", b"["):  # no event stream begins like that
+            self._whole = bytearray()
+            return start
+        if start[:1] == b"<":
+            text = start.decode("utf-8", "replace")
+            self._fail(self._unreadable(text, PAGE, "misconfigured"))
+        return head
+
+    def _feed_whole(self, whole: bytearray, data: bytes) -> None:
+        had_line = b"\n" in whole
+        whole += data
+        if len(whole) > WHOLE_LIMIT_BYTES:
+            self._fail(BackendFailed(TOO_MUCH))
+        elif not had_line and b"\n" in data:
+            self._read_stray(bytes(whole[: STRAY_LIMIT_BYTES + 1]).split(b"\n")[0])
+
+    # ------------------------------------------------------------------ JSON
+
+    def _read_items(self, items: list[Item]) -> None:
+        for data, event in items:
+            if event:
+                self._read_event(data, event)
+            else:
+                self._read_stray(data)
+            if self.complete or self.failure is not None:
+                return
+        if self._events.too_long:
+            self._fail(BackendFailed(TOO_MUCH))
+
+    def _read_event(self, data: bytes, event: str) -> None:
+        """Read the data of an event, the quick way if it is a chunk as most are."""
+        if event != "error" and len(data) <= MOST_MARKS:
+            try:
+                chunk = decode(data)
+            except (msgspec.DecodeError, RecursionError):
+                pass  # it is for `convert`
+            else:
+                base = chunk.base_resp
+                good = not chunk.error and (base is None or not base.status_code)
+                if good and chunk.choices:
+                    if usage := chunk.any_usage():
+                        self._usage = usage
+                    self._add(chunk.choices)
+                    return
+        self._read_unusual(data.decode("utf-8", "replace"), event)
+
+    def _read_unusual(self, text: str, event: str = "message") -> None:
+        """Read the data of an event, or a whole body, whatever it is."""
+        plain_text = text.strip()
+        if plain_text in END_MARKS:
+            self.complete = True
+            return
+        if event != "error" and not plain_text.startswith(("{", "[")):
+            return  # it holds no object
+        if len(text) > MOST_MARKS and _marks(text) > MOST_MARKS:
+            self._fail(BackendFailed(TOO_MUCH))
             return
         try:
-            for item in self._events.feed(data):
-                if isinstance(item, Comment):
-                    continue
-                if item.data.strip() == END_MARK:
-                    self.complete = True
-                    return
-                if text := self._read_chunk(item.data, item.event):
-                    yield text
-        except EventStreamError as error:
-            raise BackendFailed(TOO_MUCH) from error
-
-    def end(self) -> str:
-        """See `ResponseReader.end`."""
-        if self._whole is None:
-            return ""
-        text = self._read_chunk(self._whole.decode("utf-8", "replace"))
-        if not self._answered:
-            raise BackendFailed("The model's server sent no answer.")
-        self.complete = True
-        return text
-
-    def rest(self) -> str:
-        """See `ResponseReader.rest`: half a surrogate pair becomes U+FFFD."""
-        rest, self._high = "\ufffd" if self._high else "", ""
-        return rest
-
-    def _read_chunk(self, data: str, event: str = "message") -> str:
-        if len(data) > MOST_MARKS and _marks(data) > MOST_MARKS:
-            raise BackendFailed(TOO_MUCH)
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            self._read_object(loads(plain_text), event)
+        except (BackendFailed, ValueError, RecursionError):
             if event == "error":
-                raise ServerError(data) from None
-            raise BackendFailed(UNREADABLE) from error
-        if not isinstance(chunk, dict):
-            raise BackendFailed(UNREADABLE)
-        if chunk.get("error") or event == "error":
-            raise ServerError(error_words(chunk))
-        if isinstance(chunk.get("usage"), dict):
-            self._usage = chunk["usage"]
-        choices = chunk.get("choices")
-        texts: list[str] = []
-        for choice in choices if isinstance(choices, list) else []:
-            if not isinstance(choice, dict) or choice.get("index", 0) not in (0, None):
-                continue
-            self._answered = True
-            texts += _texts(choice)
-            if _has_words(choice):
-                self.progress += 1
-            if (reason := choice.get("finish_reason")) is not None:
-                if reason == "error":
-                    raise ServerError("")
-                if self._reason is None:
-                    self.progress += 1
-                self._reason = reason if reason in KNOWN_REASONS else "stop"
-        return self._join("".join(texts))
+                self._fail(self._reported(text))
+            else:
+                self._fail(self._unreadable(text))
 
-    def _join(self, text: str) -> str:
-        # JSON escapes in UTF-16, and a server that cuts its text there sends half a code point.
-        text, self._high = self._high + text, ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            text, self._high = text[:-1], text[-1]
-        return join_surrogates(text)
+    def _read_object(self, chunk: Any, event: str) -> None:
+        if isinstance(chunk, list):  # an error may come so; a chunk never does
+            chunk = next((item for item in chunk if isinstance(item, dict)), {})
+            chunk = chunk if is_error(chunk) else {}
+        if event == "error" or (isinstance(chunk, dict) and is_error(chunk)):
+            self._fail(self._reported(chunk))
+        if not isinstance(chunk, dict) or self.failure is not None:
+            return
+        converted = convert(chunk)
+        if (usage := converted.any_usage()) is not None:
+            self._usage = usage
+        self._add(converted.choices or [])
+
+    def _add(self, choices: list[Choice]) -> None:
+        try:
+            failure = self._answer.add(choices)
+        except BackendFailed as error:
+            # A new one: the traceback of this one would hold the reader.
+            self._fail(
+                BackendFailed(error.detail, reason="misconfigured", answer_status=200)
+            )
+            return
+        if failure is not None:
+            self._fail(self._reported(*failure))
+
+    def _read_whole(self, body: bytes) -> None:
+        text = body.decode("utf-8", "replace")
+        self._read_unusual(text)
+        if self.failure is None and not self._answer.began:
+            self._fail(self._unreadable(text, "The model's server sent no answer."))
+        self.complete = self.failure is None
+
+    def _read_stray(self, line: bytes) -> None:
+        """Read a line that is in no event: nothing but an error is taken from it."""
+        if len(line) > STRAY_LIMIT_BYTES:
+            return
+        try:
+            error = loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return
+        if isinstance(error, dict) and is_error(error):
+            self._fail(self._reported(error))
+
+    # ------------------------------------------------------------------ failures
+
+    def _fail(self, failure: BackendFailed) -> None:
+        if self.failure is None:
+            self.failure = failure
+
+    def _reported(self, error: object, reason: str | None = None) -> BackendFailed:
+        return reported_error(
+            error, secret=self._secret, chose_model=self._chose_model, reason=reason
+        )
+
+    def _unreadable(
+        self, text: str, detail: str = UNREADABLE, reason: str = "broken"
+    ) -> BackendFailed:
+        """Return the failure of a text that is not what is due: the log has its beginning."""
+        words = log_words(text[:4096], self._secret)
+        return BackendFailed(detail, reason=reason, words=words, answer_status=200)
 
 
-def _texts(choice: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the texts of a choice: of its delta, its message, and its own as in completions."""
-    for name in ("delta", "message"):
-        part = choice.get(name)
-        if not isinstance(part, dict):
-            continue
-        content = part.get("content")
-        if isinstance(content, list):  # typed parts
-            for item in content:
-                if isinstance(item, dict) and isinstance(item.get("text"), str):
-                    yield item["text"]
-        # A refusal is the model's answer, in its own words.
-        for value in (content, part.get("refusal")):
-            if isinstance(value, str):
-                yield value
-    if isinstance(choice.get("text"), str):
-        yield choice["text"]
-
-
-def _has_words(choice: Mapping[str, Any]) -> bool:
-    """Return whether a choice has anything of an answer, if only reasoning or a tool's call."""
-    if choice.get("text"):
+def _is_whole(item: Item) -> bool:
+    """Return whether an event without its blank line is whole: its JSON is, or it has none."""
+    data, event = item
+    text = data.decode("utf-8", "replace").strip()
+    if event == "error" or not text.startswith("{"):
         return True
-    return any(
-        value
-        for name in ("delta", "message")
-        if isinstance(part := choice.get(name), dict)
-        for member, value in part.items()
-        if member != "role"
-    )
+    try:
+        loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _marks(data: str) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import importlib.util
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,15 @@ class LocalBackend:
         """See `Backend.stream`; raises as `OpenAIBackend.stream` does, and as `open`."""
         server = await self._running_server()
         async with aclosing(server.stream(prompt)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def stream_to(
+        self, prompt: Prompt, take: Callable[[str], bool]
+    ) -> AsyncGenerator[str | Finish, None]:
+        """See `DirectBackend.stream_to`; raises as `stream` does."""
+        server = await self._running_server()
+        async with aclosing(server.stream_to(prompt, take)) as pieces:
             async for piece in pieces:
                 yield piece
 

@@ -7,26 +7,51 @@ The module builds the request; `chatsvc.backends.upstream` sends it and
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from chatsvc.backends.chunks import ChunkReader
+from chatsvc.backends.errors import TransientFailure
+from chatsvc.backends.refusals import refusal
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
 from chatsvc.model import Finish, Prompt
+from chatsvc.problems import BackendFailed
+
+PATH = "/chat/completions"
+"""The path behind a server's `/v1`."""
+
+
+def completions_url(url: str) -> str:
+    """Return the URL that completions are asked of, for the URL of a server.
+
+    That ends in the server's `/v1`, or already in `/chat/completions`; its query stays behind the
+    path, and a fragment, which no server gets, goes.
+    """
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    if not path.endswith(PATH):
+        path += PATH
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 class OpenAIBackend:
-    """The backend that asks the OpenAI-compatible server at `url`, which ends in its `/v1`.
+    """The backend that asks the OpenAI-compatible server at `url`, as `completions_url` takes it.
 
     - `model`: the model to ask for; "" leaves the choice to the server.
     - `key`: the API key, sent as a bearer token; "" sends none.
     - `timeout`: the longest silence of the server in seconds, as for `UpstreamClient`.
     - `system`: a system message that goes before every conversation; "" for none.
     - `temperature`, `max_tokens`: defaults of the request's members of that name; None for none.
-    - `extra`: further members of the request, which win over all but `messages` and `stream`.
+    - `extra`: further members of the request, which win over all but `messages` and `stream`. One
+      that is None leaves the member out that would have been sent.
     - `resumes`: whether the server continues an assistant's message that is not whole. vLLM,
       SGLang and llama.cpp do; the vendors' servers begin a new one.
+    - `cumulative`: whether each chunk has the whole text so far, as DashScope's do if
+      `incremental_output` is false, and not only what is new.
     - `first_backoff`: the pause before the second attempt, in seconds.
+
+    A server that refuses `stream_options` is asked without it from then on.
     """
 
     name = "openai"
@@ -45,10 +70,14 @@ class OpenAIBackend:
         max_tokens: int | None = None,
         extra: Mapping[str, Any] | None = None,
         resumes: bool = False,
+        cumulative: bool = False,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
         self.resumes = resumes
         self.model = model
+        self.key = key
+        self.cumulative = cumulative
+        self.takes_stream_options = True
         self._system = system
         self._defaults: dict[str, Any] = {"model": model} if model else {}
         if temperature is not None:
@@ -57,10 +86,9 @@ class OpenAIBackend:
             self._defaults["max_tokens"] = max_tokens
         self._extra = dict(extra or {})
         self._upstream = UpstreamClient(
-            url.rstrip("/") + "/chat/completions",
+            completions_url(url),
             accept="text/event-stream",
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            secret=key,
             timeout=timeout,
             first_backoff=first_backoff,
         )
@@ -75,11 +103,19 @@ class OpenAIBackend:
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
         """See `Backend.stream`; raises as `UpstreamClient.stream` does."""
-        body = json.dumps(self._request(prompt)).encode()
-        return self._upstream.stream(body, ChunkReader)
+        return self._upstream.stream(CompletionRequest(self, prompt))
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
-        """Return the body of the request; what stands further down wins."""
+    def stream_to(
+        self, prompt: Prompt, take: Callable[[str], bool]
+    ) -> AsyncGenerator[str | Finish, None]:
+        """See `DirectBackend.stream_to`; raises as `UpstreamClient.stream` does."""
+        return self._upstream.stream(CompletionRequest(self, prompt), take)
+
+    def members(self, prompt: Prompt, *, with_usage: bool) -> dict[str, Any]:
+        """Return the body of a request; what stands further down wins.
+
+        `with_usage` is whether the usage is asked for, unless `extra` says otherwise.
+        """
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         if self._system:
             messages.insert(0, {"role": "system", "content": self._system})
@@ -88,8 +124,9 @@ class OpenAIBackend:
             messages.append({"role": "assistant", "content": prompt.written})
             # vLLM and SGLang begin a message anew unless both are set.
             continued = {"continue_final_message": True, "add_generation_prompt": False}
-        return {
-            "stream_options": {"include_usage": True},
+        usage = {"stream_options": {"include_usage": True}}
+        members = {
+            **(usage if with_usage else {}),
             **continued,
             **self._defaults,
             **prompt.options,
@@ -97,3 +134,60 @@ class OpenAIBackend:
             "messages": messages,
             "stream": True,
         }
+        for name, value in self._extra.items():
+            if value is None and name not in ("messages", "stream"):
+                del members[name]
+        return members
+
+
+class CompletionRequest:
+    """One request of an `OpenAIBackend` for a completion: a `ModelRequest`.
+
+    Where the server refuses `stream_options` it is sent without; once that was taken, the backend
+    sends no more of them.
+    """
+
+    def __init__(self, backend: OpenAIBackend, prompt: Prompt) -> None:
+        self._backend = backend
+        self._prompt = prompt
+        self._chose_model = "model" in prompt.options
+        self._with_usage = backend.takes_stream_options
+
+    def body(self) -> bytes:
+        """See `ModelRequest.body`."""
+        members = self._backend.members(self._prompt, with_usage=self._with_usage)
+        return json.dumps(members).encode()
+
+    def reader(self) -> ChunkReader:
+        """See `ModelRequest.reader`."""
+        # A refusal may quote the whole request for quite another reason, so it alone proves nothing.
+        if not self._with_usage:
+            self._backend.takes_stream_options = False
+        return ChunkReader(
+            self._backend.key,
+            chose_model=self._chose_model,
+            cumulative=self._backend.cumulative,
+        )
+
+    def refused(
+        self, status: int, retry_after_field: str | None, body: bytes
+    ) -> BackendFailed:
+        """See `ModelRequest.refused`."""
+        failure = refusal(
+            status,
+            retry_after_field,
+            body,
+            secret=self._backend.key,
+            chose_model=self._chose_model,
+        )
+        named = any(name in body for name in (b"stream_options", b"include_usage"))
+        if status not in (400, 422) or not self._with_usage or not named:
+            return failure
+        self._with_usage = False
+        return TransientFailure(
+            failure.detail,
+            reason=failure.reason,
+            words=failure.words,
+            answer_status=status,
+            at_once=True,
+        )

@@ -1,21 +1,19 @@
-"""One response of a model server: the interface of its reader, and the limits in which it ends.
+"""One answer of a model server: the interface of its reader, and the limits in which it ends.
 
-`UpstreamClient` gets the response and `ResponseBody` its bytes; what they mean is the business of a
-`ResponseReader`. Between them stands `read_response`, which no server can keep waiting for ever.
+A connection hands the bytes of a response to a `Receiver`; what they mean is the business of a
+`ResponseReader`. Between them stands `Answer`, which no server can keep waiting for ever. Nothing
+here awaits, knows a connection or reads a clock.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
-import aiohttp
-
-from chatsvc.backends.body import ResponseBody
 from chatsvc.backends.errors import TOO_MUCH, TransientFailure
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed, without_tracebacks
+from chatsvc.problems import BackendFailed
 
 MOST_SILENT_TIMEOUTS = 5
 """Timeouts after which a response fails that brings bytes, but nothing of an answer: comments that
@@ -28,16 +26,20 @@ It is twice the largest event and the largest completion in one piece that a rea
 RESPONSE_LIMIT_BYTES = 128 << 20
 """The most bytes, unpacked, that a response may have: 400,000 tokens, each in its own event."""
 
-AFTER_FINISH_S = 2.0
-"""The time in which the rest of a response, such as the usage, may follow its finish, in all."""
+Piece = str
+"""The type of what a reader makes of a body: text of the answer. Side parts will be further ones."""
+
+Take = Callable[[Piece], bool]
+"""A function that takes a piece at once, if it can, and returns whether it did. It never raises."""
 
 
 class ResponseReader(Protocol):
     """The pure reader of one response of status 200: it never awaits and knows no connection.
 
-    `UpstreamClient` feeds it the bytes of the body as they arrive, unpacked and at most
-    `chatsvc.backends.body.TURN_BYTES` at once, and makes a new one for each attempt. The event loop
-    waits while it works on them.
+    `Answer` feeds it the bytes of the body as they arrive, unpacked and at most
+    `chatsvc.backends.body.TURN_BYTES` at once. The event loop waits while it works on them. `feed`
+    and `end` raise nothing: a failure is told by `failure`, so that the pieces before it are not
+    lost.
     """
 
     @property
@@ -53,82 +55,225 @@ class ResponseReader(Protocol):
         """
 
     @property
+    def failure(self) -> BackendFailed | None:
+        """The failure that the last `feed` or `end` met, or None.
+
+        It is the reply's failure, once the pieces that came with it and `rest` are passed on.
+        Nothing more is fed then. A `TransientFailure` may be asked again.
+        """
+
+    @property
     def finish(self) -> Finish | None:
-        """How the answer finished, once the server has said so; its usage may still follow."""
+        """How the answer finished, once the server has said so; its usage may still follow.
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the text that the next bytes of the body complete, in pieces of any size.
-
-        Iterate to the end before the next call. Raises, from the iteration, `ServerError` for an
-        error that the server reports and `BackendFailed` for what can't be read or is too much.
+        It is None again when more of the answer has followed: the server has said it too early.
         """
 
-    def end(self) -> str:
-        """Return the text that the end of the body completes; call it once, when the body is whole.
+    @property
+    def linger_s(self) -> float:
+        """The seconds in which something may follow a `finish`, from the last progress on.
 
-        Raises as `feed` does. If `finish` is None afterwards, the server broke off.
+        Then the answer counts as complete.
         """
 
-    def rest(self) -> str:
-        """Return, once, the text held back for a continuation: none will come.
+    def feed(self, data: bytes) -> list[Piece]:
+        """Return what the next bytes of the body complete, as few pieces as hold it in order."""
+
+    def end(self) -> list[Piece]:
+        """Return what a clean end of the body completes; call it once.
+
+        If `finish` and `failure` are None afterwards, the server broke off.
+        """
+
+    def rest(self) -> list[Piece]:
+        """Return, once, what was held back for a continuation: none will come.
 
         It belongs to the reply even if the connection broke, and is always valid Unicode.
         """
 
 
-async def read_response(
-    response: aiohttp.ClientResponse, reader: ResponseReader, timeout: float
-) -> AsyncGenerator[str | Finish, None]:
-    """Yield the text that `reader` makes of a response of status 200, then its `Finish`.
+class Receiver(Protocol):
+    """The receiver of a response's body, which a connection feeds and asks when to give up.
 
-    `timeout` is the longest silence in seconds. Text that had arrived before a failure, or was held
-    back for a continuation, is yielded first. Raises `BackendFailed` when the server falls silent,
-    brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or `QUIET_LIMIT_BYTES`, sends more than
-    `RESPONSE_LIMIT_BYTES` or what can't be unpacked; `TransientFailure` when it breaks off; and
-    what `reader` raises. After the finish nothing fails any more but `reader`: at the next limit,
-    and after `AFTER_FINISH_S` at the latest, the answer counts as complete.
-
-    The response stays open; closing it is the caller's part.
+    Times are those of the event loop's clock, in seconds. None of the methods raises or awaits.
     """
-    body = ResponseBody(response)
-    clock = asyncio.get_running_loop().time
-    heard, progress = clock(), reader.progress
-    size = quiet = 0
-    finish_by: float | None = None
-    while not reader.complete:
-        if finish_by is None and reader.finish is not None:
-            finish_by = clock() + min(timeout, AFTER_FINISH_S)
-        deadline = finish_by
-        if deadline is None:
-            silent = heard + MOST_SILENT_TIMEOUTS * timeout
-            deadline = min(silent, clock() + timeout)
-        try:
-            async with asyncio.timeout_at(deadline):
-                data = await body.read()
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
-            without_tracebacks(error)
-            if finish_by is not None:
-                break  # only the usage is missing
-            if rest := reader.rest():
-                yield rest
-            if isinstance(error, TimeoutError):
-                raise BackendFailed("The model's server fell silent.") from error
-            raise TransientFailure("The model's server broke off.") from error
-        if not data:
-            if text := reader.end():
-                yield text
-            break
-        for text in reader.feed(data):
-            yield text
-        size, quiet = size + len(data), quiet + len(data)
-        if reader.progress != progress:
-            heard, progress, quiet = clock(), reader.progress, 0
-        if quiet > QUIET_LIMIT_BYTES or size > RESPONSE_LIMIT_BYTES:
-            if finish_by is not None:
-                break
-            raise BackendFailed(TOO_MUCH)
-    if rest := reader.rest():
-        yield rest
-    if reader.finish is None:
-        raise TransientFailure("The model's server broke off.")
-    yield reader.finish
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of the body is wanted."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is over and had all that it wanted, so that the response should end now."""
+
+    @property
+    def held(self) -> int:
+        """How much waits to be taken on, in code points."""
+
+    @property
+    def deadline(self) -> float:
+        """The time at which `look` is to be called; what arrives may bring it forward."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take the next bytes of the body, unpacked, at most `TURN_BYTES`."""
+
+    def end(self) -> None:
+        """Note that the body has come to its end."""
+
+    def break_off(self) -> None:
+        """Note that the connection broke before the end of the body."""
+
+    def fail(self, failure: BackendFailed) -> None:
+        """Note that the body can't be unpacked."""
+
+    def look(self, now: float) -> None:
+        """Be over if too little has come by now, else set a later deadline."""
+
+    def read_again(self, now: float) -> None:
+        """Note that the connection is read again, after it was not because too much was held."""
+
+
+class Answer:
+    """One answer as it arrives: a `Receiver` whose pieces are taken on, in their order.
+
+    `timeout` is the longest silence in seconds, `now` the time at which the response's head came.
+    Each piece is offered to `take`; one that it does not take, and all behind that, wait in
+    `pieces` until they are removed by `drop`. `given` is how many pieces there have been. Once
+    `over`, `failure` is None if the answer is complete.
+
+    It fails when the server falls silent, brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or
+    `QUIET_LIMIT_BYTES`, sends more than `RESPONSE_LIMIT_BYTES` or what can't be unpacked; with a
+    `TransientFailure` when the server breaks off; and with the failure of `reader`. What was held
+    back for a continuation is a piece then. After a finish nothing fails any more but `reader`: at
+    the next limit, and after the reader's `linger_s` without progress, the answer counts as
+    complete.
+    """
+
+    __slots__ = (
+        "_came",
+        "_finished",
+        "_heard",
+        "_progress",
+        "_quiet",
+        "_reader",
+        "_size",
+        "_take",
+        "_timeout",
+        "deadline",
+        "failure",
+        "given",
+        "held",
+        "over",
+        "pieces",
+    )
+
+    def __init__(
+        self,
+        reader: ResponseReader,
+        timeout: float,
+        now: float,
+        take: Take | None = None,
+    ) -> None:
+        self.pieces: deque[Piece] = deque()
+        self.given = 0
+        self.held = 0
+        self.over = False
+        self.failure: BackendFailed | None = None
+        self.deadline = now + timeout
+        self._reader = reader
+        self._timeout = timeout
+        self._take = take
+        self._progress = reader.progress
+        self._came = now  # when anything came
+        self._heard = now  # when something of an answer came
+        self._finished = False  # the finish has come, and brought the deadline forward
+        self._size = 0  # bytes of the body
+        self._quiet = 0  # those of them since something of an answer came
+
+    @property
+    def complete(self) -> bool:
+        """See `Receiver.complete`."""
+        return self.over and self.failure is None
+
+    @property
+    def finish(self) -> Finish | None:
+        """See `ResponseReader.finish`."""
+        return self._reader.finish
+
+    def drop(self) -> None:
+        """Remove the first of `pieces`: it has been taken on."""
+        self.held -= len(self.pieces.popleft())
+
+    def feed(self, data: bytes, now: float) -> None:
+        """See `Receiver.feed`."""
+        reader = self._reader
+        if pieces := reader.feed(data):
+            self._give(pieces)
+        self._came = now
+        self._size += len(data)
+        if reader.progress != self._progress:
+            self._progress, self._heard, self._quiet = reader.progress, now, 0
+        else:
+            self._quiet += len(data)
+        if reader.failure is not None or reader.complete:
+            self._close(None)
+        elif self._quiet > QUIET_LIMIT_BYTES or self._size > RESPONSE_LIMIT_BYTES:
+            self._close(BackendFailed(TOO_MUCH))
+        elif self._finished != (reader.finish is not None):
+            self._finished = not self._finished
+            self.deadline = self._latest()
+
+    def end(self) -> None:
+        """See `Receiver.end`."""
+        if not self.over:
+            self._give(self._reader.end())
+            self._close(None)
+
+    def break_off(self) -> None:
+        """See `Receiver.break_off`."""
+        self._close(None)
+
+    def fail(self, failure: BackendFailed) -> None:
+        """See `Receiver.fail`."""
+        self._close(failure)
+
+    def look(self, now: float) -> None:
+        """See `Receiver.look`."""
+        self.deadline = self._latest()
+        if now >= self.deadline:
+            self._close(BackendFailed("The model's server fell silent."))
+
+    def read_again(self, now: float) -> None:
+        """See `Receiver.read_again`: the time for which nothing was read is no silence."""
+        self._came = self._heard = now
+        self.deadline = self._latest()
+
+    def _latest(self) -> float:
+        """Return the time until which the answer may wait for more, after what has come."""
+        if self._finished:
+            return self._heard + min(self._timeout, self._reader.linger_s)
+        silent = self._heard + MOST_SILENT_TIMEOUTS * self._timeout
+        return min(silent, self._came + self._timeout)
+
+    def _give(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self.given += 1
+            if self.pieces or self._take is None or not self._take(piece):
+                self.pieces.append(piece)
+                self.held += len(piece)
+
+    def _close(self, failure: BackendFailed | None) -> None:
+        """End the answer: complete if it has its finish, else with a failure.
+
+        `failure` is that of a limit that was reached, or None where the server's bytes have ended.
+        """
+        if self.over:
+            return
+        self.over = True
+        self._give(self._reader.rest())
+        if self._reader.failure is not None:
+            self.failure = self._reader.failure
+        elif self._reader.finish is None:
+            self.failure = failure or TransientFailure(
+                "The model's server broke off."
+            )

@@ -1,31 +1,29 @@
-"""The client of one model server: connections, attempts, timeouts, refusals and redaction.
+"""The client of one model server: attempts and timeouts.
 
-It knows HTTP and nothing of what a server says in a response of status 200: that is a
-`ResponseReader`'s business. A backend for another kind of server hands it the URL, a request body
-and a reader (`chatsvc.backends.openai` shows how).
+It knows HTTP and nothing of what a server says: that is a `ModelRequest`'s business, and its
+reader's. A backend for another kind of server hands it the URL and a request
+(`chatsvc.backends.openai` shows how). How it is connected is a `Route`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping
 
-import aiohttp
+from aiohttp.http import SERVER_SOFTWARE
+from yarl import URL
 
-from chatsvc.backends.body import ResponseBody
-from chatsvc.backends.errors import (
-    ServerError,
-    TransientFailure,
-    error_words,
-)
-from chatsvc.backends.response import ResponseReader, read_response
+from chatsvc.backends.direct import DirectRoute
+from chatsvc.backends.errors import TransientFailure
+from chatsvc.backends.exchange import Exchange, Route
+from chatsvc.backends.model_request import ModelRequest
+from chatsvc.backends.proxied import SessionRoute
+from chatsvc.backends.receivers import RefusalBody
+from chatsvc.backends.response import Answer, Take
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed, without_tracebacks
-from chatsvc.retry_after import retry_after
+from chatsvc.proxies import basic_authorization, netrc_authorization, proxy_of
 
 ATTEMPTS = 3
 """How often a request is sent in all, as long as nothing of an answer has come."""
@@ -42,43 +40,26 @@ CONNECT_TIMEOUT_S = 10.0
 REFUSAL_TIMEOUT_S = 5.0
 """The time in which a refusal's body must have come; without it the status has to do."""
 
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""The statuses of refusals that another attempt may mend."""
-
-REFUSAL_LIMIT_BYTES = 64 * 1024
-"""How much of a refusal's body is read, unpacked."""
-
-RECEIVE_BUFFER_BYTES = 32 * 1024
-"""The receive buffer of a connection, which the kernel may double: it bounds what aiohttp parses in
-one turn of the event loop. 64 KiB of interim responses or chunks of one byte take it 25 ms, and
-uvloop reads on for as long as there is something, a second and more. Through 100 ms of round-trip
-time it lets 300 KB/s pass, a thousand tokens."""
-
-READ_BUFFER_BYTES = 16 * 1024
-"""aiohttp stops reading a connection at twice as many bytes that nobody has taken, or a sixteenth
-as many chunks: with its own default, chunks of one byte take 50 ms at once."""
-
-LONGEST_QUOTE = 500
-"""Characters of the server's words that are passed on."""
-
 
 class UpstreamClient:
     """The client of the model server at `url`, to which every request is POSTed.
 
-    `headers` go with each request, one of them usually with a key; `secret` is that key, or "".
-    `accept` is the media type that is asked for. `timeout` is the longest silence in seconds,
-    before the response and between two bytes of it. `first_backoff` is in seconds, too.
+    `headers` go with each request, one of them usually with a key. `accept` is the media type
+    that is asked for. `timeout` is the longest silence in seconds, before the response and between
+    two bytes of it. `first_backoff` is in seconds, too. The
+    constructor raises `ValueError` for a URL or a header that can't be sent.
 
     Invariants:
 
     - Every response ends: its head within `timeout` and the time for the connection, a refusal's
-      body within `REFUSAL_TIMEOUT_S`, an answer within the limits of `chatsvc.backends.response`.
+      body within `REFUSAL_TIMEOUT_S`, an answer within the limits of `Answer`.
     - The event loop gets a turn after each `chatsvc.backends.body.TURN_BYTES` of a response,
       however fast it comes and however well it is packed.
     - The server's connection is closed when the generator of `stream` is, at whatever stage. Only
-      a body that was read to its end gives its connection back for the next request.
-    - Nothing is asked twice once a piece of the answer has been yielded.
-    - The secret leaves in `headers` and nowhere else: the server's words are passed on without it.
+      a response that has come to its end, or does so within `DRAIN_S` of its complete answer, gives
+      its connection back for the next request.
+    - Nothing is asked twice once a piece of the answer has been passed on.
+    - What `headers` hold leaves in them and nowhere else.
     """
 
     def __init__(
@@ -87,152 +68,156 @@ class UpstreamClient:
         *,
         accept: str,
         headers: Mapping[str, str],
-        secret: str,
         timeout: float,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
-        self._url = url
+        self._url = URL(url)
+        if self._url.scheme not in ("http", "https") or not self._url.host:
+            raise ValueError(f"{url!r} is no URL of a model's server")
+        self._host = self._url.host_port_subcomponent or ""
         self._headers = {
-            "Content-Type": "application/json",
             "Accept": accept,
             # Compressed events arrive in lumps, if at all before the end. Some servers compress
-            # all the same, and `ResponseBody` unpacks that.
+            # all the same, and that is unpacked.
             "Accept-Encoding": "identity",
+            "User-Agent": SERVER_SOFTWARE,
+            "Content-Type": "application/json",
             **headers,
         }
-        self._secret = secret
+        for name, value in self._headers.items():
+            if any(mark in name + value for mark in "\r\n\0"):
+                raise ValueError(f"the header {name} has a line end in its value")
         self._timeout = timeout
+        self._connect_timeout = min(CONNECT_TIMEOUT_S, timeout)
         self._first_backoff = first_backoff
-        self._session: aiohttp.ClientSession | None = None
+        self._route: Route | None = None
 
     async def open(self) -> None:
-        """Make the pool of connections, unless there is one."""
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=min(CONNECT_TIMEOUT_S, self._timeout),
-                sock_read=self._timeout,
-            )
-            # Replies are limited where they are admitted. Another limit here would let those
-            # above it wait, and no user would learn why.
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=_make_socket)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=timeout,
-                trust_env=True,
-                auto_decompress=False,
-                read_bufsize=READ_BUFFER_BYTES,
-                # Cookies would tie the conversations of different users together, and a jar of
-                # them only grows.
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+        """Find the route to the server, unless there is one; nothing is connected yet."""
+        if self._route is None:
+            self._route = route_to(self._url, self._headers, self._connect_timeout)
 
     async def close(self) -> None:
         """Close all connections; requests that are still running fail."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        route, self._route = self._route, None
+        if route is not None:
+            await route.close()
 
     async def stream(
-        self, body: bytes, new_reader: Callable[[], ResponseReader]
+        self, request: ModelRequest, take: Take | None = None
     ) -> AsyncGenerator[str | Finish, None]:
-        """POST `body`, which is JSON; yield the answer's text as it comes, then its `Finish`.
+        """POST a request; yield the answer's text as it comes, then its `Finish`.
 
-        `new_reader` makes the reader of a response, one for each attempt. Opens the client if it
-        is not open. Raises `BackendFailed` when the server can't be reached, refuses, falls silent,
-        breaks off, or sends what can't be read: with the server's words where it has any, redacted.
-        What had arrived before the failure has been yielded by then.
+        Each piece is offered to `take` first, and yielded only if that does not take it. Opens the
+        client if it is not open.
+
+        Raises `BackendFailed` when the server can't be reached, refuses, falls silent, breaks off,
+        or sends what can't be read: with the server's words where it has any, redacted. What had
+        arrived before the failure has been passed on by then.
         """
         await self.open()
-        answered = False
+        clock = asyncio.get_running_loop().time
         for attempt in range(1, ATTEMPTS + 1):
+            given = 0
             try:
-                response = await self._post(body)
+                exchange = await self._post(request)
+            except BackendFailed as error:
+                failure = without_tracebacks(error)
+            else:
+                answer = Answer(request.reader(), self._timeout, clock(), take)
                 try:
-                    answer = read_response(response, new_reader(), self._timeout)
-                    async with aclosing(answer) as pieces:
-                        async for piece in pieces:
-                            answered = True
-                            yield piece
-                    return
+                    exchange.start(answer)
+                    while not answer.over or answer.pieces:
+                        while answer.pieces:
+                            # It stays the first until it has been taken on: `take` then gets none
+                            # of those behind it.
+                            yield answer.pieces[0]
+                            answer.drop()
+                        if not answer.over:
+                            await exchange.more()
                 finally:
-                    # Closes the connection, unless the body has been read to its end: aiohttp
-                    # has put that one back into the pool already.
-                    response.close()
-            except ServerError as error:
-                words = self._redact(error.words) or "The model failed."
-                raise BackendFailed(words) from None
-            except TransientFailure as error:
-                too_long = error.wait_s > LONGEST_RETRY_AFTER_S
-                if answered or too_long or attempt == ATTEMPTS:
-                    raise BackendFailed(error.detail) from error
-                wait_s = error.wait_s
-                without_tracebacks(error)  # of this attempt: nobody will see it
+                    exchange.close()
+                if answer.failure is None:
+                    if answer.finish is not None:
+                        yield answer.finish
+                    return
+                failure, given = answer.failure, answer.given
+                del answer  # it holds the failure, whose traceback will hold this frame
+            failure.host, failure.attempts = self._host, attempt
+            if (
+                not isinstance(failure, TransientFailure)
+                or given
+                or failure.wait_s > LONGEST_RETRY_AFTER_S
+                or attempt == ATTEMPTS
+            ):
+                try:
+                    raise failure
+                finally:
+                    del failure
+            if failure.at_once:
+                continue
             # The jitter keeps replies that failed together from asking again together.
             backoff = self._first_backoff * 2.0 ** (attempt - 1)
-            await asyncio.sleep(max(wait_s, backoff * random.uniform(0.5, 1.0)))
+            await asyncio.sleep(max(failure.wait_s, backoff * random.uniform(0.5, 1.0)))
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        """Send the request once and return the response, which has status 200."""
-        if self._session is None:
+    async def _post(self, request: ModelRequest) -> Exchange:
+        """Send the request once and return the exchange, whose status is 200."""
+        route = self._route
+        if route is None:
             raise BackendFailed("The backend is closed.")
         try:
-            # aiohttp's own timeouts begin anew with each byte of the head and each interim response
-            # (RFC 9110 section 15.2), and it has none for a server that does not take the request.
-            patience = min(CONNECT_TIMEOUT_S, self._timeout) + self._timeout
-            async with asyncio.timeout(patience):
-                # A redirect would carry the conversation, and perhaps the key, elsewhere.
-                response = await self._session.post(
-                    self._url, data=body, headers=self._headers, allow_redirects=False
-                )
+            # One time for all of the head: a server may send it, or interim responses (RFC 9110
+            # section 15.2), byte by byte, or not take the request.
+            async with asyncio.timeout(self._connect_timeout + self._timeout):
+                exchange = await route.post(request.body())
         except TimeoutError as error:
-            detail = "The model's server did not answer in time."
+            detail = f"The model's server did not answer in time{_through(route)}."
             raise BackendFailed(detail) from without_tracebacks(error)
-        except (aiohttp.ClientError, OSError) as error:
-            detail = "The model's server can't be reached."
-            raise TransientFailure(detail) from without_tracebacks(error)
-        if response.status == 200:
-            return response
+        except OSError as error:
+            detail = f"The model's server can't be reached{_through(route)}."
+            words = str(error) + (f" ({route.proxy.shown})" if route.proxy else "")
+            raise TransientFailure(detail, words=words) from without_tracebacks(error)
+        if exchange.status == 200:
+            return exchange
         try:
-            raise await self._refusal(response)
+            raise await self._refusal(exchange, request)
         finally:
-            response.close()
+            exchange.close()
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> BackendFailed:
+    async def _refusal(
+        self, exchange: Exchange, request: ModelRequest
+    ) -> BackendFailed:
         """Return the failure that a response of another status than 200 is."""
-        raw = bytearray()
-        try:
-            body = ResponseBody(response)
-            async with asyncio.timeout(min(self._timeout, REFUSAL_TIMEOUT_S)):
-                while len(raw) < REFUSAL_LIMIT_BYTES and (data := await body.read()):
-                    raw += data
-        except (aiohttp.ClientError, OSError, BackendFailed) as error:
-            without_tracebacks(error)  # the status is enough
-        text = raw[:REFUSAL_LIMIT_BYTES].decode("utf-8", "replace")
-        try:
-            words = error_words(json.loads(text))
-        except (ValueError, RecursionError):
-            # A page is of no use to the user, a line of text may be.
-            words = "" if text.lstrip().startswith("<") else text
-        refused = f"The model's server refused with {response.status}"
-        line = self._redact(words)
-        detail = f"{refused}: {line}" if line else f"{refused}."
-        if response.status not in RETRIED_STATUSES:
-            return BackendFailed(detail)
-        wait_s = retry_after(response.headers.get("Retry-After"))
-        return TransientFailure(detail, wait_s=wait_s or 0.0)
-
-    def _redact(self, words: str) -> str:
-        """Return the server's words in one line, cut to `LONGEST_QUOTE`, without the secret."""
-        line = " ".join(words.split())
-        if self._secret:
-            line = line.replace(self._secret, "…")
-        return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
+        seconds = min(self._timeout, REFUSAL_TIMEOUT_S)
+        body = RefusalBody(asyncio.get_running_loop().time() + seconds)
+        exchange.start(body)
+        while not body.over:
+            await exchange.more()
+        retry_after = exchange.fields.get("retry-after")
+        return request.refused(exchange.status, retry_after, bytes(body.content))
 
 
-def _make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Return the socket of a new connection, with its receive buffer set before it connects."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    return made
+def _through(route: Route) -> str:
+    """Return what a failure's sentence says of a proxy: its variable, for its host is private."""
+    proxy = route.proxy
+    return f" through the proxy that {proxy.variable} names" if proxy else ""
+
+
+def route_to(url: URL, headers: Mapping[str, str], connect_timeout: float) -> Route:
+    """Return the route to `url`: through the proxy that the environment has for it, or direct.
+
+    `headers` go with each request. Without an `Authorization` among them, a name and password in
+    the URL are sent, or those that the netrc file has for its host. `connect_timeout` is the time
+    in seconds in which a connection must be there.
+    """
+    if "Authorization" not in headers:
+        if url.user is not None:
+            known = basic_authorization(url.user, url.password or "")
+        else:
+            known = netrc_authorization(url) or ""
+        headers = {**headers, **({"Authorization": known} if known else {})}
+    url = url.with_user(None)
+    proxy = proxy_of(url)
+    if proxy is None:
+        return DirectRoute(url, headers, connect_timeout)
+    return SessionRoute(url, headers, connect_timeout, proxy)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from chatsvc.graphemes import Splitter
+from chatsvc.graphemes import LONGEST_CHARACTER, Splitter
 from chatsvc.log import Segment
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
@@ -27,6 +27,7 @@ class LogWriter:
     """
 
     __slots__ = (
+        "_append_now",
         "_max_bytes",
         "_on_first",
         "_reply",
@@ -48,11 +49,33 @@ class LogWriter:
         self._max_bytes = max_bytes
         self._reply = reply
         self._store = store
+        self._append_now = store.append_now
         self._on_first = on_first
         self._splitter = Splitter()
         # Counted here: text that a shared store has taken may show up in the log only later.
         self._size = reply.log.size
         self._written = 0  # code points, since the last turn of the event loop
+
+    def take(self, piece: str) -> bool:
+        """Append a piece at once, as `write` does, and return whether that was possible.
+
+        It is not for a store that waits, a long piece, a reply that is nearly full or has its end;
+        then nothing has happened, and `write` does it. Call it only while no `write` is under way.
+        """
+        append_now = self._append_now
+        if (
+            append_now is None
+            or len(piece) > CODE_POINTS_PER_TURN
+            or self._reply.log.end is not None
+            or self._size + (len(piece) + LONGEST_CHARACTER) * 4 > self._max_bytes
+        ):
+            return False
+        if text := self._splitter.feed(piece):
+            if not self._size:
+                self._on_first(self._reply)
+            self._size += len(text) if text.isascii() else len(text.encode())
+            append_now(self._reply.log, text)
+        return True
 
     def write(self, piece: str) -> Coroutine[Any, Any, None]:
         """Append a piece of any length, but for a last character that may still grow.

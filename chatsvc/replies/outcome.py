@@ -22,15 +22,32 @@ from typing import Any
 from chatsvc.backends.base import Backend
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import End, Finish
-from chatsvc.problems import BackendFailed, Problem, without_tracebacks
+from chatsvc.problems import (
+    FAILURE_REASONS,
+    BackendFailed,
+    Problem,
+    without_tracebacks,
+)
 
 logger = logging.getLogger("chatsvc.backend")
 
 FINISH_REASONS = ("stop", "length", "content_filter")
-"""The reasons of a text that is complete (PROTOCOL.md section 1); any other becomes `stop`."""
+"""The reasons of a text that is complete (PROTOCOL.md section 1) which the service knows."""
+
+READ_AS_STOP = frozenset(
+    {"", "tool_calls", "stopped", "abandoned", "error", "interrupted"}
+)
+"""What a backend may not end a text with: a reply holds no calls of tools, and the others are the
+service's own words for replies that are not done. They become `stop`."""
+
+LONGEST_REASON = 100
+"""The code points of a reason that the service doesn't know; a longer one becomes `stop`."""
 
 LONGEST_DETAIL = 2000
 """The code points of a problem's detail that are passed on."""
+
+LONGEST_LOGGED = 500
+"""The code points of a problem's detail that are logged."""
 
 MOST_USAGE = 16 * 1024
 """The values and code points that a usage object may have; those behind them are left out."""
@@ -42,37 +59,101 @@ _OMITTED = object()
 
 
 def end_of_finish(finish: Finish) -> End:
-    """Return the end of a reply whose backend has given all its text and said `finish` last."""
-    # The reason of the table, not the one that is equal to it: that may be of any class.
-    reason = next((r for r in FINISH_REASONS if r == finish.reason), "stop")
+    """Return the end of a reply whose backend has given all its text and said `finish` last.
+
+    A reason that is not in `FINISH_REASONS` is passed on as it is, and logged; but one that is no
+    text, not printable, too long or in `READ_AS_STOP` becomes `stop`.
+    """
+    reason = "stop"
+    if isinstance(finish.reason, str):
+        reason = str.__str__(finish.reason)  # it may be of any class
+    if reason not in FINISH_REASONS:
+        printable = reason.isprintable() and len(reason) <= LONGEST_REASON
+        if reason in READ_AS_STOP or not printable:
+            reason = "stop"
+        else:
+            logger.warning("a backend finished with the unknown reason %r", reason)
     usage = None
     if isinstance(finish.usage, dict):
         usage = _Encodable().value(finish.usage, DEEPEST_USAGE)
     return End("done", reason, usage=usage)
 
 
-def end_of_failure(error: BaseException, backend: Backend) -> End:
-    """Return the end of a reply whose backend has raised `error`.
+def end_of_failure(
+    error: BaseException, backend: Backend, reply_id: str = "", seconds: float = 0.0
+) -> End:
+    """Return the end of a reply whose backend has raised `error`, and log it as one warning.
 
-    A `Problem` is passed on. Any other exception may hold secrets of the backend: it is logged, and
-    readers learn only which backend failed.
+    A `Problem` is passed on. Any other exception may hold secrets of the backend: it is logged with
+    its traceback, and readers learn only which backend failed. `reply_id` and `seconds`, the time
+    since the reply was started here, are for the log.
     """
     if isinstance(error, Problem):
-        problem = error
+        _log_failure(error, backend, reply_id, seconds)
+        end = failed(error)
     else:
-        logger.error("the backend %s failed", backend.name, exc_info=error)
         problem = BackendFailed(f"The backend {backend.name} failed.")
+        _log_failure(problem, backend, reply_id, seconds, error)
+        end = failed(problem)
     without_tracebacks(error)
+    return end
+
+
+def end_of_overrun(
+    max_seconds: float, backend: Backend, reply_id: str = "", seconds: float = 0.0
+) -> End:
+    """Return the end of a reply whose backend has not come to its end in `max_seconds`, and log it.
+
+    The other parameters are those of `end_of_failure`.
+    """
+    name = backend.name
+    detail = f"The backend {name} did not come to its end in {max_seconds:g} s."
+    problem = BackendFailed(detail)
+    _log_failure(problem, backend, reply_id, seconds)
     return failed(problem)
+
+
+def _log_failure(
+    problem: Problem,
+    backend: Backend,
+    reply_id: str,
+    seconds: float,
+    error: BaseException | None = None,
+) -> None:
+    """Log a failed reply: who failed and why, what it said and after how long."""
+    data: dict[str, object] = {
+        "reply": reply_id[:6],  # ids are capabilities
+        "backend": backend.name,
+        "seconds": round(seconds, 3),
+    }
+    words = ""
+    if isinstance(problem, BackendFailed):
+        words = problem.words
+        data["reason"] = problem.reason
+        data["host"] = problem.host
+        data["status"] = problem.answer_status
+        data["attempts"] = problem.attempts
+    # What the service itself says comes first: a server's words may say anything.
+    detail = " ".join(_valid(str(problem.detail)).split())
+    data["detail"] = detail[:LONGEST_LOGGED]
+    data["words"] = words
+    shown = {name: value for name, value in data.items() if value not in (None, "")}
+    logger.warning("a reply failed", extra={"data": shown}, exc_info=error)
 
 
 def failed(problem: Problem) -> End:
     """Return the end of a reply that fails with a problem.
 
-    It has the four members of PROTOCOL.md section 6. Those that an application's own class of
-    problems has of another type, or a status that is no error's, become `backend-failed`'s.
+    It has the members of PROTOCOL.md section 6; `reason` only if it is a `BackendFailed`. Those
+    that an application's own class of problems has of another type, or a status that is no error's,
+    become `backend-failed`'s.
     """
     given, details = problem.as_dict(), BackendFailed().as_dict()
+    details.pop("reason")
+    if isinstance(problem, BackendFailed):
+        reason = given.get("reason")
+        known = (each for each in FAILURE_REASONS if each == reason)
+        details["reason"] = next(known, "broken")
     for name in ("type", "title", "detail"):
         if isinstance(text := given.get(name), str):
             details[name] = _valid(text[:LONGEST_DETAIL])

@@ -10,12 +10,17 @@ from typing import Any
 
 import msgspec
 
-from chatsvc.backends.base import Backend
+from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish
-from chatsvc.problems import BackendFailed, Problem
+from chatsvc.problems import Problem
 from chatsvc.replies.background import Background
 from chatsvc.replies.log_writer import LogWriter
-from chatsvc.replies.outcome import end_of_failure, end_of_finish, failed
+from chatsvc.replies.outcome import (
+    end_of_failure,
+    end_of_finish,
+    end_of_overrun,
+    failed,
+)
 from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import NotWritable, Store
@@ -173,10 +178,8 @@ class Producer:
 
     def _overrun(self, max_seconds: float) -> None:
         """Have the reply fail: the backend has not given all its text in `max_seconds`."""
-        name = self._backend.name
-        detail = f"The backend {name} did not come to its end in {max_seconds:g} s."
-        logger.warning("%s", detail)
-        self._end = failed(BackendFailed(detail))
+        reply = self.reply
+        self._end = end_of_overrun(max_seconds, self._backend, reply.id, reply.age())
         self._limit_closing()
         if self.task is not None:
             self.task.cancel()
@@ -220,7 +223,8 @@ class Producer:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
         except (Exception, SystemExit) as error:  # noqa: BLE001  (it may raise anything)
-            end = end_of_failure(error, self._backend)
+            reply = self.reply
+            end = end_of_failure(error, self._backend, reply.id, reply.age())
         if self._cancelled or self._abandoned:
             return None
         self._clear_timer()
@@ -234,7 +238,12 @@ class Producer:
             prompt = msgspec.structs.replace(prompt, written=log.text(0))
         end = End("done", "stop")
         count = 0
-        async with aclosing(self._backend.stream(prompt)) as pieces:
+        backend = self._backend
+        if isinstance(backend, DirectBackend) and self.store.append_now is not None:
+            stream = backend.stream_to(prompt, self._take)
+        else:
+            stream = backend.stream(prompt)
+        async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if self._closing:  # it has swallowed its cancellation
                     break
@@ -253,6 +262,11 @@ class Producer:
                     self._limit_closing()
                     break
         return end
+
+    def _take(self, piece: str) -> bool:
+        """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
+        writer = self._log_writer
+        return writer is not None and not self._closing and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.

@@ -75,6 +75,10 @@ class Reply:
         self.started = monotonic()
         self._on_change = on_change
 
+    def age(self) -> float:
+        """Return the seconds since this node opened the reply."""
+        return (monotonic() - self.started) / 1e6
+
     @property
     def id(self) -> str:
         """The reply id."""

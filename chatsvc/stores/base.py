@@ -114,6 +114,14 @@ class Store(Protocol):
         `StoreUnavailable`, perhaps for an earlier call.
         """
 
+    @property
+    def append_now(self) -> Callable[[Log, str], None] | None:
+        """The function that does what `append` does without waiting, or None if the store waits.
+
+        It raises `NotWritable`.
+        """
+        ...
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """Declare the text complete, and say which end is to follow once all of it is released.
 

@@ -124,6 +124,10 @@ class MemoryStore:
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
+        self.append_now(log, text)
+
+    def append_now(self, log: Log, text: str) -> None:
+        """See `Store.append_now`."""
         if log.end is not None:
             raise NotWritable
         log.append(text, self._now())

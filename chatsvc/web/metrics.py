@@ -16,6 +16,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from chatsvc.replies import Reply
+from chatsvc.replies.outcome import FINISH_REASONS
 from chatsvc.ticker import monotonic
 
 
@@ -98,7 +99,10 @@ class Metrics:
     def ended(self, reply: Reply) -> None:
         """See `Observer`."""
         if reply.end is not None:
-            self._ended.labels(reply.end.state, reply.end.finish_reason).inc()
+            end = reply.end
+            # A model's server may finish with any words, and each would be a series of its own.
+            known = end.state != "done" or end.finish_reason in FINISH_REASONS
+            self._ended.labels(end.state, end.finish_reason if known else "other").inc()
         self._characters.inc(reply.log.position)
 
     def reading(self, transport: str) -> AbstractContextManager[None]:

@@ -68,7 +68,6 @@ async def test_a_completion_that_never_is_whole() -> None:
     [
         *(pytest.param([part], id=name) for name, part in TEXTLESS.items()),
         pytest.param([STOP], id="finishes"),
-        pytest.param([chunk(None, delta={"reasoning": "hm"})], id="reasoning"),
     ],
 )
 async def test_the_finish_and_then_for_ever(more: list[bytes]) -> None:
@@ -77,12 +76,6 @@ async def test_the_finish_and_then_for_ever(more: list[bytes]) -> None:
     text, finish, detail = await ended(script)
     assert (text, detail) == ("a", "")
     assert finish is not None and finish.reason == "stop"
-
-
-async def test_text_after_the_finish_does_not_go_on_either() -> None:
-    script = itertools.chain([head(), chunk("a") + STOP], for_ever(chunk("b")))
-    text, finish, detail = await ended(script)
-    assert (text.strip("b"), finish, detail) == ("a", Finish("stop"), "")
 
 
 async def test_the_finish_and_then_a_flood() -> None:

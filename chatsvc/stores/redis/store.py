@@ -137,6 +137,8 @@ class RedisStore:
         created = self._owner.created_here(reply_id)
         return await self._logs.find(reply_id) if created is None else created
 
+    append_now = None
+
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         await self._owner.append(log, text)

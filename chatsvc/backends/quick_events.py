@@ -1,0 +1,90 @@
+"""Event streams of model servers, split quickly: bytes of a body in, the data of events out.
+
+Nearly every event of a model's stream is one line, `data: {…}`, and a blank one, and nearly every
+read ends behind such an event. These are cut out by `bytes.split`; everything else goes through
+`EventStreamParser`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
+
+STRAY = ""
+"""The type of an item that is a line outside of the format of event streams."""
+
+
+Item = tuple[bytes, str]
+"""The data of one event and its type; or a line that may be an error, with the type `STRAY`.
+
+The data is UTF-8, or as it came if it is not.
+"""
+
+
+class QuickEvents:
+    """The splitter of one body, whose events and lines are limited to `limit` bytes.
+
+    `too_long` is true once one of them is longer; what comes after that is nothing.
+
+    Invariants:
+
+    - The items are those of an `EventStreamParser` without its comments, in their order, however
+      the body is cut; only bytes that are no UTF-8 may still be in them.
+    - Lines that start with an opening brace, which are no fields of an event, are items as well.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.too_long = False
+        self._limit = limit
+        self._parser = EventStreamParser(limit=limit, keep_strays=True)
+        self._between_events = False
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Return the items that the next bytes complete."""
+        items: list[Item] = []
+        if not self._between_events:
+            # The event that is half here goes the exact way, to its end.
+            end = data.find(b"\n\n") + 2
+            if end < 2 or end == len(data):
+                self._feed_parser(data, items)
+                return items
+            self._feed_parser(data[:end], items)
+            data = data[end:]
+        if not self._between_events or b"\r" in data or len(data) > self._limit:
+            self._feed_parser(data, items)
+            return items
+        blocks = data.split(b"\n\n")
+        tail = blocks.pop()
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                items.append((block[6:], "message"))
+            else:
+                self._feed_parser(block + b"\n\n", items)
+        if tail:
+            self._feed_parser(tail, items)
+        return items
+
+    def end(self) -> list[Item]:
+        """Return the items that a clean end of the body completes; call it once."""
+        items: list[Item] = []
+        self._collect(self._parser.end(), items)
+        return items
+
+    def _feed_parser(self, data: bytes, items: list[Item]) -> None:
+        if not self.too_long:
+            self._collect(self._parser.feed(data), items)
+            self._between_events = self._parser.between_events
+
+    def _collect(self, events: Iterator[Event | Comment], items: list[Item]) -> None:
+        strays = self._parser.strays
+        try:
+            for event in events:
+                items += ((line, STRAY) for line in strays)
+                strays.clear()
+                if not isinstance(event, Comment):
+                    items.append((event.data.encode(), event.event))
+        except EventStreamError:
+            self.too_long = True
+        items += ((line, STRAY) for line in strays)
+        strays.clear()
