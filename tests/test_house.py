@@ -22,6 +22,7 @@ FLOORS = (
     {
         "problems",
         "model",
+        "units",
         "cursor",
         "graphemes",
         "ticker",
@@ -30,6 +31,7 @@ FLOORS = (
         "setting_formats",
     }
     | {"retry_after", "exit_status"},
+    {"segment", "side"},
     {"log"},
     {"backends", "stores"},
     {"replies"},
