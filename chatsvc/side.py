@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from chatsvc.ticker import Waiter
-from chatsvc.units import ANSWER, Close, Mark, PartText, Unit, behind, count_of
+from chatsvc.units import ANSWER, Close, Mark, PartText, Unit, behind, count_of, split
 
 MERGED_LENGTH = 2048
 """The code points up to which texts that follow each other in a part become one."""
@@ -47,6 +47,7 @@ class Placed:
 
 _POSITION = attrgetter("position")
 _OFFSET = attrgetter("offset")
+_START = attrgetter("start")
 
 
 class SideUnits:
@@ -162,6 +163,18 @@ class SideUnits:
             offset += count_of(unit)
         if offset < before and (rest := text(position, position + before - offset)):
             yield PartText(ANSWER, rest)
+
+    def sides(self, after: int, before: int) -> Iterator[Unit]:
+        """Yield the side units behind the first `after`, up to the first `before`."""
+        index = bisect_right(self._entries, after, key=_START) - 1
+        for number in range(max(0, index), len(self._entries)):
+            entry = self._entries[number]
+            if entry.start >= before:
+                return
+            unit = behind(entry.unit, max(0, after - entry.start))
+            if unit is not None:
+                [first], _ = split([unit], before - max(after, entry.start))
+                yield first
 
     def drop_behind(self, position: int) -> None:
         """Drop all side units that stand behind `position`."""

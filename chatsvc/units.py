@@ -16,7 +16,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -83,6 +84,38 @@ def behind(unit: Unit, count: int) -> Unit | None:
     if type(unit) is PartText and count < len(unit.text):
         return PartText(unit.part, unit.text[count:])
     return None
+
+
+def split(units: Sequence[Unit], count: int) -> tuple[list[Unit], list[Unit]]:
+    """Return the first `count` units of some, and the others."""
+    first: list[Unit] = []
+    others: list[Unit] = []
+    for unit in units:
+        size = count_of(unit)
+        if size <= count:
+            first.append(unit)
+        elif not count:
+            others.append(unit)
+        elif type(unit) is PartText:
+            first.append(PartText(unit.part, unit.text[:count]))
+            others.append(PartText(unit.part, unit.text[count:]))
+        count -= min(size, count)
+    return first, others
+
+
+def joined(units: Iterable[Unit]) -> list[Unit]:
+    """Return the same units, in which texts of one part that follow each other are one."""
+    found: list[Unit] = []
+    for part, group in groupby(
+        units, lambda unit: unit.part if type(unit) is PartText else None
+    ):
+        if part is None:
+            found += group
+        else:
+            texts = [unit.text for unit in group if type(unit) is PartText]
+            if text := "".join(texts):
+                found.append(PartText(part, text))
+    return found
 
 
 def size_of(unit: Unit) -> int:

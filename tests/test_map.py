@@ -59,6 +59,7 @@ THROUGH_OTHERS = {
     "chatsvc.stores.redis.logs": "tests/stores/test_redis.py",
     "chatsvc.stores.redis.outbox": "tests/stores/test_away.py",
     "chatsvc.stores.redis.owner": "tests/stores/test_redis.py",
+    "chatsvc.stores.redis.owner_scripts": "tests/stores/test_redis.py",
     "chatsvc.stores.redis.scripts": "tests/stores/test_redis.py",
     "chatsvc.stores.redis.store": "tests/stores/test_redis.py",
     "chatsvc.stores.redis.tasks": "tests/stores/test_away.py",

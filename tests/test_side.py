@@ -130,7 +130,7 @@ def test_characters_begin_anew_behind_a_side_unit_also_once_merged() -> None:
         log.append_side([mark])
         log.append("\u0301x", number)
     log.finish(DONE, 1000)
-    found = []
+    found: list[str] = []
     position = 0
     while (segment := log.find(position)) is not None:
         found += segment.characters(0, segment.count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -434,6 +435,7 @@ def test_text_before_what_has_no_room_is_out(room: int) -> None:
 
 
 def test_calls_without_names_take_room_too() -> None:
+    endless: Callable[[int], ToolCall]
     for endless in (lambda n: ToolCall("1", "", "x" * 9), lambda n: ToolCall(f"{n}")):
         writer = PartWriter(Splitter(), 5000)
         for number in range(1000):

@@ -122,7 +122,7 @@ def test_each_unit_is_read_once_by_any_cuts(
 
 
 def test_a_reader_gets_the_rest_from_each_offset() -> None:
-    script = [
+    script: list[Piece] = [
         Reasoning("ab"),
         ToolCall("1", "f", "{}"),
         "e\u0301x",

@@ -14,6 +14,7 @@ tag.
     chatsvc:{T}:bell:NODE   stream: a node ends its own blocking read by it (see `bell`)
     chatsvc:{T}:key:HASH    string: the reply of an idempotency key, and the digest of its request
     chatsvc:{T}:name:HASH   string: the reply that a name stands for
+    chatsvc:{0}:format      string: the `FORMAT` of all this; without it, it is 1
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from zlib import crc32
 TAGS_OF_CLUSTER = 8
 """Hash tags over which replies are spread in Redis Cluster; each costs a node one connection that
 blocks in a read."""
+
+
+FORMAT = 1
+"""The version of the format of all keys, hashes and entries. It grows when a node of an earlier version
+could not read, or would spoil, what this one writes; what it can pass over adds nothing."""
 
 
 class HashTag:
@@ -47,11 +53,15 @@ class HashTag:
 
 
 class Keys:
-    """The names of the keys in the Redis at `address`, whose replies are spread over `tags`."""
+    """The names of the keys in the Redis at `address`, whose replies are spread over `tags`.
+
+    `format` is the name of the key that holds the format's version.
+    """
 
     def __init__(self, address: str) -> None:
         count = TAGS_OF_CLUSTER if address.startswith("redis+cluster") else 1
         self.tags = [HashTag(number) for number in range(count)]
+        self.format = f"{self.tags[0].prefix}format"
 
     def tag(self, text: str) -> HashTag:
         """Return the hash tag that a reply id, or a hash in hexadecimal, belongs to."""
