@@ -52,7 +52,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatsvc.app import create_app
     from chatsvc.backends.base import Backend
-    from chatsvc.model import Finish, Message, Prompt
+    from chatsvc.model import (
+        Data,
+        Extra,
+        File,
+        Finish,
+        Message,
+        Piece,
+        Prompt,
+        Reasoning,
+        Source,
+        ToolCall,
+        ToolResult,
+    )
     from chatsvc.problems import BackendFailed
     from chatsvc.settings import BadSetting, Settings
 
@@ -60,10 +72,18 @@ __all__ = [
     "Backend",
     "BackendFailed",
     "BadSetting",
+    "Data",
+    "Extra",
+    "File",
     "Finish",
     "Message",
+    "Piece",
     "Prompt",
+    "Reasoning",
     "Settings",
+    "Source",
+    "ToolCall",
+    "ToolResult",
     "__version__",
     "create_app",
 ]
@@ -75,10 +95,18 @@ _HOMES = {
     "Backend": "chatsvc.backends.base",
     "BackendFailed": "chatsvc.problems",
     "BadSetting": "chatsvc.settings",
+    "Data": "chatsvc.model",
+    "Extra": "chatsvc.model",
+    "File": "chatsvc.model",
     "Finish": "chatsvc.model",
     "Message": "chatsvc.model",
+    "Piece": "chatsvc.model",
     "Prompt": "chatsvc.model",
+    "Reasoning": "chatsvc.model",
     "Settings": "chatsvc.settings",
+    "Source": "chatsvc.model",
+    "ToolCall": "chatsvc.model",
+    "ToolResult": "chatsvc.model",
     "create_app": "chatsvc.app",
 }
 

@@ -185,6 +185,7 @@ async def _run(
             pace=settings.pace,
             grace=settings.grace,
             max_reply=settings.max_reply,
+            max_parts=settings.max_parts,
             max_seconds=settings.max_seconds,
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,

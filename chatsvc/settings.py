@@ -155,6 +155,9 @@ class Settings:
     )
     keep: float = setting(300.0, SECONDS, "seconds that an ended reply is kept")
     max_reply: int = setting(256 * 1024, SIZE, "bytes of UTF-8 a reply may have")
+    max_parts: int = setting(
+        4 * 1024 * 1024, SIZE, "bytes a reply may have beside its text"
+    )
     max_seconds: float = setting(
         1800.0, TIMEOUT, "seconds in which a backend must have given all its text"
     )

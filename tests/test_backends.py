@@ -15,7 +15,7 @@ from chatsvc.backends import check_backend_name, make_backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import FunctionBackend, load_function
 from chatsvc.graphemes import Splitter
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import Message, Piece, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
@@ -27,7 +27,7 @@ contents = st.lists(
 ).map("".join)
 
 
-async def text_of(stream: AsyncGenerator[str | Finish, None]) -> str:
+async def text_of(stream: AsyncGenerator[Piece, None]) -> str:
     async with aclosing(stream) as pieces:
         return "".join([piece async for piece in pieces if isinstance(piece, str)])
 

@@ -97,8 +97,8 @@ class Handover:
         ):
             return True
         planned_end = reply.log.planned_end
-        anew = asked and not reply.log.position
-        if planned_end is None and (self._backend.resumes or anew):
+        anew = asked and not reply.log.offset
+        if planned_end is None and (self._continues(reply) or anew):
             self._producers.produce(reply)
             return True
         if planned_end is None:
@@ -106,6 +106,10 @@ class Handover:
             planned_end = End("failed", "interrupted", problem.as_dict())
         self._producers.end_when_released(reply, planned_end)
         return True
+
+    def _continues(self, reply: Reply) -> bool:
+        """Return whether the backend can go on behind what is written: it knows only the text."""
+        return self._backend.resumes and reply.log.offset == reply.log.position
 
     # ------------------------------------------------------------------ from this node
 
@@ -125,7 +129,7 @@ class Handover:
     async def _release(self, reply: Reply) -> None:
         """Let another node own a reply that it can continue, or end it."""
         cluster = self._store.cluster
-        if reply.log.planned_end is not None or self._backend.resumes:
+        if reply.log.planned_end is not None or self._continues(reply):
             try:
                 released = await cluster.release(reply.log)
             except StoreUnavailable:

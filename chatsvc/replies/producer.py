@@ -103,15 +103,21 @@ class Producer:
         reply.log.on_end = self._log_ended
 
     def produce(
-        self, max_bytes: int, max_seconds: float, on_first: Callable[[Reply], None]
+        self,
+        max_bytes: int,
+        max_parts_bytes: int,
+        max_seconds: float,
+        on_first: Callable[[Reply], None],
     ) -> None:
         """Take the text from the backend, then the end.
 
-        The reply has at most `max_bytes` of UTF-8, and it fails if the backend has not given all
+        The reply has at most `max_bytes` of UTF-8 and `max_parts_bytes` beside them, and it fails if the backend has not given all
         its text in `max_seconds` from now. `on_first` is called with the reply when its first
         character arrives. Text that the reply has already is continued.
         """
-        log_writer = LogWriter(self.reply, self.store, max_bytes, on_first)
+        log_writer = LogWriter(
+            self.reply, self.store, max_bytes, max_parts_bytes, on_first
+        )
         self._log_writer = log_writer
         self._run(self._produce(log_writer))
         self._set_timer(max_seconds, self._overrun, max_seconds)
@@ -251,8 +257,9 @@ class Producer:
                 if not count % PIECES_PER_TURN:
                     await asyncio.sleep(0)
                 if isinstance(piece, Finish):
-                    end = end_of_finish(piece)
-                    continue
+                    end = end_of_finish(piece, has_calls=log_writer.has_calls)
+                    if not log_writer.has_calls:
+                        continue
                 appending = log_writer.write(piece)
                 self._appending = True
                 await appending
@@ -261,6 +268,11 @@ class Producer:
                     self._end = End("done", "length")
                     self._limit_closing()
                     break
+            else:
+                if log_writer.has_calls:
+                    await log_writer.write(Finish())  # it has ended whole without one
+                    if log_writer.full:
+                        end = End("done", "length")
         return end
 
     def _take(self, piece: str) -> bool:

@@ -27,8 +27,8 @@ class Replies:
 
     `store` keeps them, `backend` writes their text, `ticker` releases it. `pace` is the seconds
     between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
-    without a reader; `max_reply` the bytes of UTF-8 that a reply may have, and `max_seconds` the
-    seconds in which the backend must have given all its text, counted from when this node began to
+    without a reader; `max_reply` the bytes of UTF-8 that a reply's text may have and `max_parts` those of
+    all else in it (see `units.size_of`); `max_seconds` the seconds in which the backend must have given all its text, counted from when this node began to
     produce the reply; `max_running` how many this node produces at once, and `max_per_client` how
     many for one client (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
@@ -45,6 +45,7 @@ class Replies:
         pace: float | None = None,
         grace: float = 30.0,
         max_reply: int = 256 * 1024,
+        max_parts: int = 4 * 1024 * 1024,
         max_seconds: float = 1800.0,
         max_running: int = 10_000,
         max_per_client: int = 0,
@@ -60,6 +61,7 @@ class Replies:
             store,
             backend,
             max_reply,
+            max_parts,
             max_seconds,
             self.admission,
             self._background,
@@ -176,6 +178,15 @@ class Replies:
             # The reader may come from a node where more of the text has arrived.
             await self.store.refresh(reply.log)
         reply.check(after)
+
+    async def check_offset(self, reply: Reply, offset: int) -> None:
+        """Raise `CursorPastEnd` when the reply has not reached `offset` on any node.
+
+        Raises `StoreUnavailable` when only the store could tell.
+        """
+        if offset > reply.log.offset and reply.end is None:
+            await self.store.refresh(reply.log)
+        reply.check_offset(offset)
 
     async def stop(self, reply: Reply) -> None:
         """Stop a reply: on return it has its end. A reply that has ended stays as it is.

@@ -9,6 +9,7 @@ from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.departure import Departure
+from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.stores.base import Record
 from chatsvc.ticker import Ticker, monotonic
@@ -102,6 +103,13 @@ class Reply:
         """
         return self.log.released(self.ticker.clock.horizon())
 
+    def released_offset_now(self) -> int:
+        """Read the clock and return the offset up to which the reply is out by now.
+
+        As `released_now`, it may be ahead of the ticker's present turn.
+        """
+        return self.log.released_offset(self.ticker.clock.horizon())
+
     def check(self, after: int) -> None:
         """Raise `CursorPastEnd` when the reply has not reached position `after`, as known here.
 
@@ -111,6 +119,13 @@ class Reply:
         if after > self.log.position:
             raise CursorPastEnd(
                 f"The reply has reached position {self.log.position}, not {after}."
+            )
+
+    def check_offset(self, offset: int) -> None:
+        """Raise `CursorPastEnd` when the reply has not reached `offset`, as known here."""
+        if offset > self.log.offset:
+            raise CursorPastEnd(
+                f"The reply has reached offset {self.log.offset}, not {offset}."
             )
 
     # ------------------------------------------------------------------ reading
@@ -125,6 +140,10 @@ class Reply:
     def characters(self, after: int = 0) -> ReplyReader:
         """Return a reader of the text behind position `after` (code points); close it after use."""
         return ReplyReader(self.log, self.ticker, self.departure, after)
+
+    def parts(self, after: int = 0) -> PartsReader:
+        """Return a reader of all units behind the offset `after`; close it after use."""
+        return PartsReader(self.log, self.ticker, self.departure, after)
 
     def add_reader(self) -> None:
         """Count one more reader; `reading` does so for a block, and takes it back."""

@@ -11,7 +11,7 @@ callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.ticker import Clock
+from chatsvc.units import Unit
 
 EXPIRED = "The reply has ended and its text is no longer kept."
 """The detail of a `ReplyExpired` problem."""
@@ -140,6 +141,12 @@ class Store(Protocol):
 
         A shared store may return before the text has arrived in `log`. Raises `NotWritable`, and
         `StoreUnavailable`, perhaps for an earlier call.
+        """
+
+    async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
+        """Append side units behind all that was appended, to a reply that this node owns.
+
+        The text that was appended must be whole characters. Returns and raises as `append`.
         """
 
     @property

@@ -15,8 +15,8 @@ from chatsvc.stores.redis.entries import HASH_FIELDS, apply, decode, decode_hash
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
 
-CODE_POINTS_PER_TURN = 8192
-"""The code points of a reply's text that are put into its log in one turn of the event loop."""
+UNITS_PER_TURN = 8192
+"""The units of a reply that are put into its log in one turn of the event loop."""
 
 
 class Logs:
@@ -99,13 +99,15 @@ class Logs:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
             last_id, applied = "0-0", 0
             for last_id, fields in entries:
-                if log.position - applied > CODE_POINTS_PER_TURN:
+                if log.offset - applied > UNITS_PER_TURN:
                     # A long reply takes tens of milliseconds, in which no stream would go on.
-                    applied = log.position
+                    applied = log.offset
                     await asyncio.sleep(0)
                 apply(log, last_id, decode(fields))
-            if log.end is None and log.position < found.position:
-                _fail(log)  # Redis has the hash, and has lost the text
+            if log.end is None and (
+                log.position < found.position or log.offset - log.position < found.sides
+            ):
+                _fail(log)  # Redis has the hash, and has lost what it counts
             if log.end is None:
                 self._logs[reply_id] = log
                 self._followers.of(reply_id).add(log, last_id)
