@@ -30,7 +30,7 @@ FLOORS = (
         "setting_formats",
         "host_names",
     }
-    | {"retry_after", "exit_status", "proxies"},
+    | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"log"},
     {"backends", "stores"},
     {"replies"},
