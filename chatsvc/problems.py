@@ -17,9 +17,7 @@ and whether the same request may succeed later. Transports only choose how to en
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
-
-Error = TypeVar("Error", bound=BaseException)
+from typing import Any, ClassVar
 
 
 class Problem(Exception):
@@ -300,28 +298,6 @@ class BackendFailed(Problem):
     def as_dict(self) -> dict[str, Any]:
         """Return the problem details object, which has `reason` besides."""
         return {**super().as_dict(), "reason": self.reason}
-
-
-def without_tracebacks(error: Error) -> Error:
-    """Return `error` after dropping its traceback, and those of all exceptions that led to it.
-
-    A traceback holds the frames that it went through, with all their locals. Where one of these is
-    the exception itself, or holds it, as connections and readers of aiohttp do, the cycle keeps
-    everything that the frames know until the garbage collector runs. Call it once the exception is
-    logged.
-    """
-    waiting: list[BaseException] = [error]
-    seen = set[int]()
-    while waiting:
-        link = waiting.pop()
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        link.__traceback__ = None
-        waiting += filter(None, (link.__cause__, link.__context__))
-        if isinstance(link, BaseExceptionGroup):
-            waiting += link.exceptions
-    return error
 
 
 def every_problem() -> list[type[Problem]]:

@@ -31,7 +31,7 @@ FLOORS = (
         "setting_formats",
         "host_names",
     }
-    | {"retry_after", "exit_status", "proxies"},
+    | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
     {"log"},
     {"backends", "stores"},

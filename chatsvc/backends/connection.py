@@ -16,7 +16,8 @@ from chatsvc.backends.http_response import HttpResponse
 from chatsvc.backends.inflate import Inflater, inflater
 from chatsvc.backends.receivers import DRAIN_S, Rest
 from chatsvc.backends.response import Receiver
-from chatsvc.problems import BackendFailed, without_tracebacks
+from chatsvc.problems import BackendFailed
+from chatsvc.tracebacks import without_tracebacks
 
 HELD_LIMIT = 16 * 1024
 """The code points that may wait to be taken on; while there are more, the connection isn't read."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from chatsvc.problems import without_tracebacks
+from chatsvc.tracebacks import without_tracebacks
 
 MOST_FIELDS = 128
 """The fields that the head of a response, or its trailer, may have."""

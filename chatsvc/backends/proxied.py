@@ -16,8 +16,9 @@ from yarl import URL
 from chatsvc.backends.body import ResponseBody
 from chatsvc.backends.direct import make_socket
 from chatsvc.backends.response import Receiver
-from chatsvc.problems import BackendFailed, without_tracebacks
+from chatsvc.problems import BackendFailed
 from chatsvc.proxies import Proxy
+from chatsvc.tracebacks import without_tracebacks
 
 READ_BUFFER_BYTES = 16 * 1024
 """aiohttp stops reading a connection at twice as many bytes that nobody has taken, or a sixteenth

@@ -22,8 +22,9 @@ from chatsvc.backends.proxied import SessionRoute
 from chatsvc.backends.receivers import RefusalBody
 from chatsvc.backends.response import Answer, Take
 from chatsvc.model import Finish
-from chatsvc.problems import BackendFailed, without_tracebacks
+from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization, netrc_authorization, proxy_of
+from chatsvc.tracebacks import without_tracebacks
 
 ATTEMPTS = 3
 """How often a request is sent in all, as long as nothing of an answer has come."""

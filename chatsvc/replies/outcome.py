@@ -26,8 +26,8 @@ from chatsvc.problems import (
     FAILURE_REASONS,
     BackendFailed,
     Problem,
-    without_tracebacks,
 )
+from chatsvc.tracebacks import without_tracebacks
 
 logger = logging.getLogger("chatsvc.backend")
 

@@ -16,9 +16,9 @@ from chatsvc.problems import (
     Overloaded,
     Problem,
     UnsupportedMediaType,
-    without_tracebacks,
 )
 from chatsvc.replies import Reply, SentAway
+from chatsvc.tracebacks import without_tracebacks
 from chatsvc.transports.encoder import Encoder
 from chatsvc.transports.masks import MaskCheck
 from chatsvc.transports.writing import ClientGone, Stream, transport_of, write

@@ -18,8 +18,8 @@ from chatsvc.problems import (
     Problem,
     Unauthorized,
     UnsupportedMediaType,
-    without_tracebacks,
 )
+from chatsvc.tracebacks import without_tracebacks
 from chatsvc.web.app_keys import AUTHORIZE, SERVICE, USER, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS

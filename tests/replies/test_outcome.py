@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.model import End, Finish
-from chatsvc.problems import BackendFailed, BadRequest, Problem, without_tracebacks
+from chatsvc.problems import BackendFailed, BadRequest, Problem
 from chatsvc.replies.outcome import (
     DEEPEST_USAGE,
     LONGEST_DETAIL,
@@ -26,6 +26,7 @@ from chatsvc.replies.outcome import (
     end_of_finish,
     end_of_overrun,
 )
+from chatsvc.tracebacks import without_tracebacks
 
 from .serving import asking, read_all, serving
 
