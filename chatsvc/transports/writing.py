@@ -18,10 +18,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from typing import Any
 
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
+from chatsvc.replies.log_reader import LogReader
 from chatsvc.replies.reader import LONGEST_RUN
 from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 from chatsvc.transports.encoder import Encoder
@@ -109,23 +111,17 @@ async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
         await drained(transport, ticker, low)
 
 
-class Stream(ReplyReader):
-    """A reader that writes a reply's characters to a connection when they are due.
+class WritingReader(LogReader[Any]):
+    """The base of readers that write what they take to a connection, when it is due.
 
-    It begins behind position `after` (code points). The ticker calls it, and it writes at once.
-    Reader and writer are one object, because with thousands of streams each object has to be
-    fetched from memory for each event. `wrote` is when it last wrote (microseconds).
+    The ticker calls such a reader, and it writes at once. Reader and writer are one object, because
+    with thousands of streams each object has to be fetched from memory for each event. `wrote` is
+    when it last wrote (microseconds).
     """
 
-    __slots__ = ("_encoder", "_transport", "wrote")
-
-    def __init__(
-        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
-    ) -> None:
-        super().__init__(reply.log, reply.ticker, reply.departure, after)
-        self._transport = transport
-        self._encoder = encoder
-        self.wrote = self.ticker.now
+    __slots__ = ()  # a subclass has those of a reader as well, which must come first
+    _transport: asyncio.Transport
+    wrote: int
 
     async def run(self) -> None:
         """Write to the end of the reply. Raises `SentAway`, `SlowReader` or `ClientGone`."""
@@ -143,6 +139,33 @@ class Stream(ReplyReader):
             self.slot = MUTED
             # It may hold an error whose traceback holds this stream: a cycle.
             self.future = None
+
+    def _resume_run(self, error: Exception | None) -> None:
+        self.slot = MUTED
+        future = self.future
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+class Stream(WritingReader, ReplyReader):
+    """A reader that writes a reply's characters to a connection when they are due.
+
+    It begins behind position `after` (code points). `wrote` is when it last wrote (microseconds).
+    """
+
+    __slots__ = ("_encoder", "_transport", "wrote")
+
+    def __init__(
+        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
+    ) -> None:
+        super().__init__(reply.log, reply.ticker, reply.departure, after)
+        self._transport = transport
+        self._encoder = encoder
+        self.wrote = self.ticker.now
 
     def call(self) -> None:
         """Write what is released. See `Waiter.call`.
@@ -174,13 +197,3 @@ class Stream(ReplyReader):
                 self._resume_run(None)
         except Exception as error:  # noqa: BLE001
             self._resume_run(error)
-
-    def _resume_run(self, error: Exception | None) -> None:
-        self.slot = MUTED
-        future = self.future
-        if future is None or future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
