@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from contextlib import suppress
 
 import msgspec
 
-from chatsvc.cursor import Place, parse_place
+from chatsvc.cursor import parse_place
 from chatsvc.model import Message, Prompt
-from chatsvc.problems import BadCursor, BadText, InvalidRequest, TooLarge
+from chatsvc.problems import BadText, InvalidRequest, TooLarge
 from chatsvc.requests.decoding import decode
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
@@ -72,7 +71,18 @@ def parse_frame(text: str) -> Frame:
 
     Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
     """
-    return decode(_frame, text)
+    frame = decode(_frame, text)
+    if isinstance(frame.after, str) and _offset.fullmatch(frame.after) is None:
+        raise InvalidRequest(_BAD_AFTER)
+    return frame
+
+
+_offset = re.compile(r"@[0-9]{1,9}", re.ASCII)
+
+_BAD_AFTER = (
+    "after must be a position, a number of code points, or an offset, a string of @ and a "
+    "number of units."
+)
 
 
 def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
@@ -177,21 +187,10 @@ def read_frame(
         return Stop(frame.stop, caller)
     view = View(subprotocol, parts=subprotocol == PARTS_SUBPROTOCOL, key=frame.key)
     if frame.read is not None:
-        return Read(frame.read, _place(frame.after), caller, view)
+        after = frame.after
+        if isinstance(after, int) and after < 0:
+            raise InvalidRequest(_BAD_AFTER)
+        place = parse_place(after) if isinstance(after, str) else after
+        return Read(frame.read, place, caller, view)
     prompt = make_prompt(frame, max_message)
     return make_start(prompt, caller, key=frame.key or None, view=view)
-
-
-def _place(after: int | str) -> Place:
-    """Return the place that a frame's `after` names. Raises `InvalidRequest`."""
-    if isinstance(after, str):
-        with suppress(BadCursor):
-            place = parse_place(after)
-            if not isinstance(place, int):
-                return place
-    elif after >= 0:
-        return after
-    raise InvalidRequest(
-        "after must be a position, a number of code points, or an offset, a text of @ and a "
-        "number of units."
-    )
