@@ -267,7 +267,10 @@ async def test_stopping_before_the_first_character() -> None:
     async with inside(backend=backend) as chat:
         reply = await chat.start("hi")
         got = await _stop(chat, reply)
-        assert got == (200, {"reply": reply, "state": "stopped", "next": 0, "offset": 0})
+        assert got == (
+            200,
+            {"reply": reply, "state": "stopped", "next": 0, "offset": 0},
+        )
         assert not backend.open
         await chat.nothing_left()
 
