@@ -132,7 +132,8 @@ def whole_parts(reply_id: str, end: End, units: list[Unit]) -> dict[str, Any]:
                 parts.pop(latest.get(key, ANSWER), None)
                 latest[key] = number
         elif number in parts:
-            parts[number] |= {**unit.members, **parts[number]}
+            head = {"part": number, "kind": parts[number]["kind"]}
+            parts[number] |= unit.members | head
             unclosed.discard(number)
     if ANSWER in texts:
         parts[ANSWER] = {"part": ANSWER, "kind": "text"}
