@@ -27,8 +27,8 @@ SHOWN = [
     ["delta", 0, "你好 👨‍👩‍👧"],
     ["part", 2, "tool_call"],
     ["delta", 2, '{"q":"x"}'],
-    ["close", 2, ""],
     ["part", 3, "data"],
+    ["close", 2, ""],
     ["end", "done", ""],
 ]
 
