@@ -387,37 +387,43 @@ async def test_a_new_node_takes_over_what_a_dead_old_one_wrote(
 
 
 @pytest.mark.thorough
-async def test_a_reply_is_rolled_forth_and_back(old: Old, new: New) -> None:
-    """Echo carries on: from the old version to the new one, back, and to the new one again."""
-    text = "".join(f"{number} " for number in range(300))
-    first = await old("--pace", "0.01")
-    started = await first.begin(text)
+async def test_a_reply_is_rolled_forth_and_back(
+    old: Old, redis_server: RedisServer
+) -> None:
+    """From the old version to the new one, back, and to the new one again, in the middle of its text."""
+    text = "".join(f"{number} " for number in range(250))
+    flags = ("--pace", "0.02", "--drain", "0")
+    first = await old(*flags)
+    reply_id = await first.begin(text)
 
-    async def rolled_to_new() -> Replies:
-        store = RedisStore(first_url, keep=60)
+    async def rolled_forth() -> tuple[Replies, Reply]:
+        store = RedisStore(redis_server.database(4), keep=60)
         await store.open()
-        return Replies(store, EchoBackend(), Ticker(store.clock), pace=0.01)
+        replies = Replies(store, EchoBackend(), Ticker(store.clock), pace=0.02)
+        return replies, await replies.open(reply_id)
 
-    first_url = first._words[first._words.index("--store") + 1]
-    forth = await rolled_to_new()
-    reply = await forth.open(started)
-    await reached(forth, reply, 20)
+    async def released(replies: Replies, reply: Reply, position: int) -> None:
+        async with asyncio.timeout(WAIT):
+            while reply.released_now() < position:
+                await replies.store.refresh(reply.log)
+
+    replies, reply = await rolled_forth()
+    await released(replies, reply, 20)
     first.send(signal.SIGTERM)
     await first.ended()
-    await reached(forth, reply, reply.log.offset + 20)
-    back = await old("--pace", "0.01")
-    await forth.drain(0)
-    await forth.close()
-    await forth.store.close()
-    again = await rolled_to_new()
-    reply = await again.open(started)
-    await reached(again, reply, reply.log.offset + 20)
-    back.send(signal.SIGTERM)
-    await back.ended()
+    await released(replies, reply, reply.released_now() + 20)
+    second = await old(*flags)
+    await replies.close()
+    await replies.store.close()
+    replies, reply = await rolled_forth()
+    await released(replies, reply, reply.released_now() + 20)
+    second.send(signal.SIGTERM)
+    await second.ended()
+    assert reply.state == "running"
     await over(reply)
     assert (reply.log.text(0), reply.end) == (text, End("done", "stop"))
-    await again.close()
-    await again.store.close()
+    await replies.close()
+    await replies.store.close()
 
 
 def test_a_mark_is_what_an_old_node_reads_past() -> None:
