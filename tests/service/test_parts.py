@@ -23,6 +23,7 @@ from chatsvc.model import (
     ToolResult,
 )
 from chatsvc.problems import BackendFailed
+from chatsvc.transports import writing
 from tests.parts_script import only_text, scripts
 
 from .parts import (
@@ -831,6 +832,20 @@ async def test_a_reader_that_takes_nothing_is_not_written_to_for_ever() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         assert max(chat.buffers) < 1 << 20
+        writer.close()
+
+
+async def test_a_reader_that_takes_nothing_of_a_large_file_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "STALLED_US", 200_000)
+    file = File("image/png", "data:image/png;base64," + "A" * (3 << 20))
+    async with inside(backend=Pieces(file), send_buffer=1 << 14) as chat:
+        reply = await chat.start("hi")
+        _, writer = await chat.connect(f"GET /api/chat/{reply}?view=parts")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await eventually(lambda: max(chat.buffers) > 1 << 20)
+        await eventually(lambda: max(chat.buffers) < 1 << 20)
         writer.close()
 
 
