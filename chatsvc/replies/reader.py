@@ -124,16 +124,9 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
             run = [run[0][inside:], *run[1:]]
         self.position = segment.start + segment.offset(released)
         self._due = segment.first + released * segment.step
-        self.slot = NOW
         if released == segment.count:
             self.stale = True
-            log = self._log
-            if (
-                self.position == log.position
-                and log.end is None
-                and not self._departure.leaving
-            ):
-                self.slot = IDLE  # the log wakes it
+        self.slot = NOW
         return before, run
 
     async def __anext__(self) -> Run:

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
 from chatsvc.replies.reader import LONGEST_RUN
-from chatsvc.ticker import IDLE, MUTED, NOW, Ticker, Waiter
+from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 from chatsvc.transports.encoder import Encoder
 
 FULL_BYTES = 64 * 1024
@@ -162,7 +162,7 @@ class Stream(ReplyReader):
                     raise ClientGone
                 transport.write(data)
                 self.wrote = ticker.now
-                if self.slot > ticker.slot or self.slot == IDLE:
+                if self.slot > ticker.slot:
                     return
                 if len(run) == LONGEST_RUN:
                     # There is much to catch up with: other streams get their turn in between.
