@@ -353,7 +353,7 @@ REFUSED_OPTIONS: list[Part] = [
 async def twice(upstream: Upstream) -> list[str]:
     """Ask a server two questions; return the texts, or the details of failures."""
     got = []
-    async with upstream.running() as url:
+    async with upstream.running() as url, asyncio.timeout(20):
         backend = OpenAIBackend(url, first_backoff=60.0)  # it must not matter
         for _ in range(2):
             try:

@@ -56,8 +56,8 @@ def test_the_log_may_have_all_but_the_key() -> None:
 
 @pytest.mark.parametrize("cut", range(LONGEST_QUOTE * 2 - 30, LONGEST_QUOTE * 2 + 5))
 def test_a_cut_shows_no_part_of_what_is_taken_out(cut: int) -> None:
-    spaces = "/x " * (cut // 3)
-    words = public_words(spaces + "gpu-7.internal.example:8000/secret tail", "")
+    paths = ("/" + "x" * 28 + " ") * 40  # each becomes one character and a space
+    words = public_words(paths[:cut] + " gpu-7.internal.example:8000/secret tail", "")
     assert "gpu" not in words and "internal" not in words
 
 

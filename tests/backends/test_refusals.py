@@ -37,6 +37,8 @@ def test_words_about_the_request_reach_the_user(status: int) -> None:
     assert (
         failure.detail == f"The model's server refused with {status}: too many tokens"
     )
+    private = refused(status, f"{KEY} is not for /srv/m.gguf on gpu-7:8000")
+    assert private.detail.endswith(f"with {status}: … is not for … on …")
     assert refused(status, "<html>").detail == (
         f"The model's server refused with {status}."
     )
