@@ -7,8 +7,11 @@ The module builds the request; `chatsvc.backends.upstream` sends it and
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
+
+from yarl import URL
 
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
@@ -18,6 +21,9 @@ from chatsvc.model import Finish, Prompt
 class OpenAIBackend:
     """The backend that asks the OpenAI-compatible server at `url`, which ends in its `/v1`.
 
+    Raises `ValueError` when `url` has a user and there is a key: a request takes one of them.
+
+    - `url`: a user and password before its host are sent by the Basic scheme (RFC 7617).
     - `model`: the model to ask for; "" leaves the choice to the server.
     - `key`: the API key, sent as a bearer token; "" sends none.
     - `timeout`: the longest silence of the server in seconds, as for `UpstreamClient`.
@@ -56,11 +62,24 @@ class OpenAIBackend:
         if max_tokens is not None:
             self._defaults["max_tokens"] = max_tokens
         self._extra = dict(extra or {})
+        address = URL(url)
+        authorization, secrets = "", [key]
+        if key:
+            authorization = f"Bearer {key}"
+        if address.raw_user is not None:
+            if key:
+                raise ValueError(
+                    "the URL of the model's server has a user, and there is a key as well "
+                    "(OPENAI_API_KEY): a request takes one of them"
+                )
+            password = address.password or ""
+            token = b64encode(f"{address.user}:{password}".encode()).decode()
+            authorization, secrets = f"Basic {token}", [token, password]
         self._upstream = UpstreamClient(
-            url.rstrip("/") + "/chat/completions",
+            f"{str(address.with_user(None)).rstrip('/')}/chat/completions",
             accept="text/event-stream",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            secret=key,
+            headers={"Authorization": authorization} if authorization else {},
+            secrets=secrets,
             timeout=timeout,
             first_backoff=first_backoff,
         )

@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 
 import aiohttp
@@ -65,7 +65,8 @@ LONGEST_QUOTE = 500
 class UpstreamClient:
     """The client of the model server at `url`, to which every request is POSTed.
 
-    `headers` go with each request, one of them usually with a key; `secret` is that key, or "".
+    `headers` go with each request, one of them usually with a key; `secrets` are that key and
+    whatever else the server may quote and nobody may read (empty ones count for nothing).
     `accept` is the media type that is asked for. `timeout` is the longest silence in seconds,
     before the response and between two bytes of it. `first_backoff` is in seconds, too.
 
@@ -78,7 +79,7 @@ class UpstreamClient:
     - The server's connection is closed when the generator of `stream` is, at whatever stage. Only
       a body that was read to its end gives its connection back for the next request.
     - Nothing is asked twice once a piece of the answer has been yielded.
-    - The secret leaves in `headers` and nowhere else: the server's words are passed on without it.
+    - A secret leaves in `headers` and nowhere else: the server's words are passed on without it.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class UpstreamClient:
         *,
         accept: str,
         headers: Mapping[str, str],
-        secret: str,
+        secrets: Iterable[str],
         timeout: float,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
@@ -100,7 +101,7 @@ class UpstreamClient:
             "Accept-Encoding": "identity",
             **headers,
         }
-        self._secret = secret
+        self._secrets = [secret for secret in secrets if secret]
         self._timeout = timeout
         self._first_backoff = first_backoff
         self._session: aiohttp.ClientSession | None = None
@@ -223,10 +224,10 @@ class UpstreamClient:
         return TransientFailure(detail, wait_s=wait_s or 0.0)
 
     def _redact(self, words: str) -> str:
-        """Return the server's words in one line, cut to `LONGEST_QUOTE`, without the secret."""
+        """Return the server's words in one line, cut to `LONGEST_QUOTE`, without any secret."""
+        for secret in self._secrets:
+            words = words.replace(secret, "…")
         line = " ".join(words.split())
-        if self._secret:
-            line = line.replace(self._secret, "…")
         return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
 
 
