@@ -360,6 +360,16 @@ async def test_the_key_is_nowhere_but_in_its_header(
     assert "s3cret" not in repr(backend) + str(raised.value) + caplog.text
 
 
+async def test_a_key_that_the_server_quotes_is_not_shown() -> None:
+    for script in (
+        [head("401 X", "application/json"), b'{"error": "no such key: s3cret"}'],
+        [head("401 X", "text/plain"), b"no such key: s3cret"],
+        [head(), b'data: {"error": {"message": "no such key: s3cret"}}\n\n'],
+    ):
+        _, _, detail = await asked(Upstream(script), key="s3cret")
+        assert detail.endswith("no such key: …")
+
+
 USER = "anna:päss%20%40word"
 BASIC = b64encode("anna:päss @word".encode()).decode()
 
