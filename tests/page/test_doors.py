@@ -101,7 +101,7 @@ async def attack(page: Page, kind: str, base: str) -> dict[str, str]:
         [kind, base],
     )
     await page.wait_for_function(
-        "window.seen !== undefined", timeout=ATTACK_TIMEOUT_S * 1000
+        "() => window.seen !== undefined", timeout=ATTACK_TIMEOUT_S * 1000
     )
     seen: dict[str, str] = await page.evaluate("window.seen")
     return seen
