@@ -21,7 +21,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
+async def listening(
+    serve: Serve, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
     """Call `serve` for each connection; yield the port. Connections end with the block."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -30,7 +32,7 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, host, port)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

@@ -396,7 +396,7 @@ def test_the_error_of_a_choice() -> None:
 
 
 def test_the_words_are_for_the_log_without_the_key() -> None:
-    reader = ChunkReader("s3cret")
+    reader = ChunkReader(("s3cret",))
     reader.feed(b'data: {"error":{"message":"key s3cret\\nat /etc/x is wrong"}}\n\n')
     assert reader.failure is not None
     assert reader.failure.words == "key … at /etc/x is wrong"
