@@ -182,6 +182,8 @@ TEMPERATURE = number_format("NUMBER", "a number, 0 or more", least=0, most=100)
 """The format of a model's sampling temperature."""
 COUNT = integer_format("COUNT", "a whole number, 1 or more", least=1, most=10**7)
 """The format of a number of things of which there is at least one."""
+WORKERS = integer_format("COUNT", "a whole number from 1 to 1024", least=1, most=1024)
+"""The format of a number of processes; more than that is a slip, and would stop the machine."""
 LIMIT = integer_format(
     "COUNT", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
 )

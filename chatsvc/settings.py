@@ -36,6 +36,7 @@ from chatsvc.setting_formats import (
     TEMPERATURE,
     TIMEOUT,
     URL,
+    WORKERS,
     ValueFormat,
     choice_format,
     text_format,
@@ -100,7 +101,10 @@ class Settings:
         None, SECONDS, "seconds between characters (0.1 for echo, 0 for others)"
     )
     openai_url: str = setting(
-        "http://127.0.0.1:8080/v1", URL, "the server behind openai, with its /v1"
+        "http://127.0.0.1:8080/v1",
+        URL,
+        "the server behind openai, with its /v1",
+        secret=True,
     )
     openai_model: str = setting(
         "", text_format("NAME", "a model's name"), "the model to ask it for"
@@ -148,7 +152,9 @@ class Settings:
         "the word with which the names of all keys in Redis begin",
     )
     workers: int = setting(
-        1, COUNT, "processes that share the port; more than one needs a store in Redis"
+        1,
+        WORKERS,
+        "processes that share the port; more than one needs a store in Redis",
     )
     grace: float = setting(
         30.0, SECONDS, "seconds that a reply goes on when nobody reads it"

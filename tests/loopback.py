@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakSet
 
 Serve = Callable[
     [asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]
@@ -21,16 +22,20 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
+async def listening(
+    serve: Serve, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
     """Call `serve` for each connection; yield the port. Connections end with the block."""
     tasks: set[asyncio.Task[None]] = set()
+    writers = WeakSet[asyncio.StreamWriter]()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         task = asyncio.create_task(serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, host, port)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
@@ -38,3 +43,9 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A socket is closed some turns of the loop later, and the loop may end before: the garbage
+        # collector would then complain of it in another test.
+        for writer in list(writers):
+            writer.transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)

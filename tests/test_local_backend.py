@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -128,6 +129,30 @@ async def test_the_child_imports_nothing_from_the_working_directory(
     async with started(forced(model, "ab")) as backend:
         assert await first(backend)
     assert not (tmp_path / "ran").exists()
+
+
+async def test_other_users_of_the_machine_have_no_use_of_its_server(
+    model: Path,
+) -> None:
+    """They reach the port: without the key nothing can be asked, and nothing of others be read."""
+    async with started(forced(model, "ab")) as backend, aiohttp.ClientSession() as any_:
+        assert backend._server is not None
+        address = URL(backend._server._upstream._url)
+        for method, path in (
+            ("POST", "/v1/chat/completions"),
+            ("POST", "/completion"),
+            ("POST", "/v1/embeddings"),
+            ("POST", "/tokenize"),
+            ("POST", "/slots/0?action=save"),
+            ("GET", "/slots"),
+            ("GET", "/props"),
+            ("GET", "/metrics"),
+        ):
+            body = {"messages": [{"role": "user", "content": "hi"}], "prompt": "hi"}
+            async with any_.request(
+                method, address.join(URL(path)), json=body
+            ) as answer:
+                assert answer.status == 401, path
 
 
 async def test_a_file_that_is_no_model_is_said(tmp_path: Path) -> None:

@@ -130,8 +130,6 @@ class AnswerText:
             text = join_surrogates(text[:-1] if half else text)
         if self._cumulative:
             whole = self._whole
-            if whole.startswith(text):
-                return
             if not text.startswith(whole):
                 raise BackendFailed(NOT_CUMULATIVE)
             text, self._whole = text[len(whole) :], text

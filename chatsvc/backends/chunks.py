@@ -15,7 +15,7 @@ from chatsvc.backends.answer_text import AnswerText
 from chatsvc.backends.chunk_values import Choice, convert, decode, loads
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
 from chatsvc.backends.quick_events import Item, QuickEvents
-from chatsvc.backends.redaction import log_words
+from chatsvc.backends.redaction import Secrets, log_words
 from chatsvc.backends.refusals import PAGE, reported_error
 from chatsvc.backends.response import Piece
 from chatsvc.model import Finish
@@ -48,8 +48,8 @@ class ChunkReader:
     """The reader of one response: a stream of `chat.completion.chunk` events, or one completion.
 
     Servers that ignore `"stream": true` answer with a whole completion in JSON, which is read as
-    one chunk once its body has ended. See `ResponseReader` for the methods. `secret` is the key
-    that was sent, or "", and `chose_model` whether the user chose the model that was asked for:
+    one chunk once its body has ended. See `ResponseReader` for the methods. `secrets` are those
+    of the request, and `chose_model` is whether the user chose the model that was asked for:
     both decide who reads the words of an error. With `cumulative` each chunk has the whole text so
     far, not what it adds.
 
@@ -66,11 +66,15 @@ class ChunkReader:
     """
 
     def __init__(
-        self, secret: str = "", *, chose_model: bool = False, cumulative: bool = False
+        self,
+        secrets: Secrets = (),
+        *,
+        chose_model: bool = False,
+        cumulative: bool = False,
     ) -> None:
         self.complete = False
         self.failure: BackendFailed | None = None
-        self._secret = secret
+        self._secrets = secrets
         self._chose_model = chose_model
         self._answer = AnswerText(cumulative=cumulative)
         self._events = QuickEvents(WHOLE_LIMIT_BYTES)
@@ -251,14 +255,14 @@ class ChunkReader:
 
     def _reported(self, error: object, reason: str | None = None) -> BackendFailed:
         return reported_error(
-            error, secret=self._secret, chose_model=self._chose_model, reason=reason
+            error, secrets=self._secrets, chose_model=self._chose_model, reason=reason
         )
 
     def _unreadable(
         self, text: str, detail: str = UNREADABLE, reason: str = "broken"
     ) -> BackendFailed:
         """Return the failure of a text that is not what is due: the log has its beginning."""
-        words = log_words(text[:4096], self._secret)
+        words = log_words(text[:4096], self._secrets)
         return BackendFailed(detail, reason=reason, words=words, answer_status=200)
 
 

@@ -11,12 +11,16 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from yarl import URL
+
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.errors import TransientFailure
+from chatsvc.backends.redaction import Secrets
 from chatsvc.backends.refusals import refusal
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
 from chatsvc.model import Finish, Prompt
 from chatsvc.problems import BackendFailed
+from chatsvc.proxies import basic_authorization
 
 PATH = "/chat/completions"
 """The path behind a server's `/v1`."""
@@ -38,6 +42,9 @@ def completions_url(url: str) -> str:
 class OpenAIBackend:
     """The backend that asks the OpenAI-compatible server at `url`, as `completions_url` takes it.
 
+    Raises `ValueError` when `url` has a user and there is a key: a request takes one of them.
+
+    - `url`: a user and password before its host are sent by the Basic scheme (RFC 7617).
     - `model`: the model to ask for; "" leaves the choice to the server.
     - `key`: the API key, sent as a bearer token; "" sends none.
     - `timeout`: the longest silence of the server in seconds, as for `UpstreamClient`.
@@ -75,7 +82,6 @@ class OpenAIBackend:
     ) -> None:
         self.resumes = resumes
         self.model = model
-        self.key = key
         self.cumulative = cumulative
         self.takes_stream_options = True
         self._system = system
@@ -85,10 +91,23 @@ class OpenAIBackend:
         if max_tokens is not None:
             self._defaults["max_tokens"] = max_tokens
         self._extra = dict(extra or {})
+        address = URL(url)
+        authorization = f"Bearer {key}" if key else ""
+        self.secrets: Secrets = (key,) if key else ()
+        if address.raw_user is not None:
+            if key:
+                raise ValueError(
+                    "the URL of the model's server has a user, and there is a key as well "
+                    "(OPENAI_API_KEY): a request takes one of them"
+                )
+            password = address.password or ""
+            authorization = basic_authorization(address.user or "", password)
+            token = authorization.removeprefix("Basic ")
+            self.secrets = (token, password) if password else (token,)
         self._upstream = UpstreamClient(
-            completions_url(url),
+            completions_url(str(address.with_user(None))),
             accept="text/event-stream",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Authorization": authorization} if authorization else {},
             timeout=timeout,
             first_backoff=first_backoff,
         )
@@ -164,7 +183,7 @@ class CompletionRequest:
         if not self._with_usage:
             self._backend.takes_stream_options = False
         return ChunkReader(
-            self._backend.key,
+            self._backend.secrets,
             chose_model=self._chose_model,
             cumulative=self._backend.cumulative,
         )
@@ -177,7 +196,7 @@ class CompletionRequest:
             status,
             retry_after_field,
             body,
-            secret=self._backend.key,
+            secrets=self._backend.secrets,
             chose_model=self._chose_model,
         )
         named = any(name in body for name in (b"stream_options", b"include_usage"))

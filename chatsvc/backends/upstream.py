@@ -47,8 +47,8 @@ class UpstreamClient:
 
     `headers` go with each request, one of them usually with a key. `accept` is the media type
     that is asked for. `timeout` is the longest silence in seconds, before the response and between
-    two bytes of it. `first_backoff` is in seconds, too. The
-    constructor raises `ValueError` for a URL or a header that can't be sent.
+    two bytes of it. `first_backoff` is in seconds, too. The constructor raises `ValueError` for a
+    URL or a header that can't be sent.
 
     Invariants:
 

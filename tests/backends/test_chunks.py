@@ -205,6 +205,7 @@ def test_an_event_that_was_cut_is_none(cut: int) -> None:
         b'data: {"choices":{}}\n\n',
         b'data: {"choices":[null,5]}\n\n',
         b'data: {"code":0,"msg":"success"}\n\n',
+        b'data: {"code":5}\n\n',
         b'data: {"code":"200","message":"OK","choices":[]}\n\n',
         b'data: {"base_resp":{"status_code":0,"status_msg":""}}\n\n',
         b'data: {"error":null,"success":true}\n\n',
@@ -367,6 +368,25 @@ def single(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
+@pytest.mark.parametrize(
+    "error", ['"error":{"message":"x","code":429}', '"base_resp":{"status_code":1002}']
+)
+def test_an_error_beside_choices(error: str) -> None:
+    body = f'data: {{"choices":[{{"delta":{{"content":"b"}}}}],{error}}}\n\n'
+    assert read(chunk("a") + body.encode()) == ("a", None, BUSY)
+
+
+@pytest.mark.parametrize(
+    "member",
+    ['"detail":"x"', '"code":5,"msg":"x"', '"type":"error"', '"base_resp":{"status_code":0}'],
+)  # fmt: skip
+@pytest.mark.parametrize("content", ['"b"', "5"], ids=["quick", "exact"])
+def test_what_is_no_error_beside_choices(member: str, content: str) -> None:
+    body = f'data: {{"choices":[{{"delta":{{"content":{content}}}}}],{member}}}\n\n'
+    text = content.strip('"')
+    assert read(chunk("a") + body.encode(), STOP) == ("a" + text, "stop", "")
+
+
 def test_the_error_of_a_choice() -> None:
     body = event('"delta":{"content":""},"error":{"code":429,"message":"x"}')
     reader = ChunkReader()
@@ -376,7 +396,7 @@ def test_the_error_of_a_choice() -> None:
 
 
 def test_the_words_are_for_the_log_without_the_key() -> None:
-    reader = ChunkReader("s3cret")
+    reader = ChunkReader(("s3cret",))
     reader.feed(b'data: {"error":{"message":"key s3cret\\nat /etc/x is wrong"}}\n\n')
     assert reader.failure is not None
     assert reader.failure.words == "key … at /etc/x is wrong"
@@ -409,8 +429,9 @@ def test_cumulative_texts() -> None:
     assert read(body, cumulative=True) == ("你好", "stop", "")
     halves = chunk("a\ud83d") + chunk("a😀") + chunk("a😀b\ud83d")
     assert read(halves, STOP, cumulative=True) == ("a😀b\ufffd", "stop", "")
-    text, _, failure = read(chunk("a") + chunk("b"), STOP, cumulative=True)
-    assert (text, "--openai-cumulative" in failure) == ("a", True)
+    for other in ("b", "a"):
+        text, _, failure = read(chunk("ab") + chunk(other), STOP, cumulative=True)
+        assert (text, "--openai-cumulative" in failure) == ("ab", True)
 
 
 # ------------------------------------------------------------------ laws
