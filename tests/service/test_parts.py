@@ -26,6 +26,7 @@ from chatsvc.problems import BackendFailed
 from chatsvc.transports import writing
 from tests.parts_script import only_text, scripts
 
+from ..redis_server import RedisServer
 from .parts import (
     JSON,
     NDJSON,
@@ -807,6 +808,38 @@ async def test_a_reply_without_text_is_empty_to_those_who_read_text() -> None:
         async with chat.session.ws_connect(chat.url + "/ws/chat") as socket:
             await socket.send_json({"message": "hi"})
             assert (await socket.receive(timeout=10)).data == "[DONE]"
+
+
+# ---------------------------------------------------------------------- nodes
+
+
+@pytest.mark.parametrize("how", READERS)
+async def test_another_node_goes_on_inside_a_thought_and_a_call(
+    how: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATSVC_STORE", redis_server.database(2))
+    first, second = asyncio.Event(), asyncio.Event()
+    script = (Reasoning("abc"), first, Reasoning("de"), "x", ToolCall("1", "f", "{"))
+    backend = Pieces(*script, second, ToolCall("1", "", "}"))
+    async with inside(backend=backend) as a, inside(backend=Pieces()) as b:
+        reply = await a.start("hi")
+        await eventually(lambda: a.opened[reply].log.offset == 4)
+        in_thought = asyncio.create_task(READERS[how](b, reply, "@3"))
+        await eventually(lambda: reply in b.opened and b.opened[reply].readers)
+        first.set()
+        await eventually(lambda: a.opened[reply].log.offset == 10)
+        in_call = asyncio.create_task(READERS[how](a, reply, "@9"))
+        in_text = asyncio.create_task(READERS[how](b, reply, "1"))
+        await eventually(lambda: a.opened[reply].readers)
+        second.set()
+        whole = units(await by_sse(b, reply, "0"), 0)
+        assert len(whole) == 12
+        for task, offset in [(in_thought, 3), (in_call, 9), (in_text, 8)]:
+            got = [
+                e for e in await task if e.place == "end" or not e.data.get("resumed")
+            ]
+            assert units(got, offset) == whole[offset:]
+            assert got[-2].data["state"] == "done"
 
 
 # ---------------------------------------------------------------------- limits
