@@ -102,10 +102,11 @@ class OpenAIBackend:
                 )
             password = address.password or ""
             authorization = basic_authorization(address.user or "", password)
+            address = address.with_user(None)
             token = authorization.removeprefix("Basic ")
             self.secrets = (token, password) if password else (token,)
         self._upstream = UpstreamClient(
-            completions_url(str(address.with_user(None))),
+            completions_url(str(address)),
             accept="text/event-stream",
             headers={"Authorization": authorization} if authorization else {},
             timeout=timeout,
