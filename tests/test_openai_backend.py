@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.openai import OpenAIBackend, completions_url
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import Finish, Message, Prompt, Reasoning
 from chatsvc.problems import BackendFailed
 from tests.backends.asking import PROMPT, asked, route
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
@@ -516,7 +516,8 @@ def test_what_brings_nothing_is_no_progress() -> None:
     assert reader.progress == 0
     assert list(reader.feed(chunk(None) + chunk("") + b"data: {}\n\n")) == []
     assert reader.progress == 0
-    assert list(reader.feed(chunk(None, delta={"reasoning": "hm"}))) == []
+    thought = chunk(None, delta={"reasoning": "hm"})
+    assert list(reader.feed(thought)) == [Reasoning("hm")]
     assert reader.progress == 1
 
 
