@@ -83,7 +83,7 @@ class ThinkTags:
             head = (self._head + text).lstrip()
             if head.startswith(OPENING):
                 self.removed = sum(map(len, self._held)) - len(head) + len(OPENING)
-                self._held = []
+                self._held, self._tail = [], ""
                 self._phase = _Phase.REASONING
                 return self._feed_reasoning(head[len(OPENING) :])
             self._head = head if OPENING.startswith(head) else None

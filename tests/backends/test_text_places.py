@@ -13,7 +13,10 @@ texts = st.lists(st.sampled_from(["a", "你", "\r", "\n", "\r\n", "😀"])).map(
 def test_a_position(text: str, data: st.DataObject) -> None:
     removed = data.draw(st.integers(0, len(text)))
     index = data.draw(st.integers(removed, len(text)))
-    if text[index - 1 : index + 1] == "\r\n" or text[removed - 1 : removed + 1] == "\r\n":
+    if (
+        text[index - 1 : index + 1] == "\r\n"
+        or text[removed - 1 : removed + 1] == "\r\n"
+    ):
         return  # no place in the answer's text
     places = TextPlaces()
     at = 0
