@@ -35,6 +35,7 @@ GOOD = [
     ("keep", "3600", 3600.0),
     ("max_reply", "1", 1),
     ("max_reply", "64KiB", 64 * 1024),
+    ("max_parts", "8MiB", 8 * 1024 * 1024),
     ("max_message", "2 MiB", 2 * 1024**2),
     ("max_replies", "1", 1),
     ("max_per_client", "0", 0),

@@ -184,6 +184,31 @@ def test_the_open_parts_are_found_without_a_walk_of_everything() -> None:
     assert len(side.open_at(side.count)) == 500
 
 
+def test_what_is_dropped_is_not_open_any_more() -> None:
+    side = SideUnits()
+    for number in range(2000):
+        side.append([Mark(2 * number + 1, "reasoning")], number)
+        side.append([Close(2 * number + 1), Mark(2 * number + 2, "tool_call")], number)
+        side.append([Close(2 * number + 2)], number if number % 9 else number + 1)
+    for position in (1500, 1000, 999, 3):
+        side.drop_behind(position)
+        noted = [index for index, _ in side._snapshots]
+        assert not noted or noted[-1] <= len(side._entries)
+        expected: dict[int, Mark] = {}
+        for entry in side._entries:
+            if isinstance(entry.unit, Mark) and not entry.unit.whole:
+                expected[entry.unit.part] = entry.unit
+            elif isinstance(entry.unit, Close):
+                del expected[entry.unit.part]
+        assert side.open_at(1 << 40) == list(expected.values())
+        side.append([Mark(9999, "reasoning")], position)
+        assert side.open_at(1 << 40) == [*expected.values(), Mark(9999, "reasoning")]
+        side.append([Close(9999)], position)
+        side.append([Mark(9998, "data", whole=True)] * 3 * SNAPSHOT_ENTRIES, position)
+        assert side.open_at(1 << 40) == list(expected.values())
+        assert side.count == len(side._entries)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_what_is_behind_some_units(size: int) -> None:
     assert behind(PartText(1, "abc"), size) == (

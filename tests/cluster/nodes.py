@@ -49,7 +49,9 @@ async def repeating(messages: list[dict[str, str]]) -> AsyncIterator[str]:
 
 
 class Node:
-    """One process that serves on `port`."""
+    """One process that serves on `port`, with the code that stands in `root`."""
+
+    root = ROOT
 
     def __init__(self, store: str, *flags: str) -> None:
         self.port = free_port()
@@ -64,7 +66,7 @@ class Node:
             self._words,
             stdout=subprocess.DEVNULL,
             stderr=None if os.environ.get("CHATSVC_TEST_LOUD") else subprocess.DEVNULL,
-            cwd=ROOT,
+            cwd=self.root,
         )
         await self.ready()
 

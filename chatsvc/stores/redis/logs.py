@@ -14,6 +14,7 @@ from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
     CONTEXT,
     HASH_FIELDS,
+    Fields,
     apply,
     decode,
     decode_hash,
@@ -21,6 +22,10 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
+
+PAGE_ENTRIES = 1024
+"""The entries of a stream that are read at once: the client takes a second for some ten thousand, in
+which nothing else would go on, and a reply of many small parts may have more."""
 
 UNITS_PER_TURN = 8192
 """The units of a reply that are put into its log in one turn of the event loop."""
@@ -93,7 +98,7 @@ class Logs:
                 "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, CONTEXT
             ),
             self._commands.ask("EXISTS", self._keys.gone(reply_id)),
-            self._commands.ask("XRANGE", self._keys.stream(reply_id), "-", "+"),
+            self._page(reply_id, "-"),
         )
         found = decode_hash(values[:-1])
         if found is None:
@@ -107,12 +112,16 @@ class Logs:
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
             last_id, applied = "0-0", 0
-            for last_id, fields in entries:
-                if log.offset - applied > UNITS_PER_TURN:
-                    # A long reply takes tens of milliseconds, in which no stream would go on.
-                    applied = log.offset
-                    await asyncio.sleep(0)
-                apply(log, last_id, decode(fields))
+            while entries:
+                for last_id, fields in entries:
+                    if log.offset - applied > UNITS_PER_TURN:
+                        # A long reply takes tens of milliseconds, in which no stream would go on.
+                        applied = log.offset
+                        await asyncio.sleep(0)
+                    apply(log, last_id, decode(fields))
+                if len(entries) < PAGE_ENTRIES:
+                    break
+                entries = await self._page(reply_id, f"({last_id}")
             if log.end is None and (
                 log.position < found.position or log.offset - log.position < found.sides
             ):
@@ -123,6 +132,14 @@ class Logs:
         if log.end is None:
             await self._followers.refresh(log)
         return record, log
+
+    async def _page(self, reply_id: str, begin: str) -> list[tuple[str, Fields]]:
+        """Return the entries of a stream from an id on, `PAGE_ENTRIES` of them at most."""
+        stream = self._keys.stream(reply_id)
+        page: list[tuple[str, Fields]] = await self._commands.ask(
+            "XRANGE", stream, begin, "+", "COUNT", PAGE_ENTRIES
+        )
+        return page
 
 
 def _fail(log: Log) -> None:
