@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from chatsvc.app import create_app
     from chatsvc.backends.base import Backend
     from chatsvc.model import (
+        Context,
         Data,
         Extra,
         File,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         Source,
         ToolCall,
         ToolResult,
+        Usage,
     )
     from chatsvc.problems import BackendFailed
     from chatsvc.settings import BadSetting, Settings
@@ -72,6 +74,7 @@ __all__ = [
     "Backend",
     "BackendFailed",
     "BadSetting",
+    "Context",
     "Data",
     "Extra",
     "File",
@@ -84,6 +87,7 @@ __all__ = [
     "Source",
     "ToolCall",
     "ToolResult",
+    "Usage",
     "__version__",
     "create_app",
 ]
@@ -95,6 +99,7 @@ _HOMES = {
     "Backend": "chatsvc.backends.base",
     "BackendFailed": "chatsvc.problems",
     "BadSetting": "chatsvc.settings",
+    "Context": "chatsvc.model",
     "Data": "chatsvc.model",
     "Extra": "chatsvc.model",
     "File": "chatsvc.model",
@@ -107,6 +112,7 @@ _HOMES = {
     "Source": "chatsvc.model",
     "ToolCall": "chatsvc.model",
     "ToolResult": "chatsvc.model",
+    "Usage": "chatsvc.model",
     "create_app": "chatsvc.app",
 }
 

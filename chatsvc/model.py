@@ -37,6 +37,32 @@ class Prompt(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
 
 
+class Context(msgspec.Struct, frozen=True):
+    """What a backend may know of the request beside the conversation.
+
+    `user` is the name of the user who asked, "" where the service does not authorize requests.
+    `reply` is the reply's id. `chat` is the id that an AI SDK's page gave the chat, else "".
+    `options` are those of the `Prompt`. `headers` are the request's headers that `--context-headers`
+    names, by the names that stand there; those that the request didn't have are missing.
+    """
+
+    user: str = ""
+    reply: str = ""
+    chat: str = ""
+    options: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+
+
+class PromptInContext(Prompt, frozen=True):
+    """A prompt as `Backend.stream` gets it: with the context of its request.
+
+    The prompt that is kept has no `context`: nodes of older versions read it, and its digest, by which
+    a repeated request is known, must not depend on where it came from.
+    """
+
+    context: Context = Context()
+
+
 class Finish(msgspec.Struct, frozen=True):
     """The optional piece of a backend's stream that says why the text ended, and what it cost.
 
@@ -125,11 +151,20 @@ class Extra(msgspec.Struct, frozen=True):
     value: dict[str, Any]
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What the reply has used so far, as OpenAI's usage object; a later one takes its place.
+
+    It is the reply's usage unless its `Finish` has one: also of a reply that was stopped.
+    """
+
+    usage: dict[str, Any]
+
+
 SidePiece = Reasoning | ToolCall | ToolResult | Source | File | Data | Extra
 """A piece that belongs beside the answer's text."""
 
-Piece = str | SidePiece | Finish
-"""What a backend yields: text of the answer, something beside it, or why it ended."""
+Piece = str | SidePiece | Usage | Finish
+"""What a backend yields: text of the answer, something beside it, what it used, or why it ended."""
 
 
 class End(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from chatsvc.setting_formats import (
     ADDRESS,
     COUNT,
     HEADER,
+    HEADERS,
     HOST,
     JSON_OBJECT,
     KEY_PREFIX,
@@ -122,6 +123,11 @@ class Settings:
         choice_format("no", "yes"),
         "whether that server sends the whole text so far each time",
     )
+    openai_think_tags: str = setting(
+        "no",
+        choice_format("no", "yes"),
+        "whether <think>…</think> in that server's text is reasoning",
+    )
     openai_extra: str = setting(
         "{}", JSON_OBJECT, "further members of a model's request, as a JSON object"
     )
@@ -185,6 +191,11 @@ class Settings:
     )
     allow_host: tuple[str, ...] = setting(
         (), HOST, "another host that the service answers; repeatable"
+    )
+    context_headers: tuple[str, ...] = setting(
+        (),
+        HEADERS,
+        "headers of requests that a backend of your own may know, as X-Tenant; repeatable",
     )
     trusted_proxy: tuple[str, ...] = setting(
         (), NETWORK, "proxies whose X-Forwarded-Proto is believed; repeatable"

@@ -22,11 +22,13 @@ TESTS = sorted(ROOT.glob("tests/**/test_*.py"))
 
 THROUGH_OTHERS = {
     "chatsvc.__main__": "tests/test_readme.py",
-    "chatsvc.backends.answer_text": "tests/backends/test_chunks.py",
+    "chatsvc.backends.answer_pieces": "tests/backends/test_chunk_pieces.py",
     "chatsvc.backends.base": "tests/test_backends.py",
     "chatsvc.backends.body": "tests/backends/test_upstream_stalls.py",
     "chatsvc.backends.chunks": "tests/test_openai_backend.py",
+    "chatsvc.backends.content_parts": "tests/backends/test_chunk_pieces.py",
     "chatsvc.backends.exchange": "tests/backends/test_proxied.py",
+    "chatsvc.backends.extras": "tests/backends/test_chunk_pieces.py",
     "chatsvc.backends.llama": "tests/test_local_backend.py",
     "chatsvc.backends.model_request": "tests/test_openai_backend.py",
     "chatsvc.backends.upstream": "tests/test_openai_backend.py",

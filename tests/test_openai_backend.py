@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatsvc.backends import make_backend
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.openai import OpenAIBackend, completions_url
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import Finish, Message, Prompt, Reasoning
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 from tests.backends.asking import PROMPT, asked, route
@@ -563,7 +563,8 @@ def test_what_brings_nothing_is_no_progress() -> None:
     assert reader.progress == 0
     assert list(reader.feed(chunk(None) + chunk("") + b"data: {}\n\n")) == []
     assert reader.progress == 0
-    assert list(reader.feed(chunk(None, delta={"reasoning": "hm"}))) == []
+    thought = chunk(None, delta={"reasoning": "hm"})
+    assert list(reader.feed(thought)) == [Reasoning("hm")]
     assert reader.progress == 1
 
 

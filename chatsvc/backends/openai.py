@@ -13,12 +13,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from yarl import URL
 
-from chatsvc.backends.chunks import ChunkReader
+from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES, ChunkReader
 from chatsvc.backends.errors import TransientFailure
 from chatsvc.backends.redaction import Secrets
 from chatsvc.backends.refusals import refusal
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
-from chatsvc.model import Finish, Prompt
+from chatsvc.model import Piece, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization
 
@@ -56,6 +56,10 @@ class OpenAIBackend:
       SGLang and llama.cpp do; the vendors' servers begin a new one.
     - `cumulative`: whether each chunk has the whole text so far, as DashScope's do if
       `incremental_output` is false, and not only what is new.
+    - `think_tags`: whether what the model thinks stands in its text, between `<think>` and `</think>`.
+      A text in which neither tag comes is passed on only at its end.
+    - `max_event`: the most bytes that one event of a response may have, or one in a single piece: an
+      image comes whole in one.
     - `first_backoff`: the pause before the second attempt, in seconds.
 
     A server that refuses `stream_options` is asked without it from then on.
@@ -78,11 +82,15 @@ class OpenAIBackend:
         extra: Mapping[str, Any] | None = None,
         resumes: bool = False,
         cumulative: bool = False,
+        think_tags: bool = False,
+        max_event: int = WHOLE_LIMIT_BYTES,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
         self.resumes = resumes
         self.model = model
         self.cumulative = cumulative
+        self.think_tags = think_tags
+        self.max_event = max_event
         self.takes_stream_options = True
         self._system = system
         self._defaults: dict[str, Any] = {"model": model} if model else {}
@@ -111,6 +119,7 @@ class OpenAIBackend:
             headers={"Authorization": authorization} if authorization else {},
             timeout=timeout,
             first_backoff=first_backoff,
+            quiet_limit=2 * max_event,
         )
 
     async def open(self) -> None:
@@ -121,13 +130,13 @@ class OpenAIBackend:
         """See `Backend.close`: close all connections."""
         await self._upstream.close()
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """See `Backend.stream`; raises as `UpstreamClient.stream` does."""
         return self._upstream.stream(CompletionRequest(self, prompt))
 
     def stream_to(
-        self, prompt: Prompt, take: Callable[[str], bool]
-    ) -> AsyncGenerator[str | Finish, None]:
+        self, prompt: Prompt, take: Callable[[Piece], bool]
+    ) -> AsyncGenerator[Piece, None]:
         """See `DirectBackend.stream_to`; raises as `UpstreamClient.stream` does."""
         return self._upstream.stream(CompletionRequest(self, prompt), take)
 
@@ -187,6 +196,8 @@ class CompletionRequest:
             self._backend.secrets,
             chose_model=self._chose_model,
             cumulative=self._backend.cumulative,
+            think_tags=self._backend.think_tags,
+            limit=self._backend.max_event,
         )
 
     def refused(

@@ -42,7 +42,7 @@ Invariants:
   called by `LogWriter` alone, which belongs to a `Producer`, and `seal` by `Producer` alone.
 - `finish` is called by `Producer`, `Producers`, `Registry` (when the grace is over), `Handover` and
   `Replies.stop`. The first end stands, so they need not know of each other.
-- `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
+- `Reply.produced` is set by `Producers`, `Reply.usage` by `Producer`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end
   or another owner.

@@ -20,6 +20,7 @@ from chatsvc.replies.producers import Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import KeyReused, Record, Store
+from chatsvc.units import Mark, Unit
 
 logger = logging.getLogger("chatsvc.replies")
 
@@ -108,8 +109,14 @@ class Handover:
         return True
 
     def _continues(self, reply: Reply) -> bool:
-        """Return whether the backend can go on behind what is written: it knows only the text."""
-        return self._backend.resumes and reply.log.offset == reply.log.position
+        """Return whether the backend can go on behind what is written: it knows only the text.
+
+        Extras stand beside the text without a part in it: nearly every server of models sends some.
+        """
+        side = reply.log.side
+        return self._backend.resumes and (
+            side is None or all(map(_is_extra, side.sides(0, side.count)))
+        )
 
     # ------------------------------------------------------------------ from this node
 
@@ -143,3 +150,7 @@ class Handover:
             await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")
+
+
+def _is_extra(unit: Unit) -> bool:
+    return isinstance(unit, Mark) and unit.kind == "extra"

@@ -102,7 +102,9 @@ class LogWriter:
         parts = self._parts
         if not isinstance(piece, str):
             if parts is None:
-                parts = PartWriter(self._splitter, self._max_parts_bytes)
+                log = self._reply.log
+                written = () if log.side is None else log.side.sides(0, log.side.count)
+                parts = PartWriter(self._splitter, self._max_parts_bytes, written)
                 self._parts = parts
             return self._append_all(parts.feed(piece))
         if parts is not None and parts.interrupted:

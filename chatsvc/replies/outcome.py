@@ -78,10 +78,15 @@ def end_of_finish(finish: Finish, *, has_calls: bool = False) -> End:
             reason = "stop"
         else:
             logger.warning("a backend finished with the unknown reason %r", reason)
-    usage = None
-    if isinstance(finish.usage, dict):
-        usage = _Encodable().value(finish.usage, DEEPEST_USAGE)
-    return End("done", reason, usage=usage)
+    return End("done", reason, usage=usage_of(finish.usage))
+
+
+def usage_of(usage: object) -> dict[str, Any] | None:
+    """Return a backend's usage object as an end can have it, or None if it is none."""
+    if not isinstance(usage, dict):
+        return None
+    kept: dict[str, Any] = _Encodable().value(usage, DEEPEST_USAGE)
+    return kept
 
 
 def end_of_failure(

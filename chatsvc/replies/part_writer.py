@@ -15,6 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from chatsvc.model import (
     Source,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from chatsvc.problems import BackendFailed
 from chatsvc.replies.calls import Call, Calls
@@ -61,6 +63,7 @@ class PartWriter:
     while text ends a side part. `feed` takes any other piece, and `close` what the end leaves. `room`
     is how many bytes all side parts may have (see `units.size_of`); `full` is true once something had
     no room, and then nothing more may be written: the reply ends with `length`.
+    `written` are the side units of a reply that another node has begun: extras.
     """
 
     __slots__ = (
@@ -74,7 +77,9 @@ class PartWriter:
         "room",
     )
 
-    def __init__(self, answer: Splitter, room: int) -> None:
+    def __init__(
+        self, answer: Splitter, room: int, written: Iterable[Unit] = ()
+    ) -> None:
         self.room = room
         self.answer = answer
         self.interrupted = False
@@ -83,6 +88,13 @@ class PartWriter:
         self._reasoning: _Reasoning | None = None
         self._calls = Calls()
         self._extras: dict[str, bytes] = {}  # the last value of each name, as JSON
+        for unit in written:
+            self._parts = max(self._parts, unit.part)
+            self.room -= size_of(unit)
+            if isinstance(unit, Mark) and unit.kind == "extra":
+                value = unit.members.get("value")
+                for name, member in value.items() if isinstance(value, dict) else ():
+                    self._extras[name] = encoded(member)
 
     @property
     def has_calls(self) -> bool:
@@ -102,7 +114,7 @@ class PartWriter:
         self._end_reasoning(out)
         return out
 
-    def feed(self, piece: SidePiece | Finish) -> Output:
+    def feed(self, piece: SidePiece | Usage | Finish) -> Output:
         """Return the units of a piece, perhaps none.
 
         Raises `BackendFailed` for one that can't be: a call that ends without a name, arguments for
@@ -123,6 +135,8 @@ class PartWriter:
                     _check_name(call)
                 for call in self._calls.all_open():
                     self._end_call(out, call)
+            case Usage():
+                pass  # it is the end's
             case Source():
                 _check_address(piece.url, "http:", "https:")
                 self._put_whole(out, "source", _checked(piece))

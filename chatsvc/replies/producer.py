@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from chatsvc.backends.base import Backend, DirectBackend
-from chatsvc.model import End, Finish
+from chatsvc.model import End, Finish, Piece, Usage
 from chatsvc.problems import Problem
 from chatsvc.replies.background import Background
 from chatsvc.replies.log_writer import LogWriter
@@ -20,6 +20,7 @@ from chatsvc.replies.outcome import (
     end_of_finish,
     end_of_overrun,
     failed,
+    usage_of,
 )
 from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
@@ -109,17 +110,16 @@ class Producer:
         max_seconds: float,
         on_first: Callable[[Reply], None],
     ) -> None:
-        """Take the text from the backend, then the end.
+        """Take all pieces from the backend, then the end.
 
-        The reply has at most `max_bytes` of UTF-8 and `max_parts_bytes` beside them, and it fails if the backend has not given all
-        its text in `max_seconds` from now. `on_first` is called with the reply when its first
-        character arrives. Text that the reply has already is continued.
+        The reply has at most `max_bytes` of UTF-8 and `max_parts_bytes` beside them, and it fails if
+        the backend has not given all in `max_seconds` from now. `on_first` is called with the reply
+        when its first character arrives. Text that the reply has already is continued.
         """
-        log_writer = LogWriter(
+        self._log_writer = LogWriter(
             self.reply, self.store, max_bytes, max_parts_bytes, on_first
         )
-        self._log_writer = log_writer
-        self._run(self._produce(log_writer))
+        self._run(self._produce(self._log_writer))
         self._set_timer(max_seconds, self._overrun, max_seconds)
 
     def end_when_released(self, end: End) -> None:
@@ -238,13 +238,8 @@ class Producer:
 
     async def _fill(self, log_writer: LogWriter) -> End:
         """Read the backend to its end, to the limits, or until it is told to close."""
-        log = self.reply.log
-        prompt = self.reply.record.prompt
-        if log.size:
-            prompt = msgspec.structs.replace(prompt, written=log.text(0))
-        end = End("done", "stop")
-        count = 0
-        backend = self._backend
+        prompt = self.reply.prompt()
+        end, count, backend = End("done", "stop"), 0, self._backend
         if isinstance(backend, DirectBackend) and self.store.append_now is not None:
             stream = backend.stream_to(prompt, self._take)
         else:
@@ -256,8 +251,12 @@ class Producer:
                 count += 1
                 if not count % PIECES_PER_TURN:
                     await asyncio.sleep(0)
+                if isinstance(piece, Usage):
+                    self.reply.usage = usage_of(piece.usage)
+                    continue
                 if isinstance(piece, Finish):
                     end = end_of_finish(piece, has_calls=log_writer.has_calls)
+                    self.reply.usage = end.usage or self.reply.usage
                     if not log_writer.has_calls:
                         continue
                 appending = log_writer.write(piece)
@@ -275,10 +274,15 @@ class Producer:
                         end = End("done", "length")
         return end
 
-    def _take(self, piece: str) -> bool:
+    def _take(self, piece: Piece) -> bool:
         """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
         writer = self._log_writer
-        return writer is not None and not self._closing and writer.take(piece)
+        if writer is None or self._closing:
+            return False
+        if isinstance(piece, Usage):
+            self.reply.usage = usage_of(piece.usage)
+            return True
+        return isinstance(piece, str) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
@@ -291,6 +295,7 @@ class Producer:
                 await log_writer.close()
                 if log_writer.full and end.state == "done":
                     end = End("done", "length")
+            end = replace(end, usage=end.usage or self.reply.usage)
             await self.store.seal(self.reply.log, end)
         except NotWritable:
             return None

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from chatsvc.backends.base import Backend
 from chatsvc.cursor import is_reply_id, new_reply_id
-from chatsvc.model import End, Prompt
+from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
 from chatsvc.replies.background import Background
@@ -90,13 +90,14 @@ class Replies:
         key: str = "",
         digest: str = "",
         client: str = "",
+        context: Context | None = None,
     ) -> Reply:
         """Start a reply, or return the one that was started with the same idempotency key.
 
         `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
         with the place that it is known in if it is not known everywhere, or "" for none; `digest`
         is a hash of the request that it came with. `client` is what `max_per_client` counts by,
-        for example an address.
+        for example an address. `context` has the `chat` and the `headers` that the backend may know.
 
         Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
@@ -111,6 +112,7 @@ class Replies:
             digest=digest,
             pace=round(self._pace * 1e6),
             lag=None if lag is None else round(lag * 1e6),
+            context=context or Context(),
         )
         try:
             known = await self.store.known(record) if key else None
@@ -195,7 +197,8 @@ class Replies:
         """
         # The end stops the producer, on whatever node. The client may leave, and cancel this task,
         # before the store has answered.
-        finishing = self.store.finish(reply.log, End("stopped", "stopped"))
+        stopped = End("stopped", "stopped", usage=reply.usage)
+        finishing = self.store.finish(reply.log, stopped)
         await asyncio.shield(self._background.run(finishing))
 
     async def stopped(self, reply: Reply) -> bool:

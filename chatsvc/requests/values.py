@@ -38,12 +38,14 @@ class Caller(msgspec.Struct, frozen=True):
 
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
     client's address, empty if it is unknown. `connection` is a random text of a WebSocket's own,
-    which no other connection has, and empty for a request over HTTP.
+    which no other connection has, and empty for a request over HTTP. `headers` are those of the
+    request, or of the WebSocket's handshake, that backends may know, by their names.
     """
 
     user: str = ""
     client: str = ""
     connection: str = ""
+    headers: dict[str, str] = {}
 
     def shares(self, text: str) -> bool:
         """Return whether a key or a chat's id means the same wherever the caller sends it.
@@ -90,7 +92,8 @@ class Start(msgspec.Struct, frozen=True):
     """A request to start a reply.
 
     `key` is the text under which the store knows the idempotency key (`scoped_key`), empty for
-    none. `digest` identifies the prompt: a known key with another digest is refused.
+    none. `digest` identifies the prompt: a known key with another digest is refused. `chat` is the id
+    of the AI SDK's chat that the reply belongs to, or empty.
     """
 
     prompt: Prompt
@@ -98,6 +101,7 @@ class Start(msgspec.Struct, frozen=True):
     key: str = ""
     digest: str = ""
     view: View = View()
+    chat: str = ""
 
 
 class Read(msgspec.Struct, frozen=True):

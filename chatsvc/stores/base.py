@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from chatsvc.log import Log
-from chatsvc.model import End, Prompt
+from chatsvc.model import Context, End, Prompt
 from chatsvc.ticker import Clock
 from chatsvc.units import Unit
 
@@ -51,6 +51,8 @@ class Record(msgspec.Struct, frozen=True):
     `user` is the name of the user who asked for it, empty without authorization. `key` is the
     idempotency key, with the place that it is known in if it is not known everywhere, and empty if
     none was sent; `digest` identifies the request that came with it.
+    `context` is what the backend may know of the request: its `chat` and `headers`; the other members
+    of it are made of the rest.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
     """
@@ -62,6 +64,7 @@ class Record(msgspec.Struct, frozen=True):
     digest: str = ""
     pace: int = 0
     lag: int | None = None
+    context: Context = Context()
 
 
 class KeyReused(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chatsvc.cursor import Offset
+from chatsvc.model import Context
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
@@ -24,6 +25,7 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
         key=asked.key,
         digest=asked.digest,
         client=asked.caller.client,
+        context=Context(chat=asked.chat, headers=asked.caller.headers),
     )
 
 

@@ -42,7 +42,7 @@ from chatsvc.requests.values import (
     View,
 )
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
-from chatsvc.web.app_keys import SETTINGS, USER, service
+from chatsvc.web.app_keys import CONTEXT_HEADERS, SETTINGS, USER, service
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 
@@ -65,8 +65,26 @@ BODY_DEADLINE_S = 30.0
 
 
 def caller_of(request: web.Request) -> Caller:
-    """Return the user and the address that a request is from."""
-    return Caller(user=request.get(USER, ""), client=request.remote or "")
+    """Return the user and the address that a request is from, and its `--context-headers`."""
+    names = service(request)[CONTEXT_HEADERS]
+    return Caller(
+        user=request.get(USER, ""),
+        client=request.remote or "",
+        headers=_headers(request, names) if names else {},
+    )
+
+
+def _headers(request: web.Request, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers of some names that a request has, in valid Unicode.
+
+    [RFC 9110, 5.3] Several lines of a header are one list.
+    """
+    found = {name: ", ".join(request.headers.getall(name, ())) for name in names}
+    return {
+        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, value in found.items()
+        if value or name in request.headers
+    }
 
 
 # ---------------------------------------------------------------------- chatsvc's own API

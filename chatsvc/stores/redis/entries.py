@@ -10,6 +10,7 @@ A reply's hash:
     e   the epoch: 1, and one more each time the owner changes
     p   the position (code points) up to which text is in the stream
     s   the number of side units in the stream; not there without any
+    h   the record's `context`, as JSON; not there if it holds nothing
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
@@ -45,7 +46,7 @@ from typing import NamedTuple
 import msgspec
 
 from chatsvc.log import Log
-from chatsvc.model import End
+from chatsvc.model import Context, End
 from chatsvc.problems import InternalError
 from chatsvc.stores.base import Record
 from chatsvc.units import (
@@ -67,6 +68,9 @@ UNITS, SIDES = "s", "b"
 
 HASH_FIELDS = ("r", "p", "x", "s")
 """The fields of a reply's hash that `decode_hash` takes, in this order."""
+
+CONTEXT = "h"
+"""The field of a reply's hash that `with_context` takes."""
 
 Fields = dict[str, str]
 """The names and values of an entry's fields, as redis-py takes and returns them."""
@@ -106,8 +110,27 @@ class News(NamedTuple):
 
 
 def encode_record(record: Record) -> str:
-    """Return the value of the field `r`."""
-    return msgspec.json.encode(record).decode()
+    """Return the value of the field `r`: the record without its `context`."""
+    members = msgspec.structs.asdict(record)
+    del members["context"]
+    return msgspec.json.encode(members).decode()
+
+
+def encode_context(record: Record) -> str:
+    """Return the value of the field `h`, or "" if there is to be none."""
+    context = record.context
+    return "" if context == Context() else msgspec.json.encode(context).decode()
+
+
+def with_context(record: Record, text: str | None) -> Record:
+    """Return a record with the context that the field `h` holds, if there is one."""
+    if not text:
+        return record
+    try:
+        context = msgspec.json.decode(text, type=Context)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return record  # it was written in a way that is not known here
+    return msgspec.structs.replace(record, context=context)
 
 
 def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:

@@ -18,6 +18,7 @@ from chatsvc.stores.redis.entries import (
     PLANNED_END,
     ReplyEntry,
     encode,
+    encode_context,
     encode_record,
 )
 from chatsvc.stores.redis.keys import Keys
@@ -55,7 +56,10 @@ class OwnerScripts:
             tag.leases,
         ]
         status: str = await self._commands.run(
-            CREATE, keys, encode_record(record), self._node, reply_id, now_us
+            CREATE,
+            keys,
+            *(encode_record(record), self._node, reply_id, now_us),
+            encode_context(record),
         )
         return status
 
