@@ -23,7 +23,7 @@ class Cumulative:
     def new_text(self, text: str) -> str:
         """Return what is new in the answer's text so far. Raises `BackendFailed` for another text."""
         known = self._text
-        if known.startswith(text):
+        if not text:  # as the last chunk has it
             return ""
         if not text.startswith(known):
             raise BackendFailed(NOT_CUMULATIVE)
