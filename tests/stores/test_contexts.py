@@ -10,7 +10,15 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.cursor import new_reply_id
-from chatsvc.model import Context, Extra, Piece, Prompt, PromptInContext, Reasoning
+from chatsvc.model import (
+    Context,
+    Extra,
+    Piece,
+    Prompt,
+    PromptInContext,
+    Reasoning,
+    Source,
+)
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.entries import encode_context, with_context
@@ -108,8 +116,11 @@ async def test_the_node_that_carries_a_reply_on_has_the_context(
     ]
 
 
-async def test_a_reply_with_reasoning_is_not_carried_on(service: Service) -> None:
-    backend = Carrying(Reasoning("hm"))
+@pytest.mark.parametrize("piece", [Reasoning("hm"), Source("https://example.org/")])
+async def test_a_reply_with_another_part_is_not_carried_on(
+    service: Service, piece: Piece
+) -> None:
+    backend = Carrying(piece)
     owner, other = await service(backend), await service(Carrying())
     reply = await owner.start(PROMPT)
     elsewhere = await other.open(reply.id)
