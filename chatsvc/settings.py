@@ -126,7 +126,7 @@ class Settings:
     openai_think_tags: str = setting(
         "no",
         choice_format("no", "yes"),
-        "whether <think>…</think> in that server's text is reasoning",
+        "whether <think>…</think> in a model's text is reasoning",
     )
     openai_extra: str = setting(
         "{}", JSON_OBJECT, "further members of a model's request, as a JSON object"

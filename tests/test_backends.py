@@ -197,9 +197,9 @@ async def test_a_function_may_yield_every_piece() -> None:
 @pytest.mark.parametrize(
     ("piece", "why"),
     [
-        (ToolCall("c", "f", {"n": 1}), "ToolCall whose arguments is a str, not dict"),  # type: ignore[arg-type]
-        (ToolCall(None, "f"), "ToolCall whose id is a str, not NoneType"),  # type: ignore[arg-type]
-        (Reasoning(b"hm"), "Reasoning whose text is a str, not bytes"),  # type: ignore[arg-type]
+        (ToolCall("c", "f", {"n": 1}), "ToolCall.arguments as str, not dict"),  # type: ignore[arg-type]
+        (ToolCall(None, "f"), "ToolCall.id as str, not NoneType"),  # type: ignore[arg-type]
+        (Reasoning(b"hm"), "Reasoning.text as str, not bytes"),  # type: ignore[arg-type]
         (b"a", "yield str, not bytes"),
         (ToolCall, "yield str, not StructMeta"),
         ({"type": "text"}, "yield str, not dict"),

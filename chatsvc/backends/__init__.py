@@ -82,7 +82,6 @@ def _openai(settings: Settings) -> Backend:
         key=openai_api_key(),
         resumes=settings.openai_continue == "yes",
         cumulative=settings.openai_cumulative == "yes",
-        think_tags=settings.openai_think_tags == "yes",
         **_model_options(settings),
     )
 
@@ -95,6 +94,7 @@ def _model_options(settings: Settings) -> dict[str, Any]:
     """Return the options that all backends have that ask a model."""
     return {
         "timeout": settings.openai_timeout,
+        "think_tags": settings.openai_think_tags == "yes",
         "system": settings.system,
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,

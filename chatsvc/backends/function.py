@@ -91,7 +91,7 @@ class FunctionBackend:
         for name in _texts_of(piece):
             if not isinstance(value := getattr(piece, name), str):
                 raise BackendFailed(
-                    f"The backend {self.name} must yield a {kind} whose {name} is a str,"
+                    f"The backend {self.name} must yield {kind}.{name} as str,"
                     f" not {type(value).__name__}."
                 )
         if isinstance(piece, (SidePiece, Usage, Finish)):
