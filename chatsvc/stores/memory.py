@@ -143,6 +143,10 @@ class MemoryStore:
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`."""
+        self.finish_now(log, end)
+
+    def finish_now(self, log: Log, end: End) -> None:
+        """See `Store.finish_now`."""
         if log.end is None:
             log.finish(end, self._now())
             self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
