@@ -166,10 +166,10 @@ class Ticker:
         Code that runs outside of a turn, in a task or a callback, calls it before it compares
         times.
         """
-        self.now = monotonic()
-        self.slot = self.now // SLOT_US
-        self.horizon = self.clock.horizon_at(self.now)
-        return self.now
+        self.now = now = monotonic()
+        self.slot = now // SLOT_US
+        self.horizon = self.clock.horizon_at(now)
+        return now
 
     # ------------------------------------------------------------------ waiting
 

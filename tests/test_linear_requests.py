@@ -185,7 +185,7 @@ def _host(header: str) -> None:
 
 HEADER_PARSERS: dict[str, Callable[[str], object]] = {
     "Host": _host,
-    "Accept": lambda header: negotiate(header, parsing.MEDIA_TYPES),
+    "Accept": lambda header: negotiate.__wrapped__(header, parsing.MEDIA_TYPES),
     "Accept-Language": _language,
     "Accept-Encoding": accepts_gzip,
     "Cookie": lambda header: cookie(header, "chatsvc_language"),

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from yarl import URL
 
 from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES, ChunkReader
@@ -185,7 +186,11 @@ class CompletionRequest:
     def body(self) -> bytes:
         """See `ModelRequest.body`."""
         members = self._backend.members(self._prompt, with_usage=self._with_usage)
-        return json.dumps(members).encode()
+        try:
+            return msgspec.json.encode(members)
+        except (TypeError, ValueError):
+            # A setting may hold what is no Unicode, or a subclass of a type of JSON.
+            return json.dumps(members).encode()
 
     def reader(self) -> ChunkReader:
         """See `ModelRequest.reader`."""

@@ -39,13 +39,15 @@ class Producer:
     """The production of one reply on the node that owns it, in two phases.
 
     `produce` reads the backend in a task. When the text is complete, `end_when_released` waits in
-    the ticker until all of it is released, and a second, short task sets the end. A reply that is
-    taken over with its text complete begins with the second phase.
+    the ticker until all of it is released; then the end is set, in a second, short task if the
+    store has to be waited for. A reply that is taken over with its text complete begins with the
+    second phase.
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
-    or another node is to give it one. `client` is the client that the reply is counted for. `task`
-    is the task that works on the reply, or None while it waits for the release. `background` keeps
-    a task that has to be left behind.
+    or another node is to give it one. `direct` is the backend if its text can reach the log without
+    this producer's task, else None. `client` is the client that the reply is counted for. `task` is
+    the task that works on the reply, or None while it waits for the release. `background` keeps a
+    task that has to be left behind.
 
     Invariants:
 
@@ -63,6 +65,7 @@ class Producer:
         "_background",
         "_cancelled",
         "_closing",
+        "_direct",
         "_end",
         "_finishing",
         "_log_writer",
@@ -83,6 +86,7 @@ class Producer:
         background: Background,
         on_done: Callable[[Producer], None],
         *,
+        direct: DirectBackend | None = None,
         client: str = "",
     ) -> None:
         self.reply = reply
@@ -90,6 +94,7 @@ class Producer:
         self.client = client
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
+        self._direct = direct
         self._background = background
         self._on_done = on_done
         self._cancelled = False
@@ -239,11 +244,11 @@ class Producer:
     async def _fill(self, log_writer: LogWriter) -> End:
         """Read the backend to its end, to the limits, or until it is told to close."""
         prompt = self.reply.prompt()
-        end, count, backend = End("done", "stop"), 0, self._backend
-        if isinstance(backend, DirectBackend) and self.store.append_now is not None:
-            stream = backend.stream_to(prompt, self._take)
+        end, count = End("done", "stop"), 0
+        if self._direct is not None:
+            stream = self._direct.stream_to(prompt, self._take)
         else:
-            stream = backend.stream(prompt)
+            stream = self._backend.stream(prompt)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if self._closing:  # it has swallowed its cancellation
@@ -308,8 +313,15 @@ class Producer:
 
     def _finish(self) -> None:
         self._release = None
-        if self._end is not None:
+        if self._end is None:
+            return
+        finish_now = self.store.finish_now
+        if finish_now is None:
             self._run(self._set_end(self._end))
+        else:  # a task would cost as much as a token
+            self._finishing = True
+            finish_now(self.reply.log, self._end)
+            self._on_done(self)
 
     async def _set_end(self, end: End) -> None:
         """Set the end, unless it was set from elsewhere."""

@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import Any, Protocol
 
-from chatsvc.backends.base import Backend
+from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End
 from chatsvc.problems import InternalError, StoreUnavailable
 from chatsvc.replies.admission import Admission
@@ -56,6 +56,10 @@ class Producers:
     ) -> None:
         self._store = store
         self._backend = backend
+        # Found out once: for each reply it would cost as much as to read two tokens.
+        self._direct: DirectBackend | None = None
+        if isinstance(backend, DirectBackend) and store.append_now is not None:
+            self._direct = backend
         self._max_reply = max_reply
         self._max_parts = max_parts
         self._max_seconds = max_seconds
@@ -126,6 +130,7 @@ class Producers:
             self._backend,
             self._background,
             self._done,
+            direct=self._direct,
             client=client,
         )
         self._admission.count(client, 1)

@@ -174,6 +174,11 @@ class Store(Protocol):
         Raises `StoreUnavailable`.
         """
 
+    @property
+    def finish_now(self) -> Callable[[Log, End], None] | None:
+        """The function that does what `finish` does without waiting, or None if the store waits."""
+        ...
+
     async def refresh(self, log: Log) -> None:
         """Wait until all that was stored before the call, by any node, has arrived in `log`.
 

@@ -150,9 +150,14 @@ class MemoryStore:
 
     async def finish(self, log: Log, end: End) -> None:
         """See `Store.finish`."""
+        self.finish_now(log, end)
+
+    def finish_now(self, log: Log, end: End) -> None:
+        """See `Store.finish_now`."""
         if log.end is None:
-            log.finish(end, self._now())
-            self._ended.append((self._now() / 1e6 + self._keep, log.reply_id))
+            now = self._now()
+            log.finish(end, now)
+            self._ended.append((now / 1e6 + self._keep, log.reply_id))
             # The prompt is a whole conversation, perhaps many times as long as the reply, and
             # nothing needs it any more.
             record, _ = self._kept[log.reply_id]

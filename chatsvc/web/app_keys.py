@@ -6,7 +6,6 @@ A mistyped name is an error of the type checker. Keys that belong to one module 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -48,8 +47,7 @@ def service(request: web.Request) -> web.Application:
     except KeyError:  # it has not come to the middleware
         pass
     for app in reversed(request.match_info.apps):
-        with suppress(KeyError):
-            app[SETTINGS]
+        if SETTINGS in app:
             return app
     return request.app
 

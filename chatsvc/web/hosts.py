@@ -8,6 +8,7 @@ page read all answers. The page cannot change that the request names that site i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from aiohttp import hdrs, web
 
@@ -18,6 +19,10 @@ from chatsvc.web.app_keys import inner_path
 
 ANY_HOST = "*"
 """The setting that stands for every host, also for requests that name none."""
+
+KNOWN_HOSTS = 64
+"""The hosts whose answer is remembered: to parse a host and its addresses costs as much as to parse
+the request. Clients name a handful."""
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 """The paths that are answered whatever the host: what asks for them often knows an address alone.
@@ -50,6 +55,7 @@ class Hosts:
             self._names.add(host)
             if text.startswith("."):
                 self._parents.append(f".{host}")
+        self._remembered = lru_cache(KNOWN_HOSTS)(self._answers)
 
     def answers(self, authority: str, came_to: str | None) -> bool:
         """Return whether the service answers a request that names a host.
@@ -57,8 +63,9 @@ class Hosts:
         `authority` is the host, with its port or without, as `Host` has it. `came_to` is the IP
         address of the service's end of the connection; None if it is not known.
         """
-        if self._any:
-            return True
+        return self._any or self._remembered(authority, came_to)
+
+    def _answers(self, authority: str, came_to: str | None) -> bool:
         try:
             host = host_of(authority)
         except ValueError:

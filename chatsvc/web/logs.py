@@ -123,6 +123,20 @@ def set_up_logs(log_format: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
+def _log(logger: logging.Logger, message: str, data: dict[str, Any]) -> None:
+    """Log a line of level INFO, as `logger.info` does, with this function as its caller.
+
+    To look for the caller on the stack costs as much as to write the line.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        code, extra = _log.__code__, {"data": data}
+        file, line, name = code.co_filename, code.co_firstlineno, code.co_name
+        record = logger.makeRecord(
+            logger.name, logging.INFO, file, line, message, (), None, name, extra
+        )
+        logger.handle(record)
+
+
 class EventLog:
     """The log of what happens to replies, an `Observer`.
 
@@ -148,7 +162,7 @@ class EventLog:
             "finish_reason": end.finish_reason if end is not None else None,
             "code_points": reply.log.position,
         }
-        events.info("reply ended", extra={"data": data})
+        _log(events, "reply ended", data)
 
 
 class AccessLog(AbstractAccessLogger):
@@ -174,7 +188,7 @@ class AccessLog(AbstractAccessLogger):
             data["broken"] = True  # the stream did not come to its end
         if PROBLEM in request:
             data["problem"] = request[PROBLEM]
-        self.logger.info("request", extra={"data": data})
+        _log(self.logger, "request", data)
 
 
 def _without_capability(request: web.BaseRequest) -> str:
@@ -187,7 +201,10 @@ def _without_capability(request: web.BaseRequest) -> str:
     if isinstance(request, web.Request) and SERVICE in request:
         resource = request.match_info.route.resource
         template = "" if resource is None else resource.canonical
-    parts = request.rel_url.raw_path.split("/")
+    path = request.rel_url.raw_path
+    if path == template and "{" not in path and len(path) <= PATH_CHARACTERS:
+        return path  # a route without a parameter, as most requests have
+    parts = path.split("/")
     if template:
         names = template.split("/")[: len(parts)]
         hidden = [name in SECRET_PARTS for _, name in zip_longest(parts, names)]

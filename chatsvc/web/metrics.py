@@ -81,15 +81,20 @@ class Family:
 class LabelledFigures:
     """The figures of a metric that has labels."""
 
-    __slots__ = ("_family", "_table")
+    __slots__ = ("_family", "_known", "_table")
 
     def __init__(self, family: Family, table: Table) -> None:
         self._family = family
         self._table = table
+        self._known: dict[tuple[str, ...], Figure] = {}
 
     def labels(self, *values: str) -> Figure:
         """Return the figure for these values of the labels, in the order of their names."""
-        return self._table.figure(self._family.kind, self._family.name, *values)
+        figure = self._known.get(values)
+        if figure is None:
+            figure = self._table.figure(self._family.kind, self._family.name, *values)
+            self._known[values] = figure
+        return figure
 
 
 class Histogram:
@@ -244,8 +249,8 @@ class Metrics(Collector):
         # A model's server may finish with any words, and each would be a series of its own.
         known_end = end.state != "done" or end.finish_reason in FINISH_REASONS
         self._ended.labels(end.state, end.finish_reason if known_end else "other").inc()
-        problem = end.problem or {}
-        if problem.get("type") == BackendFailed().as_dict()["type"]:
+        problem = end.problem
+        if problem and problem.get("type") == BackendFailed().as_dict()["type"]:
             reason = problem.get("reason")
             known = reason if reason in BACKEND_FAILURES else BACKEND_FAILURES[-1]
             self._backend_failures.labels(known).inc()

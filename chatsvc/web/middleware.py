@@ -50,6 +50,8 @@ PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 RESERVE_PATHS = ("/healthz", "/readyz", "/metrics")
 """The paths that are answered also when file descriptors run out."""
 
+_COMMON_HEADERS = (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
+
 logger = logging.getLogger("chatsvc.web")
 
 
@@ -161,7 +163,7 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
         service(request)[CLIENTS].watch_sending(request)
     headers = response.headers
     headers[hdrs.SERVER] = SERVER
-    for name, value in (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items()):
+    for name, value in _COMMON_HEADERS:
         headers.setdefault(name, value)
     headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:

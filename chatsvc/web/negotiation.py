@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 MAX_VALUES = 64
 """Values of a header that are looked at, from its beginning; no browser sends a dozen."""
@@ -12,6 +13,10 @@ MAX_SUBTAGS = 8
 
 The longest tags that there are have six (RFC 5646 section 4.4.1).
 """
+
+
+KNOWN_HEADERS = 64
+"""The `Accept` headers whose answer is remembered: every client has its own one, always the same."""
 
 
 def parse_weights(header: str) -> list[tuple[str, float]]:
@@ -40,7 +45,8 @@ def _weight(parameters: Sequence[str]) -> float:
     return 1.0
 
 
-def negotiate(accept: str, media_types: Sequence[str]) -> str | None:
+@lru_cache(KNOWN_HEADERS)
+def negotiate(accept: str, media_types: tuple[str, ...]) -> str | None:
     """Return the media type that an `Accept` header wants most (RFC 9110 section 12.5.1).
 
     `media_types` are those that there are. Of several with the same weight it is the one that the

@@ -222,6 +222,8 @@ async def test_a_backend_that_gives_very_much_at_once_lets_others_have_their_tur
 class LostStore(MemoryStore):
     """A store that is away for good once a reply has begun."""
 
+    finish_now = None  # type: ignore[assignment]
+
     async def append(self, log: Log, text: str) -> None:
         raise StoreUnavailable
 
