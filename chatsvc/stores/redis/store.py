@@ -116,15 +116,14 @@ class RedisStore:
             await self._check_format()
             await self._leases.open()
             await self._followers.open()
-        except (StoreUnavailable, NewerFormat):
+        except BaseException as error:
+            # Also when it is cancelled: redis-py swallows one cancellation of a task that connects,
+            # and the loop, which cancels each task once, would wait for that one for ever.
             await self.close()
-            if self._commands.refusal:
+            if isinstance(error, StoreUnavailable) and self._commands.refusal:
                 raise StoreMisconfigured(
                     f"Redis refuses the user or its password: {self._commands.refusal}"
                 ) from None
-            raise
-        except StoreMisconfigured:
-            await self.close()
             raise
 
     async def _check_format(self) -> None:
