@@ -140,6 +140,7 @@ class Received:
     text: str
     state: str
     why: str
+    view: str
     units: list[tuple[int, str, str]] | None = None
 
 
@@ -210,7 +211,7 @@ async def read(
     outcome = reading.outcome
     assert outcome is not None
     found = None if units is None else units.found
-    return Received(text, outcome.state, outcome.reason, found)
+    return Received(text, outcome.state, outcome.reason, view, found)
 
 
 def _knows_no_parts(told: Signal) -> bool:

@@ -25,6 +25,7 @@ import pytest
 from redis.asyncio import Redis
 from yarl import URL
 
+from chatsvc.client.reader import TRANSPORTS
 from tests.redis_server import RedisServer
 
 from .conftest import Cluster
@@ -44,11 +45,11 @@ def seeds() -> list[int]:
     return list(range(int(first), int(last or first) + 1))
 
 
-Change = Callable[[Node, Random], None]
+Change = Callable[[Node], None]
 """Makes a node another one, before it starts."""
 
 
-def unchanged(node: Node, chance: Random) -> None:
+def unchanged(node: Node) -> None:
     """Leave it as it is."""
 
 
@@ -62,7 +63,7 @@ async def harm_node(node: Node, chance: Random, seconds: float, change: Change) 
             case "kill":
                 await node.kill()
                 await asyncio.sleep(chance.uniform(0, 1))
-                change(node, chance)
+                change(node)
                 await node.start()
             case "pause":
                 node.send(signal.SIGSTOP)
@@ -71,7 +72,7 @@ async def harm_node(node: Node, chance: Random, seconds: float, change: Change) 
             case "roll":
                 node.send(signal.SIGTERM)
                 await node.ended()
-                change(node, chance)
+                change(node)
                 await node.start()
 
 
@@ -104,7 +105,9 @@ class Asked:
     def wrong(self, mix: str, carried_on: bool) -> str:
         """What should not have been; empty if all is well."""
         if len({(one.state, one.text) for one in self.got}) > 1:
-            return "readers got different things"
+            n = len(os.path.commonprefix([one.text for one in self.got]))
+            got = [(one.view, one.state, one.why, one.text[n:]) for one in self.got]
+            return f"readers got different things behind {n}: {got}"
         state, text = self.got[0].state, self.got[0].text
         if not self.message.startswith(text):
             return "the text is another"
@@ -167,10 +170,18 @@ async def ask(
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     key = f"{os.getpid()}-{mix}-{seed}-{number}"
     views = ["characters"] if mix == "text" else ["characters", "both"]
+    # Nodes of the other version know no NDJSON, and go by position on a WebSocket.
+    names = [n for n in TRANSPORTS if n != "ndjson" or mix != "versions"]
+    by_offset = [n for n in names if n != "websocket" or mix != "versions"]
     view = chance.choice(views)
     first = asyncio.create_task(
         read(
-            places, asked.message, chance, view=view, key=key, cuts=2.0, started=started
+            *(places, asked.message, chance),
+            transports=names,
+            view=view,
+            key=key,
+            cuts=2.0,
+            started=started,
         )
     )
     either: set[asyncio.Future[Any]] = {first, started}
@@ -179,17 +190,23 @@ async def ask(
         second, third = (Random(f"{seed} {number} {nth}") for nth in ("second", "3rd"))
         reply = asked.reply = started.result()
         view = second.choice(views)
-        late = [read(places, "", second, view=view, reply=reply, cuts=3.0)]
+        late = [
+            read(
+                *(places, "", second),
+                transports=names,
+                view=view,
+                reply=reply,
+                cuts=3.0,
+            )
+        ]
         if mix != "text":
-            # A WebSocket of a node that knows no parts goes by position.
-            names = ["sse", "ndjson", "poll"] + ["websocket"] * (mix == "parts")
             late.append(
                 read(
                     *(places, "", third),
+                    transports=by_offset,
                     view="parts",
                     reply=reply,
                     cuts=3.0,
-                    transports=names,
                 )
             )
         others = asyncio.gather(*late)
@@ -219,14 +236,14 @@ async def owners(server: RedisServer) -> dict[str, Any]:
 
 
 def changing(old_root: Path, flags: list[str], carried_on: bool) -> Change:
-    """Makes a node one of either version."""
+    """Makes a node one of the other version."""
     old_backend = "echo" if carried_on else "repeating:pieces"
     new_backend = "following" if carried_on else "following-once"
 
-    def change(node: Node, chance: Random) -> None:
-        node.root, node.program = chance.choice(
-            [(old_root, "chatsvc"), (ROOT, "tests.cluster.scripted")]
-        )
+    def change(node: Node) -> None:
+        old = node.root is old_root
+        node.root = ROOT if old else old_root
+        node.program = "tests.cluster.scripted" if old else "chatsvc"
         backend = old_backend if node.root is old_root else new_backend
         node.flags = [*flags, "--backend", backend]
 
@@ -294,7 +311,11 @@ async def test_every_reader_has_the_exact_reply_once(
     wrong = [(what, asked) for what, asked in wrong if what]
     assert not wrong, (len(wrong), wrong[:3])
     states = [one.state for asked in all_asked for one in asked.got]
-    print(f"\n{mix} {seed}:", {each: states.count(each) for each in set(states)})
+    print(
+        f"\n{mix} {seed}:",
+        [node.program for node in nodes],
+        {each: states.count(each) for each in set(states)},
+    )
     assert states.count("done") > (
         len(states) / 2 if carried_on and mix == "text" else 0
     )
