@@ -22,7 +22,7 @@ from chatsvc.model import (
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies import PartItem, Reply
 from chatsvc.stores.memory import MemoryStore
-from chatsvc.units import Close, Mark, PartText, size_of
+from chatsvc.units import Close, Mark, PartText, Unit, size_of
 from tests.parts_script import only_text, outputs, scripts, single_units, total, written
 
 from .serving import WAIT, SlowStore, asking, read, serving
@@ -200,7 +200,7 @@ async def test_parts_that_are_too_much_end_the_reply_at_a_whole_unit(
 
 @pytest.mark.parametrize("long", [1, 5000])
 async def test_no_text_stands_behind_a_close_that_has_no_room(long: int) -> None:
-    units = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
+    units: list[Unit] = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
     room = sum(map(size_of, units))
     script = (Reasoning("hm"), "text" * long, "more")
     async with serving(Saying(*script), max_parts=room - 1) as replies:
