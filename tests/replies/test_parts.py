@@ -22,7 +22,7 @@ from chatsvc.model import (
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies import PartItem, Reply
 from chatsvc.stores.memory import MemoryStore
-from chatsvc.units import Close, Mark, PartText
+from chatsvc.units import Close, Mark, PartText, Unit, size_of
 from tests.parts_script import only_text, outputs, scripts, single_units, total, written
 
 from .serving import WAIT, SlowStore, asking, read, serving
@@ -196,6 +196,21 @@ async def test_parts_that_are_too_much_end_the_reply_at_a_whole_unit(
         units = units_of(reply)
         if kept is not None:
             assert units == [Mark(1, "reasoning"), PartText(1, kept)]
+
+
+@pytest.mark.parametrize("long", [1, 5000])
+async def test_no_text_stands_behind_a_close_that_has_no_room(long: int) -> None:
+    units: list[Unit] = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
+    room = sum(map(size_of, units))
+    script = (Reasoning("hm"), "text" * long, "more")
+    async with serving(Saying(*script), max_parts=room - 1) as replies:
+        reply = await replies.start(asking())
+        assert await ended(reply) == ("done", "length")
+        assert units_of(reply) == units[:2]
+    async with serving(Saying(*script), max_parts=room) as replies:
+        reply = await replies.start(asking())
+        assert await ended(reply) == ("done", "stop")
+        assert units_of(reply) == [*units, PartText(0, "text" * long + "more")]
 
 
 async def test_the_limits_count_apart() -> None:

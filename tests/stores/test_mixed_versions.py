@@ -7,11 +7,8 @@ written_by_b019ecf.json, and it runs as a process wherever the clone has the com
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import signal
-import subprocess
-import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -44,13 +41,13 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.ticker import Ticker
 from chatsvc.units import Mark
-from tests.cluster.nodes import ROOT, Node
+from tests.cluster.nodes import Node
+from tests.old_version import COMMIT
 from tests.parts_script import only_text, outputs, single_units, written
 from tests.redis_server import RedisServer
 
 from .services import Scripted, die
 
-COMMIT = "b019ecf"
 RECORDED = json.loads(Path(__file__).with_name(f"written_by_{COMMIT}.json").read_text())
 WAIT = 30.0  # seconds: for what must happen, however slow the machine
 
@@ -138,38 +135,6 @@ async def test_the_other_versions_replies_are_carried_on(recorded: RedisStore) -
 
 
 # ---------------------------------------------------------------------- running
-
-
-@pytest.fixture(scope="session")
-def old_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The other version's code. A clone without its history is no fault: the test is skipped."""
-    words = [
-        "git",
-        "-C",
-        str(ROOT),
-        "archive",
-        COMMIT,
-        "chatsvc",
-        "static",
-        "templates",
-    ]
-    try:
-        done = subprocess.run(words, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no git on this machine")
-    if done.returncode:
-        pytest.skip(f"this clone does not have the commit {COMMIT}")
-    root = tmp_path_factory.mktemp("old")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(root, filter="data")
-    (root / "repeating.py").write_text(
-        "import asyncio\n"
-        "async def answer(messages):\n"
-        "    for word in messages[-1]['content'].split(' '):\n"
-        "        yield word + ' '\n"
-        "        await asyncio.sleep(0.05)\n"
-    )
-    return root
 
 
 class OldNode(Node):

@@ -14,6 +14,7 @@
     follower     one blocking read for all streams of a hash tag; fills the logs
     bell         how a node ends that blocking read
     commands     all other commands, in batches, with retries
+    pages        the entries of a stream, read some at a time
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys

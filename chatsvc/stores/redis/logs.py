@@ -22,10 +22,7 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
-
-PAGE_ENTRIES = 1024
-"""The entries of a stream that are read at once: the client takes a second for some ten thousand, in
-which nothing else would go on, and a reply of many small parts may have more."""
+from chatsvc.stores.redis.pages import PAGE_ENTRIES
 
 UNITS_PER_TURN = 8192
 """The units of a reply that are put into its log in one turn of the event loop."""
