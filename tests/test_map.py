@@ -50,6 +50,7 @@ THROUGH_OTHERS = {
     "chatsvc.replies.producer": "tests/replies/test_failing.py",
     "chatsvc.replies.producers": "tests/replies/test_stopping.py",
     "chatsvc.replies.registry": "tests/replies/test_finding.py",
+    "chatsvc.replies.timer": "tests/replies/test_stopping.py",
     "chatsvc.requests.decoding": "tests/test_requests.py",
     "chatsvc.requests.openai": "tests/service/test_openai.py",
     "chatsvc.requests.ui": "tests/service/test_ui.py",

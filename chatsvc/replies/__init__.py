@@ -23,6 +23,7 @@ Each module imports only modules below it in this list:
     part_writer pieces to text in whole characters, and to marks and texts of side parts
     calls       the calls of tools, and which one a piece belongs to
     json_values values of a backend, as JSON can hold them
+    timer       one call that is due later
     release     the wait until all text is released
     reply       a reply as transports see it; counts its readers
     parts_reader  all units behind an offset, text as it is released

@@ -24,6 +24,7 @@ from chatsvc.replies.outcome import (
 )
 from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
+from chatsvc.replies.timer import Timer
 from chatsvc.stores.base import NotWritable, Store
 
 logger = logging.getLogger("chatsvc.backend")
@@ -105,7 +106,7 @@ class Producer:
         self._end: End | None = None
         self._log_writer: LogWriter | None = None
         self._release: ReleaseWaiter | None = None
-        self._timer: asyncio.TimerHandle | None = None  # set while the backend is open
+        self._timer = Timer()  # it runs while the backend is open
         reply.log.on_end = self._log_ended
 
     def produce(
@@ -125,7 +126,7 @@ class Producer:
             self.reply, self.store, max_bytes, max_parts_bytes, on_first
         )
         self._run(self._produce(self._log_writer))
-        self._set_timer(max_seconds, self._overrun, max_seconds)
+        self._timer.start(max_seconds, self._overrun, max_seconds)
 
     def end_when_released(self, end: End) -> None:
         """Set the end of a reply whose text is complete, once all of it is released."""
@@ -141,7 +142,7 @@ class Producer:
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()
-            if self._timer is not None:
+            if self._timer.running:
                 self._limit_closing()
         elif self._release is not None:
             self._release.close()
@@ -156,7 +157,7 @@ class Producer:
 
     def _task_done(self, task: asyncio.Task[End | None]) -> None:
         self.task = None
-        self._clear_timer()
+        self._timer.stop()
         planned_end = None
         if not task.cancelled():
             if (error := task.exception()) is not None:
@@ -175,18 +176,6 @@ class Producer:
 
     # ------------------------------------------------------------------ the backend's time
 
-    def _set_timer(
-        self, seconds: float, then: Callable[..., None], *arguments: float
-    ) -> None:
-        self._clear_timer()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, then, *arguments)
-
-    def _clear_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _overrun(self, max_seconds: float) -> None:
         """Have the reply fail: the backend has not given all its text in `max_seconds`."""
         reply = self.reply
@@ -198,14 +187,13 @@ class Producer:
     def _limit_closing(self) -> None:
         """Note that the backend is told to close, and leave it behind if it hasn't in time."""
         self._closing = True
-        self._set_timer(CLOSING_S, self._abandon)
+        self._timer.start(CLOSING_S, self._abandon)
 
     def _abandon(self) -> None:
         """Go on without the task that waits for the backend to close."""
         name = self._backend.name
         logger.error("the backend %s has not closed in %g s", name, CLOSING_S)
         self._abandoned = True
-        self._timer = None
         task, self.task = self.task, None
         if task is not None:
             task.remove_done_callback(self._task_done)
@@ -238,7 +226,7 @@ class Producer:
             end = end_of_failure(error, self._backend, reply.id, reply.age())
         if self._cancelled or self._abandoned:
             return None
-        self._clear_timer()
+        self._timer.stop()
         return await self._seal(log_writer, self._end or end)
 
     async def _fill(self, log_writer: LogWriter) -> End:
