@@ -129,9 +129,8 @@ class UpstreamClient:
             except BackendFailed as error:
                 failure = without_tracebacks(error)
             else:
-                answer = Answer(
-                    *(request.reader(), self._timeout, clock(), take, self._quiet_limit)
-                )
+                reader = request.reader()
+                answer = Answer(reader, self._timeout, clock(), take, self._quiet_limit)
                 try:
                     exchange.start(answer)
                     while not answer.over or answer.pieces:
@@ -149,10 +148,8 @@ class UpstreamClient:
                         yield answer.finish
                     return
                 failure, given = answer.failure, answer.given
-                del (
-                    answer,
-                    exchange,
-                )  # they hold the failure, whose traceback will hold this frame
+                # They hold the failure, whose traceback will hold this frame.
+                del answer, exchange, reader
             failure.host, failure.attempts = self._host, attempt
             if (
                 not isinstance(failure, TransientFailure)
