@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +21,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def held_port(holder: object) -> int:
+    """Return a port of the loopback which only who asks for it by its number gets, while `holder` lives.
+
+    For a server that is started again on its port: while it is down, the port would else be given to
+    whatever connects or listens on this machine.
+    """
+    with socket.socket() as probe:
+        # Who listens sets it, too. Linux then lets both have the port, for this one never listens.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        weakref.finalize(holder, os.close, probe.detach())
+    return port
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.signals import Refused, Signal, TextReceived, UnitsReceived
 from chatsvc.client.wire import Question, Timeouts
-from tests.loopback import free_port
+from tests.loopback import held_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ class Node:
     root = ROOT
 
     def __init__(self, store: str, *flags: str, program: str = "chatsvc") -> None:
-        self.port = free_port()
+        self.port = held_port(self)
         self.url = URL(f"http://127.0.0.1:{self.port}/")
         self.program = program
         self.flags: Sequence[str] = flags
