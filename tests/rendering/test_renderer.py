@@ -177,7 +177,8 @@ async def test_the_place_of_a_client_that_leaves_is_free(log: Path) -> None:
 async def test_a_child_that_fails_is_replaced_and_tried_without_colours(
     way: str, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with rendering(log, processes=1, timeout=0.5) as renderer:
+    # Within the timeout a child must also start, which takes a while on a busy machine.
+    async with rendering(log, processes=1, timeout=3.0) as renderer:
         await renderer.render("x", "a")
         [first] = renderer.pids()
         assert (
