@@ -27,8 +27,9 @@ async def test_every_transport_shows_the_exact_text(
             assert "/s" in await driving.seen(page, "#using")
         await page.reload()
         await page.wait_for_function(READY)
-        chosen = await page.evaluate("document.querySelector('#transport').value")
-        assert chosen == "poll"
+        await page.wait_for_function(
+            "document.querySelector('#transport').value === 'poll'"
+        )
         await page.wait_for_function(
             "document.querySelectorAll('article').length === 12"
         )
