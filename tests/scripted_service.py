@@ -64,6 +64,12 @@ class Service:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         assert request.match_info["reply"] == ID
+        if request.query["after"].startswith("@"):  # as one that knows no parts
+            return web.json_response(
+                {"type": "/problems/bad-cursor", "title": "No", "detail": "no number"},
+                status=400,
+                content_type="application/problem+json",
+            )
         return await self.answer(request, int(request.query["after"]))
 
     async def stop(self, request: web.Request) -> web.Response:

@@ -241,7 +241,10 @@ class Reading:
 
     def _take_refused(self, problem: Problem, retry_after: float | None) -> None:
         self._reached = True
-        if problem.code == "bad-cursor" and self.offset is not None:
+        unknown_offset = problem.code == "bad-cursor" or (
+            problem.status == 400 and not problem.code  # the answer itself was cut
+        )
+        if unknown_offset and self.offset is not None and self.reply:
             # A node of an older version knows no offsets: it is asked by the position.
             self.offset = None
             self._closed = True
