@@ -190,7 +190,9 @@ async def test_a_child_that_fails_is_replaced_and_tried_without_colours(
         ]
         assert renderer.pids() != [first]
         assert not alive(first)
-        assert len(caplog.messages) == 1
+        # asyncio may add that somebody else has asked for the status of the child.
+        lines = [each for each in caplog.records if each.name.startswith("chatsvc")]
+        assert len(lines) == 1
         assert way not in caplog.text
 
 
