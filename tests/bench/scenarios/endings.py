@@ -104,7 +104,8 @@ class _Client:
         async with self.session.post(
             f"{self.url}/v1/chat/completions", json=body
         ) as response:
-            await _beginning(response)
+            # The role, and all that was out then.
+            await _beginning(response, 2)
             response.close()
 
     async def resume(self) -> None:
@@ -121,10 +122,10 @@ class _Client:
             _check(whole + await response.read(), TEXT * 2, "done")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse, events: int = SOME) -> bytes:
     """Read the first events of an answer to `slow`."""
     body = b""
-    while body.count(b"\n\n") < SOME:
+    while body.count(b"\n\n") < events:
         data = await response.content.readany()
         if not data:
             raise _Wrong("an end before the middle")
