@@ -94,8 +94,9 @@ class Connection:
     ) -> None:
         """Begin to stream a reply from behind `after`, in a task of its own.
 
-        That is a position (code points), or an offset if `codec` is one of parts. When the reply has ended, that task awaits `finish(reply)`; it does not when this node sends
-        its readers away. Raises `ClientGone`.
+        That is a position (code points), or an offset if `codec` is one of parts. When the reply
+        has ended, that task awaits `finish(reply)`; it does not when this node sends its readers
+        away. Raises `ClientGone`.
         """
         self._check_open()
         task = asyncio.create_task(self._stream(reply, after, codec, finish))
