@@ -19,7 +19,7 @@ Each module imports only modules below it in this list:
     producer    the production of one reply
     outcome     the end that a backend's last item or its failure makes
     log_writer  pieces of text to whole characters in the log
-    release     the wait until all text is released
+    release     the wait until all text is released, and the end that is set then
     reply       a reply as transports see it; counts its readers
     reader      what is released behind a position, as a generator or in the ticker
     background  strong references to detached tasks

@@ -111,6 +111,8 @@ class Connection:
             stream = Stream(reply, after, self._transport, encoder)
             with reply.reading(), closing(stream):
                 await stream.run()
+                if stream.rest is not None:
+                    self.send(encoder.encode(*stream.rest))
         except SentAway:
             self.send_away(Draining())
             return

@@ -26,6 +26,7 @@ from chatsvc.transports.writing import (
     drained_to_end,
     set_reset_on_close,
     transport_of,
+    write,
 )
 
 logger = logging.getLogger("chatsvc.web")
@@ -119,6 +120,7 @@ class ReplyResponse(web.StreamResponse):
             framing = CHUNKED if self.chunked else BARE
             encoder = make_encoder(codec, framing)
             stream, heartbeat = Stream(reply, self._after, transport, encoder), None
+            rest: list[bytes] = []
             try:
                 await self._begin(stream, reply, codec)
                 if codec.probe_times_us is not None:
@@ -126,6 +128,8 @@ class ReplyResponse(web.StreamResponse):
                         stream, transport, framing, codec.probe_times_us
                     )
                 await stream.run()
+                if stream.rest is not None:
+                    rest = codec.events(*stream.rest)
                 last = None if reply.end is None else codec.end(reply.end)
             except SentAway:
                 last = codec.sent_away()
@@ -139,12 +143,13 @@ class ReplyResponse(web.StreamResponse):
                 if heartbeat is not None:
                     heartbeat.close()
             if last is None:
+                write(transport, framing.wrap(rest))
                 transport.abort()
                 raise ClientGone
             await drained_to_end(transport, reply.ticker)
         if ends_by_reset:
             set_reset_on_close(transport, False)
-        await self.write_eof(b"".join(last))
+        await self.write_eof(b"".join([*rest, *last]))
         self.broken = False
         return writer
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
-from chatsvc.replies.reader import LONGEST_RUN
+from chatsvc.replies.reader import LONGEST_RUN, Run
 from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 from chatsvc.transports.encoder import Encoder
 
@@ -31,6 +32,10 @@ FULL_BYTES = 64 * 1024
 
 FULL_POLL_US = 50_000
 """Microseconds between two looks at a connection that is full."""
+
+LAST_CHARACTERS = 64
+"""The most characters that go out together with the end, for which aiohttp's write has no deadline.
+"""
 
 STALLED_US = 30_000_000
 """Microseconds after which a client that has taken nothing is dropped."""
@@ -114,10 +119,11 @@ class Stream(ReplyReader):
 
     It begins behind position `after` (code points). The ticker calls it, and it writes at once.
     Reader and writer are one object, because with thousands of streams each object has to be
-    fetched from memory for each event. `wrote` is when it last wrote (microseconds).
+    fetched from memory for each event. `wrote` is when it last wrote (microseconds). `rest` is the
+    last run, if it is left to the caller of `run` to write together with the end, else None.
     """
 
-    __slots__ = ("_encoder", "_transport", "wrote")
+    __slots__ = ("_encoder", "_transport", "rest", "wrote")
 
     def __init__(
         self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
@@ -125,10 +131,14 @@ class Stream(ReplyReader):
         super().__init__(reply.log, reply.ticker, reply.departure, after)
         self._transport = transport
         self._encoder = encoder
+        self.rest: Run | None = None
         self.wrote = self.ticker.now
 
     async def run(self) -> None:
-        """Write to the end of the reply. Raises `SentAway`, `SlowReader` or `ClientGone`."""
+        """Write to the end of the reply, but for `rest`.
+
+        Raises `SentAway`, `SlowReader` or `ClientGone`.
+        """
         ticker = self.ticker
         loop = asyncio.get_running_loop()
         try:
@@ -157,6 +167,9 @@ class Stream(ReplyReader):
                 if taken is None:
                     break
                 position, run = taken
+                if self.slot == NOW and self._is_rest(run):
+                    self.rest = taken
+                    continue  # nothing more is taken
                 data = encoder.encode(position, run)
                 if transport.is_closing():
                     raise ClientGone
@@ -174,6 +187,12 @@ class Stream(ReplyReader):
                 self._resume_run(None)
         except Exception as error:  # noqa: BLE001
             self._resume_run(error)
+
+    def _is_rest(self, run: Sequence[str]) -> bool:
+        """Return whether a run that was taken is the last one, and short."""
+        log = self._log
+        ended = log.end is not None and self.position == log.position
+        return ended and len(run) <= LAST_CHARACTERS
 
     def _resume_run(self, error: Exception | None) -> None:
         self.slot = MUTED
