@@ -52,7 +52,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chatsvc.app import create_app
     from chatsvc.backends.base import Backend
-    from chatsvc.model import Finish, Message, Prompt
+    from chatsvc.model import (
+        Context,
+        Data,
+        Extra,
+        File,
+        Finish,
+        Message,
+        Piece,
+        Prompt,
+        Reasoning,
+        Source,
+        ToolCall,
+        ToolResult,
+        Usage,
+    )
     from chatsvc.problems import BackendFailed
     from chatsvc.settings import BadSetting, Settings
 
@@ -60,10 +74,20 @@ __all__ = [
     "Backend",
     "BackendFailed",
     "BadSetting",
+    "Context",
+    "Data",
+    "Extra",
+    "File",
     "Finish",
     "Message",
+    "Piece",
     "Prompt",
+    "Reasoning",
     "Settings",
+    "Source",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
     "__version__",
     "create_app",
 ]
@@ -75,10 +99,20 @@ _HOMES = {
     "Backend": "chatsvc.backends.base",
     "BackendFailed": "chatsvc.problems",
     "BadSetting": "chatsvc.settings",
+    "Context": "chatsvc.model",
+    "Data": "chatsvc.model",
+    "Extra": "chatsvc.model",
+    "File": "chatsvc.model",
     "Finish": "chatsvc.model",
     "Message": "chatsvc.model",
+    "Piece": "chatsvc.model",
     "Prompt": "chatsvc.model",
+    "Reasoning": "chatsvc.model",
     "Settings": "chatsvc.settings",
+    "Source": "chatsvc.model",
+    "ToolCall": "chatsvc.model",
+    "ToolResult": "chatsvc.model",
+    "Usage": "chatsvc.model",
     "create_app": "chatsvc.app",
 }
 

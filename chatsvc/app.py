@@ -19,6 +19,7 @@ from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
 from chatsvc.web.app_keys import (
     AUTHORIZE,
+    CONTEXT_HEADERS,
     PREFIX,
     REPLIES,
     SETTINGS,
@@ -112,6 +113,9 @@ def build_app(
         chosen_backend = backend
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
+    app[CONTEXT_HEADERS] = tuple(
+        name for names in settings.context_headers for name in names.split(",") if name
+    )
     app[AUTHORIZE] = authorize
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings)
@@ -185,6 +189,7 @@ async def _run(
             pace=settings.pace,
             grace=settings.grace,
             max_reply=settings.max_reply,
+            max_parts=settings.max_parts,
             max_seconds=settings.max_seconds,
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,

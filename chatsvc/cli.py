@@ -203,10 +203,13 @@ def ask_command(message: str, **flags: Any) -> int:
     """Stream a reply to the terminal.
 
     MESSAGE is the user's message; - reads it from stdin. Ctrl-C stops the reply. The exit status
-    is 1 if the reply failed, 3 if another client stopped it, 130 after Ctrl-C.
+    is 1 if the reply failed or was cut, 3 if another client stopped it, 130 after Ctrl-C.
     """
     settings = read_settings(AskSettings, flags)
-    return run_ask(message, settings.url, settings.transport)
+    settings.check()
+    return run_ask(
+        message, settings.url, settings.transport, thinking=settings.thinking
+    )
 
 
 @command.command("doctor", params=[click.Argument(["url"]), *_options(DoctorSettings)])

@@ -1,7 +1,8 @@
-"""Reply ids and cursors: the names of a reply and of a position in it (PROTOCOL.md section 1).
+"""Reply ids and cursors: the names of a reply and of a place in it (PROTOCOL.md section 1).
 
-A reply id is 22 URL-safe characters. A cursor is `<reply>:<n>` for a position in code points, or
-`<reply>:end` for the end of the reply, as it stands in the `id` of an event.
+A reply id is 22 URL-safe characters. A cursor is `<reply>:<n>` for a position (code points of the
+answer's text), `<reply>:@<m>` for an offset (units of all parts), or `<reply>:end` for the end of
+the reply, as it stands in the `id` of an event.
 """
 
 from __future__ import annotations
@@ -9,13 +10,30 @@ from __future__ import annotations
 import re
 import secrets
 
+import msgspec
+
 from chatsvc.problems import BadCursor
 
 END = "end"
 """The position part of a cursor that names the end of a reply."""
 
 _reply_id = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
-_cursor = re.compile(r"([A-Za-z0-9_-]{22}):(end|0|[1-9][0-9]{0,8})", re.ASCII)
+_cursor = re.compile(r"([A-Za-z0-9_-]{22}):(end|@?(?:0|[1-9][0-9]{0,8}))", re.ASCII)
+_place = re.compile(r"@?[0-9]{1,9}", re.ASCII)
+
+
+class Offset(msgspec.Struct, frozen=True):
+    """An offset in a reply: the number of `units` of all its parts before a place.
+
+    As text it is `@<units>`. Where a plain `int` may stand too, that is a position: the code points
+    of the answer's text alone.
+    """
+
+    units: int
+
+
+Place = int | Offset
+"""A place in a reply, which a reading begins behind: a position, or an offset."""
 
 
 def new_reply_id() -> str:
@@ -31,18 +49,32 @@ def is_reply_id(text: str) -> bool:
     return _reply_id.fullmatch(text) is not None
 
 
-def parse_cursor(text: str) -> tuple[str, int | None]:
-    """Return the reply id and the position that a cursor names.
+def parse_cursor(text: str) -> tuple[str, Place | None]:
+    """Return the reply id and the place that a cursor names.
 
-    The position is in code points, at most 999,999,999; it is None for the end of the reply. Raises
-    `BadCursor` when `text` is neither `<reply>:<n>`, `n` in decimal without leading zeros, nor
-    `<reply>:end`.
+    A position or an offset is at most 999,999,999; the place is None for the end of the reply.
+    Raises `BadCursor` when `text` is neither `<reply>:<n>`, `<reply>:@<m>`, the number in decimal
+    without leading zeros, nor `<reply>:end`.
     """
     match = _cursor.fullmatch(text)
     if match is None:
         raise BadCursor(
-            "A cursor is <reply>:<n> or <reply>:end, with the reply's 22 characters and a "
-            "position in code points, exactly as it came in an event's id."
+            "A cursor is <reply>:<n>, <reply>:@<m> or <reply>:end, with the reply's 22 characters "
+            "and a position in code points or an offset in units, exactly as it came in an "
+            "event's id."
         )
-    reply_id, position = match.groups()
-    return reply_id, None if position == END else int(position)
+    reply_id, place = match.groups()
+    return reply_id, None if place == END else parse_place(place)
+
+
+def parse_place(text: str) -> Place:
+    """Return the place that `<n>` or `@<m>` names, each of at most nine digits.
+
+    Raises `BadCursor` for any other text.
+    """
+    if _place.fullmatch(text) is None:
+        raise BadCursor(
+            "after must be a position, a number of code points, or an offset, @ and a number of "
+            "units."
+        )
+    return Offset(int(text[1:])) if text[0] == "@" else int(text)

@@ -11,8 +11,8 @@ class ExitStatus(IntEnum):
     OK = 0
     """`serve` drained and ended; `ask` wrote the whole reply; `doctor` found nothing wrong."""
     FAILED = 1
-    """`serve` could not start or was made to end at once; the reply of `ask` failed or could
-    not be read; a transport that `doctor` tried does not work."""
+    """`serve` could not start or was made to end at once; the reply of `ask` failed, was
+    cut, or could not be read; a transport that `doctor` tried does not work."""
     USAGE = 2
     """A flag, a variable or an argument has a value that the command does not take."""
     STOPPED = 3

@@ -114,12 +114,35 @@ class Splitter:
         self._held = text[whole:]
         return text[:whole]
 
+    def cut(self) -> str:
+        """Return the text that was held back, for something else than text follows: it is whole.
+
+        The next character begins anew. A last `\\r`, or half of a surrogate pair, stays held back
+        until the text goes on or ends.
+        """
+        held = self._held
+        self._held = held[-1:] if is_open_end(held[-1:]) else ""
+        return held[: len(held) - len(self._held)]
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
     def close(self) -> str:
         """Return the text that was held back: it is whole, for the text has ended."""
         held, self._held = self._held, ""
         if held.endswith("\r"):
             held = held[:-1] + "\n"
         return join_surrogates(held)
+
+
+def is_open_end(last: str) -> bool:
+    """Return whether a text's `last` code point says only together with what follows what it is.
+
+    It is a `\\r`, which may begin a `\\r\\n`, or the first half of a surrogate pair.
+    """
+    return last == "\r" or "\ud800" <= last <= "\udbff"
 
 
 def _clean(text: str) -> str:

@@ -17,118 +17,29 @@ Invariants:
   is cut into characters only when it arrives.
 - The work of a call is linear in the text that it is given, drops or returns, or it is bounded.
 - When a segment that a reader may stand in changes, all readers are marked as stale.
+- Side units stand beside the text (see `chatsvc.side`). The pace spreads text alone: a side unit is
+  out as soon as the text before it is, so all nodes compute the same, and a stop drops the side units
+  behind the position that is released. Where one stands, a character ends.
 """
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from operator import attrgetter
 
-from chatsvc.graphemes import boundaries
 from chatsvc.model import End
+from chatsvc.segment import Segment
+from chatsvc.side import SideUnits
 from chatsvc.ticker import Waiter
-
-MERGED_LENGTH = 2048
-"""The code points up to which neighbouring segments become one: as many are copied at most."""
+from chatsvc.units import ANSWER, PartText, Unit
 
 MERGE_BATCH = 16
 """The released segments that are merged at once: after each merge readers look up their segment."""
 
 _LAG_GRAIN_US = 1_000
 """The lag ends at a multiple of this: what falls behind it within one is released together."""
-
-
-class Segment:
-    """A piece of a log's text and its schedule: character `i` is released at `first + i * step`.
-
-    `first` and `step` are in microseconds; with a step of 0 all characters are released at `first`.
-    `start` is the position of the text in the log, in code points. `ends` holds the offsets in the
-    text at which its characters end, or is None when each character is one code point long. `count`
-    is the number of characters.
-    """
-
-    __slots__ = ("count", "ends", "first", "start", "step", "text")
-
-    def __init__(self, start: int, text: str, first: int = 0, step: int = 0) -> None:
-        self.start = start
-        self.text = text
-        self.ends: array[int] | None = boundaries(text)
-        self.count = len(text) if self.ends is None else len(self.ends)
-        self.first = first
-        self.step = step
-
-    def extend(self, following: Segment) -> bool:
-        """Append the text of the following segment, unless both are longer than `MERGED_LENGTH`.
-
-        It takes on this one's schedule. Returns whether it was appended.
-        """
-        length = len(self.text)
-        if length + len(following.text) > MERGED_LENGTH:
-            return False
-        if self.ends is not None or following.ends is not None:
-            self.ends = self._ends_behind(0)
-            self.ends.extend(following._ends_behind(length))
-        self.text += following.text
-        self.count += following.count
-        return True
-
-    def extend_plainly(self, text: str) -> bool:
-        """Append ASCII, as most tokens are, as `extend` does, if there is no `ends` and no `step`."""
-        count = self.count + len(text)
-        if self.ends is not None or self.step or count > MERGED_LENGTH:
-            return False
-        self.text, self.count = self.text + text, count
-        return True
-
-    def truncate(self, count: int) -> None:
-        """Drop all characters but the first `count`."""
-        self.text = self.text[: self.offset(count)]
-        self.ends = None if self.ends is None else self.ends[:count]
-        self.count = count
-
-    def _ends_behind(self, base: int) -> array[int]:
-        """Return the offsets at which the characters end, counted from `base` code points before."""
-        if self.ends is None:
-            return array("I", range(base + 1, base + self.count + 1))
-        return array("I", [base + end for end in self.ends]) if base else self.ends
-
-    @property
-    def last(self) -> int:
-        """The time at which the last character is released (microseconds)."""
-        return self.first + (self.count - 1) * self.step
-
-    def released(self, now: int) -> int:
-        """Return how many characters are released at `now` (microseconds)."""
-        if now < self.first:
-            return 0
-        if not self.step:
-            return self.count
-        return min(self.count, (now - self.first) // self.step + 1)
-
-    def offset(self, index: int) -> int:
-        """Return the offset, in code points, at which character `index` begins."""
-        if self.ends is None or index == 0:
-            return index
-        return self.ends[index - 1]
-
-    def index(self, offset: int) -> int:
-        """Return the index of the character that has the code point at `offset`."""
-        return offset if self.ends is None else bisect_right(self.ends, offset)
-
-    def characters(self, begin: int, end: int) -> Sequence[str]:
-        """Return the characters from index `begin` up to `end`, without `end`.
-
-        Where each character is one code point, that is a slice of the text: a `str`, no list.
-        """
-        ends = self.ends
-        if ends is None:
-            return self.text[begin:end]
-        cuts = [ends[begin - 1] if begin else 0, *ends[begin:end]]
-        return [self.text[a:b] for a, b in pairwise(cuts)]
-
 
 _START = attrgetter("start")
 _FIRST = attrgetter("first")
@@ -141,7 +52,8 @@ class Log:
     both in microseconds; without a lag (None) the pace alone decides. `position` is the number of
     code points that have arrived, `size` their bytes of UTF-8. `planned_end` is set by `seal`,
     `end` by `finish`; both are None before. `on_end` is called once the end is set: the producer's
-    callback. `waiters` holds the readers of this node.
+    callback. `waiters` holds the readers of this node. `side` holds the side units; it is None before
+    there are any, or readers of them.
     """
 
     __slots__ = (
@@ -155,6 +67,7 @@ class Log:
         "position",
         "reply_id",
         "segments",
+        "side",
         "size",
         "waiters",
     )
@@ -167,6 +80,7 @@ class Log:
         self._merged = 0  # the index of the segment up to which all are merged
         self.position = 0
         self.size = 0
+        self.side: SideUnits | None = None
         self.planned_end: End | None = None
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None
@@ -196,6 +110,23 @@ class Log:
             # A reader that stands in a slot of the ticker finds new text when its slot comes.
             if waiter.slot < 0:
                 waiter.ticker.wake(waiter)
+
+    def append_side(self, units: Sequence[Unit]) -> None:
+        """Append side units behind all that has arrived, and wake the readers that wait for them.
+
+        The text before them must be whole characters: what follows them begins a new one.
+        """
+        side = self.sides()
+        side.append(units, self.position)
+        for waiter in side.waiters:
+            if waiter.slot < 0:
+                waiter.ticker.wake(waiter)
+
+    def sides(self) -> SideUnits:
+        """Return `side`; make it if it is None."""
+        if self.side is None:
+            self.side = SideUnits()
+        return self.side
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:
         """Spread a segment over the time that the pace and the lag leave to it.
@@ -278,7 +209,9 @@ class Log:
         self.waiters = set(self.waiters)
 
     def _drop_behind(self, position: int) -> None:
-        """Drop the text behind a position, at which a character ends."""
+        """Drop the text and the side units behind a position, at which a character ends."""
+        if self.side is not None:
+            self.side.drop_behind(position)
         self.size -= len(self.text(position).encode())
         self.position = position
         del self.segments[bisect_left(self.segments, position, key=_START) :]
@@ -291,6 +224,62 @@ class Log:
         for waiter in self.waiters:
             waiter.stale = True
             waiter.ticker.wake(waiter)
+
+    # ------------------------------------------------------------------ offsets
+
+    @property
+    def offset(self) -> int:
+        """The number of units that have arrived: code points of text, and side units."""
+        return self.position if self.side is None else self.position + self.side.count
+
+    def offset_at(self, position: int) -> int:
+        """Return the earliest offset that has a position."""
+        return position if self.side is None else position + self.side.before(position)
+
+    def position_at(self, offset: int) -> int:
+        """Return the position at an offset."""
+        return offset if self.side is None else self.side.position(offset)
+
+    def released_offset(self, now: int) -> int:
+        """Return the offset up to which the reply is out at `now` (microseconds)."""
+        position = self.released(now)
+        return position if self.side is None else position + self.side.until(position)
+
+    def character_begin(self, offset: int) -> int:
+        """Return the offset at which the character begins that has the unit behind `offset`.
+
+        It is `offset` itself where a side unit stands behind it, or nothing.
+        """
+        position = self.position_at(offset)
+        segment = self.find(position)
+        if segment is None or (
+            self.side is not None and offset < position + self.side.until(position)
+        ):
+            return offset
+        inside = position - segment.start
+        return offset - (inside - segment.offset(segment.index(inside)))
+
+    def due_behind(self, position: int) -> int | None:
+        """Return when the character is released that has the code point behind `position`.
+
+        The time is in microseconds; it is None if there is no such character yet.
+        """
+        segment = self.find(position)
+        if segment is None:
+            return None
+        return segment.first + segment.index(position - segment.start) * segment.step
+
+    def units(
+        self, after: int, before: int, most: int = 1 << 62
+    ) -> list[tuple[int, Unit]]:
+        """Return the units between two offsets, text as `PartText` of part 0, at most `most` values.
+
+        Each stands with the offset behind it. Texts of one part that follow each other are one.
+        """
+        if self.side is not None:
+            return self.side.between(after, before, self.text, most)
+        text = self.text(after, before)
+        return [(after + len(text), PartText(ANSWER, text))] if text else []
 
     # ------------------------------------------------------------------ reading
 

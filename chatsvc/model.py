@@ -1,4 +1,4 @@
-"""The values that all rooms share: what is asked of a backend, and how a reply ends.
+"""The values that all rooms share: what is asked of a backend, what it yields, how a reply ends.
 
 Plain immutable values that every room shares. They import nothing of chatsvc. Stores serialise
 `Prompt` and `End` with msgspec, so their field names are part of what is kept: a renamed field
@@ -37,24 +37,142 @@ class Prompt(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
 
 
-class Finish(msgspec.Struct, frozen=True):
-    """The optional last item of a backend's stream: why the text ended, and what it cost.
+class Context(msgspec.Struct, frozen=True):
+    """What a backend may know of the request beside the conversation.
 
-    `reason` is `stop`, `length` or `content_filter` (PROTOCOL.md section 1), or what else the
-    backend says, in at most 100 printable characters. `usage` is OpenAI's usage object as the backend counted it, or None where it counts
-    nothing; what JSON can't hold of it is left out.
+    `user` is the name of the user who asked, "" where the service does not authorize requests.
+    `reply` is the reply's id. `chat` is the id that an AI SDK's page gave the chat, else "".
+    `options` are those of the `Prompt`. `headers` are the request's headers that `--context-headers`
+    names, by the names that stand there; those that the request didn't have are missing.
+    """
+
+    user: str = ""
+    reply: str = ""
+    chat: str = ""
+    options: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+
+
+class PromptInContext(Prompt, frozen=True):
+    """A prompt as `Backend.stream` gets it: with the context of its request.
+
+    The prompt that is kept has no `context`: nodes of older versions read it, and its digest, by which
+    a repeated request is known, must not depend on where it came from.
+    """
+
+    context: Context = Context()
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The optional piece of a backend's stream that says why the text ended, and what it cost.
+
+    `reason` is `stop`, `length`, `content_filter` or `tool_calls` (PROTOCOL.md section 1), or what
+    else the backend says, in at most 100 printable characters. Calls of tools that are open end with
+    it. `usage` is OpenAI's usage object as the backend counted it, or None where it counts nothing;
+    what JSON can't hold of it is left out.
     """
 
     reason: str = "stop"
     usage: dict[str, Any] | None = None
 
 
+class Reasoning(msgspec.Struct, frozen=True):
+    """A piece of what a model thinks before it answers, or calls a tool.
+
+    Pieces that follow each other are one part; answer text or a call ends it. `signature` is the
+    model's opaque proof of its reasoning, which must come back to it unchanged: it ends the part too.
+    """
+
+    text: str = ""
+    signature: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a tool, or more of one: `arguments` are text, JSON only once they are complete.
+
+    `id` names the call. A piece with the id of an earlier one continues it. Without an id the piece
+    continues the call that had the same `index`, if it has one, else the latest, unless it names a
+    tool: then it begins a call, which gets an id. `name` is the tool's. `metadata` is opaque, a
+    signature for example, and must come back to the model unchanged.
+    """
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    metadata: Any = None
+    index: int | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """The result of the call `id`, any JSON; `error` is whether the call failed. It ends the call."""
+
+    id: str
+    result: Any
+    error: bool = False
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A source of the answer: its `url` (http or https), and its `title` if that is known.
+
+    `start` and `end` are the positions (code points) of what it supports in the answer's text.
+    """
+
+    url: str
+    title: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that the model made, of a `media_type`, at `url` (`https:` or `data:`)."""
+
+    media_type: str
+    url: str
+    name: str | None = None
+
+
+class Data(msgspec.Struct, frozen=True):
+    """A value of an application's own, any JSON, under a `name`.
+
+    With an `id` it takes the place of the earlier value that has the same name and id.
+    """
+
+    name: str
+    value: Any
+    id: str | None = None
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """Members of a model's answer that no other piece takes, by name.
+
+    One whose value equals the last one of its name is not written again.
+    """
+
+    value: dict[str, Any]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the reply has used so far, as OpenAI's usage object; a later one takes its place.
+
+    It is the reply's usage unless its `Finish` has one: also of a reply that was stopped.
+    """
+
+    usage: dict[str, Any]
+
+
+SidePiece = Reasoning | ToolCall | ToolResult | Source | File | Data | Extra
+"""A piece that belongs beside the answer's text."""
+
+Piece = str | SidePiece | Usage | Finish
+"""What a backend yields: text of the answer, something beside it, what it used, or why it ended."""
+
+
 class End(msgspec.Struct, frozen=True):
     """How a reply ended (PROTOCOL.md section 1).
 
-    `state` is `done`, `stopped` or `failed`. `finish_reason` says more: `stop`, `length` or
-    `content_filter` when it is done, or what else the backend says, `stopped` or `abandoned` when it was stopped, `error` or
-    `interrupted` when it failed. `problem` is the problem details object (RFC 9457) of a failed
+    `state` is `done`, `stopped` or `failed`. `finish_reason` says more: `stop`, `length`,
+    `content_filter` or `tool_calls` when it is done, or what else the backend says, `stopped` or
+    `abandoned` when it was stopped, `error` or `interrupted` when it failed. `problem` is the problem details object (RFC 9457) of a failed
     reply, else None. `usage` is OpenAI's usage object as the backend counted it, or None where it
     counts nothing.
     """

@@ -136,6 +136,10 @@ def _header(text: str) -> str:
     return text
 
 
+def _headers(text: str) -> str:
+    return ",".join(_header(name.strip()) for name in text.split(","))
+
+
 def _url(text: str) -> str:
     _origin_of(text)
     return text
@@ -182,6 +186,8 @@ TEMPERATURE = number_format("NUMBER", "a number, 0 or more", least=0, most=100)
 """The format of a model's sampling temperature."""
 COUNT = integer_format("COUNT", "a whole number, 1 or more", least=1, most=10**7)
 """The format of a number of things of which there is at least one."""
+WORKERS = integer_format("COUNT", "a whole number from 1 to 1024", least=1, most=1024)
+"""The format of a number of processes; more than that is a slip, and would stop the machine."""
 LIMIT = integer_format(
     "COUNT", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
 )
@@ -208,6 +214,8 @@ HOST = ValueFormat(
 """The format of a host: its name, its address, a dot and the name that others are below, or `*`."""
 HEADER = ValueFormat("NAME", "the name of a header, as X-Session", _header)
 """The format of the name of an HTTP header (RFC 9110 section 5.1)."""
+HEADERS = ValueFormat("NAME,…", "names of headers, as X-Tenant,X-Locale", _headers)
+"""The format of the names of HTTP headers, separated by commas: without white space."""
 NETWORK = ValueFormat("CIDR", "an address or a network, as 10.0.0.0/8", normal_network)
 """The format of an IP network in CIDR notation."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)

@@ -23,6 +23,7 @@ from chatsvc.setting_formats import (
     ADDRESS,
     COUNT,
     HEADER,
+    HEADERS,
     HOST,
     JSON_OBJECT,
     KEY_PREFIX,
@@ -36,6 +37,7 @@ from chatsvc.setting_formats import (
     TEMPERATURE,
     TIMEOUT,
     URL,
+    WORKERS,
     ValueFormat,
     choice_format,
     text_format,
@@ -100,7 +102,10 @@ class Settings:
         None, SECONDS, "seconds between characters (0.1 for echo, 0 for others)"
     )
     openai_url: str = setting(
-        "http://127.0.0.1:8080/v1", URL, "the server behind openai, with its /v1"
+        "http://127.0.0.1:8080/v1",
+        URL,
+        "the server behind openai, with its /v1",
+        secret=True,
     )
     openai_model: str = setting(
         "", text_format("NAME", "a model's name"), "the model to ask it for"
@@ -117,6 +122,11 @@ class Settings:
         "no",
         choice_format("no", "yes"),
         "whether that server sends the whole text so far each time",
+    )
+    openai_think_tags: str = setting(
+        "no",
+        choice_format("no", "yes"),
+        "whether <think>…</think> in a model's text is reasoning",
     )
     openai_extra: str = setting(
         "{}", JSON_OBJECT, "further members of a model's request, as a JSON object"
@@ -148,13 +158,18 @@ class Settings:
         "the word with which the names of all keys in Redis begin",
     )
     workers: int = setting(
-        1, COUNT, "processes that share the port; more than one needs a store in Redis"
+        1,
+        WORKERS,
+        "processes that share the port; more than one needs a store in Redis",
     )
     grace: float = setting(
         30.0, SECONDS, "seconds that a reply goes on when nobody reads it"
     )
     keep: float = setting(300.0, SECONDS, "seconds that an ended reply is kept")
     max_reply: int = setting(256 * 1024, SIZE, "bytes of UTF-8 a reply may have")
+    max_parts: int = setting(
+        4 * 1024 * 1024, SIZE, "bytes a reply may have beside its text"
+    )
     max_seconds: float = setting(
         1800.0, TIMEOUT, "seconds in which a backend must have given all its text"
     )
@@ -176,6 +191,11 @@ class Settings:
     )
     allow_host: tuple[str, ...] = setting(
         (), HOST, "another host that the service answers; repeatable"
+    )
+    context_headers: tuple[str, ...] = setting(
+        (),
+        HEADERS,
+        "headers of requests that a backend of your own may know, as X-Tenant; repeatable",
     )
     trusted_proxy: tuple[str, ...] = setting(
         (), NETWORK, "proxies whose X-Forwarded-Proto is believed; repeatable"

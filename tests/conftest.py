@@ -5,10 +5,12 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from .old_version import unpack
 from .redis_server import RedisServer
 
 # On a loaded machine a deadline fails at random. Speed is measured by tests/bench.
@@ -68,3 +70,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def old_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the code of the version that knows no parts."""
+    root = tmp_path_factory.mktemp("old")
+    unpack(root)
+    return root

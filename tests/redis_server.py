@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .loopback import free_port
+from .loopback import held_port
 
 
 class RedisServer:
@@ -17,7 +17,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = held_port(self)
         self.options = options
         self.configuration: tuple[
             str, ...

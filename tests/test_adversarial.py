@@ -6,9 +6,9 @@ import pytest
 import regex
 
 from chatsvc.graphemes import Splitter
-from chatsvc.log import Log, Segment
+from chatsvc.log import Log
 from chatsvc.model import End
-from chatsvc.replies.log_writer import _fitting
+from chatsvc.segment import Segment, fitting
 
 from .adversarial import CORPUS, SAMPLES, Generator
 from .linear import Work, assert_linear
@@ -105,6 +105,6 @@ def test_what_has_room(generate: Generator) -> None:
     def prepare(length: int) -> Work:
         text = clean(generate(length))
         room = len(text.encode()) - 1
-        return lambda: _fitting(text, room)
+        return lambda: fitting(text, room)
 
     assert_linear(prepare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chatsvc
 from chatsvc.backends import check_backend_name, make_backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import FunctionBackend, load_function
 from chatsvc.graphemes import Splitter
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import (
+    Context,
+    Data,
+    Extra,
+    File,
+    Finish,
+    Message,
+    Piece,
+    Prompt,
+    PromptInContext,
+    Reasoning,
+    Source,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
@@ -27,7 +44,7 @@ contents = st.lists(
 ).map("".join)
 
 
-async def text_of(stream: AsyncGenerator[str | Finish, None]) -> str:
+async def text_of(stream: AsyncGenerator[Piece, None]) -> str:
     async with aclosing(stream) as pieces:
         return "".join([piece async for piece in pieces if isinstance(piece, str)])
 
@@ -149,6 +166,114 @@ async def test_a_function_that_gives_no_text_says_what_it_must_give(
     with pytest.raises(BackendFailed, match=why) as failed:
         await text_of(FunctionBackend(gives, "my:function").stream(Prompt(())))
     assert "my:function" in str(failed.value)
+
+
+PIECES: list[Piece] = [
+    Reasoning("hm"),
+    Reasoning(signature="s"),
+    "a",
+    ToolCall("c", "f", "{"),
+    ToolCall("c", arguments="}"),
+    ToolResult("c", {"n": 1}),
+    Source("https://example.org/", "t"),
+    File("image/png", "data:,x"),
+    Data("d", [1]),
+    Extra({"e": 1}),
+    Usage({"n": 1}),
+    Finish("tool_calls"),
+]
+
+
+async def test_a_function_may_yield_every_piece() -> None:
+    async def answers(turns: Any) -> AsyncIterator[Piece]:
+        for piece in PIECES:
+            yield piece
+
+    stream = FunctionBackend(answers).stream(Prompt(()))
+    assert [piece async for piece in stream] == PIECES
+    assert {type(piece).__name__ for piece in PIECES} - {"str"} <= set(chatsvc.__all__)
+
+
+@pytest.mark.parametrize(
+    ("piece", "why"),
+    [
+        (ToolCall("c", "f", {"n": 1}), "ToolCall.arguments as str, not dict"),  # type: ignore[arg-type]
+        (ToolCall(None, "f"), "ToolCall.id as str, not NoneType"),  # type: ignore[arg-type]
+        (Reasoning(b"hm"), "Reasoning.text as str, not bytes"),  # type: ignore[arg-type]
+        (b"a", "yield str, not bytes"),
+        (ToolCall, "yield str, not StructMeta"),
+        ({"type": "text"}, "yield str, not dict"),
+    ],
+)
+async def test_what_is_no_piece_is_said(piece: Any, why: str) -> None:
+    async def answers(turns: Any) -> AsyncIterator[Any]:
+        yield piece
+
+    with pytest.raises(BackendFailed, match=why):
+        await anext(FunctionBackend(answers).stream(Prompt(())))
+
+
+CONTEXT = Context(user="ann", reply="r", chat="c", options={"seed": 1}, headers={"A": "b"})  # fmt: skip
+
+
+def as_second(messages: Any, context: Any) -> Any:
+    return Answers(repr(context))
+
+
+def by_another_name(messages: Any, /, asked: Any) -> Any:
+    return Answers(repr(asked))
+
+
+def with_a_default(messages: Any, context: Any = None) -> Any:
+    return Answers(repr(context))
+
+
+def by_name(messages: Any, *, model: str = "m", context: Any = None) -> Any:
+    return Answers(repr(context))
+
+
+class Bound:
+    def answer(self, messages: Any, context: Any) -> Any:
+        return Answers(repr(context))
+
+    __call__ = answer
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(as_second, by_another_name, with_a_default, by_name),
+        *(Bound().answer, Bound(), partial(by_name, model="x")),
+    ],
+)
+async def test_a_function_that_takes_the_context_gets_it(function: Any) -> None:
+    prompt = PromptInContext((), options={"seed": 1}, context=CONTEXT)
+    assert await text_of(FunctionBackend(function).stream(prompt)) == repr(CONTEXT)
+
+
+def with_an_option(messages: Any, model: str = "m") -> Any:
+    return Answers(model)
+
+
+def with_any(*messages: Any, **context: Any) -> Any:
+    return Answers(f"{len(messages)}{context}")
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [(with_an_option, "m"), (with_any, "1{}"), (lambda context: Answers("a"), "a")],
+)
+async def test_a_function_that_does_not_take_the_context_works_as_before(
+    function: Any, text: str
+) -> None:
+    prompt = PromptInContext((), context=CONTEXT)
+    assert await text_of(FunctionBackend(function).stream(prompt)) == text
+
+
+async def test_without_a_request_the_context_has_the_options_alone() -> None:
+    prompt = Prompt((), options={"seed": 1})
+    text = await text_of(FunctionBackend(as_second).stream(prompt))
+    assert text == repr(Context(options={"seed": 1}))
 
 
 # ------------------------------------------------------------------ loading

@@ -169,6 +169,20 @@ async def test_a_service_that_says_no_is_not_blamed_on_a_proxy() -> None:
     assert lines[-1] == "Nothing works as it should."
 
 
+async def test_a_host_that_is_not_answered_is_not_blamed_on_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The service is named as the way to a host that is none of its own."""
+    async with running(create_app(Settings(allow_host=("chat.example",)))) as url:
+        for scheme in ("http", "ws"):
+            monkeypatch.setenv(f"{scheme}_proxy", str(url))
+        findings, lines = await findings_of("http://other.invalid/")
+    assert broken(findings) == ALL - {"eventsource"}
+    assert "--allow-host other.invalid" in findings["sse"].summary
+    assert "refused with 421" in findings["websocket"].summary
+    assert all(finding.advice == () for finding in findings.values()), lines
+
+
 async def test_nobody_there_is_said_at_once() -> None:
     findings, lines = await findings_of(f"http://127.0.0.1:{free_port()}")
     assert all("can't reach" in finding.summary for finding in findings.values())

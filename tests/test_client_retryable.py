@@ -28,6 +28,7 @@ def test_the_statuses_of_a_refused_upgrade_are_the_services_own() -> None:
     before_upgrade = {
         problem.status
         for problem in every_problem()
-        if problem.code in ("unauthorized", "forbidden-origin") or problem.retryable
+        if problem.retryable
+        or problem.code in ("unauthorized", "forbidden-origin", "misdirected-request")
     }
     assert before_upgrade == OWN_STATUSES

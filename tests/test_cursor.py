@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.cursor import is_reply_id, new_reply_id, parse_cursor
+from chatsvc.cursor import (
+    Offset,
+    is_reply_id,
+    new_reply_id,
+    parse_cursor,
+    parse_place,
+)
 from chatsvc.problems import BadCursor
 
 ID = "AAAAAAAAAA-bbbbbbbbb_0"
@@ -26,6 +32,19 @@ def test_anything_else_is_no_reply_id(text: str) -> None:
 @given(st.integers(0, 10**9 - 1))
 def test_a_cursor_names_a_reply_and_a_position(position: int) -> None:
     assert parse_cursor(f"{ID}:{position}") == (ID, position)
+
+
+@given(st.integers(0, 10**9 - 1))
+def test_a_cursor_may_name_an_offset(units: int) -> None:
+    assert parse_cursor(f"{ID}:@{units}") == (ID, Offset(units))
+    assert parse_place(f"@{units}") == Offset(units)
+    assert parse_place(f"{units}") == units
+
+
+@pytest.mark.parametrize("text", ["@", "@-1", "@01", "1@", "@@1", "@ 1", "@1000000000"])
+def test_a_malformed_offset_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor, match="<reply>:@<m>"):
+        parse_cursor(f"{ID}:{text}")
 
 
 def test_a_cursor_may_name_the_end() -> None:

@@ -22,6 +22,7 @@ FLOORS = (
     {
         "problems",
         "model",
+        "units",
         "cursor",
         "graphemes",
         "ticker",
@@ -31,6 +32,7 @@ FLOORS = (
         "host_names",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
+    {"segment", "side"},
     {"log"},
     {"backends", "stores"},
     {"replies"},

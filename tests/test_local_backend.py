@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib.util
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -15,13 +17,17 @@ from chatsvc.backends.local import LocalBackend, find_model
 from chatsvc.client.ask import ask
 from chatsvc.client.reading import Backoff
 from chatsvc.client.wire import service_url
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import Finish, Message, Piece, Prompt, Reasoning
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
+from chatsvc.units import Close, Mark, PartText
+from chatsvc.web.app_keys import REPLIES
 from tests.conftest import require_module
 from tests.scripted_service import CuttingProxy, running
 
 TEXT = "你好 👨‍👩‍👧\n\n  a  b🇩🇪."
+Kind = TypeVar("Kind")
+
 PROMPT = Prompt((Message("user", "hi"),))
 
 
@@ -130,6 +136,30 @@ async def test_the_child_imports_nothing_from_the_working_directory(
     assert not (tmp_path / "ran").exists()
 
 
+async def test_other_users_of_the_machine_have_no_use_of_its_server(
+    model: Path,
+) -> None:
+    """They reach the port: without the key nothing can be asked, and nothing of others be read."""
+    async with started(forced(model, "ab")) as backend, aiohttp.ClientSession() as any_:
+        assert backend._server is not None
+        address = URL(backend._server._upstream._url)
+        for method, path in (
+            ("POST", "/v1/chat/completions"),
+            ("POST", "/completion"),
+            ("POST", "/v1/embeddings"),
+            ("POST", "/tokenize"),
+            ("POST", "/slots/0?action=save"),
+            ("GET", "/slots"),
+            ("GET", "/props"),
+            ("GET", "/metrics"),
+        ):
+            body = {"messages": [{"role": "user", "content": "hi"}], "prompt": "hi"}
+            async with any_.request(
+                method, address.join(URL(path)), json=body
+            ) as answer:
+                assert answer.status == 401, path
+
+
 async def test_a_file_that_is_no_model_is_said(tmp_path: Path) -> None:
     require_module("xllamacpp")
     file = tmp_path / "no.gguf"
@@ -180,3 +210,78 @@ async def test_smollm2_continues_what_is_written() -> None:
         pieces = [piece async for piece in backend.stream(prompt)]
     text = "".join(piece for piece in pieces if isinstance(piece, str))
     assert text.startswith(" Paris")
+
+
+# ------------------------------------------------------------------ reasoning and calls
+
+
+def of_kind(kind: type[Kind], pieces: list[Piece]) -> list[Kind]:
+    return [piece for piece in pieces if isinstance(piece, kind)]
+
+
+@pytest.fixture(scope="module")
+def full_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose template knows reasoning and tools, and that calls one if it may."""
+    require_module("xllamacpp")
+    require_module("gguf")
+    from tests.tiny_model import CALLING, FULL_TEMPLATE, write_tiny_model
+
+    path = tmp_path_factory.mktemp("model") / "full.gguf"
+    write_tiny_model(path, FULL_TEMPLATE, CALLING)
+    return path
+
+
+async def test_a_template_that_reasons(full_model: Path) -> None:
+    text = "<think>\nhm 你\n</think>\n\nHi"
+    async with started(forced(full_model, text)) as backend:
+        pieces = [piece async for piece in backend.stream(PROMPT)]
+    reasoning = "".join(piece.text for piece in of_kind(Reasoning, pieces))
+    assert (reasoning.strip(), "".join(of_kind(str, pieces))) == ("hm 你", "Hi")
+    assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "stop"
+
+
+async def test_tags_that_the_template_does_not_know(model: Path) -> None:
+    backend = forced(model, "hm</think>\n\nHi")
+    async with started(backend):
+        pieces = [piece async for piece in backend.stream(PROMPT)]
+        assert of_kind(Reasoning, pieces) == []
+    with_tags = LocalBackend(
+        str(model), extra=backend._options["extra"], think_tags=True
+    )
+    async with started(with_tags):
+        pieces = [piece async for piece in with_tags.stream(PROMPT)]
+    assert of_kind(Reasoning, pieces) == [Reasoning("hm")]
+    assert "".join(of_kind(str, pieces)) == "Hi"
+
+
+async def test_a_tool_is_called_by_its_grammar(full_model: Path) -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"q": {"type": "string", "enum": ["x"]}},
+        "required": ["q"],
+    }
+    look = {"name": "look", "description": "It looks.", "parameters": parameters}
+    backend = LocalBackend(
+        str(full_model),
+        extra={
+            "tools": [{"type": "function", "function": look}],
+            "tool_choice": "required",
+            "temperature": 0,
+            "max_tokens": 500,
+        },
+    )
+    app = create_app(Settings(log_format="json"), backend=backend)
+    async with running(app):
+        replies = app[REPLIES]
+        reply = await replies.start(PROMPT)
+        with reply.reading():
+            async with aclosing(reply.characters(0)) as runs:
+                assert [run async for run in runs] == []
+        assert reply.end is not None
+        assert (reply.end.state, reply.end.finish_reason) == ("done", "tool_calls")
+        units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
+    mark = next(unit for unit in units if isinstance(unit, Mark))
+    assert (mark.kind, mark.members["name"]) == ("tool_call", "look")
+    arguments = "".join(unit.text for unit in units if isinstance(unit, PartText))
+    assert json.loads(arguments) == {"q": "x"}
+    assert Close(mark.part) in units

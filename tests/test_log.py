@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import chatsvc.log
-from chatsvc.log import MERGE_BATCH, MERGED_LENGTH, Log, Segment
+import chatsvc.segment
+from chatsvc.log import MERGE_BATCH, Log
 from chatsvc.model import End
+from chatsvc.segment import MERGED_LENGTH, Segment
 
 DONE = End("done", "stop")
 STOPPED = End("stopped", "stopped")
@@ -215,7 +216,7 @@ def test_a_text_is_cut_only_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> 
     log = Log("r" * 22, pace=1_000, lag=5_000)
     for i in range(1_000):
         log.append(CHARACTERS[i % len(CHARACTERS)], 700 * i)
-    monkeypatch.setattr(chatsvc.log, "boundaries", None)
+    monkeypatch.setattr(chatsvc.segment, "boundaries", None)
     log.finish(STOPPED, 690_000)
     text = log.text(0)
     assert text == "".join(CHARACTERS * 125)[: len(text)]

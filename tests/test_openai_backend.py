@@ -3,16 +3,20 @@
 import asyncio
 import itertools
 import json
+from base64 import b64encode
 from contextlib import aclosing
+from traceback import format_exception
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatsvc.backends import make_backend
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.openai import CompletionRequest, OpenAIBackend, completions_url
-from chatsvc.model import Finish, Message, Prompt
+from chatsvc.model import Finish, Message, Prompt, Reasoning
 from chatsvc.problems import BackendFailed
+from chatsvc.settings import Settings
 from tests.backends.asking import PROMPT, asked, route
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 
@@ -474,6 +478,49 @@ async def test_the_key_is_nowhere_but_in_its_header(
     assert "s3cret" not in repr(backend) + str(raised.value) + caplog.text
 
 
+async def test_a_key_that_the_server_quotes_is_not_shown() -> None:
+    for script in (
+        [head("400 X", "application/json"), b'{"error": "no such key: s3cret"}'],
+        [head("400 X", "text/plain"), b"no such key: s3cret"],
+        [
+            head(),
+            b'data: {"error": {"code": 400, "message": "no such key: s3cret"}}\n\n',
+        ],
+    ):
+        _, _, detail = await asked(Upstream(script), key="s3cret")
+        assert detail.endswith("no such key: …")
+
+
+USER = "anna:päss%20%40word"
+BASIC = b64encode("anna:päss @word".encode()).decode()
+
+
+@pytest.mark.parametrize("quoted", [BASIC, "päss @word"])
+async def test_the_password_of_the_url_is_nowhere_but_in_its_header(
+    quoted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    refusal = f"no user has {quoted} here".encode()
+    upstream = Upstream([head("403 Forbidden", "text/plain"), refusal])
+    async with upstream.running() as url:
+        named = url.replace("//", f"//{USER}@")
+        backend = make_backend(Settings(backend="openai", openai_url=named))
+        with pytest.raises(BackendFailed) as raised:
+            async for _ in backend.stream(PROMPT):
+                pass
+        await backend.close()
+    assert f"Authorization: Basic {BASIC}\r\n" in upstream.heads[0]
+    assert raised.value.words == "no user has … here"
+    shown = "".join(format_exception(raised.value)) + caplog.text
+    assert all(word not in shown for word in (BASIC, "päss", "p%C3%A4ss", "anna"))
+
+
+def test_a_key_and_a_user_in_the_url_are_one_too_many() -> None:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY") as raised:
+        OpenAIBackend("http://anna:s3cret@127.0.0.1:1/v1", key="another")
+    assert "s3cret" not in str(raised.value) and "another" not in str(raised.value)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=30), st.lists(st.integers(1, 400), max_size=5))
 def test_any_text_at_any_cuts(text: str, cuts: list[int]) -> None:
@@ -517,7 +564,8 @@ def test_what_brings_nothing_is_no_progress() -> None:
     assert reader.progress == 0
     assert list(reader.feed(chunk(None) + chunk("") + b"data: {}\n\n")) == []
     assert reader.progress == 0
-    assert list(reader.feed(chunk(None, delta={"reasoning": "hm"}))) == []
+    thought = chunk(None, delta={"reasoning": "hm"})
+    assert list(reader.feed(thought)) == [Reasoning("hm")]
     assert reader.progress == 1
 
 

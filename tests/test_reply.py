@@ -13,13 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatsvc.graphemes import Splitter
-from chatsvc.log import Log, Segment
+from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.departure import Departure, SentAway
 from chatsvc.replies.reader import LONGEST_RUN, ReplyReader
 from chatsvc.replies.release import ReleaseWaiter
 from chatsvc.replies.reply import Reply
+from chatsvc.segment import Segment
 from chatsvc.stores import Record
 from chatsvc.ticker import LIMIT_POLL_SLOTS, SLOT_US, Clock, Ticker, Waiter
 

@@ -1,6 +1,6 @@
 """Settings from flags and the environment (PROTOCOL.md section 8)."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -35,6 +35,7 @@ GOOD = [
     ("keep", "3600", 3600.0),
     ("max_reply", "1", 1),
     ("max_reply", "64KiB", 64 * 1024),
+    ("max_parts", "8MiB", 8 * 1024 * 1024),
     ("max_message", "2 MiB", 2 * 1024**2),
     ("max_replies", "1", 1),
     ("max_per_client", "0", 0),
@@ -74,6 +75,7 @@ BAD = [
     ("store", ["", "disk", "ftp://x"], "memory"),
     ("store_file", ["/nowhere", "/"], "a file"),
     ("store_prefix", ["", "a b", "{0}", "a*", "é", "x" * 65], "letters, digits"),
+    ("workers", ["0", "-1", "1025", "10000000"], "a whole number from 1 to 1024"),
     ("grace", ["-1", "soon"], "a number of seconds"),
     ("keep", ["-1", "nan"], "a number of seconds"),
     ("max_reply", ["", "0", "-1", "1kB", "1.5MiB", "KiB", "²", "9" * 5000], "bytes"),
@@ -163,6 +165,12 @@ def test_a_flag_wins_over_a_variable() -> None:
     environment = {"CHATSVC_PORT": "no number", "CHATSVC_KEEP": "7"}
     settings = serve_settings(parse("--port=80"), environment)
     assert (settings.port, settings.keep) == (80, 7)
+
+
+@pytest.mark.parametrize("name", ["store", "openai_url"])
+def test_no_repr_shows_an_address_with_a_password(name: str) -> None:
+    text = "http://anna:s3cret@models.example/v1"
+    assert "s3cret" not in repr(replace(Settings(), **{name: text}))  # type: ignore[arg-type]
 
 
 def test_an_origin_may_be_given_more_than_once() -> None:

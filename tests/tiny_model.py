@@ -3,6 +3,7 @@
 The model writes nonsense, unless a grammar leaves it no choice.
 """
 
+import itertools
 from pathlib import Path
 
 import gguf
@@ -11,8 +12,42 @@ import numpy as np
 _WIDTH, _LAYERS, _HEADS, _INNER = 64, 1, 2, 64
 
 
-def write_tiny_model(path: Path) -> None:
-    """Write a llama of one layer to `path`, whose tokens are the 256 bytes."""
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+"""A template that knows neither reasoning nor tools."""
+
+FULL_TEMPLATE = """\
+{%- for tool in tools or [] %}{{ tool | tojson }}
+{% endfor %}
+{%- for m in messages %}<|{{ m.role }}|>
+{%- if m.reasoning_content %}<think>
+{{ m.reasoning_content }}
+</think>
+
+{% endif %}
+{{- m.content or "" }}
+{%- for call in m.tool_calls or [] %}
+<fn>{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}</fn>
+{%- endfor %}<|end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|assistant|>
+{% endif %}"""
+"""A template that shows llama.cpp how the model reasons, `<think>`, and calls a tool, `<fn>`."""
+
+CALLING = '\n<fn>{"'
+"""What makes a model with the full template begin a call: the grammar leaves it no other choice."""
+
+
+def write_tiny_model(
+    path: Path, template: str = PLAIN_TEMPLATE, habit: str = ""
+) -> None:
+    """Write a llama of one layer to `path`, whose tokens are the 256 bytes.
+
+    With a `habit`, an ASCII text, each of its characters is followed by the next one, as far as a
+    grammar lets it.
+    """
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(4096)
     writer.add_embedding_length(_WIDTH)
@@ -33,17 +68,21 @@ def write_tiny_model(path: Path) -> None:
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_add_space_prefix(False)
-    writer.add_chat_template(
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-        "{% if add_generation_prompt %}assistant: {% endif %}"
-    )
+    writer.add_chat_template(template)
     random = np.random.default_rng(1)
 
     def tensor(name: str, *shape: int) -> None:
-        writer.add_tensor(name, random.normal(0, 0.1, shape).astype(np.float32))
+        values = random.normal(0, 0.1, shape).astype(np.float32)
+        if habit and name.endswith(("attn_output.weight", "ffn_down.weight")):
+            values *= 0  # the last token alone decides
+        writer.add_tensor(name, values)
 
-    tensor("token_embd.weight", len(tokens), _WIDTH)
-    tensor("output.weight", len(tokens), _WIDTH)
+    embeddings = random.normal(0, 0.1, (len(tokens), _WIDTH)).astype(np.float32)
+    outputs = random.normal(0, 0.1, (len(tokens), _WIDTH)).astype(np.float32)
+    for before, after in itertools.pairwise(habit.encode()):
+        outputs[3 + after] += 30 * embeddings[3 + before]
+    writer.add_tensor("token_embd.weight", embeddings)
+    writer.add_tensor("output.weight", outputs)
     writer.add_tensor("output_norm.weight", np.ones(_WIDTH, np.float32))
     for layer in range(_LAYERS):
         block = f"blk.{layer}"

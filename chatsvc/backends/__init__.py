@@ -1,6 +1,6 @@
-"""Backends: where the text of replies comes from.
+"""Backends: where replies come from.
 
-A backend turns a prompt into the text of one reply, in pieces, as an async generator. It knows
+A backend turns a prompt into one reply, in pieces, as an async generator. It knows
 nothing of replies, stores, readers or transports: `chatsvc.replies` reads the generator into the
 reply's log, whether the log has readers or not. One backend serves a whole process:
 
@@ -28,10 +28,12 @@ The modules, each of which imports only those below it:
     ├ exchange       the interface of both
     └ receivers      pure: the receivers of refusals, and of what follows an answer
     inflate    pure: the content codings of responses, in steps of bounded work
-    chunks     pure: the bytes of an OpenAI-compatible server's response → text
+    chunks     pure: the bytes of an OpenAI-compatible server's response → pieces
     refusals   pure: what a server says of an error → a failure, with words for whom they are meant
-    ├ quick_events                  the events of a body
-    ├ answer_text, chunk_values     what they add to an answer
+    ├ quick_events, frames          the events of a body, and those that differ in a text alone
+    ├ chunk_conversion, chunk_values, content_parts, extras    what they hold
+    ├ answer_pieces                 what they add to an answer
+    ├ think_tags, cumulative, text_places    its text: reasoning in it, repeated, its positions
     ├ finish_reasons                how it finished
     └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it
     model_request   the interface of one request
@@ -60,6 +62,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatsvc.backends.base import Backend
+from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import load_function
 from chatsvc.backends.local import LocalBackend
@@ -91,9 +94,11 @@ def _model_options(settings: Settings) -> dict[str, Any]:
     """Return the options that all backends have that ask a model."""
     return {
         "timeout": settings.openai_timeout,
+        "think_tags": settings.openai_think_tags == "yes",
         "system": settings.system,
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
+        "max_event": WHOLE_LIMIT_BYTES + settings.max_parts,
         "extra": json.loads(settings.openai_extra),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, runtime_checkable
 
-from chatsvc.model import Finish, Prompt
+from chatsvc.model import Piece, Prompt
 
 
 class Backend(Protocol):
@@ -49,14 +49,18 @@ class Backend(Protocol):
         """
         ...
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Return an async generator of one reply's text.
 
         It yields `str`, in pieces of any size and cut anywhere, also empty or in the middle of a
-        character; and may yield one `Finish` as the last item, which says why the text ended and
-        what it used (without one the reason is `stop`). A surrogate pair may be cut in two; a lone
+        character; what stands beside the text, as the other pieces of `chatsvc.model`, which don't
+        end the text; what it has used so far, as `Usage`; and may yield
+        one `Finish` as the last item, which says why the text ended and what it used (without one
+        the reason is `stop`). A surrogate pair may be cut in two; a lone
         surrogate becomes U+FFFD, and `\\r\\n` and `\\r` become `\\n`. If `prompt.written` is not
         empty, which happens only if `resumes`, it yields what follows that text.
+
+        The prompt is a `chatsvc.model.PromptInContext`, whose `context` says more of the request.
 
         The caller closes the generator when the reply is stopped, abandoned, too long, or takes
         longer than `--max-seconds`, by `aclose()` or by cancelling the task that waits for it:
@@ -89,8 +93,8 @@ class DirectBackend(Protocol):
     """
 
     def stream_to(
-        self, prompt: Prompt, take: Callable[[str], bool]
-    ) -> AsyncGenerator[str | Finish, None]:
+        self, prompt: Prompt, take: Callable[[Piece], bool]
+    ) -> AsyncGenerator[Piece, None]:
         """Return what `Backend.stream` does, which offers each piece to `take` first.
 
         `take` appends the piece to the reply and returns True, or returns False, and then the

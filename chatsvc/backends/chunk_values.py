@@ -1,66 +1,89 @@
 """The values of an OpenAI-compatible server's chunks: from the bytes of one JSON object.
 
-There are two ways to them. `decode` is the quick one, for chunks as most servers send them: it
-looks at nothing but the members that matter, and knows their kinds. `convert` takes the decoded
-JSON of any other chunk, with numbers for texts, lists of parts and members that nobody knows. Where
-`decode` takes a chunk, `convert` makes the same of it.
+There are three ways to them. `decode` is the quick one, for chunks as most servers send them: it knows
+all members. `decode_loosely` also takes members that nobody knows, and needs twice as long.
+`chatsvc.backends.chunk_conversion` takes the decoded JSON of any chunk. Where one of the others takes a
+chunk, it makes the same of it.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 import msgspec
 
-from chatsvc.backends.errors import UNREADABLE
-from chatsvc.problems import BackendFailed
-
-OTHER_PARTS = frozenset(
-    {
-        *("reference", "references", "citation", "image", "image_url", "output_image"),
-        *("audio", "input_audio", "output_audio", "file", "document", "tool_use"),
-    }
-)
-"""The types of parts of a content that are no text, and may be passed over."""
-
-REASONING_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
-"""The types of parts of a content that hold what the model thinks, which is not the answer."""
+from chatsvc.model import Reasoning
 
 
-LONGEST_INTEGER = 300
-"""Digits of a number that is read as an integer: `int` refuses thousands, and takes long for them."""
+class Function(msgspec.Struct, gc=False):
+    """The tool that a call is for, and more of its arguments: their JSON, as text in pieces."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class CallDelta(msgspec.Struct, gc=False):
+    """What a chunk adds to a tool's call. `extra_content` is opaque: Google's signature, say."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+    extra_content: Any = None
 
 
 class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """What a chunk adds to an answer, or a completion's whole message, by OpenAI's names.
 
-    A chunk whose delta has other members is not taken by `decode`. Of these `convert` keeps in
-    `extra` those that hold something, and a `content` that is not text alone.
+    `content` is text, but `convert` makes a list of it where the server's had reasoning among its
+    parts: text and reasoning in their order. A delta with other members is not taken by `decode`;
+    `convert` keeps them in `others`, and of a list's parts those that are neither text nor reasoning.
     """
 
     content: str | None = None
-    role: str | None = None
+    role: Any = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[Any] | None = None
-    extra: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
+    tool_calls: list[CallDelta] | None = None
+    reasoning_details: list[Any] | None = None
+    mixed: list[str | Reasoning] | None = msgspec.field(name="(mixed)", default=None)
+    others: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
 
     def text(self) -> str:
         """Return the text of the answer: its content, and a refusal, which is one in words."""
         return (self.content or "") + (self.refusal or "")
 
-    def has_more(self) -> bool:
-        """Return whether there is something of an answer that is no text: thoughts, calls."""
+    def has_side(self) -> bool:
+        """Return whether there is anything but text: members that hold something."""
         return bool(
-            self.reasoning_content or self.reasoning or self.tool_calls or self.extra
+            self.reasoning_content
+            or self.reasoning
+            or self.tool_calls
+            or self.has_more()
+        )
+
+    def has_more(self) -> bool:
+        """Return whether there is more than text, reasoning and calls have members for."""
+        return bool(self.others or self.mixed) or self.reasoning_details is not None
+
+    def adds(self) -> bool:
+        """Return whether `has_side` is true of something that belongs to an answer."""
+        others = self.others
+        return bool(
+            self.reasoning_content
+            or self.reasoning
+            or self.tool_calls
+            or self.mixed
+            or self.reasoning_details
+            or (others and any(others.values()))
         )
 
 
-class Choice(msgspec.Struct, gc=False):
-    """One of the answers that a chunk adds to."""
+class Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One of the answers that a chunk adds to.
+
+    The members behind `usage` are extras that many servers send; `others` are any others.
+    """
 
     delta: Delta | None = None
     index: int | None = 0
@@ -69,28 +92,47 @@ class Choice(msgspec.Struct, gc=False):
     text: str | None = None
     error: dict[str, Any] | str | None = None
     usage: dict[str, Any] | None = None
+    logprobs: Any = None
+    native_finish_reason: Any = None
+    stop_reason: Any = None
+    matched_stop: Any = None
+    token_ids: Any = None
+    content_filter_results: Any = None
+    others: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
+
+    def extras(self) -> tuple[Any, ...]:
+        """Return the values of `CHOICE_EXTRAS`."""
+        return (
+            self.logprobs,
+            self.native_finish_reason,
+            self.stop_reason,
+            self.matched_stop,
+            self.token_ids,
+            self.content_filter_results,
+        )
 
 
-class Groq(msgspec.Struct, gc=False):
-    """What Groq adds to a chunk."""
+class Chunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One `chat.completion.chunk`, or one whole `chat.completion`.
 
-    usage: dict[str, Any] | None = None
-
-
-class BaseResp(msgspec.Struct, gc=False):
-    """MiniMax's status of an answer: 0 if nothing is wrong."""
-
-    status_code: int = 0
-
-
-class Chunk(msgspec.Struct, gc=False):
-    """One `chat.completion.chunk`, or one whole `chat.completion`: what is looked at of it."""
+    The members from `model` to `x_groq` are extras that many servers send, and `others` are any
+    others. What stands between are members that say nothing of the answer.
+    """
 
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | str | None = None
-    base_resp: BaseResp | None = None
-    x_groq: Groq | None = None
+    model: Any = None
+    system_fingerprint: Any = None
+    service_tier: Any = None
+    provider: Any = None
+    base_resp: Any = None
+    x_groq: Any = None
+    id: Any = None
+    object: Any = None
+    created: Any = None
+    obfuscation: Any = None
+    others: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
 
     def any_usage(self) -> dict[str, Any] | None:
         """Return the usage that the chunk reports, wherever it stands, or None.
@@ -100,157 +142,97 @@ class Chunk(msgspec.Struct, gc=False):
         usage = self.usage
         if usage is None and self.choices:
             usage = self.choices[0].usage
-        if usage is None and self.x_groq is not None:
-            usage = self.x_groq.usage
-        return usage
+        if usage is None and isinstance(self.x_groq, dict):
+            usage = self.x_groq.get("usage")
+        return usage if isinstance(usage, dict) else None
 
+    def extras(self) -> tuple[Any, ...]:
+        """Return the values of `CHUNK_EXTRAS`."""
+        return (
+            self.model,
+            self.system_fingerprint,
+            self.service_tier,
+            self.provider,
+            self.base_resp,
+            self.x_groq,
+        )
+
+
+CHUNK_EXTRAS = (
+    *("model", "system_fingerprint", "service_tier", "provider"),
+    *("base_resp", "x_groq"),
+)
+"""The names of what `Chunk.extras` returns, in its order."""
+
+CHOICE_EXTRAS = (
+    *("logprobs", "native_finish_reason", "stop_reason", "matched_stop"),
+    *("token_ids", "content_filter_results"),
+)
+"""The names of what `Choice.extras` returns, in its order."""
+
+NO_EXTRAS = frozenset({"id", "object", "created", "index", "role", "obfuscation"})
+"""The members of a chunk, a choice or a delta that are no extras. OpenAI's `obfuscation` is random
+text in each chunk that only hides how long the others are."""
 
 decode = msgspec.json.Decoder(Chunk).decode
 """Return the `Chunk` of one JSON object, as bytes.
 
-Raises `msgspec.DecodeError` or `RecursionError` for what is no JSON, and for what only `convert`
-can make a chunk of.
+Raises `msgspec.DecodeError` or `RecursionError` for what is no JSON, and for what only
+`chatsvc.backends.chunk_conversion.convert` can make a chunk of.
 """
 
 
-class Number(str):
-    """A number as it stands in the JSON."""
-
-    __slots__ = ()
+class _LooseDelta(Delta, forbid_unknown_fields=False, gc=False):
+    pass
 
 
-_exact_decoder = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=Number
-)
+class _LooseChoice(Choice, forbid_unknown_fields=False, gc=False):
+    delta: _LooseDelta | None = None
+    message: _LooseDelta | None = None
 
 
-def loads(text: str) -> Any:
-    """Return what JSON holds, with each number as a `Number`.
-
-    Raises `ValueError` when it is none, and `RecursionError`.
-    """
-    return _exact_decoder.decode(text)
+class _LooseChunk(Chunk, forbid_unknown_fields=False, gc=False):
+    choices: list[_LooseChoice] | None = None  # type: ignore[assignment]
 
 
-def convert(chunk: dict[str, Any]) -> Chunk:
-    """Return the `Chunk` of an object that was decoded by `loads`, with its choices and its usage.
+_decode_loose = msgspec.json.Decoder(_LooseChunk).decode
+_decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
-    Only choices with index 0 are made, or with none. What is no list has no choices, and what is no
-    object is none. Raises `BackendFailed` when the text of an answer is of a kind that can't be
-    read: better no answer than half of one.
-    """
-    made: list[Choice] = []
-    choices, groq = chunk.get("choices"), chunk.get("x_groq")
-    for choice in choices if isinstance(choices, list) else []:
-        if not isinstance(choice, dict) or choice.get("index", "0") not in ("0", None):
-            continue
-        made.append(
-            Choice(
-                delta=_delta(choice.get("delta")),
-                finish_reason=_finish(choice.get("finish_reason")),
-                message=_delta(choice.get("message")),
-                text=_text(choice.get("text")),
-                error=choice.get("error") or None,
-                usage=_usage(choice),
-            )
-        )
-    groq_usage = _usage(groq) if isinstance(groq, dict) else None
-    return Chunk(choices=made, usage=_usage(chunk), x_groq=Groq(usage=groq_usage))
+OF_A_CHUNK = NO_EXTRAS | {"choices", "usage", "error", *CHUNK_EXTRAS}
+OF_A_CHOICE = NO_EXTRAS | {
+    *("delta", "finish_reason", "message", "text", "error", "usage"),
+    *CHOICE_EXTRAS,
+}
+OF_A_DELTA = NO_EXTRAS | {
+    *("content", "refusal", "reasoning_content", "reasoning", "tool_calls"),
+    "reasoning_details",
+}
+"""The members of each that are not in its `others`."""
+
+_EXACT_ONLY = frozenset({"function_call", "extra_content"})
 
 
-def _usage(holder: dict[str, Any]) -> dict[str, Any] | None:
-    usage = holder.get("usage")
-    return plain(usage) if isinstance(usage, dict) else None
+def decode_loosely(data: bytes) -> Chunk:
+    """Return the `Chunk` of one JSON object, as `decode` does, also if it has unknown members."""
+    chunk = _decode_loose(data)
+    members = _decode_any(data)
+    chunk.others = others_of(members, OF_A_CHUNK)
+    for choice, each in zip(chunk.choices or (), members.get("choices") or ()):
+        choice.others = others_of(each, OF_A_CHOICE)
+        for name in ("delta", "message"):
+            part: Delta | None = getattr(choice, name)
+            if part is not None:
+                part.others = others_of(each[name], OF_A_DELTA)
+                if part.others and not _EXACT_ONLY.isdisjoint(part.others):
+                    raise msgspec.DecodeError("it is for chunk_conversion")
+    return chunk
 
 
-def _finish(value: object) -> str | None:
-    """Return the `finish_reason` that a value stands for: what is true, and no text, is a stop."""
-    if isinstance(value, Number):
-        return "stop" if float(value) else None
-    if isinstance(value, str):
-        return value
-    return "stop" if value else None
-
-
-def plain(value: Any) -> Any:
-    """Return a value of `loads` with its numbers as `int` and `float`; of NaN and the like, None.
-
-    Raises `RecursionError` for one that is nested too deeply.
-    """
-    if isinstance(value, Number):
-        if value.removeprefix("-").isdigit() and len(value) <= LONGEST_INTEGER:
-            return int(value)
-        number = float(value)
-        return number if math.isfinite(number) else None
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {name: plain(member) for name, member in value.items()}
-    return value
-
-
-def _delta(part: object) -> Delta | None:
-    if not isinstance(part, dict):
-        return None
-    made = Delta()
-    extra: dict[str, Any] = {}
-    for name, value in part.items():
-        if name == "content":
-            made.content, thoughts = _content(value)
-            if thoughts:
-                extra[name] = plain(value)
-        elif name in ("refusal", "reasoning_content", "reasoning", "role") and (
-            value is None or isinstance(value, str)
-        ):
-            setattr(made, name, value)
-        elif name == "tool_calls" and isinstance(value, list):
-            made.tool_calls = plain(value)
-        elif value and name != "role":
-            extra[name] = plain(value)
-    if _is_thought(part):
-        made.content, made.reasoning_content = None, made.content
-    made.extra = extra or None
-    return made
-
-
-def _is_thought(delta: dict[str, Any]) -> bool:
-    """Return whether the content of a delta is what the model thinks, as Gemini says it."""
-    extra = delta.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    return isinstance(google, dict) and google.get("thought") is True
-
-
-def _text(value: object) -> str | None:
-    """Return the text that a member stands for; raises as `convert`."""
-    if not value:
-        return None
-    if isinstance(value, str):  # a Number is one: it stands as it stood
-        return str.__str__(value)
-    raise BackendFailed(UNREADABLE)
-
-
-def _content(value: object) -> tuple[str | None, bool]:
-    """Return the text of a content, and whether it has something besides; raises as `convert`.
-
-    It is a text, or a list of parts, which are texts or objects with a type; or one such object.
-    """
-    if isinstance(value, dict):
-        value = [value] if value else None
-    if not isinstance(value, list):
-        return _text(value), False
-    texts: list[str] = []
-    more = False
-    for part in value:
-        if not isinstance(part, dict):
-            texts.append(_text(part) or "")
-            continue
-        kind = part.get("type")
-        if kind in REASONING_PARTS or kind in OTHER_PARTS:
-            more = True
-        elif part.get("text") is None and isinstance(part.get("refusal"), str):
-            texts.append(part["refusal"])
-        elif "text" in part:
-            texts.append(_text(part["text"]) or "")
-        else:
-            raise BackendFailed(UNREADABLE)
-    return "".join(texts), more
+def others_of(members: dict[str, Any], known: frozenset[str]) -> dict[str, Any] | None:
+    """Return the members with other names than the known ones that are not None; None for none."""
+    others = {
+        name: value
+        for name, value in members.items()
+        if value is not None and name not in known
+    }
+    return others or None

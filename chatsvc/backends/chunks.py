@@ -1,34 +1,41 @@
-"""The reader of an OpenAI-compatible server's response: bytes of the body in, text out.
+"""The reader of an OpenAI-compatible server's response: bytes of the body in, pieces out.
 
 It is the `ResponseReader` that the backends `openai` and `local` hand to `UpstreamClient`. It never
 awaits and knows no connection. `chatsvc.backends.chunk_values` has the values of its chunks, and
-`chatsvc.backends.answer_text` puts them together.
+`chatsvc.backends.answer_pieces` puts them together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from chatsvc.backends.answer_text import AnswerText
-from chatsvc.backends.chunk_values import Choice, convert, decode, loads
+from chatsvc.backends.answer_pieces import AnswerPieces
+from chatsvc.backends.chunk_conversion import convert, loads
+from chatsvc.backends.chunk_values import Chunk, decode, decode_loosely
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
+from chatsvc.backends.frames import Frames
 from chatsvc.backends.quick_events import Item, QuickEvents
-from chatsvc.backends.redaction import log_words
+from chatsvc.backends.redaction import Secrets, log_words
 from chatsvc.backends.refusals import PAGE, reported_error
-from chatsvc.backends.response import Piece
-from chatsvc.model import Finish
+from chatsvc.model import Finish, Piece
 from chatsvc.problems import BackendFailed
 
 END_MARKS = ("[DONE]", '"[DONE]"')
 """The data of the event behind the last chunk."""
 
 WHOLE_LIMIT_BYTES = 1 << 20
-"""The most that a response in one piece of JSON may have; of a stream each event is limited to it.
+"""The most that a response in one piece of JSON may have by default; of a stream each event is limited
+to it.
 
 It is decoded in one go, which takes some 10 ms, and the event loop waits for it.
 """
+
+UNDECIDED_LIMIT_BYTES = 16 << 20
+"""The most of a body that is read while it isn't known whether its text is reasoning: then it counts
+as the answer's."""
 
 MOST_MARKS = 16 * 1024
 """The most structural characters, `,:[{` outside strings, that one piece of JSON may have.
@@ -48,16 +55,17 @@ class ChunkReader:
     """The reader of one response: a stream of `chat.completion.chunk` events, or one completion.
 
     Servers that ignore `"stream": true` answer with a whole completion in JSON, which is read as
-    one chunk once its body has ended. See `ResponseReader` for the methods. `secret` is the key
-    that was sent, or "", and `chose_model` whether the user chose the model that was asked for:
+    one chunk once its body has ended. See `ResponseReader` for the methods. `secrets` are those
+    of the request, and `chose_model` is whether the user chose the model that was asked for:
     both decide who reads the words of an error. With `cumulative` each chunk has the whole text so
-    far, not what it adds.
+    far, not what it adds. With `think_tags` reasoning is also looked for in the text, see
+    `chatsvc.backends.think_tags`. `limit` is the most bytes of an event, and of whole JSON.
 
     Invariants:
 
-    - Only the choice with index 0 is read; reasoning and tool calls are passed over.
-    - No piece holds half of a surrogate pair: a high surrogate at the end of a piece waits for the
-      next one.
+    - Only the choice with index 0 is read.
+    - No text of the answer holds half of a surrogate pair: a high surrogate at the end of a piece
+      waits for the next one.
     - Only what belongs to the answer is progress: text, reasoning, a tool's call, the first
       `finish_reason`. Comments, chunks without a word and parts of an event are not, nor is a
       completion in one piece before it is whole.
@@ -66,19 +74,28 @@ class ChunkReader:
     """
 
     def __init__(
-        self, secret: str = "", *, chose_model: bool = False, cumulative: bool = False
+        self,
+        secrets: Secrets = (),
+        *,
+        chose_model: bool = False,
+        cumulative: bool = False,
+        think_tags: bool = False,
+        limit: int = WHOLE_LIMIT_BYTES,
     ) -> None:
         self.complete = False
         self.failure: BackendFailed | None = None
-        self._secret = secret
+        self._secrets = secrets
         self._chose_model = chose_model
-        self._answer = AnswerText(cumulative=cumulative)
-        self._events = QuickEvents(WHOLE_LIMIT_BYTES)
+        self._answer = AnswerPieces(cumulative=cumulative, think_tags=think_tags)
+        self._events = QuickEvents(limit)
+        self._limit = limit
         self._head: bytes | None = b""  # until it is known what the body is
         # The body so far, if it is one piece of JSON.
         self._whole: bytearray | None = None
         self._had_line = False  # of whole JSON: its first line
-        self._usage: dict[str, Any] | None = None
+        self._frames = Frames()
+        self._decode: Callable[[bytes], Chunk] = decode
+        self._size = 0  # bytes of the body, if it is not yet known what the text is
 
     @property
     def progress(self) -> int:
@@ -96,7 +113,7 @@ class ChunkReader:
         reason = self._answer.reason
         if reason is None and not self.complete:
             return None
-        return Finish(reason or "stop", self._usage)
+        return Finish(reason or "stop", self._answer.usage)
 
     def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
@@ -106,6 +123,10 @@ class ChunkReader:
             self._feed_whole(self._whole, data)
         elif data and self.failure is None:
             self._read_items(self._events.feed(data))
+        if self._answer.undecided:
+            self._size += len(data)
+            if self._size > UNDECIDED_LIMIT_BYTES:
+                self._answer.decide()
         return self._answer.take()
 
     def end(self) -> list[Piece]:
@@ -144,7 +165,7 @@ class ChunkReader:
 
     def _feed_whole(self, whole: bytearray, data: bytes) -> None:
         whole += data
-        if len(whole) > WHOLE_LIMIT_BYTES:
+        if len(whole) > self._limit:
             self._fail(BackendFailed(TOO_MUCH))
         elif not self._had_line and b"\n" in data:
             self._had_line = True
@@ -166,19 +187,37 @@ class ChunkReader:
     def _read_event(self, data: bytes, event: str) -> None:
         """Read the data of an event, the quick way if it is a chunk as most are."""
         if event != "error" and len(data) <= MOST_MARKS:
-            try:
-                chunk = decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                pass  # it is for `convert`
-            else:
-                base = chunk.base_resp
-                good = not chunk.error and (base is None or not base.status_code)
-                if good and chunk.choices:
-                    if usage := chunk.any_usage():
-                        self._usage = usage
-                    self._add(chunk.choices)
-                    return
+            frames = self._frames
+            if (text := frames.text_of(data)) is not None:
+                try:
+                    self._answer.add_text(text, frames.reasoning)
+                except BackendFailed as error:
+                    self._fail_as(error)
+                return
+            chunk = self._decoded(data)
+            # What `base_resp` says is for `is_error`.
+            if (
+                chunk is not None
+                and not chunk.error
+                and chunk.base_resp is None
+                and chunk.choices
+            ):
+                self._add(chunk)
+                self._frames.note(data, chunk)
+                return
         self._read_unusual(data.decode("utf-8", "replace"), event)
+
+    def _decoded(self, data: bytes) -> Chunk | None:
+        """Return the chunk that an event's data is, or None if it is for `convert`."""
+        try:
+            return self._decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        if self._decode is decode_loosely:
+            return None
+        # Who sends unknown members in one chunk does so in each.
+        self._decode = decode_loosely
+        return self._decoded(data)
 
     def _read_unusual(self, text: str, event: str = "message") -> None:
         """Read the data of an event, or a whole body, whatever it is."""
@@ -207,19 +246,13 @@ class ChunkReader:
             self._fail(self._reported(chunk))
         if not isinstance(chunk, dict) or self.failure is not None:
             return
-        converted = convert(chunk)
-        if (usage := converted.any_usage()) is not None:
-            self._usage = usage
-        self._add(converted.choices or [])
+        self._add(convert(chunk))
 
-    def _add(self, choices: list[Choice]) -> None:
+    def _add(self, chunk: Chunk) -> None:
         try:
-            failure = self._answer.add(choices)
+            failure = self._answer.add(chunk)
         except BackendFailed as error:
-            # A new one: the traceback of this one would hold the reader.
-            self._fail(
-                BackendFailed(error.detail, reason="misconfigured", answer_status=200)
-            )
+            self._fail_as(error)
             return
         if failure is not None:
             self._fail(self._reported(*failure))
@@ -249,16 +282,22 @@ class ChunkReader:
         if self.failure is None:
             self.failure = failure
 
+    def _fail_as(self, error: BackendFailed) -> None:
+        # A new one: the traceback of this one would hold the reader.
+        self._fail(
+            BackendFailed(error.detail, reason="misconfigured", answer_status=200)
+        )
+
     def _reported(self, error: object, reason: str | None = None) -> BackendFailed:
         return reported_error(
-            error, secret=self._secret, chose_model=self._chose_model, reason=reason
+            error, secrets=self._secrets, chose_model=self._chose_model, reason=reason
         )
 
     def _unreadable(
         self, text: str, detail: str = UNREADABLE, reason: str = "broken"
     ) -> BackendFailed:
         """Return the failure of a text that is not what is due: the log has its beginning."""
-        words = log_words(text[:4096], self._secret)
+        words = log_words(text[:4096], self._secrets)
         return BackendFailed(detail, reason=reason, words=words, answer_status=200)
 
 

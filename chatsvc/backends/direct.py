@@ -73,9 +73,8 @@ class DirectRoute:
         """
         request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         if self._free:
-            connection, _ = (
-                self._free.popitem()
-            )  # the last one: the others may come to their time
+            # The one that became free last: the others may come to the end of their time.
+            connection, _ = self._free.popitem()
             if connection.idle_timer is not None:
                 connection.idle_timer.cancel()
                 connection.idle_timer = None

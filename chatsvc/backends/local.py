@@ -17,7 +17,7 @@ from typing import Any
 
 from chatsvc.backends import llama
 from chatsvc.backends.openai import OpenAIBackend
-from chatsvc.model import Finish, Prompt
+from chatsvc.model import Piece, Prompt
 from chatsvc.problems import BackendFailed
 
 INSTALL_HINT = (
@@ -81,7 +81,7 @@ class LocalBackend:
         async with self._lock:
             await self._stop()
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """See `Backend.stream`; raises as `OpenAIBackend.stream` does, and as `open`."""
         server = await self._running_server()
         async with aclosing(server.stream(prompt)) as pieces:
@@ -89,8 +89,8 @@ class LocalBackend:
                 yield piece
 
     async def stream_to(
-        self, prompt: Prompt, take: Callable[[str], bool]
-    ) -> AsyncGenerator[str | Finish, None]:
+        self, prompt: Prompt, take: Callable[[Piece], bool]
+    ) -> AsyncGenerator[Piece, None]:
         """See `DirectBackend.stream_to`; raises as `stream` does."""
         server = await self._running_server()
         async with aclosing(server.stream_to(prompt, take)) as pieces:

@@ -12,13 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from yarl import URL
 
-from chatsvc.backends.chunks import ChunkReader
+from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES, ChunkReader
 from chatsvc.backends.errors import TransientFailure
+from chatsvc.backends.redaction import Secrets
 from chatsvc.backends.refusals import refusal
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
-from chatsvc.model import Finish, Prompt
+from chatsvc.model import Piece, Prompt
 from chatsvc.problems import BackendFailed
+from chatsvc.proxies import basic_authorization
 
 PATH = "/chat/completions"
 """The path behind a server's `/v1`."""
@@ -40,6 +43,9 @@ def completions_url(url: str) -> str:
 class OpenAIBackend:
     """The backend that asks the OpenAI-compatible server at `url`, as `completions_url` takes it.
 
+    Raises `ValueError` when `url` has a user and there is a key: a request takes one of them.
+
+    - `url`: a user and password before its host are sent by the Basic scheme (RFC 7617).
     - `model`: the model to ask for; "" leaves the choice to the server.
     - `key`: the API key, sent as a bearer token; "" sends none.
     - `timeout`: the longest silence of the server in seconds, as for `UpstreamClient`.
@@ -51,6 +57,10 @@ class OpenAIBackend:
       SGLang and llama.cpp do; the vendors' servers begin a new one.
     - `cumulative`: whether each chunk has the whole text so far, as DashScope's do if
       `incremental_output` is false, and not only what is new.
+    - `think_tags`: whether what the model thinks stands in its text, between `<think>` and `</think>`.
+      A text in which neither tag comes is passed on only at its end.
+    - `max_event`: the most bytes that one event of a response may have, or one in a single piece: an
+      image comes whole in one.
     - `first_backoff`: the pause before the second attempt, in seconds.
 
     A server that refuses `stream_options` is asked without it from then on.
@@ -73,12 +83,15 @@ class OpenAIBackend:
         extra: Mapping[str, Any] | None = None,
         resumes: bool = False,
         cumulative: bool = False,
+        think_tags: bool = False,
+        max_event: int = WHOLE_LIMIT_BYTES,
         first_backoff: float = FIRST_BACKOFF_S,
     ) -> None:
         self.resumes = resumes
         self.model = model
-        self.key = key
         self.cumulative = cumulative
+        self.think_tags = think_tags
+        self.max_event = max_event
         self.takes_stream_options = True
         self._system = system
         self._defaults: dict[str, Any] = {"model": model} if model else {}
@@ -87,12 +100,27 @@ class OpenAIBackend:
         if max_tokens is not None:
             self._defaults["max_tokens"] = max_tokens
         self._extra = dict(extra or {})
+        address = URL(url)
+        authorization = f"Bearer {key}" if key else ""
+        self.secrets: Secrets = (key,) if key else ()
+        if address.raw_user is not None:
+            if key:
+                raise ValueError(
+                    "the URL of the model's server has a user, and there is a key as well "
+                    "(OPENAI_API_KEY): a request takes one of them"
+                )
+            password = address.password or ""
+            authorization = basic_authorization(address.user or "", password)
+            address = address.with_user(None)
+            token = authorization.removeprefix("Basic ")
+            self.secrets = (token, password) if password else (token,)
         self._upstream = UpstreamClient(
-            completions_url(url),
+            completions_url(str(address)),
             accept="text/event-stream",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Authorization": authorization} if authorization else {},
             timeout=timeout,
             first_backoff=first_backoff,
+            quiet_limit=2 * max_event,
         )
 
     async def open(self) -> None:
@@ -103,13 +131,13 @@ class OpenAIBackend:
         """See `Backend.close`: close all connections."""
         await self._upstream.close()
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """See `Backend.stream`; raises as `UpstreamClient.stream` does."""
         return self._upstream.stream(CompletionRequest(self, prompt))
 
     def stream_to(
-        self, prompt: Prompt, take: Callable[[str], bool]
-    ) -> AsyncGenerator[str | Finish, None]:
+        self, prompt: Prompt, take: Callable[[Piece], bool]
+    ) -> AsyncGenerator[Piece, None]:
         """See `DirectBackend.stream_to`; raises as `UpstreamClient.stream` does."""
         return self._upstream.stream(CompletionRequest(self, prompt), take)
 
@@ -170,9 +198,11 @@ class CompletionRequest:
         if not self._with_usage:
             self._backend.takes_stream_options = False
         return ChunkReader(
-            self._backend.key,
+            self._backend.secrets,
             chose_model=self._chose_model,
             cumulative=self._backend.cumulative,
+            think_tags=self._backend.think_tags,
+            limit=self._backend.max_event,
         )
 
     def refused(
@@ -183,7 +213,7 @@ class CompletionRequest:
             status,
             retry_after_field,
             body,
-            secret=self._backend.key,
+            secrets=self._backend.secrets,
             chose_model=self._chose_model,
         )
         named = any(name in body for name in (b"stream_options", b"include_usage"))

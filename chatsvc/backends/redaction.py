@@ -13,6 +13,9 @@ LONGEST_QUOTE = 500
 REDACTED = "…"
 """What stands in place of what was taken out, and of the rest of words that are too long."""
 
+Secrets = tuple[str, ...]
+"""The secrets of a request, none of them empty: its key, or a password and what it is encoded to."""
+
 _URL = r"[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>)\]}]+"
 
 _KEY = (
@@ -45,21 +48,21 @@ _HOST = (
 _PRIVATE = re.compile(f"{_URL}|{_KEY}|{_PATH}|{_HOST}", re.IGNORECASE)
 
 
-def log_words(words: str, secret: str) -> str:
-    """Return a server's words for the log: one line, cut to `LONGEST_QUOTE`, without `secret`.
+def log_words(words: str, secrets: Secrets) -> str:
+    """Return a server's words for the log: one line, cut to `LONGEST_QUOTE`, without `secrets`.
 
-    `secret` is the key that the server was sent, or "".
+    `secrets` are what the server was sent and nobody may read: a key, a password.
     """
-    return _cut(_line(words, secret))
+    return _cut(_line(words, secrets))
 
 
-def public_words(words: str, secret: str) -> str:
+def public_words(words: str, secrets: Secrets) -> str:
     """Return a server's words for a user: as `log_words`, and without keys, paths and hosts.
 
     What looks like a key, a URL, a path of a file or of a URL, or the name or address of a host
     becomes `REDACTED`.
     """
-    line = _line(words, secret)
+    line = _line(words, secrets)
     # Of what is cut off nothing more is to be seen than would have been without the cut.
     longest = 2 * LONGEST_QUOTE
     if len(line) > longest:
@@ -67,10 +70,10 @@ def public_words(words: str, secret: str) -> str:
     return _cut(_PRIVATE.sub(REDACTED, line))
 
 
-def _line(words: str, secret: str) -> str:
-    line = " ".join(words.split())
-    # A secret has no white space that `split` could have changed, for it stands in a header.
-    return line.replace(secret, REDACTED) if secret else line
+def _line(words: str, secrets: Secrets) -> str:
+    for secret in secrets:
+        words = words.replace(secret, REDACTED)
+    return " ".join(words.split())
 
 
 def _cut(line: str) -> str:

@@ -10,7 +10,7 @@ import json
 
 from chatsvc.backends.errors import TransientFailure, error_words
 from chatsvc.backends.reasons import reason_of_body, reason_of_status
-from chatsvc.backends.redaction import log_words, public_words
+from chatsvc.backends.redaction import Secrets, log_words, public_words
 from chatsvc.problems import BackendFailed
 from chatsvc.retry_after import retry_after
 
@@ -42,13 +42,13 @@ def refusal(
     retry_after_field: str | None,
     body: bytes,
     *,
-    secret: str,
+    secrets: Secrets,
     chose_model: bool,
 ) -> BackendFailed:
     """Return the failure that a response of another status than 200 is.
 
     `retry_after_field` is the value of its `Retry-After`, `body` its body, unpacked, or the
-    beginning of it. `secret` is the key that was sent, or "". `chose_model` is whether the user,
+    beginning of it. `secrets` are those of the request. `chose_model` is whether the user,
     not the operator, chose the model that was asked for. It is a `TransientFailure` if another
     attempt may mend it.
     """
@@ -67,9 +67,9 @@ def refusal(
     detail = _SENTENCES.get(reason, "")
     if reason == "refused":
         refused = f"The model's server refused with {status}"
-        line = public_words(words, secret)
+        line = public_words(words, secrets)
         detail = f"{refused}: {line}" if line else f"{refused}."
-    words = log_words(words, secret)
+    words = log_words(words, secrets)
     if status in RETRIED_STATUSES and reason != "misconfigured":
         wait_s = retry_after(retry_after_field) or 0.0
         return TransientFailure(
@@ -79,11 +79,11 @@ def refusal(
 
 
 def reported_error(
-    error: object, *, secret: str, chose_model: bool, reason: str | None = None
+    error: object, *, secrets: Secrets, chose_model: bool, reason: str | None = None
 ) -> BackendFailed:
     """Return the failure that an error inside a response of status 200 is.
 
-    `error` is its decoded JSON, or its text where it is none; `secret` and `chose_model` are as for
+    `error` is its decoded JSON, or its text where it is none; `secrets` and `chose_model` are as for
     `refusal`. `reason` is the failure's if the error's codes don't say it; without both it is
     `broken`.
     """
@@ -91,8 +91,8 @@ def reported_error(
     words = error_words(error)
     detail = _SENTENCES.get(found, "")
     if found == "refused":
-        line = public_words(words, secret)
+        line = public_words(words, secrets)
         detail = f"{REFUSED}: {line}" if line else f"{REFUSED}."
     return BackendFailed(
-        detail, reason=found, words=log_words(words, secret), answer_status=200
+        detail, reason=found, words=log_words(words, secrets), answer_status=200
     )

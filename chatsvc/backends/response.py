@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from chatsvc.backends.errors import TOO_MUCH, TransientFailure
-from chatsvc.model import Finish
+from chatsvc.model import (
+    Extra,
+    File,
+    Finish,
+    Piece,
+    Reasoning,
+    ToolCall,
+)
 from chatsvc.problems import BackendFailed
 
 MOST_SILENT_TIMEOUTS = 5
@@ -21,16 +28,44 @@ keep a connection open would otherwise keep a reply waiting for ever."""
 
 QUIET_LIMIT_BYTES = 2 << 20
 """The most bytes, unpacked, between two that bring something of an answer: more fail the response.
-It is twice the largest event and the largest completion in one piece that a reader takes."""
+It is twice the largest event and the largest completion in one piece that a reader takes by default."""
 
 RESPONSE_LIMIT_BYTES = 128 << 20
 """The most bytes, unpacked, that a response may have: 400,000 tokens, each in its own event."""
 
-Piece = str
-"""The type of what a reader makes of a body: text of the answer. Side parts will be further ones."""
-
 Take = Callable[[Piece], bool]
 """A function that takes a piece at once, if it can, and returns whether it did. It never raises."""
+
+
+PIECE_WEIGHT = 64
+"""What a piece weighs that is no text, beside the texts in it."""
+
+
+def weight(piece: Piece) -> int:
+    """Return how much a piece adds to what waits: about its code points."""
+    if isinstance(piece, str):
+        return len(piece)
+    match piece:
+        case Reasoning():
+            return PIECE_WEIGHT + len(piece.text)
+        case ToolCall():
+            return PIECE_WEIGHT + len(piece.arguments) + _weight(piece.metadata)
+        case File():
+            return PIECE_WEIGHT + len(piece.url)
+        case Extra():
+            return PIECE_WEIGHT + _weight(piece.value)
+    return PIECE_WEIGHT
+
+
+def _weight(value: object) -> int:
+    """Return about how many code points a value of JSON has."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return 1 + sum(map(_weight, value))
+    if isinstance(value, dict):
+        return 1 + sum(len(name) + _weight(each) for name, each in value.items())
+    return 1
 
 
 class ResponseReader(Protocol):
@@ -108,7 +143,7 @@ class Receiver(Protocol):
 
     @property
     def held(self) -> int:
-        """How much waits to be taken on, in code points."""
+        """How much waits to be taken on, in code points or as much as these (see `weight`)."""
 
     @property
     def deadline(self) -> float:
@@ -142,7 +177,7 @@ class Answer:
     `over`, `failure` is None if the answer is complete.
 
     It fails when the server falls silent, brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or
-    `QUIET_LIMIT_BYTES`, sends more than `RESPONSE_LIMIT_BYTES` or what can't be unpacked; with a
+    `quiet_limit` bytes (by default `QUIET_LIMIT_BYTES`), sends more than `RESPONSE_LIMIT_BYTES` or what can't be unpacked; with a
     `TransientFailure` when the server breaks off; and with the failure of `reader`. What was held
     back for a continuation is a piece then. After a finish nothing fails any more but `reader`: at
     the next limit, and after the reader's `linger_s` without progress, the answer counts as
@@ -155,6 +190,7 @@ class Answer:
         "_heard",
         "_progress",
         "_quiet",
+        "_quiet_limit",
         "_reader",
         "_size",
         "_take",
@@ -173,6 +209,7 @@ class Answer:
         timeout: float,
         now: float,
         take: Take | None = None,
+        quiet_limit: int | None = None,
     ) -> None:
         self.pieces: deque[Piece] = deque()
         self.given = 0
@@ -187,6 +224,7 @@ class Answer:
         self._came = now  # when anything came
         self._heard = now  # when something of an answer came
         self._finished = False  # the finish has come, and brought the deadline forward
+        self._quiet_limit = QUIET_LIMIT_BYTES if quiet_limit is None else quiet_limit
         self._size = 0  # bytes of the body
         self._quiet = 0  # those of them since something of an answer came
 
@@ -202,7 +240,7 @@ class Answer:
 
     def drop(self) -> None:
         """Remove the first of `pieces`: it has been taken on."""
-        self.held -= len(self.pieces.popleft())
+        self.held -= weight(self.pieces.popleft())
 
     def feed(self, data: bytes, now: float) -> None:
         """See `Receiver.feed`."""
@@ -220,7 +258,7 @@ class Answer:
             self._quiet += len(data)
         if reader.failure is not None or reader.complete:
             self._close(None)
-        elif self._quiet > QUIET_LIMIT_BYTES or self._size > RESPONSE_LIMIT_BYTES:
+        elif self._quiet > self._quiet_limit or self._size > RESPONSE_LIMIT_BYTES:
             self._close(BackendFailed(TOO_MUCH))
         elif self._finished != (reader.finish is not None):
             self._finished = not self._finished
@@ -263,7 +301,7 @@ class Answer:
             self.given += 1
             if self.pieces or self._take is None or not self._take(piece):
                 self.pieces.append(piece)
-                self.held += len(piece)
+                self.held += weight(piece)
 
     def _close(self, failure: BackendFailed | None) -> None:
         """End the answer: complete if it has its finish, else with a failure.

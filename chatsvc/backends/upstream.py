@@ -20,8 +20,8 @@ from chatsvc.backends.exchange import Exchange, Route
 from chatsvc.backends.model_request import ModelRequest
 from chatsvc.backends.proxied import SessionRoute
 from chatsvc.backends.receivers import RefusalBody
-from chatsvc.backends.response import Answer, Take
-from chatsvc.model import Finish
+from chatsvc.backends.response import QUIET_LIMIT_BYTES, Answer, Take
+from chatsvc.model import Piece
 from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization, netrc_authorization, proxy_of
 from chatsvc.tracebacks import without_tracebacks
@@ -47,7 +47,7 @@ class UpstreamClient:
 
     `headers` go with each request, one of them usually with a key. `accept` is the media type
     that is asked for. `timeout` is the longest silence in seconds, before the response and between
-    two bytes of it. `first_backoff` is in seconds, too. The
+    two bytes of it. `first_backoff` is in seconds, too. `quiet_limit` is that of `Answer`. The
     constructor raises `ValueError` for a URL or a header that can't be sent.
 
     Invariants:
@@ -71,6 +71,7 @@ class UpstreamClient:
         headers: Mapping[str, str],
         timeout: float,
         first_backoff: float = FIRST_BACKOFF_S,
+        quiet_limit: int = QUIET_LIMIT_BYTES,
     ) -> None:
         self._url = URL(url)
         if self._url.scheme not in ("http", "https") or not self._url.host:
@@ -91,6 +92,7 @@ class UpstreamClient:
         self._timeout = timeout
         self._connect_timeout = min(CONNECT_TIMEOUT_S, timeout)
         self._first_backoff = first_backoff
+        self._quiet_limit = quiet_limit
         self._route: Route | None = None
 
     async def open(self) -> None:
@@ -108,8 +110,8 @@ class UpstreamClient:
 
     async def stream(
         self, request: ModelRequest, take: Take | None = None
-    ) -> AsyncGenerator[str | Finish, None]:
-        """POST a request; yield the answer's text as it comes, then its `Finish`.
+    ) -> AsyncGenerator[Piece, None]:
+        """POST a request; yield the answer as it comes, then its `Finish`.
 
         Each piece is offered to `take` first, and yielded only if that does not take it. Opens the
         client if it is not open.
@@ -127,7 +129,8 @@ class UpstreamClient:
             except BackendFailed as error:
                 failure = without_tracebacks(error)
             else:
-                answer = Answer(request.reader(), self._timeout, clock(), take)
+                reader = request.reader()
+                answer = Answer(reader, self._timeout, clock(), take, self._quiet_limit)
                 try:
                     exchange.start(answer)
                     while not answer.over or answer.pieces:
@@ -145,10 +148,8 @@ class UpstreamClient:
                         yield answer.finish
                     return
                 failure, given = answer.failure, answer.given
-                del (
-                    answer,
-                    exchange,
-                )  # they hold the failure, whose traceback will hold this frame
+                # They hold the failure, whose traceback will hold this frame.
+                del answer, exchange, reader
             failure.host, failure.attempts = self._host, attempt
             if (
                 not isinstance(failure, TransientFailure)

@@ -17,11 +17,11 @@ from yarl import URL
 
 from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
-from chatsvc.client.terminal import print_line, write_text
+from chatsvc.client.terminal import print_line, write_dim, write_text
 from chatsvc.client.wire import SERVICE_URL, Question, Timeouts, new_session
 from chatsvc.exit_status import ExitStatus
-from chatsvc.setting_formats import choice_format
-from chatsvc.settings import setting
+from chatsvc.setting_formats import SWITCH, choice_format
+from chatsvc.settings import BadSetting, setting
 
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -43,16 +43,34 @@ class AskSettings:
         choice_format("auto", *TRANSPORTS),
         "what carries the reply; auto is sse, else websocket, else poll",
     )
+    thinking: bool = setting(
+        False, SWITCH, "show the model's reasoning, dim, on stderr"
+    )
+
+    def check(self) -> None:
+        """Raise `BadSetting` for two settings that don't go together."""
+        if self.thinking and self.transport == "text":
+            raise BadSetting("--thinking: the transport text carries the answer alone")
 
 
-def run_ask(message: str, url: URL, transport: str) -> ExitStatus:
+_CUT = {
+    "length": "the reply is cut: it came to a limit of its length",
+    "content_filter": "the reply is cut: a filter of the model's server ended it",
+}
+"""What is said of a reply that is done, and not whole, by its finish reason."""
+
+
+def run_ask(
+    message: str, url: URL, transport: str, *, thinking: bool = False
+) -> ExitStatus:
     """Stream the reply to `message` to stdout; return the exit status.
 
     `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
-    with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`.
+    with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`. With `thinking` the
+    model's reasoning goes to stderr, which the transport `text` does not carry.
 
-    `OK`: the whole reply is on stdout. `FAILED`: the reply failed or could not be read; `STOPPED`:
-    another client stopped it, or no reader was left. Both say why in one line on stderr, and stdout
+    `OK`: the whole reply is on stdout. `FAILED`: the reply failed, was cut by a limit or a filter,
+    or could not be read; `STOPPED`: another client stopped it, or no reader was left. Both say why in one line on stderr, and stdout
     has the text that came. `USAGE`: the message can't be read. `INTERRUPTED`: Ctrl-C, which has
     stopped the reply on the server.
     """
@@ -65,7 +83,7 @@ def run_ask(message: str, url: URL, transport: str) -> ExitStatus:
         except KeyboardInterrupt:
             return ExitStatus.INTERRUPTED
     try:
-        return asyncio.run(ask(url, message, transport, _write))
+        return asyncio.run(ask(url, message, transport, _write, thinking=thinking))
     except KeyboardInterrupt:
         # A second Ctrl-C, while the stop that the first one sent is under way.
         return ExitStatus.INTERRUPTED
@@ -77,6 +95,7 @@ async def ask(
     transport: str,
     write: Callable[[str], None],
     *,
+    thinking: bool = False,
     timeouts: Timeouts | None = None,
     backoff: Backoff | None = None,
 ) -> ExitStatus:
@@ -86,6 +105,8 @@ async def ask(
     raise `BrokenPipeError`, which stops the reply.
     """
     auto = transport == "auto"
+    # Only the parts view says why a reply has ended. Bare text is followed by a poll.
+    parts = transport != "text"
     question = Question(
         base=url,
         body={"message": message},
@@ -93,8 +114,9 @@ async def ask(
         timeouts=timeouts
         or (Timeouts() if auto else Timeouts(headers=_HEADERS_TIMEOUT_S)),
         has_alternatives=auto,
+        parts=parts,
     )
-    reading = Reading(AUTO if auto else (transport,), backoff=backoff)
+    reading = Reading(AUTO if auto else (transport,), parts=parts, backoff=backoff)
     # There is no limit for the whole: a reply takes as long as it takes. Silence has a limit.
     client_timeout = aiohttp.ClientTimeout(
         total=None,
@@ -102,7 +124,7 @@ async def ask(
         sock_read=question.timeouts.silence,
     )
     async with new_session(url, timeout=client_timeout) as session:
-        task = asyncio.create_task(_read(session, question, reading, write))
+        task = asyncio.create_task(_read(session, question, reading, write, thinking))
         interrupted = False
 
         def interrupt() -> None:
@@ -138,7 +160,11 @@ async def ask(
                 loop.remove_signal_handler(signal.SIGINT)
     outcome = reading.outcome
     if outcome is None or outcome.state == "done":
-        return ExitStatus.OK
+        cut = _CUT.get(outcome.finish_reason) if outcome is not None else None
+        if cut is None:
+            return ExitStatus.OK
+        _print_error(cut)
+        return ExitStatus.FAILED
     _print_error(outcome.reason or f"the reply was {outcome.state}")
     return ExitStatus.STOPPED if outcome.state == "stopped" else ExitStatus.FAILED
 
@@ -148,17 +174,63 @@ async def _read(
     question: Question,
     reading: Reading,
     write: Callable[[str], None],
+    thinking: bool,
 ) -> None:
+    thoughts = _Thoughts()
+
+    def notify(line: str) -> None:
+        thoughts.close()
+        _print_error(line)
+
     last = ""
+
+    def think(part: int, text: str) -> None:
+        if not thinking:
+            return
+        if last and not last.endswith("\n") and thoughts.closed and _on_one_terminal():
+            print_line(sys.stderr, "")  # a thought must not begin in the answer's line
+        thoughts.show(part, text)
+
     try:
-        texts = read_text(session, question, reading, _print_error)
+        texts = read_text(session, question, reading, notify, think=think)
         async with aclosing(texts):
             async for last in texts:
+                thoughts.close()
                 write(last)
     finally:
+        thoughts.close()
         # A terminal's prompt must not stand in the reply's last line; a pipe gets the exact text.
         if last and not last.endswith("\n") and sys.stdout.isatty():
             write("\n")
+
+
+class _Thoughts:
+    """The reasoning on stderr: its parts, each of whose last lines is ended."""
+
+    def __init__(self) -> None:
+        self._part = 0
+        self._last = ""  # the last piece of a part that is not closed
+
+    @property
+    def closed(self) -> bool:
+        """Whether the last line is ended."""
+        return not self._last
+
+    def show(self, part: int, text: str) -> None:
+        if part != self._part:
+            self.close()
+        self._part, self._last = part, text
+        write_dim(sys.stderr, text)
+
+    def close(self) -> None:
+        if self._last and not self._last.endswith("\n"):
+            print_line(sys.stderr, "")
+        self._last = ""
+
+
+def _on_one_terminal() -> bool:
+    """Return whether answer and reasoning are both shown on a terminal."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def _write(text: str) -> None:

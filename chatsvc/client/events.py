@@ -1,7 +1,7 @@
 """The meaning of a reply's events, whatever carries them (PROTOCOL.md sections 3 and 4). Pure.
 
-Server-sent events, frames of `chatsvc.v1` and lines of NDJSON say the same in the same members:
-`id`, `event` and `data`.
+Server-sent events, WebSocket frames and lines of NDJSON say the same in the same members: `id`,
+`event` and `data`. Events whose `id` has an offset (`@`) are of the parts view, others of the text.
 """
 
 import json
@@ -15,6 +15,7 @@ from chatsvc.client.signals import (
     Refused,
     Signal,
     TextReceived,
+    UnitsReceived,
 )
 from chatsvc.eventstream import Event
 
@@ -22,13 +23,14 @@ from chatsvc.eventstream import Event
 class EventInterpreter:
     """The interpreter of one connection's server-sent events: events in, signals out.
 
-    It keeps the reply's id, and the `stopped` or `failed` event that precedes `[DONE]`.
+    It keeps the reply's id, the kinds of its parts, and what the event before `[DONE]` says of the
+    end.
     """
 
     def __init__(self) -> None:
         self._reply = ""
-        self._state = "done"
-        self._problem: Problem | None = None
+        self._kinds = {0: "text"}  # of each part that has begun, by its number
+        self._end = Ended("done")
 
     def signals(self, event: Event) -> list[Signal]:
         """Return the signals of one event, in order. A `LastSignal` is the last of them."""
@@ -38,21 +40,46 @@ class EventInterpreter:
             self._reply = reply
             found.append(Attached(reply))
         if event.event in ("stopped", "failed"):
-            self._state = event.event
-            self._problem = parse_problem(_json(event.data), 0, "")
+            problem = parse_problem(_json(event.data), 0, "")
+            self._end = Ended(event.event, problem)
         elif event.event != "message":
             pass  # A later version of the protocol may have other events.
         elif event.data == "[DONE]":
-            found.append(Ended(self._state, self._problem))
+            found.append(self._end)
+        elif position.startswith("@"):
+            found += self._part_signals(position[1:], _json(event.data))
+        elif position == "end":
+            self._end = parse_end(_json(event.data))
         elif position.isascii() and position.isdigit():
             found.append(TextReceived(int(position[:18]), event.data))
         else:
             found.append(Broken("an event came without its position", switch=True))
         return found
 
+    def _part_signals(self, offset: str, data: object) -> list[Signal]:
+        """Return the signals of an event of the parts view."""
+        members = data if isinstance(data, dict) else {}
+        part, text = members.get("part"), ""
+        broken: list[Signal] = [Broken("an event can't be read", switch=True)]
+        if not (offset.isascii() and offset.isdigit()) or not isinstance(part, int):
+            return broken
+        match members.get("type"):
+            case "part":
+                self._kinds[part] = str(members.get("kind"))
+                if members.get("resumed") is True:
+                    return []
+            case "delta":
+                text = members.get("text") or ""
+                if not isinstance(text, str) or not text:
+                    return broken
+            case _:
+                pass  # It is one unit: the close of a part, or a mark of a later version.
+        kind = self._kinds.get(part, "")
+        return [UnitsReceived(int(offset[:18]), part, kind, text)]
+
 
 class FrameInterpreter:
-    """The interpreter of one connection's JSON frames: frames of `chatsvc.v1` or NDJSON lines."""
+    """The interpreter of one connection's JSON frames: those of a WebSocket, or NDJSON lines."""
 
     def __init__(self) -> None:
         self._events = EventInterpreter()
@@ -71,6 +98,27 @@ class FrameInterpreter:
             return [Refused(problem, 0.0 if retried else None)]
         text = data if isinstance(data, str) else json.dumps(data)
         return self._events.signals(Event(text, kind, cursor))
+
+
+_ENDED = {"stopped": "the reply was stopped", "failed": "the reply failed"}
+
+
+def parse_end(members: object) -> Ended:
+    """Return the end that `members` describe: a snapshot, or the data of an `end` event.
+
+    They have `state`, `finish_reason`, and perhaps `problem`.
+    """
+    if not isinstance(members, dict):
+        return Ended("done")
+    state = str(members.get("state"))
+    reason = str(members.get("finish_reason") or "")
+    problem = members.get("problem")
+    if isinstance(problem, dict):
+        return Ended(state, parse_problem(problem, 0, ""), reason)
+    if state == "done" or not reason:
+        return Ended(state, None, reason)
+    title = _ENDED.get(state, f"the reply {state}")
+    return Ended(state, Problem(0, title, reason), reason)
 
 
 def parse_problem(body: object, status: int, title: str) -> Problem:

@@ -1,4 +1,4 @@
-"""The transport `ndjson`: a reply as lines of JSON, each a frame of `chatsvc.v1`.
+"""The transport `ndjson`: a reply as lines of JSON, each a frame of a WebSocket.
 
 The media type is `application/x-ndjson` (PROTOCOL.md section 2); the lines are the frames of
 section 4. The last line is that of `[DONE]`: a body that ends without it was cut.
@@ -11,13 +11,19 @@ import aiohttp
 from chatsvc.client.events import FrameInterpreter
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import Attached, Broken, LastSignal, Signal
-from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
+from chatsvc.client.wire import (
+    EVENT_LIMIT_BYTES,
+    Question,
+    broken_signal,
+    refusal_signals,
+    send_step,
+)
 
 MEDIA_TYPE = "application/x-ndjson"
 """The media type of the representation."""
 
-LINE_LIMIT_BYTES = 1 << 20
-"""The bytes that a line may have, so that a server can't fill the client's memory."""
+LINE_LIMIT_BYTES = EVENT_LIMIT_BYTES
+"""The bytes that a line may have, unless parts are asked for (`Question.limit`)."""
 
 
 async def read(
@@ -36,14 +42,17 @@ async def read(
                 return
             if reply := response.headers.get("X-Reply-Id"):
                 yield Attached(reply)
-            frames, rest = FrameInterpreter(), b""
+            frames, rest = FrameInterpreter(), bytearray()
             while chunk := await response.content.readany():
-                *lines, rest = (rest + chunk).split(b"\n")
-                if len(rest) > LINE_LIMIT_BYTES:
+                lines: list[bytearray] = []
+                rest += chunk
+                if b"\n" in chunk:
+                    *lines, rest = rest.split(b"\n")
+                if len(rest) > question.limit:
                     yield Broken("a line is too long", switch=True)
                     return
-                for line in filter(bytes.strip, lines):
-                    for signal in frames.signals(line):
+                for line in filter(bytearray.strip, lines):
+                    for signal in frames.signals(bytes(line)):
                         yield signal
                         if isinstance(signal, LastSignal):
                             return

@@ -6,20 +6,18 @@ from collections.abc import AsyncGenerator
 
 import aiohttp
 
+from chatsvc.client.events import FrameInterpreter, parse_end
 from chatsvc.client.reading import Step
 from chatsvc.client.signals import (
     Attached,
     Broken,
-    Ended,
-    Problem,
+    LastSignal,
     Signal,
     TextReceived,
 )
 from chatsvc.client.wire import Question, broken_signal, refusal_signals, send_step
 
 _SLACK_S = 10.0  # beyond the seconds that the server is asked to wait
-
-_ENDED = {"stopped": "the reply was stopped", "failed": "the reply failed"}
 
 
 async def read(
@@ -45,21 +43,28 @@ async def read(
             return
         try:
             snapshot = json.loads(raw)
-            reply, text = str(snapshot["reply"]), str(snapshot["text"])
-            state, position = str(snapshot["state"]), int(snapshot["next"])
-            reason = snapshot.get("finish_reason")
+            reply, state = str(snapshot["reply"]), str(snapshot["state"])
+            if "events" in snapshot:
+                found = _unit_signals(snapshot["events"])
+                offset, position = int(str(snapshot["next"]).removeprefix("@")), 0
+            else:
+                offset, position = None, int(snapshot["next"])
+                found = [TextReceived(position, str(snapshot["text"]))]
         except (ValueError, TypeError, KeyError):
             yield Broken("the answer can't be read")
             return
         yield Attached(reply)
-        yield TextReceived(position, text)
+        for signal in found:
+            yield signal
+            if isinstance(signal, LastSignal):
+                return
         if state != "running":
-            yield Ended(state, _problem(state, reason))
+            yield parse_end(snapshot)
             return
-        step = Step("poll", reply, position, 0.0)
+        step = Step("poll", reply, position, 0.0, offset)
 
 
-def _problem(state: str, reason: object) -> Problem | None:
-    if state == "done" or reason is None:
-        return None
-    return Problem(0, _ENDED.get(state, f"the reply {state}"), str(reason))
+def _unit_signals(events: list[object]) -> list[Signal]:
+    """Return the signals of a snapshot's events, frames of `chatsvc.v2`."""
+    frames = FrameInterpreter()
+    return [signal for event in events for signal in frames.signals(json.dumps(event))]

@@ -10,7 +10,7 @@ import aiohttp
 
 from chatsvc.client import ndjson, poll, sse, text, websocket
 from chatsvc.client.reading import Reading, Step
-from chatsvc.client.signals import Broken, Refused, Signal
+from chatsvc.client.signals import Broken, Refused, Signal, UnitsReceived
 from chatsvc.client.wire import Question, send_step
 from chatsvc.proxies import proxy_of
 
@@ -67,18 +67,23 @@ async def read_text(
     reading: Reading,
     notify: Callable[[str], None],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    think: Callable[[int, str], None] = lambda part, text: None,
 ) -> AsyncGenerator[str, None]:
-    """Yield the reply's text, in pieces as they come, until `reading` has an outcome.
+    """Yield the answer's text, in pieces as they come, until `reading` has an outcome.
 
     `notify` is called with one line when the transport is changed; `sleep` waits the seconds that
-    it is given, before each connection.
+    it is given, before each connection. `think` is called with the number of a part of reasoning
+    and a piece of its text, if `question` and `reading` are of the parts view.
     """
     while (step := reading.next()) is not None:
         await sleep(step.delay)
         async with aclosing(read_step(session, question, step)) as signals:
             async for signal in signals:
                 if new := reading.take(signal):
-                    yield new
+                    if not isinstance(signal, UnitsReceived) or signal.part == 0:
+                        yield new
+                    elif signal.kind == "reasoning":
+                        think(signal.part, new)
                 if reading.outcome is not None:
                     break
         if reading.notice:

@@ -2,8 +2,10 @@
 
 Invariants:
 
-- `position` is the number of code points that `take` has returned. It only grows, and no code
-  point is returned twice or left out (PROTOCOL.md section 1, "Promise").
+- `position` is the number of code points of the answer's text that `take` has returned. It only
+  grows, and no code point is returned twice or left out (PROTOCOL.md section 1, "Promise").
+- In the parts view `offset` is the cursor, and no unit is returned twice. It is None, and the
+  position is the cursor, once a server has sent the text alone: a node of an older version.
 - `next` returns steps until `outcome` is set. The delay of a step grows with every attempt in a
   row that brought no new text; after `Backoff.attempts` of these the reading ends.
 - With several transports, the one in use is given up for the next one when it can't work here, or
@@ -23,6 +25,7 @@ from chatsvc.client.signals import (
     Refused,
     Signal,
     TextReceived,
+    UnitsReceived,
     Wait,
 )
 
@@ -61,13 +64,14 @@ class Step:
     """The next request of a reading: by `transport`, `delay` seconds from now.
 
     Without a `reply` it is the question, which the idempotency key makes safe to repeat; with one,
-    the rest of that reply after `after` code points.
+    the rest of that reply: behind `offset` units, or if that is None, after `after` code points.
     """
 
     transport: str
     reply: str | None
     after: int
     delay: float
+    offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Outcome:
     state: str
     reason: str = ""
     """Why, in one line; may be "" for any state."""
+    finish_reason: str = ""
+    """The finish reason (PROTOCOL.md section 1); "" if it is not known."""
 
 
 class Reading:
@@ -86,23 +92,28 @@ class Reading:
         self,
         transports: Sequence[str],
         *,
+        parts: bool = False,
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Begin with no reply. `transports` are tried in their order; there is at least one.
 
-        `chance` returns a number in [0, 1) for the jitter.
+        `parts` is whether all parts are asked for. `chance` returns a number in [0, 1) for the
+        jitter.
         """
         if not transports:
             raise ValueError("no transport to read by")
         self.reply: str | None = None
         """The reply's id, once it is known."""
         self.position = 0
-        """The code points that have been read."""
+        """The code points of the answer's text that have been read."""
+        self.offset: int | None = 0 if parts else None
+        """The units that have been read, or None where the position is the cursor."""
         self.outcome: Outcome | None = None
         """How it ended; None while there is more to request."""
         self.notice = ""
         """Why the transport was changed last; the caller empties it when it has shown it."""
+        self._returned = 0  # the offset of the last unit that was returned
         self._transports = list(transports)
         self._backoff = backoff or Backoff()
         self._chance = chance
@@ -137,7 +148,7 @@ class Reading:
         self._repeated = True
         self._advanced = self._closed = False
         self._wait = 0.0
-        return Step(transport, self.reply, self.position, delay)
+        return Step(transport, self.reply, self.position, delay, self.offset)
 
     def take(self, signal: Signal) -> str:
         """Update the state by one signal; return the new text in it, "" when there is none."""
@@ -149,10 +160,13 @@ class Reading:
                 self.reply = reply
             case TextReceived(position, text):
                 return self._take_text(position, text)
+            case UnitsReceived():
+                return self._take_units(signal)
             case Wait(seconds):
                 self._wait = min(max(self._wait, seconds), LONGEST_WAIT_S)
-            case Ended(state, problem):
-                self._end(state, "" if problem is None else str(problem))
+            case Ended(state, problem, finish_reason):
+                reason = "" if problem is None else str(problem)
+                self._end(state, reason, finish_reason)
             case EndUnknown():
                 self._closed = self._ask_for_end = True
                 if self.reply is None:
@@ -174,9 +188,34 @@ class Reading:
         if new <= 0:
             return ""
         self.position = position
+        self.offset = None
+        self._advance()
+        return text[-new:]
+
+    def _take_units(self, units: UnitsReceived) -> str:
+        if self.outcome is not None or self._closed:
+            return ""
+        count = len(units.text) or 1
+        before = units.offset - count
+        if self.offset is not None and before > self.offset:
+            # Units are missing before these: the same offset is requested again.
+            self.take(Broken("a part of the reply was missing"))
+            return ""
+        new = min(count, units.offset - max(self.offset or 0, self._returned))
+        self.offset = max(self.offset or 0, units.offset)
+        if new <= 0:
+            return ""
+        self._returned = units.offset
+        self._advance()
+        text = units.text[-new:]
+        if units.part == 0:
+            self.position += len(text)
+        return text
+
+    def _advance(self) -> None:
+        """Note that this attempt has brought something new."""
         self._advanced = True
         self._fruitless = self._fruitless_here = 0
-        return text[-new:]
 
     def _take_broken(self, broken: Broken) -> None:
         if self._closed:
@@ -202,6 +241,11 @@ class Reading:
 
     def _take_refused(self, problem: Problem, retry_after: float | None) -> None:
         self._reached = True
+        if problem.code == "bad-cursor" and self.offset is not None:
+            # A node of an older version knows no offsets: it is asked by the position.
+            self.offset = None
+            self._closed = True
+            return
         if retry_after is None or retry_after > LONGEST_WAIT_S:
             self._end("failed", str(problem))
             return
@@ -209,7 +253,7 @@ class Reading:
         # The server itself refused, so another transport would fare no better.
         self._take_broken(Broken(str(problem), unreachable=True))
 
-    def _end(self, state: str, reason: str) -> None:
+    def _end(self, state: str, reason: str, finish_reason: str = "") -> None:
         self._closed = True
         if self.outcome is None:
-            self.outcome = Outcome(state, reason)
+            self.outcome = Outcome(state, reason, finish_reason)

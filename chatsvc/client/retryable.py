@@ -15,7 +15,7 @@ RETRIED_CLOSE_CODES = {
 }
 """The close codes of such a refusal (RFC 6455 section 7.4), and what each says to the user."""
 
-OWN_STATUSES = RETRIED_STATUSES | {401, 403}
+OWN_STATUSES = RETRIED_STATUSES | {401, 403, 421}
 """The HTTP statuses that are the service's own even when no problem comes with them.
 
 A refused upgrade has a status and no body that the client can read.

@@ -2,7 +2,7 @@
 
 Invariants:
 
-- A connection gives any number of `Attached`, `TextReceived` and `Wait`, then at most one
+- A connection gives any number of `Attached`, `TextReceived`, `UnitsReceived` and `Wait`, then at most one
   `LastSignal`, and nothing after that.
 - A connection that ends without a `LastSignal` counts as `Broken`.
 """
@@ -42,6 +42,19 @@ class TextReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitsReceived:
+    """Some units of one part have come, in the parts view; the last is the `offset`-th of the reply."""
+
+    offset: int
+    part: int
+    """The number of the part; 0 is the answer's text."""
+    kind: str
+    """The kind of the part; "text" for part 0, "" if it is not known."""
+    text: str
+    """The text that they are; "" for a mark, which is one unit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """The server asks for at least this many seconds before the next connection."""
 
@@ -54,6 +67,8 @@ class Ended:
 
     state: str
     problem: Problem | None = None
+    finish_reason: str = ""
+    """Why it ended; "" if the transport does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +100,5 @@ class Refused:
 LastSignal = Ended | EndUnknown | Broken | Refused
 """The signals after which a connection gives no more."""
 
-Signal = Attached | TextReceived | Wait | LastSignal
+Signal = Attached | TextReceived | UnitsReceived | Wait | LastSignal
 """Everything that a transport reports."""

@@ -53,7 +53,8 @@ async def _body_signals(
         return
     if reply := response.headers.get("X-Reply-Id"):
         yield Attached(reply)
-    parser, events = EventStreamParser(), EventInterpreter()
+    parser = EventStreamParser(limit=question.limit)
+    events = EventInterpreter()
     first, clock = True, asyncio.get_running_loop().time
     processed = clock()
     while True:

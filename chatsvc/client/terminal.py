@@ -5,12 +5,14 @@ the terminal answers as if the user had typed, an overwritten line, text that re
 Everything that the client prints goes through this module.
 
 Invariants:
-- What goes to a terminal has no control character but tab and line feed.
+- What goes to a terminal has no control character but tab and line feed, but for the two sequences
+  of `write_dim`'s own.
 - What goes anywhere else (a pipe, a file) is unchanged.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TextIO
 
@@ -47,6 +49,20 @@ def write_text(stream: TextIO, text: str) -> None:
     shown = visible(text) if stream.isatty() else text
     stream.flush()
     stream.buffer.write(shown.encode("utf-8", "replace"))
+    stream.buffer.flush()
+
+
+def write_dim(stream: TextIO, text: str) -> None:
+    """Write a piece of text as `write_text` does, dim if `stream` is a terminal that has that.
+
+    A terminal named `dumb` shows it as it is. Raises `BrokenPipeError` when nobody reads.
+    """
+    dims = stream.isatty() and os.environ.get("TERM") != "dumb"
+    shown = visible(text) if stream.isatty() else text
+    # [ECMA-48, 8.3.117] 2 is faint, 22 neither bold nor faint.
+    styled = f"\x1b[2m{shown}\x1b[22m" if dims else shown
+    stream.flush()
+    stream.buffer.write(styled.encode("utf-8", "replace"))
     stream.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""The transport `websocket`: a reply by the subprotocol `chatsvc.v1` (PROTOCOL.md section 4)."""
+"""The transport `websocket`: a reply by `chatsvc.v1` or `chatsvc.v2` (PROTOCOL.md section 4)."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,6 +19,8 @@ from chatsvc.retry_after import retry_after
 _HEARTBEAT_S = (
     15.0  # seconds between the client's own pings, which find a dead connection
 )
+_PARTS = "chatsvc.v2"
+_FRAME_LIMIT_BYTES = 4 << 20  # of one frame of text
 _CLOSE_TIMEOUT_S = 0.5  # seconds for sending the close frame
 
 
@@ -30,7 +32,10 @@ async def read(
     try:
         async with asyncio.timeout(question.timeouts.headers):
             socket = await session.ws_connect(
-                url, protocols=("chatsvc.v1",), heartbeat=_HEARTBEAT_S
+                url,
+                protocols=(_PARTS, "chatsvc.v1") if question.parts else ("chatsvc.v1",),
+                heartbeat=_HEARTBEAT_S,
+                max_msg_size=max(question.limit, _FRAME_LIMIT_BYTES),
             )
     except TimeoutError:
         yield Broken("no WebSocket came in time", switch=True)
@@ -45,7 +50,9 @@ async def read(
         if step.reply is None:
             await socket.send_json({**question.body, "key": question.key})
         else:
-            await socket.send_json({"read": step.reply, "after": step.after})
+            by_offset = socket.protocol == _PARTS and step.offset is not None
+            after = f"@{step.offset}" if by_offset else step.after
+            await socket.send_json({"read": step.reply, "after": after})
         frames = FrameInterpreter()
         while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
             for signal in frames.signals(message.data):

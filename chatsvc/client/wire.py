@@ -32,6 +32,12 @@ from chatsvc.setting_formats import ValueFormat
 # A whole JSON reply that failed has its partial text in the problem: up to `--max-reply`.
 _PROBLEM_LIMIT_BYTES = 1 << 20
 
+EVENT_LIMIT_BYTES = 1 << 20
+"""The bytes that an event or a line of text may have, so that no server fills the client's memory."""
+
+PART_LIMIT_BYTES = 64 << 20
+"""The bytes that one of the parts view may have: a file, for example, is in a single event."""
+
 
 def service_url(text: str) -> URL:
     """Return the service's root, with a slash at its end, from the URL of its page.
@@ -75,12 +81,24 @@ class Question:
     timeouts: Timeouts = field(default_factory=Timeouts)
     has_alternatives: bool = False
     """Whether there are other transports: one that a proxy spoils then reports `Broken.switch`."""
+    parts: bool = False
+    """Whether all parts of the reply are asked for, or the answer's text alone.
+
+    A server of an older version gives the text in either case.
+    """
+
+    @property
+    def limit(self) -> int:
+        """The bytes that an event or a line of the answer may have."""
+        return PART_LIMIT_BYTES if self.parts else EVENT_LIMIT_BYTES
 
     def url(self, step: Step, **query: str | float) -> URL:
         """Return the URL of a step's request, with `query` added to its parameters."""
         path = "api/chat" if step.reply is None else f"api/chat/{step.reply}"
         if step.reply is not None:
-            query["after"] = step.after
+            query["after"] = step.after if step.offset is None else f"@{step.offset}"
+        if self.parts:
+            query["view"] = "parts"
         return self.base.joinpath(path).with_query(query)
 
 

@@ -5,7 +5,8 @@ A reply's life:
     start     `Replies.start` asks `Admission` for room and the store for a new reply
     producer  a `Producer` reads the backend; its `LogWriter` appends to the log through the store
     log       `chatsvc.log.Log` holds what has arrived, and its schedule says when it is released
-    readers   any number of `ReplyReader`s take what is released, each from its own position
+    readers   any number of `ReplyReader`s and `PartsReader`s take what is out, each from its own
+              position or offset
     end       `Log.planned_end` once the text is complete, `Log.end` once all of it is released;
               a stop, a failure or a departure sets the end earlier
     keep      the store keeps the reply; `Replies.open` finds it, by its id, until it expires
@@ -18,10 +19,16 @@ Each module imports only modules below it in this list:
     producers   all producers of this node, and the observers that are called for them
     producer    the production of one reply
     outcome     the end that a backend's last item or its failure makes
-    log_writer  pieces of text to whole characters in the log
+    log_writer  what a backend yields to units in the log, within limits
+    part_writer pieces to text in whole characters, and to marks and texts of side parts
+    calls       the calls of tools, and which one a piece belongs to
+    json_values values of a backend, as JSON can hold them
+    timer       one call that is due later
     release     the wait until all text is released, and the end that is set then
     reply       a reply as transports see it; counts its readers
-    reader      what is released behind a position, as a generator or in the ticker
+    parts_reader  all units behind an offset, text as it is released
+    reader      what is released behind a position, character by character
+    log_reader  the base of both: an async generator that can also be read in the ticker
     background  strong references to detached tasks
     admission   how many replies may run here
     departure   whether this node sends its readers away: one object that they share
@@ -37,16 +44,25 @@ Invariants:
 - `finish`, or `finish_now` in its place, is called by `Producer` and for it by `end_if_released`, by
   `Producers`, `Registry` (when the grace is over), `Handover` and `Replies.stop`. The first end
   stands, so they need not know of each other.
-- `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
+- `Reply.produced` is set by `Producers`, `Reply.usage` by `Producer`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end
   or another owner.
 """
 
 from chatsvc.replies.departure import SentAway
+from chatsvc.replies.parts_reader import PartItem, PartsReader
 from chatsvc.replies.producers import Observer
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.replies.replies import Replies
 from chatsvc.replies.reply import Reply
 
-__all__ = ["Observer", "Replies", "Reply", "ReplyReader", "SentAway"]
+__all__ = [
+    "Observer",
+    "PartItem",
+    "PartsReader",
+    "Replies",
+    "Reply",
+    "ReplyReader",
+    "SentAway",
+]

@@ -20,6 +20,7 @@ from chatsvc.replies.producers import Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import KeyReused, Record, Store
+from chatsvc.units import Mark, Unit
 
 logger = logging.getLogger("chatsvc.replies")
 
@@ -97,8 +98,8 @@ class Handover:
         ):
             return True
         planned_end = reply.log.planned_end
-        anew = asked and not reply.log.position
-        if planned_end is None and (self._backend.resumes or anew):
+        anew = asked and not reply.log.offset
+        if planned_end is None and (self._continues(reply) or anew):
             self._producers.produce(reply)
             return True
         if planned_end is None:
@@ -106,6 +107,16 @@ class Handover:
             planned_end = End("failed", "interrupted", problem.as_dict())
         self._producers.end_when_released(reply, planned_end)
         return True
+
+    def _continues(self, reply: Reply) -> bool:
+        """Return whether the backend can go on behind what is written: it knows only the text.
+
+        Extras stand beside the text without a part in it: nearly every server of models sends some.
+        """
+        side = reply.log.side
+        return self._backend.resumes and (
+            side is None or all(map(_is_extra, side.sides(0, side.count)))
+        )
 
     # ------------------------------------------------------------------ from this node
 
@@ -125,7 +136,7 @@ class Handover:
     async def _release(self, reply: Reply) -> None:
         """Let another node own a reply that it can continue, or end it."""
         cluster = self._store.cluster
-        if reply.log.planned_end is not None or self._backend.resumes:
+        if reply.log.planned_end is not None or self._continues(reply):
             try:
                 released = await cluster.release(reply.log)
             except StoreUnavailable:
@@ -139,3 +150,7 @@ class Handover:
             await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")
+
+
+def _is_extra(unit: Unit) -> bool:
+    return isinstance(unit, Mark) and unit.kind == "extra"

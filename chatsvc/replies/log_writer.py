@@ -1,15 +1,19 @@
-"""The writer of a reply's log: whole characters of what a backend yields, up to a limit."""
+"""The writer of a reply's log: what a backend yields, as whole characters and parts, up to limits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from itertools import groupby
+from typing import Any, cast
 
 from chatsvc.graphemes import LONGEST_CHARACTER, Splitter
-from chatsvc.log import Segment
+from chatsvc.model import Piece
+from chatsvc.replies.part_writer import Output, PartWriter
 from chatsvc.replies.reply import Reply
+from chatsvc.segment import fitting
 from chatsvc.stores.base import Store
+from chatsvc.units import Unit
 
 CODE_POINTS_PER_TURN = 2048
 """The code points that are written in one turn of the event loop, whether in one piece or in many.
@@ -19,17 +23,20 @@ They take two milliseconds where most are characters of scripts that join, else 
 
 
 class LogWriter:
-    """The way of a backend's text into the log of a reply, through the store.
+    """The way of what a backend yields into the log of a reply, through the store.
 
-    It splits pieces into whole characters and appends them until the reply has `max_bytes` of
-    UTF-8; `full` is true once the last append had text beyond that. `on_first` is called with the
-    reply when its first character is appended.
+    It splits text into whole characters, makes parts of the other pieces (see `PartWriter`), and
+    appends them until the reply has `max_bytes` of UTF-8 in its text or `max_parts_bytes` in its
+    parts; `full` is true once something had no room. `on_first` is called with the reply when its
+    first character is appended.
     """
 
     __slots__ = (
         "_append_now",
         "_max_bytes",
+        "_max_parts_bytes",
         "_on_first",
+        "_parts",
         "_reply",
         "_size",
         "_splitter",
@@ -43,28 +50,37 @@ class LogWriter:
         reply: Reply,
         store: Store,
         max_bytes: int,
+        max_parts_bytes: int,
         on_first: Callable[[Reply], None],
     ) -> None:
         self.full = False
         self._max_bytes = max_bytes
+        self._max_parts_bytes = max_parts_bytes
         self._reply = reply
         self._store = store
         self._append_now = store.append_now
         self._on_first = on_first
         self._splitter = Splitter()
+        self._parts: PartWriter | None = None  # None while there is nothing but text
         # Counted here: text that a shared store has taken may show up in the log only later.
         self._size = reply.log.size
         self._written = 0  # code points, since the last turn of the event loop
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call of a tool has come."""
+        return self._parts is not None and self._parts.has_calls
+
     def take(self, piece: str) -> bool:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
-        It is not for a store that waits, a long piece, a reply that is nearly full or has its end;
-        then nothing has happened, and `write` does it. Call it only while no `write` is under way.
+        It is not for a store that waits, a long piece, text that ends reasoning, a reply that is
+        nearly full or has its end; then nothing has happened, and `write` does it. Call it only while no `write` is under way.
         """
         append_now = self._append_now
         if (
             append_now is None
+            or (self._parts is not None and self._parts.interrupted)
             or len(piece) > CODE_POINTS_PER_TURN
             or self._reply.log.end is not None
             or self._size + (len(piece) + LONGEST_CHARACTER) * 4 > self._max_bytes
@@ -77,20 +93,37 @@ class LogWriter:
             append_now(self._reply.log, text)
         return True
 
-    def write(self, piece: str) -> Coroutine[Any, Any, None]:
+    def write(self, piece: Piece) -> Coroutine[Any, Any, None]:
         """Append a piece of any length, but for a last character that may still grow.
 
-        Raises `NotWritable` when the reply has its end or belongs to another node, and
-        `StoreUnavailable`.
+        Raises `BackendFailed` for a piece that can't be, `NotWritable` when the reply has its end or
+        belongs to another node, and `StoreUnavailable`.
         """
+        parts = self._parts
+        if not isinstance(piece, str):
+            if parts is None:
+                log = self._reply.log
+                written = () if log.side is None else log.side.sides(0, log.side.count)
+                parts = PartWriter(self._splitter, self._max_parts_bytes, written)
+                self._parts = parts
+            return self._append_all(parts.feed(piece))
+        if parts is not None and parts.interrupted:
+            return self._write_behind(parts.begin_text(piece), piece)
         self._written += len(piece)
         if self._written <= CODE_POINTS_PER_TURN:
             return self._append(self._splitter.feed(piece))
         return self._write_in_turns(piece)
 
     def close(self) -> Coroutine[Any, Any, None]:
-        """Append the text that was held back, for the text has ended. Raises as `write`."""
+        """Append what was held back, for the reply ends. Raises as `write`."""
+        if self._parts is not None:
+            return self._append_all(self._parts.close())
         return self._append(self._splitter.close())
+
+    async def _write_behind(self, before: Output, piece: str) -> None:
+        await self._append_all(before)
+        if not self.full:
+            await self._write_in_turns(piece)
 
     async def _write_in_turns(self, piece: str) -> None:
         for begin in range(0, len(piece), CODE_POINTS_PER_TURN):
@@ -101,21 +134,23 @@ class LogWriter:
             if self.full:
                 return
 
+    async def _append_all(self, output: Output) -> None:
+        """Append text and side units in their order, until something has no room."""
+        for is_text, group in groupby(output, lambda each: isinstance(each, str)):
+            if is_text:
+                await self._append("".join(cast(Iterable[str], group)))
+            else:
+                units = cast(tuple[Unit, ...], tuple(group))
+                await self._store.append_side(self._reply.log, units)
+            if self.full:
+                return
+        self.full = self._parts is not None and self._parts.full
+
     async def _append(self, text: str) -> None:
-        fitting = _fitting(text, self._max_bytes - self._size)
-        if fitting:
+        fitted = fitting(text, self._max_bytes - self._size)
+        if fitted:
             if not self._size:
                 self._on_first(self._reply)
-            self._size += len(fitting.encode())
-            await self._store.append(self._reply.log, fitting)
-        self.full = len(fitting) < len(text)
-
-
-def _fitting(text: str, room: int) -> str:
-    """Return as many whole characters of `text` as have room, in bytes of UTF-8."""
-    if len(text) * 4 <= room or len(encoded := text.encode()) <= room:
-        return text
-    # The code points that have room; the last character that they begin has no room as a whole.
-    fitting = len(encoded[: max(room, 0)].decode(errors="ignore"))
-    segment = Segment(0, text)
-    return text[: segment.offset(segment.index(fitting))]
+            self._size += len(fitted.encode())
+            await self._store.append(self._reply.log, fitted)
+        self.full = len(fitted) < len(text)

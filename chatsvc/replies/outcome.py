@@ -34,11 +34,14 @@ logger = logging.getLogger("chatsvc.backend")
 FINISH_REASONS = ("stop", "length", "content_filter")
 """The reasons of a text that is complete (PROTOCOL.md section 1) which the service knows."""
 
+TOOL_CALLS = "tool_calls"
+"""The reason of a reply that calls tools, and waits for their results."""
+
 READ_AS_STOP = frozenset(
-    {"", "tool_calls", "stopped", "abandoned", "error", "interrupted"}
+    {"", TOOL_CALLS, "stopped", "abandoned", "error", "interrupted"}
 )
-"""What a backend may not end a text with: a reply holds no calls of tools, and the others are the
-service's own words for replies that are not done. They become `stop`."""
+"""What a backend may not end a text with: a reply without calls can't say that it has some, and the
+others are the service's own words for replies that are not done. They become `stop`."""
 
 LONGEST_REASON = 100
 """The code points of a reason that the service doesn't know; a longer one becomes `stop`."""
@@ -58,25 +61,32 @@ DEEPEST_USAGE = 8
 _OMITTED = object()
 
 
-def end_of_finish(finish: Finish) -> End:
+def end_of_finish(finish: Finish, *, has_calls: bool = False) -> End:
     """Return the end of a reply whose backend has given all its text and said `finish` last.
 
+    `has_calls` is whether there are calls of tools in the reply; else its reason is never
+    `tool_calls`.
     A reason that is not in `FINISH_REASONS` is passed on as it is, and logged; but one that is no
     text, not printable, too long or in `READ_AS_STOP` becomes `stop`.
     """
     reason = "stop"
     if isinstance(finish.reason, str):
         reason = str.__str__(finish.reason)  # it may be of any class
-    if reason not in FINISH_REASONS:
+    if reason not in FINISH_REASONS and not (has_calls and reason == TOOL_CALLS):
         printable = reason.isprintable() and len(reason) <= LONGEST_REASON
         if reason in READ_AS_STOP or not printable:
             reason = "stop"
         else:
             logger.warning("a backend finished with the unknown reason %r", reason)
-    usage = None
-    if isinstance(finish.usage, dict):
-        usage = _Encodable().value(finish.usage, DEEPEST_USAGE)
-    return End("done", reason, usage=usage)
+    return End("done", reason, usage=usage_of(finish.usage))
+
+
+def usage_of(usage: object) -> dict[str, Any] | None:
+    """Return a backend's usage object as an end can have it, or None if it is none."""
+    if not isinstance(usage, dict):
+        return None
+    kept: dict[str, Any] = _Encodable().value(usage, DEEPEST_USAGE)
+    return kept
 
 
 def end_of_failure(

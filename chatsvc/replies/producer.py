@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from chatsvc.backends.base import Backend, DirectBackend
-from chatsvc.model import End, Finish
+from chatsvc.model import End, Finish, Piece, Usage
 from chatsvc.problems import Problem
 from chatsvc.replies.background import Background
 from chatsvc.replies.log_writer import LogWriter
@@ -20,9 +20,11 @@ from chatsvc.replies.outcome import (
     end_of_finish,
     end_of_overrun,
     failed,
+    usage_of,
 )
 from chatsvc.replies.release import ReleaseWaiter, end_if_released
 from chatsvc.replies.reply import Reply
+from chatsvc.replies.timer import Timer
 from chatsvc.stores.base import NotWritable, Store
 
 logger = logging.getLogger("chatsvc.backend")
@@ -104,22 +106,27 @@ class Producer:
         self._end: End | None = None
         self._log_writer: LogWriter | None = None
         self._release: ReleaseWaiter | None = None
-        self._timer: asyncio.TimerHandle | None = None  # set while the backend is open
+        self._timer = Timer()  # it runs while the backend is open
         reply.log.on_end = self._log_ended
 
     def produce(
-        self, max_bytes: int, max_seconds: float, on_first: Callable[[Reply], None]
+        self,
+        max_bytes: int,
+        max_parts_bytes: int,
+        max_seconds: float,
+        on_first: Callable[[Reply], None],
     ) -> None:
-        """Take the text from the backend, then the end.
+        """Take all pieces from the backend, then the end.
 
-        The reply has at most `max_bytes` of UTF-8, and it fails if the backend has not given all
-        its text in `max_seconds` from now. `on_first` is called with the reply when its first
-        character arrives. Text that the reply has already is continued.
+        The reply has at most `max_bytes` of UTF-8 and `max_parts_bytes` beside them, and it fails if
+        the backend has not given all in `max_seconds` from now. `on_first` is called with the reply
+        when its first character arrives. Text that the reply has already is continued.
         """
-        log_writer = LogWriter(self.reply, self.store, max_bytes, on_first)
-        self._log_writer = log_writer
-        self._run(self._produce(log_writer))
-        self._set_timer(max_seconds, self._overrun, max_seconds)
+        self._log_writer = LogWriter(
+            self.reply, self.store, max_bytes, max_parts_bytes, on_first
+        )
+        self._run(self._produce(self._log_writer))
+        self._timer.start(max_seconds, self._overrun, max_seconds)
 
     def end_when_released(self, end: End) -> None:
         """Set the end of a reply whose text is complete, once all of it is released."""
@@ -135,7 +142,7 @@ class Producer:
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()
-            if self._timer is not None:
+            if self._timer.running:
                 self._limit_closing()
         elif self._release is not None:
             self._release.close()
@@ -150,7 +157,7 @@ class Producer:
 
     def _task_done(self, task: asyncio.Task[End | None]) -> None:
         self.task = None
-        self._clear_timer()
+        self._timer.stop()
         planned_end = None
         if not task.cancelled():
             if (error := task.exception()) is not None:
@@ -169,18 +176,6 @@ class Producer:
 
     # ------------------------------------------------------------------ the backend's time
 
-    def _set_timer(
-        self, seconds: float, then: Callable[..., None], *arguments: float
-    ) -> None:
-        self._clear_timer()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, then, *arguments)
-
-    def _clear_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _overrun(self, max_seconds: float) -> None:
         """Have the reply fail: the backend has not given all its text in `max_seconds`."""
         reply = self.reply
@@ -192,14 +187,13 @@ class Producer:
     def _limit_closing(self) -> None:
         """Note that the backend is told to close, and leave it behind if it hasn't in time."""
         self._closing = True
-        self._set_timer(CLOSING_S, self._abandon)
+        self._timer.start(CLOSING_S, self._abandon)
 
     def _abandon(self) -> None:
         """Go on without the task that waits for the backend to close."""
         name = self._backend.name
         logger.error("the backend %s has not closed in %g s", name, CLOSING_S)
         self._abandoned = True
-        self._timer = None
         task, self.task = self.task, None
         if task is not None:
             task.remove_done_callback(self._task_done)
@@ -232,7 +226,7 @@ class Producer:
             end = end_of_failure(error, self._backend, reply.id, reply.age())
         if self._cancelled or self._abandoned:
             return None
-        self._clear_timer()
+        self._timer.stop()
         planned_end = await self._seal(log_writer, self._end or end)
         if planned_end and end_if_released(self.reply, self.store, planned_end):
             return None
@@ -240,12 +234,8 @@ class Producer:
 
     async def _fill(self, log_writer: LogWriter) -> End:
         """Read the backend to its end, to the limits, or until it is told to close."""
-        log = self.reply.log
-        prompt = self.reply.record.prompt
-        if log.size:
-            prompt = msgspec.structs.replace(prompt, written=log.text(0))
-        end = End("done", "stop")
-        count = 0
+        prompt = self.reply.prompt()
+        end, count = End("done", "stop"), 0
         if self._direct is not None:
             stream = self._direct.stream_to(prompt, self._take)
         else:
@@ -257,9 +247,14 @@ class Producer:
                 count += 1
                 if not count % PIECES_PER_TURN:
                     await asyncio.sleep(0)
-                if isinstance(piece, Finish):
-                    end = end_of_finish(piece)
+                if isinstance(piece, Usage):
+                    self.reply.usage = usage_of(piece.usage)
                     continue
+                if isinstance(piece, Finish):
+                    end = end_of_finish(piece, has_calls=log_writer.has_calls)
+                    self.reply.usage = end.usage or self.reply.usage
+                    if not log_writer.has_calls:
+                        continue
                 appending = log_writer.write(piece)
                 self._appending = True
                 await appending
@@ -268,12 +263,22 @@ class Producer:
                     self._end = End("done", "length")
                     self._limit_closing()
                     break
+            else:
+                if log_writer.has_calls:
+                    await log_writer.write(Finish())  # it has ended whole without one
+                    if log_writer.full:
+                        end = End("done", "length")
         return end
 
-    def _take(self, piece: str) -> bool:
+    def _take(self, piece: Piece) -> bool:
         """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
         writer = self._log_writer
-        return writer is not None and not self._closing and writer.take(piece)
+        if writer is None or self._closing:
+            return False
+        if isinstance(piece, Usage):
+            self.reply.usage = usage_of(piece.usage)
+            return True
+        return isinstance(piece, str) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
@@ -286,6 +291,7 @@ class Producer:
                 await log_writer.close()
                 if log_writer.full and end.state == "done":
                     end = End("done", "length")
+            end = replace(end, usage=end.usage or self.reply.usage)
             await self.store.seal(self.reply.log, end)
         except NotWritable:
             return None

@@ -38,8 +38,8 @@ class Observer(Protocol):
 class Producers:
     """All producers of this node, by the id of their reply.
 
-    They read `backend`, each for at most `max_seconds` seconds, and write through `store`, at most
-    `max_reply` bytes of UTF-8 for each reply. `observers` are called for every reply that is
+    They read `backend`, each for at most `max_seconds` seconds, and write through `store`, for each
+    reply at most `max_reply` bytes of UTF-8, and `max_parts` bytes beside its text. `observers` are called for every reply that is
     produced here.
     """
 
@@ -48,6 +48,7 @@ class Producers:
         store: Store,
         backend: Backend,
         max_reply: int,
+        max_parts: int,
         max_seconds: float,
         admission: Admission,
         background: Background,
@@ -60,6 +61,7 @@ class Producers:
         if isinstance(backend, DirectBackend) and store.append_now is not None:
             self._direct = backend
         self._max_reply = max_reply
+        self._max_parts = max_parts
         self._max_seconds = max_seconds
         self._admission = admission
         self._background = background
@@ -94,7 +96,9 @@ class Producers:
     def produce(self, reply: Reply, client: str = "") -> None:
         """Take what a reply lacks from the backend, and then its end."""
         producer = self._add(reply, client)
-        producer.produce(self._max_reply, self._max_seconds, self._first)
+        producer.produce(
+            self._max_reply, self._max_parts, self._max_seconds, self._first
+        )
 
     def end_when_released(self, reply: Reply, end: End) -> None:
         """Give a reply whose text is complete its end, once all of it is released."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from chatsvc.log import Log, Segment
+from chatsvc.log import Log
 from chatsvc.replies.departure import Departure, SentAway
-from chatsvc.ticker import IDLE, NOW, Ticker, Waiter
+from chatsvc.replies.log_reader import LogReader
+from chatsvc.segment import Segment
+from chatsvc.ticker import IDLE, NOW, Ticker
 
 LONGEST_RUN = 1024
 """The most characters that a reader yields at once; other readers get their turn in between."""
@@ -18,7 +19,7 @@ Run = tuple[int, Sequence[str]]
 _NO_SEGMENT = Segment(0, "")
 
 
-class ReplyReader(Waiter, AsyncGenerator[Run, None]):
+class ReplyReader(LogReader[Run]):
     """An async generator of what is released behind a position, then of each character when it is.
 
     It yields what is released at a time as one run, of at most `LONGEST_RUN` whole characters, until
@@ -32,26 +33,19 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
     """
 
     __slots__ = (
-        "_departure",
         "_due",
-        "_log",
         "_segment",
         "_start",
         "_stride",
         "_text",
-        "over",
         "position",
     )
 
     def __init__(
         self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
     ) -> None:
-        super().__init__(ticker)
-        self.over = False
+        super().__init__(log, ticker, departure)
         self.position = after
-        self.stale = True
-        self._log = log
-        self._departure = departure
         self._segment = _NO_SEGMENT  # the one that holds what comes next
         self._due = 0  # when the next character is released (microseconds)
         # Microseconds from one character to the next; 0 where they are released together, or are
@@ -59,7 +53,6 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         self._stride = 0
         self._text = ""  # of the segment
         self._start = 0  # position of the segment
-        log.waiters.add(self)
 
     def take(self) -> Run | None:
         """Return what is released and was not returned yet, without waiting, or None.
@@ -164,29 +157,3 @@ class ReplyReader(Waiter, AsyncGenerator[Run, None]):
         else:
             self._due = segment.first + released * segment.step
         return run
-
-    async def __anext__(self) -> Run:
-        """Return the next run, once it is released. Raises `SentAway`."""
-        self.ticker.refresh()
-        while not self.over:
-            run = self.take()
-            if run is not None:
-                return run
-            if not self.over:
-                await self
-        raise StopAsyncIteration
-
-    async def asend(self, value: None) -> Run:
-        """Return the next run, as `anext` does; `value` is not used."""
-        return await self.__anext__()
-
-    async def athrow(self, *error: Any) -> Run:
-        """Close the reader, and raise `error`."""
-        self.close()
-        return await super().athrow(*error)
-
-    def close(self) -> None:
-        """Yield nothing any more, and leave the log's waiters."""
-        super().close()
-        self.over = True
-        self._log.waiters.discard(self)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from chatsvc.backends.base import Backend
 from chatsvc.cursor import is_reply_id, new_reply_id
-from chatsvc.model import End, Prompt
+from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
 from chatsvc.replies.background import Background
@@ -27,8 +27,8 @@ class Replies:
 
     `store` keeps them, `backend` writes their text, `ticker` releases it. `pace` is the seconds
     between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
-    without a reader; `max_reply` the bytes of UTF-8 that a reply may have, and `max_seconds` the
-    seconds in which the backend must have given all its text, counted from when this node began to
+    without a reader; `max_reply` the bytes of UTF-8 that a reply's text may have and `max_parts` those of
+    all else in it (see `units.size_of`); `max_seconds` the seconds in which the backend must have given all its text, counted from when this node began to
     produce the reply; `max_running` how many this node produces at once, and `max_per_client` how
     many for one client (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
@@ -45,6 +45,7 @@ class Replies:
         pace: float | None = None,
         grace: float = 30.0,
         max_reply: int = 256 * 1024,
+        max_parts: int = 4 * 1024 * 1024,
         max_seconds: float = 1800.0,
         max_running: int = 10_000,
         max_per_client: int = 0,
@@ -60,6 +61,7 @@ class Replies:
             store,
             backend,
             max_reply,
+            max_parts,
             max_seconds,
             self.admission,
             self._background,
@@ -88,13 +90,14 @@ class Replies:
         key: str = "",
         digest: str = "",
         client: str = "",
+        context: Context | None = None,
     ) -> Reply:
         """Start a reply, or return the one that was started with the same idempotency key.
 
         `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
         with the place that it is known in if it is not known everywhere, or "" for none; `digest`
         is a hash of the request that it came with. `client` is what `max_per_client` counts by,
-        for example an address.
+        for example an address. `context` has the `chat` and the `headers` that the backend may know.
 
         Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
@@ -109,6 +112,7 @@ class Replies:
             digest=digest,
             pace=round(self._pace * 1e6),
             lag=None if lag is None else round(lag * 1e6),
+            context=context or Context(),
         )
         try:
             known = await self.store.known(record) if key else None
@@ -177,6 +181,15 @@ class Replies:
             await self.store.refresh(reply.log)
         reply.check(after)
 
+    async def check_offset(self, reply: Reply, offset: int) -> None:
+        """Raise `CursorPastEnd` when the reply has not reached `offset` on any node.
+
+        Raises `StoreUnavailable` when only the store could tell.
+        """
+        if offset > reply.log.offset and reply.end is None:
+            await self.store.refresh(reply.log)
+        reply.check_offset(offset)
+
     async def stop(self, reply: Reply) -> None:
         """Stop a reply: on return it has its end. A reply that has ended stays as it is.
 
@@ -184,7 +197,8 @@ class Replies:
         """
         # The end stops the producer, on whatever node. The client may leave, and cancel this task,
         # before the store has answered.
-        finishing = self.store.finish(reply.log, End("stopped", "stopped"))
+        stopped = End("stopped", "stopped", usage=reply.usage)
+        finishing = self.store.finish(reply.log, stopped)
         await asyncio.shield(self._background.run(finishing))
 
     async def stopped(self, reply: Reply) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from chatsvc.log import Log
-from chatsvc.model import End
+from chatsvc.model import Context, End, PromptInContext
 from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.departure import Departure
+from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.stores.base import Record
 from chatsvc.ticker import Ticker, monotonic
@@ -38,7 +40,8 @@ class Reply:
     `record` is what was known at its start, `log` its text and end. `readers` is how many read it
     here; `produced` is whether a producer on this node writes it. `grace` is the timer that stops
     the reply when no reader comes, or None when no such timer runs. `started` is when this node
-    opened the reply, in microseconds of the monotonic clock.
+    opened the reply, in microseconds of the monotonic clock. `usage` is what the backend says that
+    the reply has used so far, where it is produced here, else None.
 
     `on_change` is called with the reply when its first reader comes, when its last one leaves, and
     when its production begins or ends here.
@@ -55,6 +58,7 @@ class Reply:
         "record",
         "started",
         "ticker",
+        "usage",
     )
 
     def __init__(
@@ -73,11 +77,30 @@ class Reply:
         self.produced = False
         self.grace: asyncio.TimerHandle | None = None
         self.started = monotonic()
+        self.usage: dict[str, Any] | None = None
         self._on_change = on_change
 
     def age(self) -> float:
         """Return the seconds since this node opened the reply."""
         return (monotonic() - self.started) / 1e6
+
+    def prompt(self) -> PromptInContext:
+        """Return the prompt for the backend: with the text that is there already, and the context."""
+        record = self.record
+        asked, context = record.prompt, record.context
+        written = self.log.text(0) if self.log.size else ""
+        return PromptInContext(
+            asked.messages,
+            written,
+            asked.options,
+            Context(
+                user=record.user,
+                reply=self.id,
+                chat=context.chat,
+                options=asked.options,
+                headers=context.headers,
+            ),
+        )
 
     @property
     def id(self) -> str:
@@ -102,6 +125,13 @@ class Reply:
         """
         return self.log.released(self.ticker.clock.horizon())
 
+    def released_offset_now(self) -> int:
+        """Read the clock and return the offset up to which the reply is out by now.
+
+        As `released_now`, it may be ahead of the ticker's present turn.
+        """
+        return self.log.released_offset(self.ticker.clock.horizon())
+
     def check(self, after: int) -> None:
         """Raise `CursorPastEnd` when the reply has not reached position `after`, as known here.
 
@@ -111,6 +141,13 @@ class Reply:
         if after > self.log.position:
             raise CursorPastEnd(
                 f"The reply has reached position {self.log.position}, not {after}."
+            )
+
+    def check_offset(self, offset: int) -> None:
+        """Raise `CursorPastEnd` when the reply has not reached `offset`, as known here."""
+        if offset > self.log.offset:
+            raise CursorPastEnd(
+                f"The reply has reached offset {self.log.offset}, not {offset}."
             )
 
     # ------------------------------------------------------------------ reading
@@ -125,6 +162,10 @@ class Reply:
     def characters(self, after: int = 0) -> ReplyReader:
         """Return a reader of the text behind position `after` (code points); close it after use."""
         return ReplyReader(self.log, self.ticker, self.departure, after)
+
+    def parts(self, after: int = 0) -> PartsReader:
+        """Return a reader of all units behind the offset `after`; close it after use."""
+        return PartsReader(self.log, self.ticker, self.departure, after)
 
     def add_reader(self) -> None:
         """Count one more reader; `reading` does so for a block, and takes it back."""

@@ -11,10 +11,19 @@ import sys
 
 import msgspec
 
+from chatsvc.cursor import parse_place
 from chatsvc.model import Message, Prompt
 from chatsvc.problems import BadText, InvalidRequest, TooLarge
 from chatsvc.requests.decoding import decode
-from chatsvc.requests.values import SUBPROTOCOL, Caller, Read, Start, Stop, View
+from chatsvc.requests.values import (
+    PARTS_SUBPROTOCOL,
+    SUBPROTOCOL,
+    Caller,
+    Read,
+    Start,
+    Stop,
+    View,
+)
 
 ROLES = ("system", "developer", "user", "assistant")
 """The roles that a message of a conversation may have."""
@@ -33,15 +42,15 @@ class ChatRequest(msgspec.Struct):
 
 
 class Frame(ChatRequest):
-    """The members of a client's frame of the subprotocol `chatsvc.v1`.
+    """The members of a client's frame of the subprotocols `chatsvc.v1` and `chatsvc.v2`.
 
-    It stops the reply `stop`; or reads the reply `read` from behind position `after` (code points);
-    or starts a reply.
+    It stops the reply `stop`; or reads the reply `read` from behind the place `after`, a position
+    (code points) or the text of an offset (`@` and units); or starts a reply.
     """
 
     key: str = ""
     read: str | None = None
-    after: int = 0
+    after: int | str = 0
     stop: str | None = None
 
 
@@ -62,7 +71,18 @@ def parse_frame(text: str) -> Frame:
 
     Raises `BadJson`, `BadText` or `InvalidRequest`, as `decode` does.
     """
-    return decode(_frame, text)
+    frame = decode(_frame, text)
+    if isinstance(frame.after, str) and _offset.fullmatch(frame.after) is None:
+        raise InvalidRequest(_BAD_AFTER)
+    return frame
+
+
+_offset = re.compile(r"@[0-9]{1,9}", re.ASCII)
+
+_BAD_AFTER = (
+    "after must be a position, a number of code points, or an offset, a string of @ and a "
+    "number of units."
+)
 
 
 def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
@@ -155,18 +175,22 @@ def read_message(text: str, caller: Caller, max_message: int) -> Start:
     return make_start(prompt, caller, view=View(representation=""))
 
 
-def read_frame(text: str, caller: Caller, max_message: int) -> Start | Read | Stop:
-    """Return what a frame of `chatsvc.v1` asks for; `max_message` is in bytes of UTF-8.
+def read_frame(
+    text: str, caller: Caller, max_message: int, subprotocol: str = SUBPROTOCOL
+) -> Start | Read | Stop:
+    """Return what a frame of `chatsvc.v1` or `chatsvc.v2` asks for, whichever `subprotocol` is.
 
-    Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
+    `max_message` is in bytes of UTF-8. Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
     """
     frame = parse_frame(text)
     if frame.stop is not None:
         return Stop(frame.stop, caller)
-    view = View(representation=SUBPROTOCOL, key=frame.key)
+    view = View(subprotocol, parts=subprotocol == PARTS_SUBPROTOCOL, key=frame.key)
     if frame.read is not None:
-        if frame.after < 0:
-            raise InvalidRequest("after must be a position: a number of code points.")
-        return Read(frame.read, frame.after, caller, view)
+        after = frame.after
+        if isinstance(after, int) and after < 0:
+            raise InvalidRequest(_BAD_AFTER)
+        place = parse_place(after) if isinstance(after, str) else after
+        return Read(frame.read, place, caller, view)
     prompt = make_prompt(frame, max_message)
     return make_start(prompt, caller, key=frame.key or None, view=view)

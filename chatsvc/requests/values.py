@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 
 import msgspec
 
+from chatsvc.cursor import Place
 from chatsvc.model import Prompt
 
 EVENT_STREAM = "text/event-stream"
@@ -18,6 +19,9 @@ EVENT_STREAM = "text/event-stream"
 
 SUBPROTOCOL = "chatsvc.v1"
 """The WebSocket subprotocol of events as JSON (PROTOCOL.md section 4)."""
+
+PARTS_SUBPROTOCOL = "chatsvc.v2"
+"""The WebSocket subprotocol of a reply's parts as JSON (PROTOCOL.md section 4)."""
 
 LONGEST_WAIT_S = 30
 """Seconds that a client may ask a long poll to wait (PROTOCOL.md section 2)."""
@@ -34,12 +38,14 @@ class Caller(msgspec.Struct, frozen=True):
 
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
     client's address, empty if it is unknown. `connection` is a random text of a WebSocket's own,
-    which no other connection has, and empty for a request over HTTP.
+    which no other connection has, and empty for a request over HTTP. `headers` are those of the
+    request, or of the WebSocket's handshake, that backends may know, by their names.
     """
 
     user: str = ""
     client: str = ""
     connection: str = ""
+    headers: dict[str, str] = {}
 
     def shares(self, text: str) -> bool:
         """Return whether a key or a chat's id means the same wherever the caller sends it.
@@ -68,13 +74,14 @@ class View(msgspec.Struct, frozen=True):
     """The form in which a reply is to be given.
 
     `representation` is a media type; over a WebSocket it is the subprotocol, or empty for none.
-    `wait` is the seconds that a snapshot may wait for text, or None when the client named none. For
+    `parts` is whether all parts of the reply are to be given, or the answer's text alone. `wait` is the seconds that a snapshot may wait for text, or None when the client named none. For
     server-sent events, `ids` is whether they have ids and comments, and `announced` whether an
-    event with the reply's id alone goes before the first. For `chatsvc.v1`, `key` is the
-    idempotency key that is echoed in the reply's first event.
+    event with the reply's id alone goes before the first. For `chatsvc.v1` and `chatsvc.v2`, `key`
+    is the idempotency key that is echoed in the reply's first event.
     """
 
     representation: str = EVENT_STREAM
+    parts: bool = False
     wait: float | None = None
     ids: bool = True
     announced: bool = False
@@ -85,7 +92,8 @@ class Start(msgspec.Struct, frozen=True):
     """A request to start a reply.
 
     `key` is the text under which the store knows the idempotency key (`scoped_key`), empty for
-    none. `digest` identifies the prompt: a known key with another digest is refused.
+    none. `digest` identifies the prompt: a known key with another digest is refused. `chat` is the id
+    of the AI SDK's chat that the reply belongs to, or empty.
     """
 
     prompt: Prompt
@@ -93,13 +101,17 @@ class Start(msgspec.Struct, frozen=True):
     key: str = ""
     digest: str = ""
     view: View = View()
+    chat: str = ""
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A request to read a reply from behind position `after` (code points), or None for its end."""
+    """A request to read a reply from behind a place, or None for its end.
+
+    Whatever the view, `after` may be a position or an offset.
+    """
 
     reply_id: str
-    after: int | None
+    after: Place | None
     caller: Caller
     view: View = View()
 

@@ -10,8 +10,8 @@ A module imports only those below it in this list, and `redis` only the last two
 and what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
 `redis` only when the settings name a store in Redis, because the client library is an extra.
 
-A write: the producer of a reply calls `Store.append` with whole characters, then `Store.seal`, then
-`Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to
+A write: the producer of a reply calls `Store.append` with whole characters and `Store.append_side`
+with side units, then `Store.seal`, then `Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to
 Redis, and the log takes what Redis has acknowledged.
 
 A read: `Store.find` returns the reply's live `Log`; readers wait at it, and take from it what has

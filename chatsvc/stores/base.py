@@ -11,14 +11,15 @@ callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from chatsvc.log import Log
-from chatsvc.model import End, Prompt
+from chatsvc.model import Context, End, Prompt
 from chatsvc.ticker import Clock
+from chatsvc.units import Unit
 
 EXPIRED = "The reply has ended and its text is no longer kept."
 """The detail of a `ReplyExpired` problem."""
@@ -50,6 +51,8 @@ class Record(msgspec.Struct, frozen=True):
     `user` is the name of the user who asked for it, empty without authorization. `key` is the
     idempotency key, with the place that it is known in if it is not known everywhere, and empty if
     none was sent; `digest` identifies the request that came with it.
+    `context` is what the backend may know of the request: its `chat` and `headers`; the other members
+    of it are made of the rest.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
     """
@@ -61,6 +64,7 @@ class Record(msgspec.Struct, frozen=True):
     digest: str = ""
     pace: int = 0
     lag: int | None = None
+    context: Context = Context()
 
 
 class KeyReused(Exception):
@@ -140,6 +144,12 @@ class Store(Protocol):
 
         A shared store may return before the text has arrived in `log`. Raises `NotWritable`, and
         `StoreUnavailable`, perhaps for an earlier call.
+        """
+
+    async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
+        """Append side units behind all that was appended, to a reply that this node owns.
+
+        The text that was appended must be whole characters. Returns and raises as `append`.
         """
 
     @property

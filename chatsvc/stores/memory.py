@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -27,6 +27,7 @@ from chatsvc.stores.base import (
 )
 from chatsvc.stores.expired import Expired
 from chatsvc.ticker import Clock, monotonic
+from chatsvc.units import Unit
 
 MOST_REMEMBERED = 500_000
 """Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the
@@ -128,6 +129,12 @@ class MemoryStore:
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         self.append_now(log, text)
+
+    async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side`."""
+        if log.end is not None:
+            raise NotWritable
+        log.append_side(units)
 
     def append_now(self, log: Log, text: str) -> None:
         """See `Store.append_now`."""

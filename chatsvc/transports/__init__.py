@@ -5,23 +5,25 @@
                       └─ Framing ─── how its bytes are wrapped ┘
 
 The ticker calls a `Stream` when a character is due. The stream has the encoder make the character's
-bytes, and writes them. The `table` goes from a media type or a WebSocket subprotocol to a codec; a
+bytes, and writes them. A `PartsStream` does so for all parts of a reply, without an encoder. The `table` goes from a media type or a WebSocket subprotocol to a codec; a
 new kind of stream is one module with a codec and one line there.
 
 | module | holds |
 | --- | --- |
 | `codec`, `framing`, `encoder` | the two halves of an event, and the cached path that joins them |
-| `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs, one in each |
+| `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs of the answer's text, one in each |
+| `part_events`, `part_lines`, `part_frames` | the codecs of all parts, one in each; `part_json` is what their events say |
 | `table` | which codec answers which media type or subprotocol |
 | `writing` | `Stream`, and everything about a slow or closed connection |
+| `streams` | the stream of all parts, and which stream a codec needs |
 | `response`, `heartbeat` | streams over HTTP, and the comments beside them |
 | `connection`, `serving` | one WebSocket, and how its replies take turns |
 | `masks` | the check that a WebSocket's client masks its frames |
-| `snapshot`, `html` | a reply as JSON and as a page, which are no streams |
+| `snapshot`, `part_snapshot`, `html` | a reply's text as JSON, its parts as JSON, and a page, which are no streams |
 | `json_line`, `templates` | JSON in one line; the pages' templates |
 
 Invariants:
-- Every byte of a running stream is written by `writing`. aiohttp writes the rest: of an HTTP
+- Every byte of a running stream is written by `writing` and `streams`. aiohttp writes the rest: of an HTTP
   response the head with what goes out with it, the end or a whole body, and of a WebSocket the
   control frames and the answers that belong to no stream.
 - A codec never waits and never writes, so that what an event says can be tested by itself.

@@ -1,8 +1,9 @@
-"""The codec interface: what the events of a reply's stream say, whatever carries them.
+"""The interfaces of codecs: what the events of a reply's stream say, whatever carries them.
 
 A codec belongs to one stream. It makes *events*: whole payloads without any framing, which
-`framing` wraps for the connection and `encoder` joins into the one cached path that a single
-character takes. Codecs never write and never wait.
+`framing` wraps for the connection. A `Codec` is one of the answer's text: `encoder` joins its
+events into the one cached path that a single character takes. A `PartsCodec` is one of all parts.
+Codecs never write and never wait.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 from typing import ClassVar
 
 from chatsvc.model import End
+from chatsvc.replies import PartItem
 
 CACHED_CHARACTERS = 4096
 """Characters whose encodings one cache keeps: more than a conversation uses, in any language."""
@@ -68,19 +70,15 @@ def encodings(tail: Callable[[str], bytes]) -> Encodings:
     return Encodings(tail)
 
 
-class Codec(ABC):
-    """The codec of one stream: it makes the stream's events.
+class StreamCodec(ABC):
+    """What the codecs of all streams have: the kind of stream, its first events and its last.
 
-    The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
-    that behind the character (code points); so is the event of several characters where `joins` is
-    true. `prefix` is the stream's own. `numbers` is `DIGITS` or `NO_DIGITS`. `tail` is one function
-    for all streams of a kind, because its results are cached.
     `probe_times_us` has the times (microseconds after the start) of the comments that show whether
     a proxy buffers; after these, comments come in silence alone. With None, the stream has no
     comments.
     """
 
-    __slots__ = ("numbers", "prefix", "probe_times_us", "tail")
+    __slots__ = ("probe_times_us",)
 
     transport: ClassVar[str]
     """The name of this kind of stream in the metrics."""
@@ -101,6 +99,41 @@ class Codec(ABC):
     connection.
     """
 
+    def __init__(self, probe_times_us: tuple[int, ...] | None = None) -> None:
+        self.probe_times_us = probe_times_us
+
+    def first(self) -> list[bytes]:
+        """Return the events that go out with the response's head, before any character."""
+        return []
+
+    @abstractmethod
+    def end(self, end: End) -> list[bytes] | None:
+        """Return the last events of a reply that ended as `end` says.
+
+        None breaks the connection off.
+        """
+
+    @abstractmethod
+    def sent_away(self) -> list[bytes] | None:
+        """Return the last events for a reader that its node sends away before the reply has ended.
+
+        None breaks the connection off. It is not called for WebSockets, which are closed with the
+        code of `draining`.
+        """
+
+
+class Codec(StreamCodec):
+    """The codec of one stream of the answer's text: it makes the stream's events.
+
+    The event of a character is `prefix + numbers[position] + tail(character)`, where `position` is
+    that behind the character (code points); so is the event of several characters where `joins` is
+    true. `prefix` is the stream's own. `numbers` is `DIGITS` or `NO_DIGITS`. `tail` is one function
+    for all streams of a kind, because its results are cached. `probe_times_us` is that of
+    `StreamCodec`.
+    """
+
+    __slots__ = ("numbers", "prefix", "tail")
+
     joins: ClassVar[bool] = False
     """Whether the characters of one run share one event, rather than having one each."""
 
@@ -112,10 +145,10 @@ class Codec(ABC):
         numbers: Mapping[int, bytes] = NO_DIGITS,
         probe_times_us: tuple[int, ...] | None = None,
     ) -> None:
+        super().__init__(probe_times_us)
         self.tail = tail
         self.prefix = prefix
         self.numbers = numbers
-        self.probe_times_us = probe_times_us
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position` (code points).
@@ -136,24 +169,15 @@ class Codec(ABC):
             events.append(prefix + numbers[position] + tails[character])
         return events
 
-    def first(self) -> list[bytes]:
-        """Return the events that go out with the response's head, before any character."""
-        return []
+
+class PartsCodec(StreamCodec):
+    """The codec of one stream of all parts of a reply: it makes the stream's events."""
+
+    __slots__ = ()
 
     @abstractmethod
-    def end(self, end: End) -> list[bytes] | None:
-        """Return the last events of a reply that ended as `end` says.
-
-        None breaks the connection off.
-        """
-
-    @abstractmethod
-    def sent_away(self) -> list[bytes] | None:
-        """Return the last events for a reader that its node sends away before the reply has ended.
-
-        None breaks the connection off. It is not called for WebSockets, which are closed with the
-        code of `draining`.
-        """
+    def events(self, items: Sequence[PartItem]) -> list[bytes]:
+        """Return the events of some marks and texts, in order."""
 
 
 def stop_problem(end: End) -> dict[str, object]:

@@ -19,9 +19,11 @@ from chatsvc.problems import (
 )
 from chatsvc.replies import Reply, SentAway
 from chatsvc.tracebacks import without_tracebacks
-from chatsvc.transports.encoder import Encoder
+from chatsvc.transports.codec import StreamCodec
+from chatsvc.transports.framing import WEBSOCKET
 from chatsvc.transports.masks import MaskCheck
-from chatsvc.transports.writing import ClientGone, Stream, transport_of, write
+from chatsvc.transports.streams import make_stream
+from chatsvc.transports.writing import ClientGone, transport_of, write
 
 PING_INTERVAL_S = 20.0
 """Seconds between two pings; a client that has sent nothing since the last ping is dropped."""
@@ -87,16 +89,16 @@ class Connection:
         self,
         reply: Reply,
         after: int,
-        encoder: Encoder,
+        codec: StreamCodec,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """Begin to stream a reply from behind position `after` (code points), in a task of its own.
+        """Begin to stream a reply from behind `after`, in a task of its own.
 
-        When the reply has ended, that task awaits `finish(reply)`; it does not when this node sends
+        That is a position (code points), or an offset if `codec` is one of parts. When the reply has ended, that task awaits `finish(reply)`; it does not when this node sends
         its readers away. Raises `ClientGone`.
         """
         self._check_open()
-        task = asyncio.create_task(self._stream(reply, after, encoder, finish))
+        task = asyncio.create_task(self._stream(reply, after, codec, finish))
         self._streams.add(task)
         task.add_done_callback(self._streamed)
 
@@ -104,15 +106,14 @@ class Connection:
         self,
         reply: Reply,
         after: int,
-        encoder: Encoder,
+        codec: StreamCodec,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
         try:
-            stream = Stream(reply, after, self._transport, encoder)
+            stream = make_stream(reply, after, self._transport, codec, WEBSOCKET)
             with reply.reading(), closing(stream):
                 await stream.run()
-                if stream.rest is not None:
-                    self.send(encoder.encode(*stream.rest))
+                stream.write_rest()
         except SentAway:
             self.send_away(Draining())
             return

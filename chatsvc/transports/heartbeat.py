@@ -10,7 +10,7 @@ import time
 
 from chatsvc.ticker import Waiter
 from chatsvc.transports.framing import Framing
-from chatsvc.transports.writing import ClientGone, Stream, write
+from chatsvc.transports.writing import ClientGone, WritingReader, write
 
 PROBE_TIMES_US = (500_000, 1_000_000)
 """Microseconds after the start at which comments show whether a proxy buffers."""
@@ -35,7 +35,7 @@ class Heartbeat(Waiter):
 
     def __init__(
         self,
-        stream: Stream,
+        stream: WritingReader,
         transport: asyncio.Transport,
         framing: Framing,
         probe_times_us: tuple[int, ...] = PROBE_TIMES_US,

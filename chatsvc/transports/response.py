@@ -16,10 +16,10 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
 from chatsvc.replies import Reply, SentAway
-from chatsvc.transports.codec import Codec
-from chatsvc.transports.encoder import make_encoder
+from chatsvc.transports.codec import Codec, StreamCodec
 from chatsvc.transports.framing import BARE, CHUNKED
 from chatsvc.transports.heartbeat import Heartbeat
+from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
 from chatsvc.transports.writing import (
     ClientGone,
     Stream,
@@ -52,9 +52,14 @@ More of them go through `Stream` alone, which has a deadline for a slow client; 
 the head has none.
 """
 
+FIRST_BYTES = 4096
+"""The most bytes of marks and texts of parts that go with the head, for the same reason."""
+
 
 class ReplyResponse(web.StreamResponse):
-    """A reply as a stream: the events of `codec` behind position `after` (code points).
+    """A reply as a stream: the events of `codec` behind `after`.
+
+    That is a position (code points), or an offset if the codec is one of parts.
 
     It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and
     all middlewares have returned, so a stream that runs keeps none of their frames in memory; a
@@ -73,7 +78,7 @@ class ReplyResponse(web.StreamResponse):
         reply: Reply,
         after: int,
         scope: AbstractContextManager[None],
-        codec: Codec,
+        codec: StreamCodec,
     ) -> None:
         headers = {
             **STREAM_HEADERS,
@@ -118,8 +123,8 @@ class ReplyResponse(web.StreamResponse):
             if ends_by_reset:  # the body must not look complete until it is
                 set_reset_on_close(transport, True)
             framing = CHUNKED if self.chunked else BARE
-            encoder = make_encoder(codec, framing)
-            stream, heartbeat = Stream(reply, self._after, transport, encoder), None
+            stream = make_stream(reply, self._after, transport, codec, framing)
+            heartbeat = None
             rest: list[bytes] = []
             try:
                 await self._begin(stream, reply, codec)
@@ -128,7 +133,11 @@ class ReplyResponse(web.StreamResponse):
                         stream, transport, framing, codec.probe_times_us
                     )
                 await stream.run()
-                if stream.rest is not None:
+                if (
+                    isinstance(stream, Stream)
+                    and isinstance(codec, Codec)
+                    and stream.rest is not None
+                ):
                     rest = codec.events(*stream.rest)
                 last = None if reply.end is None else codec.end(reply.end)
             except SentAway:
@@ -153,16 +162,23 @@ class ReplyResponse(web.StreamResponse):
         self.broken = False
         return writer
 
-    async def _begin(self, stream: Stream, reply: Reply, codec: Codec) -> None:
-        """Send the head, with the codec's first events and the characters that are released."""
-        first = codec.first()
+    async def _begin(self, stream: AnyStream, reply: Reply, codec: StreamCodec) -> None:
+        """Send the head, with the codec's first events and what is out, if that is little."""
+        first: list[bytes] = codec.first()
+        others: list[bytes] = []
         try:
             reply.ticker.refresh()  # `take` sees what is released by now
-            if 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS:
+            if isinstance(stream, PartsStream):
+                others = stream.codec.events(stream.take() or [])
+                if sum(map(len, others)) <= FIRST_BYTES:
+                    first, others = first + others, []
+            elif 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS:
                 taken = stream.take()
-                if taken is not None:
+                if taken is not None and isinstance(codec, Codec):
                     first += codec.events(*taken)
         finally:
             await self.write(b"".join(first))
+        if isinstance(stream, PartsStream):
+            stream.write(others)
         # A stream lives long, and its headers are out.
         self.headers.clear()

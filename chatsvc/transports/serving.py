@@ -1,6 +1,7 @@
 """The two ways in which a WebSocket serves replies (PROTOCOL.md section 4).
 
-Without a subprotocol they come one after the other; with `chatsvc.v1` several run at once.
+Without a subprotocol they come one after the other; with `chatsvc.v1` and `chatsvc.v2` several run at
+once.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from chatsvc.problems import (
     every_problem,
 )
 from chatsvc.replies import Reply
-from chatsvc.transports.codec import Codec
+from chatsvc.transports.codec import StreamCodec
 from chatsvc.transports.connection import Connection
-from chatsvc.transports.encoder import make_encoder
 from chatsvc.transports.framing import WEBSOCKET
 
 MAX_QUEUED = 64
@@ -35,11 +35,15 @@ MAX_QUEUED_CODE_POINTS = 1 << 20
 
 
 class Delivery(msgspec.Struct):
-    """A reply that is to be sent from behind position `after` (code points), by a codec."""
+    """A reply that is to be sent by a codec.
+
+    It is sent from behind `after`: a position (code points), or an offset if the codec is one of
+    parts.
+    """
 
     reply: Reply
     after: int
-    codec: Codec
+    codec: StreamCodec
 
 
 async def serve_in_turn(
@@ -92,11 +96,10 @@ class _Turns:
         except Problem as problem:
             self._connection.send_away(problem)
             return
-        encoder = make_encoder(delivery.codec, WEBSOCKET)
         finish = partial(self._finish, delivery.codec)
-        self._connection.begin(delivery.reply, delivery.after, encoder, finish)
+        self._connection.begin(delivery.reply, delivery.after, delivery.codec, finish)
 
-    async def _finish(self, codec: Codec, reply: Reply) -> None:
+    async def _finish(self, codec: StreamCodec, reply: Reply) -> None:
         end = reply.end or End("done", "stop")
         last = codec.end(end)
         if last is None:
@@ -137,12 +140,11 @@ async def serve_at_once(
         if delivery is None:
             continue
 
-        async def finish(reply: Reply, codec: Codec = delivery.codec) -> None:
+        async def finish(reply: Reply, codec: StreamCodec = delivery.codec) -> None:
             if reply.end is not None:
                 connection.send(WEBSOCKET.wrap(codec.end(reply.end) or []))
 
-        encoder = make_encoder(delivery.codec, WEBSOCKET)
-        connection.begin(delivery.reply, delivery.after, encoder, finish)
+        connection.begin(delivery.reply, delivery.after, delivery.codec, finish)
 
 
 async def _next_text(connection: Connection) -> str | None:

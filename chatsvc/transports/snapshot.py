@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -11,11 +13,15 @@ from aiohttp import web
 from chatsvc.model import End
 from chatsvc.problems import Draining
 from chatsvc.replies import Reply, SentAway
+from chatsvc.replies.log_reader import Item
 from chatsvc.transports.response import REPLY_HEADERS
 
 
 class Snapshot(msgspec.Struct):
-    """A reply's state and its text between the positions `after` and `next` (code points)."""
+    """A reply's state and its text between the positions `after` and `next` (code points).
+
+    `problem` is the problem object (RFC 9457) of a reply that failed; else the JSON has none.
+    """
 
     reply: str
     state: str
@@ -23,6 +29,7 @@ class Snapshot(msgspec.Struct):
     after: int
     text: str
     next: int
+    problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def snapshot(reply: Reply, after: int) -> Snapshot:
@@ -39,6 +46,7 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
         after=after,
         text=reply.log.text(after, released),
         next=released,
+        problem=end.problem or msgspec.UNSET if end is not None else msgspec.UNSET,
     )
 
 
@@ -68,22 +76,34 @@ async def poll_response(
     sent_away = False
     with reply.reading():
         if wait and reply.released_now() <= after and reply.end is None:
-            try:
-                async with (
-                    asyncio.timeout(wait),
-                    aclosing(reply.characters(after)) as characters,
-                ):
-                    async for _ in characters:
-                        break
-            except TimeoutError:
-                pass
-            except SentAway:
-                sent_away = True
+            async with aclosing(reply.characters(after)) as characters:
+                sent_away = await wait_for_news(characters, wait)
         found = snapshot(reply, after)
     if sent_away and not started and not found.text and found.state == "running":
         # A snapshot without news would make the client ask this node again at once.
         raise Draining(retry_after=1)
     return json_response(reply, found)
+
+
+async def wait_for_news(
+    reader: AsyncIterator[Item],
+    wait: float,
+    is_news: Callable[[Item], bool] = lambda item: True,
+) -> bool:
+    """Wait until a reader yields what `is_news`, or its end, but at most `wait` seconds.
+
+    Returns whether this node sends its readers away.
+    """
+    try:
+        async with asyncio.timeout(wait):
+            async for item in reader:
+                if is_news(item):
+                    break
+    except TimeoutError:
+        pass
+    except SentAway:
+        return True
+    return False
 
 
 async def until_end(reply: Reply) -> End:
@@ -108,7 +128,16 @@ async def whole_response(reply: Reply) -> web.Response:
     so the partial text, in it. Raises `Draining` when this node sends its readers away before.
     """
     end = await until_end(reply)
-    body = msgspec.to_builtins(snapshot(reply, 0))
+    whole = snapshot(reply, 0)
+    whole.problem = msgspec.UNSET  # it is what the members stand in
+    return ended_response(reply, end, msgspec.to_builtins(whole))
+
+
+def ended_response(reply: Reply, end: End, body: dict[str, Any]) -> web.Response:
+    """Return the response with a whole reply, which ended as `end` says.
+
+    For one that failed it is the problem, with the members of `body` in it.
+    """
     if end.state != "failed":
         return json_response(reply, body)
     problem = end.problem or {}

@@ -19,10 +19,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
+from chatsvc.replies.log_reader import LogReader
 from chatsvc.replies.reader import LONGEST_RUN, Run
 from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 from chatsvc.transports.encoder import Encoder
@@ -114,28 +116,20 @@ async def drained_to_end(transport: asyncio.Transport, ticker: Ticker) -> None:
         await drained(transport, ticker, low)
 
 
-class Stream(ReplyReader):
-    """A reader that writes a reply's characters to a connection when they are due.
+class WritingReader(LogReader[Any]):
+    """The base of readers that write what they take to a connection, when it is due.
 
-    It begins behind position `after` (code points). The ticker calls it, and it writes at once.
-    Reader and writer are one object, because with thousands of streams each object has to be
-    fetched from memory for each event. `wrote` is when it last wrote (microseconds). `rest` is the
-    last run, if it is left to the caller of `run` to write together with the end, else None.
+    The ticker calls such a reader, and it writes at once. Reader and writer are one object, because
+    with thousands of streams each object has to be fetched from memory for each event. `wrote` is
+    when it last wrote (microseconds).
     """
 
-    __slots__ = ("_encoder", "_transport", "rest", "wrote")
-
-    def __init__(
-        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
-    ) -> None:
-        super().__init__(reply.log, reply.ticker, reply.departure, after)
-        self._transport = transport
-        self._encoder = encoder
-        self.rest: Run | None = None
-        self.wrote = self.ticker.now
+    __slots__ = ()  # a subclass has those of a reader as well, which must come first
+    _transport: asyncio.Transport
+    wrote: int
 
     async def run(self) -> None:
-        """Write to the end of the reply, but for `rest`.
+        """Write to the end of the reply, but for the `rest` of a `Stream`.
 
         Raises `SentAway`, `SlowReader` or `ClientGone`.
         """
@@ -153,6 +147,39 @@ class Stream(ReplyReader):
             self.slot = MUTED
             # It may hold an error whose traceback holds this stream: a cycle.
             self.future = None
+
+    def write_rest(self) -> None:
+        """Write what `run` has left to its caller. Raises `ClientGone`."""
+
+    def _resume_run(self, error: Exception | None) -> None:
+        self.slot = MUTED
+        future = self.future
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+class Stream(WritingReader, ReplyReader):
+    """A reader that writes a reply's characters to a connection when they are due.
+
+    It begins behind position `after` (code points). `wrote` is when it last wrote (microseconds).
+    `rest` is the last run, if it is left to the caller of `run` to write together with the end,
+    else None.
+    """
+
+    __slots__ = ("_encoder", "_transport", "rest", "wrote")
+
+    def __init__(
+        self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
+    ) -> None:
+        super().__init__(reply.log, reply.ticker, reply.departure, after)
+        self._transport = transport
+        self._encoder = encoder
+        self.rest: Run | None = None
+        self.wrote = self.ticker.now
 
     def call(self) -> None:
         """Write what is released. See `Waiter.call`.
@@ -188,18 +215,13 @@ class Stream(ReplyReader):
         except Exception as error:  # noqa: BLE001
             self._resume_run(error)
 
+    def write_rest(self) -> None:
+        """See `WritingReader.write_rest`."""
+        if self.rest is not None:
+            write(self._transport, self._encoder.encode(*self.rest))
+
     def _is_rest(self, run: Sequence[str]) -> bool:
         """Return whether a run that was taken is the last one, and short."""
         log = self._log
         ended = log.end is not None and self.position == log.position
         return ended and len(run) <= LAST_CHARACTERS
-
-    def _resume_run(self, error: Exception | None) -> None:
-        self.slot = MUTED
-        future = self.future
-        if future is None or future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)

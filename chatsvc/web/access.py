@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from chatsvc.cursor import Offset
+from chatsvc.model import Context
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
@@ -23,17 +25,32 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
         key=asked.key,
         digest=asked.digest,
         client=asked.caller.client,
+        context=Context(chat=asked.chat, headers=asked.caller.headers),
     )
 
 
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
     """Return the reply that is to be read or stopped.
 
-    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a position
-    that the reply has not reached.
+    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a place that
+    the reply has not reached.
     """
     replies = app[REPLIES]
     reply = await replies.open(asked.reply_id, user=asked.caller.user)
-    if isinstance(asked, Read) and asked.after is not None:
-        await replies.check(reply, asked.after)
+    if isinstance(asked, Read):
+        if isinstance(asked.after, Offset):
+            await replies.check_offset(reply, asked.after.units)
+        elif asked.after is not None:
+            await replies.check(reply, asked.after)
     return reply
+
+
+def beginning(reply: Reply, asked: Read) -> int:
+    """Return what a reading of a reply begins behind: an offset in a view of parts, else a position.
+
+    `asked.after` may be either, in both views (PROTOCOL.md section 1); 0 stands for None.
+    """
+    after = asked.after or 0
+    if isinstance(after, Offset):
+        return after.units if asked.view.parts else reply.log.position_at(after.units)
+    return reply.log.offset_at(after) if asked.view.parts else after

@@ -24,6 +24,9 @@ REPLIES = web.AppKey("replies", Replies)
 SETTINGS = web.AppKey("settings", Settings)
 """The key of the application's settings."""
 
+CONTEXT_HEADERS: web.AppKey[tuple[str, ...]] = web.AppKey("context_headers")
+"""The key of the names of the headers that backends may know."""
+
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 """The key of the function that authorizes requests; its value is None if all are allowed."""
 

@@ -10,9 +10,10 @@ from chatsvc.rendering.renderer import Renderer
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start
 from chatsvc.transports.html import html_response
+from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_response
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import open_reply, start_reply
+from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import (
@@ -51,7 +52,12 @@ async def stop_reply(request: web.Request) -> web.Response:
     reply = await open_reply(app, read_stop(request))
     await replies.stop(reply)
     ended = await replies.stopped(reply)
-    body = {"reply": reply.id, "state": reply.state, "next": reply.released_now()}
+    body = {
+        "reply": reply.id,
+        "state": reply.state,
+        "next": reply.released_now(),
+        "offset": reply.released_offset_now(),
+    }
     return json_response(reply, body, 200 if ended else 202)
 
 
@@ -64,9 +70,9 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
         reply = await open_reply(app, asked)
         if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
             return web.Response(status=204, headers={"X-Reply-Id": reply.id})
-        after = asked.after
+        after = beginning(reply, asked)
     if asked.view.representation == JSON:
-        return await _json(request, reply, asked)
+        return await _json(request, reply, after, asked)
     if asked.view.representation == HTML:
         with app[METRICS].reading("html"), reply.reading():
             client = asked.caller.user or asked.caller.client
@@ -76,20 +82,24 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
 
 
 async def _json(
-    request: web.Request, reply: Reply, asked: Start | Read
+    request: web.Request, reply: Reply, after: int, asked: Start | Read
 ) -> web.Response:
     """Return a snapshot, or the whole reply once it has ended.
 
-    The whole reply is for a request that starts it and has no `wait`.
+    The whole reply is for a request that starts it and has no `wait`. `after` is an offset in a
+    view of parts, else a position.
     """
     metrics, wait = service(request)[METRICS], asked.view.wait
+    poll, whole = poll_response, whole_response
+    if asked.view.parts:
+        poll, whole = parts_poll_response, whole_parts_response
     if isinstance(asked, Read):
         with metrics.reading("poll"):
-            return await poll_response(reply, asked.after or 0, wait or 0)
+            return await poll(reply, after, wait or 0)
     with metrics.reading("json"):
         if wait is None:
-            return await whole_response(reply)
-        return await poll_response(reply, 0, wait, started=True)
+            return await whole(reply)
+        return await poll(reply, 0, wait, started=True)
 
 
 async def _render(app: web.Application) -> AsyncIterator[None]:

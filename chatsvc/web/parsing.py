@@ -12,7 +12,7 @@ import math
 import msgspec
 from aiohttp import StreamReader, hdrs, web
 
-from chatsvc.cursor import parse_cursor
+from chatsvc.cursor import parse_cursor, parse_place
 from chatsvc.model import Message, Prompt
 from chatsvc.problems import (
     BadCursor,
@@ -41,8 +41,8 @@ from chatsvc.requests.values import (
     Stop,
     View,
 )
-from chatsvc.transports.table import STREAM_MEDIA_TYPES
-from chatsvc.web.app_keys import SETTINGS, USER, service
+from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
+from chatsvc.web.app_keys import CONTEXT_HEADERS, SETTINGS, USER, service
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 
@@ -65,8 +65,26 @@ BODY_DEADLINE_S = 30.0
 
 
 def caller_of(request: web.Request) -> Caller:
-    """Return the user and the address that a request is from."""
-    return Caller(user=request.get(USER, ""), client=request.remote or "")
+    """Return the user and the address that a request is from, and its `--context-headers`."""
+    names = service(request)[CONTEXT_HEADERS]
+    return Caller(
+        user=request.get(USER, ""),
+        client=request.remote or "",
+        headers=_headers(request, names) if names else {},
+    )
+
+
+def _headers(request: web.Request, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers of some names that a request has, in valid Unicode.
+
+    [RFC 9110, 5.3] Several lines of a header are one list.
+    """
+    found = {name: ", ".join(request.headers.getall(name, ())) for name in names}
+    return {
+        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, value in found.items()
+        if value or name in request.headers
+    }
 
 
 # ---------------------------------------------------------------------- chatsvc's own API
@@ -113,7 +131,9 @@ def read_get_reply(request: web.Request) -> Read:
     """Return what a `GET /api/chat/{reply}` asks for. Raises a `Problem`."""
     reply_id = request.match_info["reply"]
     representation = _representation(request, (*MEDIA_TYPES, HTML))
-    if representation == HTML:  # all that is released, whatever the query says
+    if representation == HTML and not _is_of_parts(
+        request, HTML
+    ):  # all that is released, whatever the query says
         return Read(reply_id, 0, caller_of(request), View(HTML))
     return _read(request, _view(request, representation), reply_id)
 
@@ -137,23 +157,44 @@ def keyed_start(
 def _read(request: web.Request, view: View, reply_id: str = "") -> Read:
     """Return the request to read the reply that a request names, from its cursor on.
 
-    `Last-Event-ID` wins over `after`. Raises `BadCursor`.
+    `Last-Event-ID` wins over `after`; each may name a position or an offset. Raises `BadCursor`.
     """
     last = request.headers.get("Last-Event-ID")
     if last:
-        named, position = parse_cursor(last)
+        named, place = parse_cursor(last)
         if reply_id and named != reply_id:
             raise BadCursor("The cursor belongs to another reply than the URL.")
-        return Read(named, position, caller_of(request), view)
-    after = request.query.get("after", "0")
-    if not (after.isascii() and after.isdigit() and len(after) <= 9):
-        raise BadCursor("after must be a position: a number of code points.")
-    return Read(reply_id, int(after), caller_of(request), view)
+        return Read(named, place, caller_of(request), view)
+    after = parse_place(request.query.get("after", "0"))
+    return Read(reply_id, after, caller_of(request), view)
 
 
 def _view(request: web.Request, representation: str) -> View:
+    """Return the view that the query asks for. Raises `InvalidRequest`."""
     ids = request.query.get("ids") != "0"
-    return View(representation, wait=_wait(request), ids=ids)
+    parts = _is_of_parts(request, representation)
+    if parts and not ids:
+        raise InvalidRequest("view=parts needs its ids: leave out ids=0.")
+    return View(representation, parts=parts, wait=_wait(request), ids=ids)
+
+
+def _is_of_parts(request: web.Request, representation: str) -> bool:
+    """Return whether the query asks for all parts of the reply.
+
+    Raises `InvalidRequest` for another `view`, and for a representation that shows only text.
+    """
+    view = request.query.get("view")
+    if view is None:
+        return False
+    if view != "parts":
+        raise InvalidRequest(
+            "view must be parts; without it, the answer's text is given."
+        )
+    if representation not in (JSON, *PARTS_MEDIA_TYPES):
+        raise InvalidRequest(
+            f"view=parts can't be {representation}, which is text alone."
+        )
+    return True
 
 
 def _representation(request: web.Request, media_types: tuple[str, ...]) -> str:

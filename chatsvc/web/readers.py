@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chatsvc.replies import Reply
-from chatsvc.transports.codec import Codec
+from chatsvc.transports.codec import StreamCodec
 from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import service
 from chatsvc.web.disconnects import CLIENTS
@@ -17,7 +17,8 @@ class ReaderScope:
 
     It counts the client in the metrics, and watches its connection as the middleware does for other
     requests: a stream runs on after the middleware has returned. `transport` is the stream's name
-    in the metrics; `after` is the position (code points) that the stream begins behind.
+    in the metrics; `after` is the position (code points), or the offset, that the stream begins
+    behind.
     """
 
     __slots__ = ("_clients", "_gauge", "_request")
@@ -42,8 +43,11 @@ class ReaderScope:
 
 
 def stream_response(
-    request: web.Request, reply: Reply, codec: Codec, after: int = 0
+    request: web.Request, reply: Reply, codec: StreamCodec, after: int = 0
 ) -> ReplyResponse:
-    """Return the response that streams a reply from behind position `after` (code points)."""
+    """Return the response that streams a reply from behind `after`.
+
+    That is a position (code points), or an offset if `codec` is one of parts.
+    """
     scope = ReaderScope(request, codec.transport, after)
     return ReplyResponse(request, reply, after, scope, codec)

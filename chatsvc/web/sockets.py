@@ -18,11 +18,17 @@ from msgspec.structs import replace
 
 from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
 from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
-from chatsvc.requests.values import SUBPROTOCOL, Caller, Start, Stop
+from chatsvc.requests.values import (
+    PARTS_SUBPROTOCOL,
+    SUBPROTOCOL,
+    Caller,
+    Start,
+    Stop,
+)
 from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import open_reply, start_reply
+from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, SETTINGS, service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
@@ -46,7 +52,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     """
     app = service(request)
     ws = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,),
+        protocols=(PARTS_SUBPROTOCOL, SUBPROTOCOL),
         compress=False,
         autoping=False,
         autoclose=False,
@@ -77,8 +83,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 async def _serve(app: web.Application, connection: Connection, caller: Caller) -> None:
     """Serve a connection by its subprotocol, and close it with the problem that this raises."""
     try:
-        if connection.ws.ws_protocol == SUBPROTOCOL:
-            answer = partial(_answer_frame, app, connection, caller)
+        if subprotocol := connection.ws.ws_protocol:
+            answer = partial(_answer_frame, app, connection, caller, subprotocol)
             await serve_at_once(connection, lambda text: _guarded(answer(text)))
         else:
             start = partial(_answer_message, app, caller)
@@ -110,13 +116,17 @@ async def _answer_message(app: web.Application, caller: Caller, text: str) -> De
 
 
 async def _answer_frame(
-    app: web.Application, connection: Connection, caller: Caller, text: str
+    app: web.Application,
+    connection: Connection,
+    caller: Caller,
+    subprotocol: str,
+    text: str,
 ) -> Delivery | None:
-    """Return the delivery that a frame of `chatsvc.v1` asks for, or stop a reply and return None.
+    """Return the delivery that a frame of a subprotocol asks for, or stop a reply and return None.
 
     Raises a `Problem`.
     """
-    asked = read_frame(text, caller, app[SETTINGS].max_message)
+    asked = read_frame(text, caller, app[SETTINGS].max_message, subprotocol)
     if isinstance(asked, Stop):
         await app[REPLIES].stop(await open_reply(app, asked))
         return None
@@ -125,9 +135,10 @@ async def _answer_frame(
     if isinstance(asked, Start):
         reply, after = await start_reply(app, asked), 0
     else:
-        reply, after = await open_reply(app, asked), asked.after or 0
+        reply = await open_reply(app, asked)
+        after = beginning(reply, asked)
         if after:
-            app[METRICS].resumes.labels(SUBPROTOCOL).inc()
+            app[METRICS].resumes.labels(subprotocol).inc()
     return Delivery(reply, after, make_codec(reply.id, asked.view))
 
 

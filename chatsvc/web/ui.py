@@ -6,6 +6,7 @@ import hashlib
 from contextlib import suppress
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.replies import Reply
@@ -24,7 +25,8 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     """
     app = service(request)
     turn = await read_turn(request)
-    reply = await start_reply(app, keyed_start(request, turn.prompt))
+    asked = replace(keyed_start(request, turn.prompt), chat=turn.chat_id)
+    reply = await start_reply(app, asked)
     caller = caller_of(request)
     if caller.shares(turn.chat_id):
         # One step gives the name to this reply and returns the one that had it: the chat's next

@@ -32,7 +32,7 @@ async def asked(
                 async for piece in pieces:
                     if isinstance(piece, Finish):
                         finish = piece
-                    else:
+                    elif isinstance(piece, str):
                         text += piece
         except BackendFailed as error:
             failure = error.detail

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.backends.chunk_values import Chunk, convert, decode, loads
+from chatsvc.backends.chunk_conversion import convert, loads
+from chatsvc.backends.chunk_values import Chunk, decode
 from chatsvc.backends.chunks import ChunkReader
-from chatsvc.model import Finish
+from chatsvc.model import Finish, Piece
 from tests.scripted_upstream import DONE, chunk
 
 STOP = chunk(None, finish_reason="stop")
@@ -32,7 +33,7 @@ def read(
     `clean` is whether the body comes to its end; else it stays open.
     """
     reader = ChunkReader(**options)
-    pieces: list[str] = []
+    pieces: list[Piece] = []
     for part in parts:
         if reader.complete or reader.failure is not None:
             break
@@ -40,7 +41,7 @@ def read(
     if clean and not reader.complete and reader.failure is None:
         pieces += reader.end()
     pieces += reader.rest()
-    text = "".join(pieces)
+    text = "".join(piece for piece in pieces if isinstance(piece, str))
     if reader.failure is not None:
         return text, None, reader.failure.detail
     return text, reader.finish.reason if reader.finish is not None else None, ""
@@ -264,7 +265,7 @@ def test_parts(content: str, text: str) -> None:
     assert read(event(f'"delta":{{"content":{content}}}'), STOP) == (text, "stop", "")
 
 
-def test_thoughts_are_progress_and_no_answer() -> None:
+def test_thoughts_are_progress_and_no_text() -> None:
     for thought in (
         '"delta":{"content":[{"type":"thinking","thinking":"hm"}]}',
         '"delta":{"content":"hm","extra_content":{"google":{"thought":true}}}',
@@ -273,7 +274,8 @@ def test_thoughts_are_progress_and_no_answer() -> None:
         '"message":{"reasoning":"hm"}',
     ):
         reader = ChunkReader()
-        assert reader.feed(event(thought)) == []
+        pieces = reader.feed(event(thought))
+        assert pieces and not any(isinstance(piece, str) for piece in pieces)
         assert reader.progress == 1
 
 
@@ -396,7 +398,7 @@ def test_the_error_of_a_choice() -> None:
 
 
 def test_the_words_are_for_the_log_without_the_key() -> None:
-    reader = ChunkReader("s3cret")
+    reader = ChunkReader(("s3cret",))
     reader.feed(b'data: {"error":{"message":"key s3cret\\nat /etc/x is wrong"}}\n\n')
     assert reader.failure is not None
     assert reader.failure.words == "key … at /etc/x is wrong"

@@ -216,7 +216,7 @@ async def test_silence_while_nobody_takes_is_not_the_servers() -> None:
             async for piece in pieces:
                 if isinstance(piece, Finish):
                     finish = piece
-                else:
+                elif isinstance(piece, str):
                     text += piece
                     await asyncio.sleep(0.3)
         await backend.close()

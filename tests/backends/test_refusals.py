@@ -26,7 +26,7 @@ def refused(
 ) -> BackendFailed:
     raw = body if isinstance(body, str) else json.dumps(body)
     return refusal(
-        status, after or None, raw.encode(), secret=KEY, chose_model=chose_model
+        status, after or None, raw.encode(), secrets=(KEY,), chose_model=chose_model
     )
 
 
@@ -65,7 +65,7 @@ def test_an_unknown_model_concerns_who_has_chosen_it() -> None:
     assert refused(404, body).detail == MISCONFIGURED
     error = {"code": "model_not_found", "message": "no model x"}
     for chose, reason in ((True, "refused"), (False, "misconfigured")):
-        failure = reported_error(error, secret="", chose_model=chose)
+        failure = reported_error(error, secrets=(), chose_model=chose)
         assert failure.reason == reason
         assert ("no model x" in failure.detail) == chose
 
@@ -107,7 +107,7 @@ def test_what_may_be_asked_again() -> None:
 
 @given(st.integers(100, 599), st.binary(max_size=200), st.booleans())
 def test_any_refusal(status: int, body: bytes, chose_model: bool) -> None:
-    failure = refusal(status, None, body, secret="", chose_model=chose_model)
+    failure = refusal(status, None, body, secrets=(), chose_model=chose_model)
     assert failure.reason in FAILURE_REASONS
     assert failure.detail and len(failure.detail) < 600 and len(failure.words) <= 501
     assert "\n" not in failure.detail + failure.words
@@ -134,7 +134,7 @@ def test_any_error(value: Any, chose_model: bool) -> None:
     assert isinstance(error_words(value), str)
     if isinstance(value, dict):
         assert is_error(value) in (True, False)
-    failure = reported_error(value, secret="", chose_model=chose_model)
+    failure = reported_error(value, secrets=(), chose_model=chose_model)
     assert failure.reason in FAILURE_REASONS
 
 

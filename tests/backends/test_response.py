@@ -15,9 +15,8 @@ from chatsvc.backends.response import (
     MOST_SILENT_TIMEOUTS,
     QUIET_LIMIT_BYTES,
     Answer,
-    Piece,
 )
-from chatsvc.model import Finish
+from chatsvc.model import Finish, Piece
 from chatsvc.problems import BackendFailed
 
 SILENT = "The model's server fell silent."
@@ -78,7 +77,7 @@ def test_pieces_wait_in_order_until_they_are_dropped() -> None:
 
 
 def test_a_piece_is_taken_only_if_none_waits_before_it() -> None:
-    taken: list[str] = []
+    taken: list[Piece] = []
 
     def take(piece: Piece) -> bool:
         if piece == "no":

@@ -32,8 +32,11 @@ async def cluster(redis_server: RedisServer) -> AsyncIterator[Cluster]:
     """Starts nodes, all at once."""
     nodes: list[Node] = []
 
-    async def start(count: int, *flags: str, store: str = "") -> list[Node]:
-        new = [Node(store or redis_server.url, *flags) for _ in range(count)]
+    async def start(
+        count: int, *flags: str, store: str = "", program: str = "chatsvc"
+    ) -> list[Node]:
+        url = store or redis_server.url
+        new = [Node(url, *flags, program=program) for _ in range(count)]
         nodes.extend(new)
         await asyncio.gather(*(node.start() for node in new))
         return new

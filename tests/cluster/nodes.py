@@ -20,8 +20,9 @@ from yarl import URL
 
 from chatsvc.client.reader import TRANSPORTS
 from chatsvc.client.reading import Backoff, Reading
+from chatsvc.client.signals import Refused, Signal, TextReceived, UnitsReceived
 from chatsvc.client.wire import Question, Timeouts
-from tests.loopback import free_port
+from tests.loopback import held_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,22 +50,30 @@ async def repeating(messages: list[dict[str, str]]) -> AsyncIterator[str]:
 
 
 class Node:
-    """One process that serves on `port`."""
+    """One process that serves on `port`: the module `program`, with the code that stands in `root`.
 
-    def __init__(self, store: str, *flags: str) -> None:
-        self.port = free_port()
+    These two and the `flags` may be changed before it is started again.
+    """
+
+    root = ROOT
+
+    def __init__(self, store: str, *flags: str, program: str = "chatsvc") -> None:
+        self.port = held_port(self)
         self.url = URL(f"http://127.0.0.1:{self.port}/")
-        self._words = [sys.executable, "-m", "chatsvc", "--port", str(self.port)]
-        self._words += ["--store", store, *flags]
+        self.program = program
+        self.flags: Sequence[str] = flags
+        self._store = store
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Start it, and wait until it is ready."""
+        words = [sys.executable, "-m", self.program, "--port", str(self.port)]
+        words += ["--store", self._store, *self.flags]
         self._process = subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
-            self._words,
+            words,
             stdout=subprocess.DEVNULL,
             stderr=None if os.environ.get("CHATSVC_TEST_LOUD") else subprocess.DEVNULL,
-            cwd=ROOT,
+            cwd=self.root,
         )
         await self.ready()
 
@@ -107,13 +116,36 @@ class Node:
             await self.ended()
 
 
+class Units:
+    """What a reader of the parts view gets that resumes by offset: each unit exactly once, in order.
+
+    `found` has each unit's part, its kind, and the code point that it is; "" for a mark.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, str, str]] = []
+
+    def take(self, units: UnitsReceived) -> None:
+        """Add the units of an event, which begin right behind those before."""
+        count = len(units.text) or 1
+        assert units.offset == len(self.found) + count, (len(self.found), units)
+        for each in units.text or [""]:
+            self.found.append((units.part, units.kind, each))
+
+
 @dataclass
 class Received:
-    """What a reader got: the text, how it ended, and why."""
+    """What a reader got: the text, how it ended, and why; of the parts view all units, too."""
 
     text: str
     state: str
     why: str
+    view: str
+    units: list[tuple[int, str, str]] | None = None
+
+
+VIEWS = {"characters": (False,), "parts": (True,), "both": (False, True)}
+"""Whether parts are asked for, by the name of what a reader asks for: `both` is either, by chance."""
 
 
 async def read(
@@ -122,6 +154,7 @@ async def read(
     chance: Random,
     *,
     transports: Sequence[str] = tuple(TRANSPORTS),
+    view: str = "characters",
     reply: str | None = None,
     key: str = "",
     cuts: float = 0.0,
@@ -130,9 +163,12 @@ async def read(
     """Ask, or read a known reply, with the project's own client: each attempt at one of some places, each a node or what
     stands before several, and by a transport by chance.
 
+    `view` is one of `VIEWS`. A reader of `parts` alone goes by offsets, also past nodes that know none.
     `cuts` is how many seconds a connection lives before it is cut, about; 0: none is.
     """
-    reading = Reading(["poll"], backoff=Backoff(0.05, 0.5, 1000), chance=chance.random)
+    backoff = Backoff(0.05, 0.5, 1000)
+    parts = view != "characters"
+    reading = Reading(["poll"], parts=parts, backoff=backoff, chance=chance.random)
     reading.reply = reply
     # At first contact, a client takes a dead address for a wrong one; here it is a balancer's that has lost a node.
     reading._reached = True
@@ -140,19 +176,28 @@ async def read(
     question = Question(places[0], {"message": message}, key, timeouts)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=6.0)
     text = ""
+    units = Units() if view == "parts" else None
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while (step := reading.next()) is not None:
             await asyncio.sleep(step.delay)
-            here = replace(question, base=chance.choice(places))
-            transport = TRANSPORTS[chance.choice(transports)]
+            parts = chance.choice(VIEWS[view])
+            here = replace(question, base=chance.choice(places), parts=parts)
+            name = chance.choice([n for n in transports if not parts or n != "text"])
             limit = chance.uniform(0.2, 2) * cuts if cuts else None
             try:
                 async with (
                     asyncio.timeout(limit),
-                    aclosing(transport(session, here, step)) as signals,
+                    aclosing(TRANSPORTS[name](session, here, step)) as signals,
                 ):
                     async for told in signals:
-                        text += reading.take(told)
+                        if units is not None:
+                            if _knows_no_parts(told):
+                                break
+                            if isinstance(told, UnitsReceived):
+                                units.take(told)
+                        new = reading.take(told)
+                        if not isinstance(told, UnitsReceived) or not told.part:
+                            text += new
                         if (
                             started is not None
                             and not started.done()
@@ -165,4 +210,12 @@ async def read(
                 continue
     outcome = reading.outcome
     assert outcome is not None
-    return Received(text, outcome.state, outcome.reason)
+    found = None if units is None else units.found
+    return Received(text, outcome.state, outcome.reason, view, found)
+
+
+def _knows_no_parts(told: Signal) -> bool:
+    """Whether that is what a node of an older version says to a reader of parts."""
+    if isinstance(told, Refused):
+        return told.problem.code == "bad-cursor"
+    return isinstance(told, TextReceived)

@@ -6,6 +6,9 @@
   /** How long an element or a socket may take, before it counts as refused. */
   LIMIT_MS: 3000,
 
+  /** The same for a request of a script, which reports also that it is refused. */
+  FETCH_LIMIT_MS: 20000,
+
   /** How many ways are tried at once: browsers open few connections to a host. */
   AT_ONCE: 4,
 
@@ -20,10 +23,10 @@
     return seen;
   },
 
-  /** Return what `begin` reports within the limit. @param {(report: (seen: string) => void) => void} begin */
-  within(begin) {
+  /** Return what `begin` reports within a limit. @param {(report: (seen: string) => void) => void} begin @param {number} limit */
+  within(begin, limit = this.LIMIT_MS) {
     return new Promise((resolve) => {
-      setTimeout(() => resolve('nothing'), this.LIMIT_MS);
+      setTimeout(() => resolve('nothing'), limit);
       begin(resolve);
     });
   },
@@ -65,7 +68,12 @@
   },
 
   /** Return the status and the text of an answer, or that there is none to see. @param {string} url @param {object} options */
-  async ask(url, options) {
+  ask(url, options) {
+    return this.within((report) => this.answer(url, options).then(report), this.FETCH_LIMIT_MS);
+  },
+
+  /** Return the same, without a limit. @param {string} url @param {object} options */
+  async answer(url, options) {
     try {
       const response = await fetch(url, options);
       if (response.type === 'opaque') return 'opaque';

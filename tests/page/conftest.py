@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def display() -> Iterator[str]:
         yield display
 
 
+SCENARIO_TIMEOUT_S = 240
+"""The seconds that a scenario may take in a browser, which may wait for its turn. Some calls of
+Playwright's, `evaluate` among them, have no limit of their own."""
+
+CLOSE_TIMEOUT_S = 30
+"""The seconds in which a profile must have closed. When a scenario fails in one browser it is cancelled in
+the others, of which Firefox may then never answer Playwright's request to close its pages."""
+
 StartProfile = Callable[[], Awaitable[PlaywrightProfile | WebDriverProfile]]
 
 
@@ -134,10 +143,13 @@ def run_in_all(starts: list[StartProfile]) -> Everywhere:
                 return profiles[-1]
 
             try:
-                await scenario(new_profile)
+                async with asyncio.timeout(SCENARIO_TIMEOUT_S):
+                    await scenario(new_profile)
             finally:
                 for profile in profiles:
-                    await profile.close()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                            await profile.close()
 
         async with asyncio.TaskGroup() as group:
             for start in starts:

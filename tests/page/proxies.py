@@ -151,9 +151,11 @@ class Proxy:
             )
             lines = head[:-4].split(b"\r\n")
             # The service checks that the page is its own: the port must be the proxy's.
-            if not upgrade:
-                lines = [x for x in lines if not x.lower().startswith(b"connection:")]
-                lines.append(b"Connection: close")
+            lines = [x for x in lines if not x.lower().startswith(b"connection:")]
+            # Browsers would send further requests on the connection of an upgrade that is refused.
+            lines.append(
+                b"Connection: Upgrade, close" if upgrade else b"Connection: close"
+            )
             up_writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
             feeding = asyncio.create_task(self._feed(reader, up_writer))
             try:

@@ -19,7 +19,7 @@ import trustme
 from playwright.async_api import async_playwright
 
 from tests.conftest import require
-from tests.loopback import free_port
+from tests.loopback import free_port, listening
 from tests.nginx_server import NginxServer
 
 from . import driving, proxies
@@ -36,6 +36,9 @@ ATTACKS = (Path(__file__).parent / "attacks.js").read_text(encoding="utf-8")
 
 ATTACKER = b"<!doctype html><html data-ready><title>elsewhere</title><body>"
 """The page of an attacker."""
+
+ATTACK_TIMEOUT_S = 90
+"""The seconds that all ways of an attack may take on a busy machine; each has a limit of its own."""
 
 TRANSPORTS = ["auto", "sse", "eventsource", "websocket", "text", "poll"]
 
@@ -87,10 +90,20 @@ async def led(
 
 
 async def attack(page: Page, kind: str, base: str) -> dict[str, str]:
-    """Attack the service at `base` in one of the kinds of `attacks.js`, and return what the page sees."""
-    seen: dict[str, str] = await page.evaluate(
-        f"base => ({ATTACKS}).{kind}(base)", base
+    """Attack the service at `base` in one of the kinds of `attacks.js`, and return what the page sees.
+
+    A script of WebDriver may take 30 s, and one of Playwright is waited for without end: so the page
+    keeps what it has seen, and is asked for it.
+    """
+    await page.evaluate(
+        "([kind, base]) => { delete window.seen;"
+        f" ({ATTACKS})[kind](base).then((seen) => {{ window.seen = seen; }}); }}",
+        [kind, base],
     )
+    await page.wait_for_function(
+        "() => window.seen !== undefined", timeout=ATTACK_TIMEOUT_S * 1000
+    )
+    seen: dict[str, str] = await page.evaluate("window.seen")
     return seen
 
 
@@ -99,18 +112,18 @@ async def attacker(host: str = "127.0.0.2", port: int = 0) -> AsyncIterator[int]
     """Serve the attacker's page at an address of its own; yield the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A browser may open a connection in vain, and keep it: it ends with the server.
         await reader.readline()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n")
         # The next request has to look the name up again.
         writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(ATTACKER))
         writer.write(ATTACKER)
-        with suppress(ConnectionError):  # a browser may open a connection in vain
+        with suppress(ConnectionError):
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, host, port)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(serve, host, port) as listened:
+        yield listened
 
 
 async def started(port: int) -> float:

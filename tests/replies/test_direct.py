@@ -62,6 +62,8 @@ class Direct(EchoBackend):
             yield Finish("stop")
         finally:
             self.take = take
+            if self.hang:
+                self.late = take("too late")
             self.closed.set()
 
 
@@ -129,6 +131,14 @@ async def test_after_a_stop_nothing_is_taken() -> None:
         before = reply.log.text(0)
         assert not backend.take("b")
         assert reply.log.text(0) == before
+
+
+async def test_after_its_time_nothing_is_taken() -> None:
+    """The backend is told to close, and the reply has no end yet."""
+    backend = Direct("ab")
+    backend.hang = True
+    assert await read(backend, max_seconds=0.05) == ("ab", "failed", "error")
+    assert not backend.late
 
 
 @given(st.lists(st.text("a你\u0301\r\n🇩👩\u200d", max_size=5), max_size=20))

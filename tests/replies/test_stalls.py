@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.replies.log_writer import _fitting
 from chatsvc.replies.reply import Reply
+from chatsvc.segment import fitting
 
 from ..adversarial import CORPUS
 from ..stalls import without_stall
@@ -103,4 +103,4 @@ def test_what_has_room_is_as_many_whole_characters_as_can_be(
         if size > room:
             break
         kept += character
-    assert _fitting(clean(text), room) == kept
+    assert fitting(clean(text), room) == kept

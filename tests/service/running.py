@@ -265,6 +265,13 @@ class Inside(Chat):
         transports = (handler.transport for handler in self._runner.server.connections)
         return [t.get_write_buffer_size() for t in transports if t is not None]
 
+    def cut(self) -> None:
+        """Reset all connections."""
+        assert self._runner.server is not None
+        for handler in self._runner.server.connections:
+            if handler.transport is not None:
+                handler.transport.abort()
+
     @property
     def connections(self) -> int:
         """How many clients are connected."""

@@ -267,7 +267,10 @@ async def test_stopping_before_the_first_character() -> None:
     async with inside(backend=backend) as chat:
         reply = await chat.start("hi")
         got = await _stop(chat, reply)
-        assert got == (200, {"reply": reply, "state": "stopped", "next": 0})
+        assert got == (
+            200,
+            {"reply": reply, "state": "stopped", "next": 0, "offset": 0},
+        )
         assert not backend.open
         await chat.nothing_left()
 
@@ -298,7 +301,7 @@ async def test_stopping_in_the_middle_ends_every_reader_at_the_same_place() -> N
 async def test_stopping_what_has_ended_changes_nothing(chat: Inside) -> None:
     reply = await chat.start("abc")
     await chat.read(reply)
-    told = {"reply": reply, "state": "done", "next": 3}
+    told = {"reply": reply, "state": "done", "next": 3, "offset": 3}
     assert await _stop(chat, reply) == (200, told)
 
 
@@ -317,7 +320,7 @@ async def test_a_stop_does_not_wait_for_a_backend_that_will_not_end(
 
     async with inside(backend=stubborn) as chat:
         reply = await chat.start("hi")
-        told = {"reply": reply, "state": "stopped", "next": 0}
+        told = {"reply": reply, "state": "stopped", "next": 0, "offset": 0}
         assert await _stop(chat, reply) == (202, told)
         go.set()
         await chat.nothing_left()

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from chatsvc.cursor import new_reply_id
 from chatsvc.log import Log
-from chatsvc.model import End, Message, Prompt
+from chatsvc.model import End, Message, Piece, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores import KeyReused, NotWritable, Record, Store
 from chatsvc.ticker import Ticker, Waiter, monotonic
+from chatsvc.units import Mark, PartText
+from tests.parts_script import only_text, outputs, scripts, single_units, written
 
 PROMPT = Prompt((Message("user", "你好"),), options={"temperature": 0.5})
 DONE = End("done", "stop", usage={"completion_tokens": 2})
@@ -102,6 +104,61 @@ class StoreContract:
     ) -> None:
         log = await begin(place.store, pace=pace, lag=0)
         await self._arrives_in_order(place, log, pieces)
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    @given(scripts, st.booleans())
+    async def test_any_parts_arrive(
+        self, place: Place, script: list[Piece], stopped: bool
+    ) -> None:
+        log = await begin(place.store, lag=0)
+        output = written(script)
+        for each in output:
+            if isinstance(each, str):
+                await place.store.append(log, each)
+            else:
+                await place.store.append_side(log, [each])
+        units = single_units(output)
+        while log.offset < len(units):
+            await place.store.refresh(log)
+        if not stopped:
+            await place.store.seal(log, DONE)
+        await place.store.finish(log, STOPPED if stopped else DONE)
+        await place.settle(log, 0, ended=True)
+        _, later = await place.store.find(log.reply_id)
+        for one in (log, later):
+            found = [unit for _, unit in one.units(0, one.offset)]
+            assert single_units(outputs(found)) == units
+            assert one.text(0) == only_text(script)
+
+    async def test_a_stop_takes_the_parts_that_were_not_out(self, place: Place) -> None:
+        log = await begin(place.store, pace=100_000_000)
+        marks = [Mark(number, "data", whole=True) for number in (1, 2, 3)]
+        await place.store.append_side(log, marks[:1])
+        await place.store.append(log, "a")
+        await place.store.append_side(log, marks[1:2])
+        await place.store.append(log, "b")
+        await place.store.append_side(log, marks[2:])
+        await place.settle(log, 2)
+        while log.offset < 5:
+            await place.store.refresh(log)
+        await place.store.finish(log, STOPPED)
+        await place.settle(log, 1, ended=True)
+        _, later = await place.store.find(log.reply_id)
+        for one in (log, later):
+            assert one.units(0, 9) == [
+                (1, marks[0]),
+                (2, PartText(0, "a")),
+                (3, marks[1]),
+            ]
+        with pytest.raises(NotWritable):
+            await place.store.append_side(log, marks)
 
     async def _arrives_in_order(
         self, place: Place, log: Log, pieces: list[str]

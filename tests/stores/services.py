@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from chatsvc.model import End, Finish, Message, Prompt
+from chatsvc.model import End, Finish, Message, Piece, Prompt
 from chatsvc.replies import Replies, Reply
 from chatsvc.stores.redis import RedisStore
 
@@ -35,7 +35,7 @@ class Scripted:
         self.closing = asyncio.Event()
         self.close_now = asyncio.Event()
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """The text, then the finish."""
         yield self.text
         if isinstance(self.finish, Exception):

@@ -60,8 +60,10 @@ def test_an_entry_is_read_as_it_was_written(entry: ReplyEntry) -> None:
 def test_a_hash_is_read_as_it_was_written(
     asked: Record, position: int, ended: bool
 ) -> None:
-    values = [encode_record(asked), str(position), "1" if ended else None]
+    values = [encode_record(asked), str(position), "1" if ended else None, None]
     assert decode_hash(values) == ReplyHash(asked, position, ended)
+    values[-1] = "7"
+    assert decode_hash(values) == ReplyHash(asked, position, ended, 7)
 
 
 def test_there_may_be_no_hash() -> None:
@@ -142,7 +144,7 @@ async def test_the_scripts_write_these_fields(
             "at": await redis.hget(key, "at"),
         }
         await store.finish(log, DONE)
-        assert await redis.hmget(key, HASH_FIELDS) == [created["r"], "2", "1"]
+        assert await redis.hmget(key, HASH_FIELDS) == [created["r"], "2", "1", None]
         done = msgspec.json.encode(DONE).decode()
         written = [fields for _, fields in await redis.xrange(f"{key}:log")]
         assert written[-1] == {"p": "2", "e": done} == encode(decode(written[-1]))

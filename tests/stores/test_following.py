@@ -14,7 +14,7 @@ from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import ReplyExpired
 from chatsvc.stores.base import NotWritable
-from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis import RedisStore, pages
 from tests.redis_server import RedisServer
 
 from .contract import DONE, STOPPED, begin
@@ -227,8 +227,12 @@ async def test_a_text_that_redis_has_lost_is_not_taken_for_an_empty_one(
         await (await node()).find(log.reply_id)
 
 
-async def test_an_end_does_not_come_before_its_text(node: Node, client: Any) -> None:
+@pytest.mark.parametrize("entries", [1, 2, 3, 100])
+async def test_an_end_does_not_come_before_its_text(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
     """The text came behind what was read last, with an earlier time: by another master's clock."""
+    monkeypatch.setattr(pages, "PAGE_ENTRIES", entries)
     a, b = await node(), await node()
     log = await begin(a)
     await a.append(log, "one ")

@@ -16,6 +16,7 @@ from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import disconnect
+from chatsvc.units import Mark, PartText, Unit
 from tests.conftest import require
 
 from .contract import StoreContract, begin
@@ -157,6 +158,8 @@ async def test_a_master_that_is_taken_over_from_loses_and_doubles_nothing(
                 while other.end is None:
                     await b.refresh(other)
                 assert text.startswith(other.text(0))
+                found = [unit for _, unit in other.units(0, other.offset)]
+                assert found == units_of(text)[: len(found)]
                 assert log.end is not None
                 if other.end.state == "done":
                     done += 1
@@ -169,8 +172,20 @@ async def test_a_master_that_is_taken_over_from_loses_and_doubles_nothing(
         await a.close()
 
 
+def mark(number: int) -> Mark:
+    return Mark(number, "data", {"name": "n", "value": number}, whole=True)
+
+
+def units_of(text: str) -> list[Unit]:
+    """All that `_write` has written with a text."""
+    found: list[Unit] = []
+    for number, piece in enumerate(text.split(" ")[:-1], 1):
+        found += [PartText(0, f"{piece} "), mark(number)]
+    return found
+
+
 async def _write(store: RedisStore, log: Log, over: asyncio.Event) -> str:
-    """Number after number, until it is over; gives all that was written."""
+    """Number after number, and a mark behind each, until it is over; gives the text that was written."""
     text, number = "", 0
     while not over.is_set():
         piece = f"{number} "
@@ -182,6 +197,12 @@ async def _write(store: RedisStore, log: Log, over: asyncio.Event) -> str:
                 raise
             return text
         text += piece
+        try:
+            await store.append_side(log, [mark(number)])
+        except Exception:
+            if log.end is None:
+                raise
+            return text
         await asyncio.sleep(0.005)
     end = End("done", "stop")
     if log.end is None:

@@ -12,6 +12,7 @@ from chatsvc.cursor import new_reply_id
 from chatsvc.model import End, Message, Prompt
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
+from chatsvc.units import Close, Mark, PartText, Unit, count_all
 from tests.loopback import listening
 from tests.redis_server import RedisServer
 
@@ -86,6 +87,12 @@ async def test_a_script_that_is_sent_twice_has_done_its_work_once(
             await a.append(log, piece)
             while log.position < len(text):
                 await a.refresh(log)
+        units: list[Unit] = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
+        for each in units:
+            line.break_next()
+            await a.append_side(log, [each])
+            while log.offset < len(text) + count_all(units[: units.index(each) + 1]):
+                await a.refresh(log)
         line.break_next()
         assert not await a.cluster.release(
             log
@@ -97,12 +104,14 @@ async def test_a_script_that_is_sent_twice_has_done_its_work_once(
         await a.seal(log, End("done", "stop"))
         line.break_next()
         await a.finish(log, End("done", "stop"))
-        assert line.broken == 7
+        assert line.broken == 10
         _, elsewhere = await b.find(record.reply_id)
         assert (elsewhere.text(0), elsewhere.end) == (text, End("done", "stop"))
+        found = [unit for _, unit in elsewhere.units(0, elsewhere.offset)]
+        assert found == [PartText(0, text), *units]
         async with Redis.from_url(redis_server.database(1)) as redis:
             entries = await redis.xlen(f"chatsvc:{{0}}:{record.reply_id}:log")
-        assert entries == 4
+        assert entries == 7
     finally:
         await a.close()
         await b.close()

@@ -5,6 +5,7 @@
     logs         the live logs of this node; finds replies
     owner        this node's own replies: creates and writes them, takes over and releases
     outbox       what is still to be written of one of them
+    owner_scripts  the arguments of the scripts that it runs
     leases       this node's sign of life, the clock, and the search for replies of dead nodes
     presence     which nodes have readers of a reply, and whether one still works on it
     idempotency  which reply a key or a name stands for
@@ -13,6 +14,7 @@
     follower     one blocking read for all streams of a hash tag; fills the logs
     bell         how a node ends that blocking read
     commands     all other commands, in batches, with retries
+    pages        the entries of a stream, read some at a time
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys

@@ -9,15 +9,21 @@ A reply's hash:
     o   the node that owns the reply
     e   the epoch: 1, and one more each time the owner changes
     p   the position (code points) up to which text is in the stream
+    s   the number of side units in the stream; not there without any
+    h   the record's `context`, as JSON; not there if it holds nothing
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
 
-An entry of a reply's stream holds one of the following; text may come together with `c`.
+An entry of a reply's stream holds one of the following; text or side units may come together with
+`c`. Entries stand in the order of the reply's units.
 
     p t   text `t` that begins after position `p`
+    p s   the side units `s` (JSON, see `chatsvc.units`), which stand at position `p`
     c     the text is complete, and this `End` (JSON) will follow when it is released
     p e   the `End` (JSON), after the text up to position `p`
+
+    b     in any of them, the number of side units before it; not there if it is 0
 
 An entry of the news, a stream that all replies of a hash tag share:
 
@@ -25,6 +31,11 @@ An entry of the news, a stream that all replies of a hash tag share:
     n r o   the same; but the reply has a new owner, since the epoch `o`
 
 The id of an entry begins with the milliseconds at which it was added, by the clock of Redis.
+
+Nodes of different versions share a Redis while they are replaced. Those without side units read past
+them: they write text without `b` and don't touch `s`. What a node does not know in an entry, or does
+not find, changes nothing but itself: an end without `p` is an end, an end that can't be read is a
+failure.
 """
 
 from __future__ import annotations
@@ -35,42 +46,59 @@ from typing import NamedTuple
 import msgspec
 
 from chatsvc.log import Log
-from chatsvc.model import End
+from chatsvc.model import Context, End
+from chatsvc.problems import InternalError
 from chatsvc.stores.base import Record
+from chatsvc.units import (
+    Unit,
+    count_all,
+    decode_units,
+    encode_units,
+    joined,
+    split,
+)
 
 LEEWAY_US = 400_000
 """Microseconds for which a node goes on releasing text after its last look at Redis. As many pass
 from the arrival of a stop to the time at which it cuts the reply (see `followers`)."""
 
 POSITION, TEXT, PLANNED_END, END = "p", "t", "c", "e"
+UNITS, SIDES = "s", "b"
 """The fields of an entry of a reply's stream."""
 
-HASH_FIELDS = ("r", "p", "x")
+HASH_FIELDS = ("r", "p", "x", "s")
 """The fields of a reply's hash that `decode_hash` takes, in this order."""
+
+CONTEXT = "h"
+"""The field of a reply's hash that `with_context` takes."""
 
 Fields = dict[str, str]
 """The names and values of an entry's fields, as redis-py takes and returns them."""
 
 
 class ReplyHash(NamedTuple):
-    """The part of a reply's hash that its readers need; `position` is its `p`."""
+    """The part of a reply's hash that its readers need; `position` is its `p`, `sides` its `s`."""
 
     record: Record
     position: int
     ended: bool
+    sides: int = 0
 
 
 class ReplyEntry(msgspec.Struct, frozen=True):
     """An entry of a reply's stream.
 
-    `text` begins after `position`; of an entry with an `end`, `position` is that of all text before
-    it. It is 0 where it has no meaning.
+    `text` begins after `position`, `units` stand there; of an entry with an `end`, `position` is that
+    of all text before it. It is 0 where it has no meaning. `sides` is the number of side units before
+    the entry, or None where it is not known or 0.
     """
 
     position: int = 0
     text: str = ""
     planned_end: End | None = None
     end: End | None = None
+    units: tuple[Unit, ...] = ()
+    sides: int | None = None
 
 
 class News(NamedTuple):
@@ -82,27 +110,53 @@ class News(NamedTuple):
 
 
 def encode_record(record: Record) -> str:
-    """Return the value of the field `r`."""
-    return msgspec.json.encode(record).decode()
+    """Return the value of the field `r`: the record without its `context`."""
+    members = msgspec.structs.asdict(record)
+    del members["context"]
+    return msgspec.json.encode(members).decode()
+
+
+def encode_context(record: Record) -> str:
+    """Return the value of the field `h`, or "" if there is to be none."""
+    context = record.context
+    return "" if context == Context() else msgspec.json.encode(context).decode()
+
+
+def with_context(record: Record, text: str | None) -> Record:
+    """Return a record with the context that the field `h` holds, if there is one."""
+    if not text:
+        return record
+    try:
+        context = msgspec.json.decode(text, type=Context)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return record  # it was written in a way that is not known here
+    return msgspec.structs.replace(record, context=context)
 
 
 def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:
     """Return what the `HASH_FIELDS` say, or None when there is no such hash."""
-    record, position, ended = values
+    record, position, ended, sides = values
     if record is None:
         return None
     return ReplyHash(
-        msgspec.json.decode(record, type=Record), int(position or 0), bool(ended)
+        msgspec.json.decode(record, type=Record),
+        _number(position),
+        bool(ended),
+        _number(sides),
     )
 
 
 def encode(entry: ReplyEntry) -> Fields:
     """Return the fields of an entry of a reply's stream."""
     fields: Fields = {}
-    if entry.text or entry.end is not None:
+    if entry.text or entry.units or entry.end is not None:
         fields[POSITION] = str(entry.position)
     if entry.text:
         fields[TEXT] = entry.text
+    if entry.units:
+        fields[UNITS] = encode_units(entry.units)
+    if entry.sides:
+        fields[SIDES] = str(entry.sides)
     if entry.planned_end is not None:
         fields[PLANNED_END] = msgspec.json.encode(entry.planned_end).decode()
     if entry.end is not None:
@@ -110,21 +164,58 @@ def encode(entry: ReplyEntry) -> Fields:
     return fields
 
 
+def entries_of(
+    runs: Sequence[str | tuple[Unit, ...]], position: int, sides: int
+) -> tuple[list[ReplyEntry], tuple[int, int]]:
+    """Return an entry for each run of text or side units, and the position and side units behind.
+
+    The first begins after `position` and `sides` side units.
+    """
+    entries = []
+    for run in runs:
+        if isinstance(run, str):
+            entries.append(ReplyEntry(position, run, sides=sides or None))
+            position += len(run)
+        else:
+            entries.append(ReplyEntry(position, units=run, sides=sides or None))
+            sides += count_all(run)
+    return entries, (position, sides)
+
+
 def decode(fields: Fields) -> ReplyEntry:
-    """Return the entry of a reply's stream that has these fields."""
-    planned_end, end = fields.get(PLANNED_END), fields.get(END)
+    """Return the entry of a reply's stream that has these fields, whatever node wrote them."""
+    planned_end, end, units = map(fields.get, (PLANNED_END, END, UNITS))
     return ReplyEntry(
-        int(fields.get(POSITION, 0)),
+        _number(fields.get(POSITION)),
         fields.get(TEXT, ""),
-        None if planned_end is None else msgspec.json.decode(planned_end, type=End),
-        None if end is None else msgspec.json.decode(end, type=End),
+        None if planned_end is None else _decode_end(planned_end),
+        None if end is None else _decode_end(end),
+        () if units is None else decode_units(units),
+        _number(fields.get(SIDES)) or None,
     )
+
+
+def _decode_end(text: str) -> End:
+    try:
+        return msgspec.json.decode(text, type=End)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        problem = InternalError("The reply's end can't be read here.")
+        return End("failed", "error", problem.as_dict())
 
 
 def decode_news(fields: Fields) -> News:
     """Return the entry of the news that has these fields."""
     epoch = fields.get("o")
-    return News(int(fields["n"]), fields["r"], None if epoch is None else int(epoch))
+    return News(
+        _number(fields.get("n")),
+        fields.get("r", ""),
+        None if epoch is None else _number(epoch),
+    )
+
+
+def _number(text: str | None) -> int:
+    """Return the number that a field holds, or 0 if there is none."""
+    return int(text) if text and text.isascii() and text.isdecimal() else 0
 
 
 def arrival_us(entry_id: str) -> int:
@@ -142,13 +233,27 @@ def apply(log: Log, entry_id: str, entry: ReplyEntry) -> bool:
         return True
     arrived_us = arrival_us(entry_id)
     begin, text = entry.position, entry.text
+    sides = log.offset - log.position
+    before = sides if entry.sides is None and not entry.units else entry.sides or 0
+    if before > sides:
+        return False
+    # After a failover, what the old master had acknowledged and its replica never got is written once
+    # more: then the log has it, or a part of it.
     if text:
         known = log.position - begin
-        # After a failover, text that the old master had acknowledged and its replica never got is
-        # written once more: then the log has it, or a part of it.
         if known < 0 or not text.startswith(log.text(begin, begin + len(text))):
             return False
+        if known < len(text) and before < sides:
+            return False
         log.append(text[known:], arrived_us)
+    if entry.units:
+        known_units, new_units = split(entry.units, sides - before)
+        if joined(known_units) != _side_units(log, before, count_all(known_units)):
+            return False
+        if new_units:
+            if log.position != begin:
+                return False
+            log.append_side(new_units)
     if entry.planned_end is not None:
         log.seal(entry.planned_end)
     if entry.end is not None:
@@ -157,3 +262,8 @@ def apply(log: Log, entry_id: str, entry: ReplyEntry) -> bool:
         stopped = entry.end.state == "stopped"
         log.finish(entry.end, arrived_us + LEEWAY_US if stopped else arrived_us)
     return True
+
+
+def _side_units(log: Log, after: int, count: int) -> list[Unit]:
+    """Return `count` of a log's side units, behind the first `after`."""
+    return [] if log.side is None else joined(log.side.sides(after, after + count))

@@ -38,6 +38,7 @@ from chatsvc.stores.redis.entries import (
     decode_news,
 )
 from chatsvc.stores.redis.keys import HashTag, Keys
+from chatsvc.stores.redis.pages import read_pages
 from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import monotonic
 
@@ -285,8 +286,7 @@ class Follower:
         return _Round(len(streams), self._apply_news(news))
 
     async def _apply(self, followed: _Followed, entries: _Entries) -> None:
-        log = followed.log()
-        if log is None:
+        if (log := followed.log()) is None:
             return
         for entry_id, fields in entries:
             if not apply(log, entry_id, decode(fields)):
@@ -296,11 +296,12 @@ class Follower:
             return
         # After a failover, entries may have been added with earlier ids than the last one read, by
         # the new master's clock. XREAD skips them, so read the whole stream.
-        for entry_id, fields in await self._client.xrange(followed.stream):
-            if not apply(log, entry_id, decode(fields)):
-                self._listener.lost(log.reply_id)
-                return
-            followed.last_id = entry_id
+        async for page in read_pages(self._client, followed.stream):
+            for entry_id, fields in page:
+                if not apply(log, entry_id, decode(fields)):
+                    self._listener.lost(log.reply_id)
+                    return
+                followed.last_id = entry_id
 
     def _apply_news(self, entries: _Entries) -> bool:
         """Take note of news, and return whether a log is followed that they are about."""

@@ -15,6 +15,7 @@ tag. `chatsvc` stands for the prefix, which `--store-prefix` sets.
     chatsvc:{T}:rights:NODE what a node writes and deletes at once to find out what it may do
     chatsvc:{T}:key:HASH    string: the reply of an idempotency key, and the digest of its request
     chatsvc:{T}:name:HASH   string: the reply that a name stands for
+    chatsvc:{0}:format      string: the `FORMAT` of all this; without it, it is 1
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from zlib import crc32
 TAGS_OF_CLUSTER = 8
 """Hash tags over which replies are spread in Redis Cluster; each costs a node one connection that
 blocks in a read."""
+
+
+FORMAT = 1
+"""The version of the format of all keys, hashes and entries. It grows when a node of an earlier version
+could not read, or would spoil, what this one writes; what it can pass over adds nothing."""
 
 
 class HashTag:
@@ -54,12 +60,14 @@ class HashTag:
 class Keys:
     """The names of all keys, which begin with `prefix` and a colon.
 
-    The replies are spread over `tags`: several in a Redis Cluster (`cluster`), else one.
+    The replies are spread over `tags`: several in a Redis Cluster (`cluster`), else one. `format`
+    is the name of the key that holds the format's version.
     """
 
     def __init__(self, prefix: str, *, cluster: bool) -> None:
         count = TAGS_OF_CLUSTER if cluster else 1
         self.tags = [HashTag(prefix, number) for number in range(count)]
+        self.format = f"{self.tags[0].prefix}format"
 
     def tag(self, text: str) -> HashTag:
         """Return the hash tag that a reply id, or a hash in hexadecimal, belongs to."""

@@ -11,12 +11,21 @@ from chatsvc.model import End
 from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import EXPIRED, Record
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.entries import HASH_FIELDS, apply, decode, decode_hash
+from chatsvc.stores.redis.entries import (
+    CONTEXT,
+    HASH_FIELDS,
+    Fields,
+    apply,
+    decode,
+    decode_hash,
+    with_context,
+)
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.pages import PAGE_ENTRIES
 
-CODE_POINTS_PER_TURN = 8192
-"""The code points of a reply's text that are put into its log in one turn of the event loop."""
+UNITS_PER_TURN = 8192
+"""The units of a reply that are put into its log in one turn of the event loop."""
 
 
 class Logs:
@@ -82,36 +91,52 @@ class Logs:
 
     async def _find(self, reply_id: str) -> tuple[Record, Log]:
         values, gone, entries = await asyncio.gather(
-            self._commands.ask("HMGET", self._keys.reply(reply_id), *HASH_FIELDS),
+            self._commands.ask(
+                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, CONTEXT
+            ),
             self._commands.ask("EXISTS", self._keys.gone(reply_id)),
-            self._commands.ask("XRANGE", self._keys.stream(reply_id), "-", "+"),
+            self._page(reply_id, "-"),
         )
-        found = decode_hash(values)
+        found = decode_hash(values[:-1])
         if found is None:
             self._on_lost(reply_id)
             if not gone:
                 raise ReplyNotFound("No reply has this id.")
         if found is None or (found.ended and not entries):
             raise ReplyExpired(EXPIRED)
-        record = found.record
+        record = with_context(found.record, values[-1])
         log = self._logs.get(reply_id)
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
             last_id, applied = "0-0", 0
-            for last_id, fields in entries:
-                if log.position - applied > CODE_POINTS_PER_TURN:
-                    # A long reply takes tens of milliseconds, in which no stream would go on.
-                    applied = log.position
-                    await asyncio.sleep(0)
-                apply(log, last_id, decode(fields))
-            if log.end is None and log.position < found.position:
-                _fail(log)  # Redis has the hash, and has lost the text
+            while entries:
+                for last_id, fields in entries:
+                    if log.offset - applied > UNITS_PER_TURN:
+                        # A long reply takes tens of milliseconds, in which no stream would go on.
+                        applied = log.offset
+                        await asyncio.sleep(0)
+                    apply(log, last_id, decode(fields))
+                if len(entries) < PAGE_ENTRIES:
+                    break
+                entries = await self._page(reply_id, f"({last_id}")
+            if log.end is None and (
+                log.position < found.position or log.offset - log.position < found.sides
+            ):
+                _fail(log)  # Redis has the hash, and has lost what it counts
             if log.end is None:
                 self._logs[reply_id] = log
                 self._followers.of(reply_id).add(log, last_id)
         if log.end is None:
             await self._followers.refresh(log)
         return record, log
+
+    async def _page(self, reply_id: str, begin: str) -> list[tuple[str, Fields]]:
+        """Return the entries of a stream from an id on, `PAGE_ENTRIES` of them at most."""
+        stream = self._keys.stream(reply_id)
+        page: list[tuple[str, Fields]] = await self._commands.ask(
+            "XRANGE", stream, begin, "+", "COUNT", PAGE_ENTRIES
+        )
+        return page
 
 
 def _fail(log: Log) -> None:

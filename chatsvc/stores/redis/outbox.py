@@ -1,8 +1,8 @@
 """The outbox of one reply that this node owns: what is still to be written to Redis.
 
 Invariants:
-- One write of a reply is under way at a time; text that comes meanwhile goes with the next.
-- Text that Redis had acknowledged and lost in a failover is written again: the log has it.
+- One write of a reply is under way at a time; what comes meanwhile goes with the next.
+- What Redis had acknowledged and lost in a failover is written again: the log has it.
 - The first failure ends the writing; the producer gets the error by its next call.
 """
 
@@ -10,25 +10,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import chain, groupby
+from typing import cast
 
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.stores.base import NotWritable, Record
+from chatsvc.units import ANSWER, PartText, Unit, size_of
 
 MAX_PENDING = 32 * 1024
-"""Code points that wait to be written; with more of them the producer has to wait."""
+"""Code points, and bytes of marks, that wait to be written; with more the producer has to wait."""
+
+MAX_RUNS = 64
+"""The runs that are written at once: each is an entry, and a script's arguments have a limit."""
+
+Run = str | tuple[Unit, ...]
+"""Text of the answer, or side units that follow each other."""
 
 
 class Outbox:
-    """The queue of a reply's text to Redis, in the `epoch` in which this node owns the reply.
+    """The queue of a reply's units to Redis, in the `epoch` in which this node owns the reply.
 
-    `write(outbox, text, planned_end)` writes text that begins after `outbox.position`, and perhaps
-    which end will follow. It returns the position up to which Redis then has the text, which is
-    less than `outbox.position` when Redis has lost some; it raises `NotWritable` when this node
-    does not own the reply any more.
+    `write(outbox, runs, planned_end)` writes what follows `outbox.position` and `outbox.sides`, and
+    perhaps which end will follow. It returns the position and the number of side units that Redis
+    then has, which are less than these when Redis has lost some; it raises `NotWritable` when this
+    node does not own the reply any more.
 
     `record` is the reply's, or None when another node created it. `position` is up to where Redis
-    has acknowledged the text.
+    has acknowledged the text, and `sides` how many side units it has acknowledged.
     """
 
     __slots__ = (
@@ -43,24 +52,26 @@ class Outbox:
         "log",
         "position",
         "record",
+        "sides",
     )
 
     def __init__(
         self,
         log: Log,
         epoch: int,
-        write: Callable[[Outbox, str, End | None], Awaitable[int]],
+        write: Callable[[Outbox, list[Run], End | None], Awaitable[tuple[int, int]]],
         record: Record | None = None,
     ) -> None:
         self.log = log
         self.epoch = epoch
         self.record = record
         self.position = log.position
+        self.sides = log.offset - log.position
         self.flushing: asyncio.Task[None] | None = None
         self._write = write
-        self._pending: list[str] = []
+        self._pending: list[Run] = []
         self._pending_size = 0
-        self._planned_end: End | None = None  # to be written with the last text
+        self._planned_end: End | None = None  # to be written with the last run
         self._error: Exception | None = None
         self._given_up = False
 
@@ -69,17 +80,17 @@ class Outbox:
         """Whether `give_up` was called."""
         return self._given_up
 
-    def add(self, text: str) -> asyncio.Task[None] | None:
-        """Queue text, and return the task to wait for when too much is pending, else None.
+    def add(self, run: Run) -> asyncio.Task[None] | None:
+        """Queue a run, and return the task to wait for when too much is pending, else None.
 
         Raises the error that has ended the writing.
         """
         if self._error is not None:
             raise self._error
-        if not text:
+        if not run:
             return None
-        self._pending.append(text)
-        self._pending_size += len(text)
+        self._pending.append(run)
+        self._pending_size += _size(run)
         flushing = self._start_flushing()
         return flushing if self._pending_size > MAX_PENDING else None
 
@@ -102,12 +113,23 @@ class Outbox:
         if self._error is not None:
             raise self._error
 
-    def rewind(self, position: int) -> bool:
-        """Queue again the text that Redis has lost, when it has text only up to `position`.
+    def has_more_than(self, there: tuple[int, int]) -> bool:
+        """Return whether Redis has acknowledged more than the position and side units `there`.
+
+        False also if the log never had these two together: then nothing can be added to `there`.
+        """
+        position, sides = there
+        return (
+            position + sides < self.position + self.sides
+            and self.log.position_at(position + sides) == position
+        )
+
+    def rewind(self, position: int, sides: int) -> bool:
+        """Queue again what Redis has lost, when it has text only up to `position`, or fewer `sides`.
 
         Returns False when Redis has all that it acknowledged.
         """
-        if not self._requeue(position):
+        if not self._requeue(position, sides):
             return False
         self._error = None
         self._start_flushing()
@@ -123,11 +145,19 @@ class Outbox:
         self._given_up = True
         return first
 
-    def _requeue(self, position: int) -> bool:
-        if position >= self.position:
+    def _requeue(self, position: int, sides: int) -> bool:
+        if not self.has_more_than((position, sides)):
             return False
-        self._pending.insert(0, self.log.text(position, self.position))
-        self.position = position
+        before, offset = position + sides, self.position + self.sides
+        runs: list[Run] = []
+        for _, unit in self.log.units(before, offset):
+            if type(unit) is PartText and unit.part == ANSWER:
+                runs.append(unit.text)
+            else:
+                runs.append((unit,))
+        self._pending[:0] = runs
+        self._pending_size += sum(map(_size, runs))
+        self.position, self.sides = position, sides
         self._planned_end = self._planned_end or self.log.planned_end
         return True
 
@@ -141,17 +171,41 @@ class Outbox:
             while self._error is None and (
                 self._pending or self._planned_end is not None
             ):
-                text, planned_end = "".join(self._pending), self._planned_end
-                self._pending.clear()
-                self._pending_size = 0
-                self._planned_end = None
-                position = await self._write(self, text, planned_end)
-                if self._requeue(position):
-                    self._pending.insert(1, text)  # before what has come meanwhile
+                runs = self._take_runs()
+                planned_end = None
+                if not self._pending:
+                    planned_end, self._planned_end = self._planned_end, None
+                position, sides = await self._write(self, runs, planned_end)
+                if self.has_more_than((position, sides)):
+                    self._pending[:0] = runs  # before what has come meanwhile
+                    self._pending_size += sum(map(_size, runs))
                     self._planned_end = planned_end or self._planned_end
+                    self._requeue(position, sides)
                 else:
-                    self.position = position
+                    self.position, self.sides = position, sides
         except Exception as error:  # noqa: BLE001  (the producer gets it by its next call)
             self._error = error
         finally:
             self.flushing = None
+
+    def _take_runs(self) -> list[Run]:
+        """Remove what is to be written next from the queue: as few runs as it can be, in order."""
+        runs: list[Run] = []
+        taken = 0
+        for is_text, group in groupby(self._pending, lambda run: isinstance(run, str)):
+            if len(runs) == MAX_RUNS:
+                break
+            found = list(group)
+            taken += len(found)
+            if is_text:
+                runs.append("".join(cast(list[str], found)))
+            else:
+                runs.append(tuple(chain.from_iterable(cast(list[tuple[Unit]], found))))
+        del self._pending[:taken]
+        self._pending_size = sum(map(_size, self._pending)) if self._pending else 0
+        return runs
+
+
+def _size(run: Run) -> int:
+    """Return what a run counts for in `MAX_PENDING`."""
+    return len(run) if isinstance(run, str) else sum(map(size_of, run))

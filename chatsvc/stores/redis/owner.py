@@ -10,7 +10,9 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec.structs import replace
 
 from chatsvc.log import Log
 from chatsvc.model import End
@@ -19,18 +21,15 @@ from chatsvc.stores.base import REMEMBERED_S, NotWritable, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.entries import (
-    END,
-    PLANNED_END,
     ReplyEntry,
-    encode,
-    encode_record,
+    entries_of,
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import HashTag, Keys
-from chatsvc.stores.redis.leases import NOBODY
-from chatsvc.stores.redis.outbox import Outbox
-from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
+from chatsvc.stores.redis.outbox import Outbox, Run
+from chatsvc.stores.redis.owner_scripts import OwnerScripts
 from chatsvc.stores.redis.tasks import DetachedTasks
+from chatsvc.units import Unit
 
 DETACHED_PATIENCE_S = 24 * 3600
 """Seconds for which a command about an ended reply is tried that no caller waits for."""
@@ -58,7 +57,7 @@ class Owner:
         self._commands = commands
         self._keys = keys
         self._node = node
-        self._keep_ms = max(1, round(keep * 1000))
+        self._scripts = OwnerScripts(commands, keys, node, keep, patience)
         self._patience = patience
         self._followers = followers
         self._tasks = tasks
@@ -103,20 +102,7 @@ class Owner:
         Raises `StoreUnavailable`.
         """
         reply_id = record.reply_id
-        tag = self._keys.tag(reply_id)
-        status = await self._commands.run(
-            CREATE,
-            [
-                self._keys.reply(reply_id),
-                self._keys.gone(reply_id),
-                tag.owned_by(self._node),
-                tag.leases,
-            ],
-            encode_record(record),
-            self._node,
-            reply_id,
-            now_us,
-        )
+        status = await self._scripts.create(record, now_us)
         if status == "ok" and reply_id not in self._outboxes:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
             self._followers.of(reply_id).add(log, "0-0")
@@ -127,6 +113,12 @@ class Owner:
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         flushing = self._outbox(log).add(text)
+        if flushing is not None:
+            await asyncio.shield(flushing)
+
+    async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side`."""
+        flushing = self._outbox(log).add(tuple(units))
         if flushing is not None:
             await asyncio.shield(flushing)
 
@@ -142,28 +134,26 @@ class Owner:
             raise NotWritable
         return outbox
 
-    async def _write(self, outbox: Outbox, text: str, planned_end: End | None) -> int:
+    async def _write(
+        self, outbox: Outbox, runs: list[Run], planned_end: End | None
+    ) -> tuple[int, int]:
         """Write for an outbox (see `Outbox`)."""
-        reply_id, position = outbox.log.reply_id, outbox.position
-        entry = ReplyEntry(position, text, planned_end)
-        status, *more = await self._commands.run(
-            WRITE,
-            [self._keys.reply(reply_id), self._keys.stream(reply_id)],
-            self._node,
-            outbox.epoch,
-            position,
-            position + len(text),
-            text,
-            encode(entry).get(PLANNED_END, ""),
-            patience=self._patience,
+        log, before = outbox.log, (outbox.position, outbox.sides)
+        entries, behind = entries_of(runs, *before)
+        status, *more = await self._scripts.write(
+            log.reply_id, outbox.epoch, before, behind, entries, planned_end
         )
-        if status == "torn" and int(more[0]) < position:
-            return int(more[0])
+        if planned_end is not None:
+            last = entries.pop() if entries else ReplyEntry()
+            entries.append(replace(last, planned_end=planned_end))
+        if status == "torn" and outbox.has_more_than(there := _counts(more)):
+            return there
         if status != "ok":
-            self._refused(outbox.log, status)
+            self._refused(log, status)
             raise NotWritable
-        self._followers.of(reply_id).apply_own(outbox.log, more[0], entry)
-        return position + len(text)
+        for entry_id, entry in zip(more, entries, strict=True):
+            self._followers.of(log.reply_id).apply_own(log, entry_id, entry)
+        return behind
 
     # ------------------------------------------------------------------ the end
 
@@ -203,38 +193,26 @@ class Owner:
         self, log: Log, end: End, outbox: Outbox | None, patience: float
     ) -> None:
         reply_id = log.reply_id
-        tag = self._keys.tag(reply_id)
-        keys = [
-            self._keys.reply(reply_id),
-            self._keys.stream(reply_id),
-            self._keys.gone(reply_id),
-            self._keys.readers(reply_id),
-            tag.news,
-            tag.owned,
-        ]
         while True:
             if outbox is not None and outbox.flushing is not None:
                 await asyncio.shield(outbox.flushing)
             any_epoch = outbox is None or end.finish_reason == "stopped"
-            status, *more = await self._commands.run(
-                FINISH,
-                keys,
-                self._node,
-                "" if outbox is None or any_epoch else outbox.epoch,
-                0 if outbox is None else outbox.position,
-                encode(ReplyEntry(end=end))[END],
-                self._keep_ms,
-                self._keep_ms + REMEMBERED_S * 1000,
+            status, *more = await self._scripts.finish(
                 reply_id,
-                "1" if end.state == "stopped" else "",
-                patience=patience,
+                None if outbox is None or any_epoch else outbox.epoch,
+                (0, 0) if outbox is None else (outbox.position, outbox.sides),
+                end,
+                patience,
             )
-            if status != "torn" or outbox is None or not outbox.rewind(int(more[0])):
+            if status != "torn" or outbox is None or not outbox.rewind(*_counts(more)):
                 break
         # Redis may have text that this node does not have: while this one was paused, another may
         # have taken over and written, and a stop is taken in any epoch. Then the follower brings
         # text and end.
-        if status == "ok" and int(more[1]) == log.position:
+        if status == "ok" and _counts(more[1:]) == (
+            log.position,
+            log.offset - log.position,
+        ):
             entry = ReplyEntry(log.position, end=end)
             self._followers.of(reply_id).apply_own(log, more[0], entry)
         elif status not in ("ok", "ended"):
@@ -279,28 +257,22 @@ class Owner:
 
     # ------------------------------------------------------------------ ownership
 
-    def _ownership_keys(self, reply_id: str) -> list[str]:
-        """Return the KEYS of `take_over.lua` and `release.lua`."""
-        tag = self._keys.tag(reply_id)
-        return [self._keys.reply(reply_id), tag.leases, tag.owned, tag.news]
-
     async def take_over(self, log: Log) -> bool:
         """See `Cluster.take_over`."""
         reply_id = log.reply_id
         if reply_id in self._outboxes:
             return log.end is None
-        taken = await self._commands.run(
-            TAKE_OVER, self._ownership_keys(reply_id), self._node, reply_id
-        )
+        taken = await self._scripts.take_over(reply_id)
         if not taken:
             return False
         await self._followers.refresh(log)
         # It may have been stopped meanwhile, or taken over by another call.
         if log.end is not None or reply_id in self._outboxes:
             return False
-        outbox = Outbox(log, int(taken[0]), self._write)
+        epoch, *there = taken
+        outbox = Outbox(log, epoch, self._write)
         self._outboxes[reply_id] = outbox
-        outbox.rewind(int(taken[1]))
+        outbox.rewind(*there)
         return True
 
     async def release(self, log: Log) -> bool:
@@ -313,14 +285,11 @@ class Owner:
         except (NotWritable, StoreUnavailable):
             return False
         try:
-            status = await self._commands.run(
-                RELEASE,
-                self._ownership_keys(log.reply_id),
-                self._node,
-                outbox.epoch,
-                log.reply_id,
-                NOBODY,
-            )
+            return await self._scripts.release(log.reply_id, outbox.epoch)
         finally:  # also without an answer: another node finds it once this one's lease has run out
             self.forget(log.reply_id)
-        return bool(status == "ok")
+
+
+def _counts(answer: Sequence[str]) -> tuple[int, int]:
+    """Return the position and the number of side units that a script has answered with."""
+    return int(answer[0]), int(answer[1])

@@ -6,7 +6,7 @@ It is also the `FollowerListener`, because what the followers learn concerns sev
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -21,7 +21,7 @@ from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import FAILURES, connect, disconnect, follow_master
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.idempotency import Idempotency
-from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.keys import FORMAT, Keys
 from chatsvc.stores.redis.leases import LEASE_S, Leases
 from chatsvc.stores.redis.logs import Logs
 from chatsvc.stores.redis.owner import Owner
@@ -29,12 +29,23 @@ from chatsvc.stores.redis.presence import Presence
 from chatsvc.stores.redis.rights import check_rights
 from chatsvc.stores.redis.tasks import DetachedTasks
 from chatsvc.ticker import Clock, monotonic
+from chatsvc.units import Unit
 
 PATIENCE_S = 10.0
 """Seconds for which Redis may be away before replies end."""
 
 AUDIT_US = 2_000_000
 """Microseconds between two audits of what is followed (see `Follower.audit`)."""
+
+
+class NewerFormat(ValueError):
+    """The error for a Redis whose replies a later version keeps in a format that this can't read."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"what this Redis holds has the format {found}, which a later version of chatsvc has "
+            f"written; this one reads {FORMAT}: update it, or use another database"
+        )
 
 
 class RedisStore:
@@ -102,18 +113,27 @@ class RedisStore:
         self._commands.open()
         try:
             await check_rights(self._commands, self._keys, self.node)
+            await self._check_format()
             await self._leases.open()
             await self._followers.open()
-        except StoreUnavailable:
+        except BaseException as error:
+            # Also when it is cancelled: redis-py swallows one cancellation of a task that connects,
+            # and the loop, which cancels each task once, would wait for that one for ever.
             await self.close()
-            if self._commands.refusal:
+            if isinstance(error, StoreUnavailable) and self._commands.refusal:
                 raise StoreMisconfigured(
                     f"Redis refuses the user or its password: {self._commands.refusal}"
                 ) from None
             raise
-        except StoreMisconfigured:
-            await self.close()
-            raise
+
+    async def _check_format(self) -> None:
+        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's."""
+        key = self._keys.format
+        found = await self._commands.ask("GET", key)
+        if found is None:
+            await self._commands.ask("SET", key, FORMAT, "NX")
+        elif found != str(FORMAT):
+            raise NewerFormat(found)
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -161,6 +181,10 @@ class RedisStore:
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
         await self._owner.append(log, text)
+
+    async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side`."""
+        await self._owner.append_side(log, units)
 
     async def seal(self, log: Log, planned_end: End) -> None:
         """See `Store.seal`."""

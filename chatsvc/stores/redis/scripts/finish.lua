@@ -1,7 +1,7 @@
 -- Set a reply's end, and let it expire.
 --
 -- KEYS  reply          the reply's hash; `x` is set
---       stream         the reply's stream; an entry `p`, `e` is added (see `entries.py`)
+--       stream         the reply's stream; an entry `p`, `b`, `e` is added (see `entries.py`)
 --       gone           the mark of an expired id
 --       readers        the nodes that have readers of the reply; deleted
 --       news           the end is added to it
@@ -9,6 +9,7 @@
 -- ARGV  node           the node that sets the end
 --       epoch          the epoch in which it owns the reply; empty if any node may set this end (a stop)
 --       position       the position up to which the node has written; only with an epoch
+--       sides          the number of side units that the node has written; only with an epoch
 --       the_end        the end as JSON
 --       keep_ms        milliseconds for which the text is kept
 --       remember_ms    milliseconds for which the id is known
@@ -16,19 +17,25 @@
 --       still_working  empty if the owner's set loses the reply now; else the owner removes it itself, when its
 --                      producer has ended
 --
--- Returns {'ok', id of the entry, position of the text}; {'gone'}, {'ended'}, {'lost'} as `write.lua`;
--- {'torn', position} if the stream has less text than the node has written.
+-- Returns {'ok', id of the entry, position of the text, number of side units}; {'gone'}, {'ended'}, {'lost'} as
+-- `write.lua`; {'torn', position, side units} if the stream has less than the node has written.
 local reply, stream, gone, readers, news, owned = unpack(KEYS)
-local node, epoch, position, the_end, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
+local node, epoch, position, sides, the_end, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
 
-local owner, its_epoch, ended, written = unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p'))
+local owner, its_epoch, ended, written, its_sides = unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's'))
 if not owner then return {'gone'} end
 if ended then return {'ended'} end
+its_sides = its_sides or '0'
 if epoch ~= '' then
   if owner ~= node or its_epoch ~= epoch then return {'lost'} end
-  if tonumber(written) < tonumber(position) then return {'torn', written} end
+  if tonumber(written) < tonumber(position) or tonumber(its_sides) < tonumber(sides) then
+    return {'torn', written, its_sides}
+  end
 end
-local id = redis.call('XADD', stream, '*', 'p', written, 'e', the_end)
+local before = its_sides == '0' and {} or {'b', its_sides}
+before[#before + 1] = 'e'
+before[#before + 1] = the_end
+local id = redis.call('XADD', stream, '*', 'p', written, unpack(before))
 redis.call('HSET', reply, 'x', '1')
 redis.call('PEXPIRE', reply, keep_ms)
 redis.call('PEXPIRE', stream, keep_ms)
@@ -36,4 +43,4 @@ redis.call('SET', gone, '1', 'PX', remember_ms)
 redis.call('DEL', readers)
 if still_working == '' then redis.call('SREM', owned .. owner, reply_id) end
 publish(news, reply_id)
-return {'ok', id, written}
+return {'ok', id, written, its_sides}

@@ -1,0 +1,134 @@
+"""The calls of tools in one reply: which call a piece belongs to, and what is known of each."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from chatsvc.graphemes import join_surrogates
+from chatsvc.model import ToolCall
+from chatsvc.replies.json_values import text_value
+from chatsvc.units import MARK_BYTES
+
+
+class Call:
+    """A call of a tool.
+
+    `id` and `name` are as the model gives them; `name` is "" until it is known. `part` is the number
+    of its part, 0 until that has begun. `waiting` are arguments that came before the name, `half` is
+    half of a surrogate pair that waits for the other, or "". `metadata` is what its next mark is to
+    have, or None. `made` is whether `id` was made here. `ended` is whether it has ended. `index` is
+    the number that the model's server gave it first, or None.
+    """
+
+    __slots__ = (
+        "ended",
+        "half",
+        "id",
+        "index",
+        "made",
+        "metadata",
+        "name",
+        "part",
+        "waiting",
+    )
+
+    def __init__(self, id: str) -> None:
+        self.id = id or f"call_{secrets.token_hex(8)}"
+        self.made = not id
+        self.index: int | None = None
+        self.name = ""
+        self.part = 0
+        self.waiting: list[str] = []
+        self.half = ""
+        self.metadata: Any = None
+        self.ended = False
+
+
+class Calls:
+    """The calls of one reply, in the order in which they came.
+
+    Servers of models say in different ways which call a piece continues: by its id in each piece; by
+    its id in the first and its index in all; by a new id and the old index in each; or not at all,
+    where every piece is a whole call. Some give all calls the index 0.
+
+    `waiting` is about how many bytes the calls have whose names are not known yet.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._by_id: dict[str, Call] = {}
+        self._by_index: dict[int, Call] = {}
+        self._open: list[Call] = []
+        self._latest: Call | None = None
+
+    def __len__(self) -> int:
+        """Return how many ids of calls are known."""
+        return len(self._by_id)
+
+    def by_id(self, id: str) -> Call | None:
+        """Return the call that has an id, or None."""
+        return self._by_id.get(join_surrogates(text_value(id)))
+
+    def all_open(self) -> list[Call]:
+        """Return the calls that have not ended, in the order of their parts; unnamed ones first."""
+        self._open = [call for call in self._open if not call.ended]
+        return sorted(self._open, key=lambda call: call.part)
+
+    def of(self, piece: ToolCall) -> Call | None:
+        """Return the call that a piece begins or continues, or None for an empty piece.
+
+        It takes the piece's id and name, if it has none of its own yet. Raises `BackendFailed` if
+        these are no texts.
+        """
+        id = join_surrogates(text_value(piece.id))
+        name = join_surrogates(text_value(piece.name))
+        arguments = text_value(piece.arguments)
+        if not (id or name or arguments or piece.metadata is not None):
+            return None
+        call = self._find(id, name, piece.index)
+        if call is None:
+            call = Call(id)
+            self._by_id[call.id] = call
+            self._open.append(call)
+            self.waiting += len(call.id) + MARK_BYTES
+        elif id and call.made:
+            # The id came later. Before the part has begun it is the call's own.
+            call.made = False
+            self._by_id[id] = call
+            if not call.part:
+                self.waiting += len(id) - len(call.id)
+                call.id = id
+        if call.index is None and isinstance(piece.index, int):
+            call.index = piece.index
+            self._by_index[piece.index] = call
+        self._latest = call
+        if not call.name:
+            call.name = name
+            call.waiting.append(arguments)
+            self.waiting += len(arguments)
+        return call
+
+    def begin(self, call: Call, part: int) -> str:
+        """Note that a call's part has begun, and return the arguments that have waited for that."""
+        call.part = part
+        arguments = "".join(call.waiting)
+        self.waiting -= len(arguments) + len(call.id) + MARK_BYTES
+        call.waiting = []
+        return arguments
+
+    def _find(self, id: str, name: str, index: int | None) -> Call | None:
+        if id and id in self._by_id:
+            return self._by_id[id]
+        if index is None:
+            # A new id, or a name, begins a call; arguments alone go to the latest.
+            return None if id or name else self._latest
+        known = self._by_index.get(index)
+        if known is None or not known.name:
+            return known
+        if id:
+            # Another id with a name is another call under the same index; without one it is the
+            # same call, whose server makes an id for each piece.
+            return known if not name or known.made else None
+        # Without an id, another name can only be another call.
+        return known if name in ("", known.name) else None

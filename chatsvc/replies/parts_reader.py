@@ -1,0 +1,86 @@
+"""The reader of all parts of a reply: its marks and texts, for one client, over any transport."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chatsvc.log import Log
+from chatsvc.replies.departure import Departure, SentAway
+from chatsvc.replies.log_reader import LogReader
+from chatsvc.ticker import IDLE, NOW, Ticker
+from chatsvc.units import Unit
+
+LONGEST_BATCH = 64 * 1024
+"""The most units that a reader yields at once, but for one character more."""
+
+MOST_ITEMS = 1024
+"""The most items that a reader yields at once; other readers get their turn in between."""
+
+
+class PartItem(NamedTuple):
+    """A mark or a text that a reader of parts is given, and the offset behind it.
+
+    Text of the answer is a `PartText` of part 0. `resumed` is whether it is the mark of a part that
+    was open where the reading begins: it counts as no unit, and its `offset` is that of the
+    beginning.
+    """
+
+    offset: int
+    unit: Unit
+    resumed: bool = False
+
+
+class PartsReader(LogReader[list[PartItem]]):
+    """A reader of all units of a reply behind an offset (PROTOCOL.md section 1), in order.
+
+    It yields lists, each with all that is out and was not yielded yet, or `MOST_ITEMS` and about
+    `LONGEST_BATCH` units of it: text of the answer in whole characters as it is released, and a side
+    unit as soon as the text before it is. Texts of one part that follow each other are one item. If
+    parts are open at `after`, their marks come first, as `resumed`. `offset` is the offset behind
+    what was yielded last.
+    """
+
+    __slots__ = ("_resumed", "offset")
+
+    def __init__(
+        self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
+    ) -> None:
+        super().__init__(log, ticker, departure)
+        self.offset = after
+        self._resumed = False  # whether the open parts' marks have been yielded
+        log.sides().waiters.add(self)
+
+    def take(self) -> list[PartItem] | None:
+        """Return what is out and was not returned yet, without waiting, or None.
+
+        See `LogReader.take`. Raises `SentAway`.
+        """
+        log = self._log
+        items: list[PartItem] = []
+        if not self._resumed:
+            self._resumed = True
+            marks = log.sides().open_at(self.offset)
+            items = [PartItem(self.offset, mark, resumed=True) for mark in marks]
+        if log.end is not None and self.offset >= log.offset:
+            self.over = not items
+            self.slot = NOW if items else IDLE
+            return items or None
+        if self._departure.leaving:
+            raise SentAway
+        out = log.released_offset(self.ticker.horizon)
+        until = min(out, log.character_begin(self.offset + LONGEST_BATCH))
+        for offset, unit in log.units(self.offset, until, MOST_ITEMS):
+            items.append(PartItem(offset, unit))
+            self.offset = offset
+        if self.offset < out or log.end is not None:
+            self.slot = NOW
+        elif (due := log.due_behind(log.position_at(self.offset))) is None:
+            self.slot = IDLE  # the log wakes it
+        else:
+            self.until_released(due)
+        return items or None
+
+    def close(self) -> None:
+        """Yield nothing any more, and leave the log's waiters."""
+        super().close()
+        self._log.sides().waiters.discard(self)

@@ -1,0 +1,146 @@
+"""The scripts by which a node creates, writes, ends, takes over and releases replies: their arguments.
+
+The node writes in the epoch in which it became a reply's owner; the scripts check it. What they return
+stands in the head of each, in `scripts/*.lua`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from chatsvc.model import End
+from chatsvc.stores.base import REMEMBERED_S, Record
+from chatsvc.stores.redis.commands import Commands
+from chatsvc.stores.redis.entries import (
+    END,
+    PLANNED_END,
+    ReplyEntry,
+    encode,
+    encode_context,
+    encode_record,
+)
+from chatsvc.stores.redis.keys import Keys
+from chatsvc.stores.redis.leases import NOBODY
+from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
+
+Counts = tuple[int, int]
+"""A position (code points), and the number of side units there."""
+
+
+class OwnerScripts:
+    """The scripts that `node` runs as an owner of replies, or to become one.
+
+    `keep` is how many seconds an ended reply is kept, `patience` how many seconds Redis may be away
+    while a write waits. Every call raises `StoreUnavailable`.
+    """
+
+    def __init__(
+        self, commands: Commands, keys: Keys, node: str, keep: float, patience: float
+    ) -> None:
+        self._commands = commands
+        self._keys = keys
+        self._node = node
+        self._keep_ms = max(1, round(keep * 1000))
+        self._patience = patience
+
+    async def create(self, record: Record, now_us: int) -> str:
+        """Create a reply, and return the status; `now_us` is by the store's clock."""
+        reply_id = record.reply_id
+        tag = self._keys.tag(reply_id)
+        keys = [
+            self._keys.reply(reply_id),
+            self._keys.gone(reply_id),
+            tag.owned_by(self._node),
+            tag.leases,
+        ]
+        status: str = await self._commands.run(
+            CREATE,
+            keys,
+            *(encode_record(record), self._node, reply_id, now_us),
+            encode_context(record),
+        )
+        return status
+
+    async def write(
+        self,
+        reply_id: str,
+        epoch: int,
+        before: Counts,
+        behind: Counts,
+        entries: Sequence[ReplyEntry],
+        planned_end: End | None,
+    ) -> list[str]:
+        """Write entries, and perhaps which end will follow; return the status and what follows it."""
+        words: list[str | int] = []
+        for entry in entries:
+            fields = list(chain.from_iterable(encode(entry).items()))
+            words += [len(fields), *fields]
+        answer: list[str] = await self._commands.run(
+            WRITE,
+            [self._keys.reply(reply_id), self._keys.stream(reply_id)],
+            self._node,
+            epoch,
+            before[0],
+            behind[0],
+            before[1],
+            behind[1],
+            encode(ReplyEntry(planned_end=planned_end)).get(PLANNED_END, ""),
+            *words,
+            patience=self._patience,
+        )
+        return answer
+
+    async def finish(
+        self,
+        reply_id: str,
+        epoch: int | None,
+        written: Counts,
+        end: End,
+        patience: float,
+    ) -> list[str]:
+        """Set an end, in any epoch if that is None; return the status and what follows it."""
+        tag = self._keys.tag(reply_id)
+        keys = [
+            self._keys.reply(reply_id),
+            self._keys.stream(reply_id),
+            self._keys.gone(reply_id),
+            self._keys.readers(reply_id),
+            tag.news,
+            tag.owned,
+        ]
+        answer: list[str] = await self._commands.run(
+            FINISH,
+            keys,
+            self._node,
+            "" if epoch is None else epoch,
+            *written,
+            encode(ReplyEntry(end=end))[END],
+            self._keep_ms,
+            self._keep_ms + REMEMBERED_S * 1000,
+            reply_id,
+            "1" if end.state == "stopped" else "",
+            patience=patience,
+        )
+        return answer
+
+    async def take_over(self, reply_id: str) -> tuple[int, int, int] | None:
+        """Return the epoch in which the node owns a reply now, its position and side units, or None."""
+        taken: Any = await self._commands.run(
+            TAKE_OVER, self._ownership_keys(reply_id), self._node, reply_id
+        )
+        return (int(taken[0]), int(taken[1]), int(taken[2])) if taken else None
+
+    async def release(self, reply_id: str, epoch: int) -> bool:
+        """Give a reply to nobody, and return whether that was done."""
+        keys = self._ownership_keys(reply_id)
+        status = await self._commands.run(
+            RELEASE, keys, self._node, epoch, reply_id, NOBODY
+        )
+        return bool(status == "ok")
+
+    def _ownership_keys(self, reply_id: str) -> list[str]:
+        """Return the KEYS of `take_over.lua` and `release.lua`."""
+        tag = self._keys.tag(reply_id)
+        return [self._keys.reply(reply_id), tag.leases, tag.owned, tag.news]

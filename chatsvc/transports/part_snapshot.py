@@ -1,0 +1,155 @@
+"""All parts of a reply as JSON, whole or in long polls: `?view=parts` (PROTOCOL.md section 4)."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chatsvc.model import End
+from chatsvc.problems import Draining
+from chatsvc.replies import PartItem, Reply
+from chatsvc.requests.values import View
+from chatsvc.transports.part_frames import PartFrames
+from chatsvc.transports.snapshot import (
+    ended_response,
+    json_response,
+    until_end,
+    wait_for_news,
+)
+from chatsvc.units import ANSWER, Mark, PartText, Unit
+
+
+class PartsSnapshot(msgspec.Struct):
+    """A reply's state and its units between the offsets `after` and `next` (`@` and units).
+
+    `events` are frames of `chatsvc.v2`. `problem` is the problem object (RFC 9457) of a reply that
+    failed, and `usage` OpenAI's usage object; the JSON has only what there is.
+    """
+
+    reply: str
+    state: str
+    finish_reason: str | None
+    after: str
+    next: str
+    events: list[msgspec.Raw]
+    problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    usage: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+def parts_snapshot(reply: Reply, after: int) -> PartsSnapshot:
+    """Return what is out behind the offset `after`.
+
+    The state is final only when nothing is left behind `next`.
+    """
+    log = reply.log
+    out = max(after, reply.released_offset_now())
+    end = reply.end if out >= log.offset else None
+    marks = log.side.open_at(after) if log.side is not None else []
+    items = [PartItem(after, mark, resumed=True) for mark in marks]
+    items += [PartItem(offset, unit) for offset, unit in log.units(after, out)]
+    codec = PartFrames(reply.id, View())
+    events = codec.events(items)
+    if end is not None:
+        events.append(codec.end_event(end))
+    found = PartsSnapshot(
+        reply=reply.id,
+        state=end.state if end is not None else "running",
+        finish_reason=end.finish_reason if end is not None else None,
+        after=f"@{after}",
+        next=f"@{out}",
+        events=list(map(msgspec.Raw, events)),
+    )
+    if end is not None:
+        found.problem = end.problem or msgspec.UNSET
+        found.usage = end.usage or msgspec.UNSET
+    return found
+
+
+def _is_news(items: list[PartItem]) -> bool:
+    """Return whether there is a unit: the marks of parts that were open are none."""
+    return any(not item.resumed for item in items)
+
+
+async def parts_poll_response(
+    reply: Reply, after: int, wait: float, *, started: bool = False
+) -> web.Response:
+    """Return a snapshot as soon as there is news, else after `wait` seconds.
+
+    News is a unit behind the offset `after`, or the end of the reply. Raises `Draining` when this
+    node sends its readers away before there is news; but not if this request has `started` the
+    reply, because then its id is news.
+    """
+    sent_away = False
+    with reply.reading():
+        if wait and reply.released_offset_now() <= after and reply.end is None:
+            async with aclosing(reply.parts(after)) as parts:
+                sent_away = await wait_for_news(parts, wait, _is_news)
+        found = parts_snapshot(reply, after)
+    no_news = found.next == found.after and found.state == "running"
+    if sent_away and not started and no_news:
+        # A snapshot without news would make the client ask this node again at once.
+        raise Draining(retry_after=1)
+    return json_response(reply, found)
+
+
+async def whole_parts_response(reply: Reply) -> web.Response:
+    """Return all parts of the reply, once it has ended.
+
+    For a reply that failed it is the problem, mostly a 502, with the same members in it. Raises
+    `Draining` when this node sends its readers away before.
+    """
+    end = await until_end(reply)
+    units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
+    return ended_response(reply, end, whole_parts(reply.id, end, units))
+
+
+def whole_parts(reply_id: str, end: End, units: list[Unit]) -> dict[str, Any]:
+    """Return the members of a whole reply with an end and these units: its parts, by number.
+
+    A part has its kind, the members of its marks, and its text if it may have any; a part that the
+    end left open has `open`. Part 0, the answer, is there if it has text. Of the parts of kind
+    `data` that have the same name and id only the last is there.
+    """
+    parts: dict[int, dict[str, Any]] = {}
+    texts: dict[int, list[str]] = {}
+    unclosed: set[int] = set()
+    latest: dict[tuple[object, object], int] = {}
+    for unit in units:
+        number = unit.part
+        if isinstance(unit, PartText):
+            texts.setdefault(number, []).append(unit.text)
+        elif isinstance(unit, Mark):
+            head = {"part": number, "kind": unit.kind}
+            parts[number] = head | unit.members | head
+            if not unit.whole:
+                texts[number] = []
+                unclosed.add(number)
+            elif unit.kind == "data" and "id" in unit.members:
+                key = unit.members.get("name"), unit.members["id"]
+                parts.pop(latest.get(key, ANSWER), None)
+                latest[key] = number
+        elif number in parts:
+            head = {"part": number, "kind": parts[number]["kind"]}
+            parts[number] |= unit.members | head
+            unclosed.discard(number)
+    if ANSWER in texts:
+        parts[ANSWER] = {"part": ANSWER, "kind": "text"}
+    for number, pieces in texts.items():
+        if number in parts:
+            parts[number]["text"] = "".join(pieces)
+    for number in unclosed:
+        parts[number]["open"] = True
+    body: dict[str, Any] = {
+        "reply": reply_id,
+        "state": end.state,
+        "finish_reason": end.finish_reason,
+        "parts": [parts[number] for number in sorted(parts)],
+    }
+    if end.usage is not None:
+        body["usage"] = end.usage
+    if end.problem is not None:
+        body["problem"] = end.problem
+    return body
