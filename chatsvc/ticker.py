@@ -168,7 +168,8 @@ class Ticker:
         """
         self.now = now = monotonic()
         self.slot = now // SLOT_US
-        self.horizon = self.clock.horizon_at(now)
+        clock = self.clock
+        self.horizon = min(now + clock.offset, clock.limit)  # as `Clock.horizon_at`
         return now
 
     # ------------------------------------------------------------------ waiting

@@ -99,7 +99,8 @@ async def written(
     reply = Reply(
         Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda reply: None
     )
-    with closing(Stream(reply, 0, wire, make_encoder(make(reply), BARE))) as stream:
+    encoder = make_encoder(make(reply), BARE)
+    with closing(Stream(reply, 0, wire, encoder)) as stream:
         running = asyncio.create_task(stream.run())
         for piece, pause in arriving:
             log.append(splitter.feed(piece), hand.now)
@@ -109,6 +110,8 @@ async def written(
             await reach(ticker, hand, hand.now + max(SLOT_US, pace))
         log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(running, 10)
+        if stream.rest is not None:
+            wire.write(encoder.encode(*stream.rest))
     return log.text(0), wire.writes
 
 

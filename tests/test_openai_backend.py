@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from base64 import b64encode
 from contextlib import aclosing
 from traceback import format_exception
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatsvc.backends import make_backend
 from chatsvc.backends.chunks import ChunkReader
-from chatsvc.backends.openai import OpenAIBackend, completions_url
+from chatsvc.backends.openai import CompletionRequest, OpenAIBackend, completions_url
 from chatsvc.model import Finish, Message, Prompt, Reasoning
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
@@ -572,3 +573,12 @@ def test_text_before_an_error_in_the_same_bytes_is_yielded() -> None:
     reader = ChunkReader()
     assert reader.feed(chunk("a") + b'data: {"error": "no"}\n\n') == ["a"]
     assert reader.failure is not None and reader.failure.words == "no"
+
+
+def test_a_setting_that_is_no_unicode_is_sent_escaped() -> None:
+    backend = OpenAIBackend("http://127.0.0.1/v1", system="\udcff", model="é")
+    body = CompletionRequest(backend, Prompt((Message("user", "你"),))).body()
+    assert body.isascii()
+    sent = json.loads(body)
+    assert (sent["model"], sent["messages"][0]["content"]) == ("é", "\udcff")
+    assert sent["messages"][1] == {"role": "user", "content": "你"}

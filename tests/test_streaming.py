@@ -24,6 +24,7 @@ from chatsvc.transports.text import PlainText
 from chatsvc.transports.writing import (
     FULL_BYTES,
     FULL_POLL_US,
+    LAST_CHARACTERS,
     STALLED_US,
     ClientGone,
     SlowReader,
@@ -109,12 +110,13 @@ async def test_a_stream_that_is_over_holds_nothing_until_its_next_comment(
     ):
         reply.log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(stream.run(), 10)
+        assert stream.rest == (0, "abc")
     left = weakref.ref(reply), weakref.ref(reply.log)
     del reply, stream
     await turns()  # it was woken for the end
     assert [it() for it in left] == [None, None]
     await reach(ticker, hand, hand.now + SILENCE_US)
-    assert wire.written == b"abc"
+    assert wire.written == b""
 
 
 async def test_nothing_is_written_to_a_connection_that_closes(hand: Hand) -> None:
@@ -153,7 +155,25 @@ async def test_a_reader_that_is_behind_gets_no_more_until_it_has_read(
         assert wire.written == b"abc"
         reply.log.finish(End("done", "stop"), hand.now)
         await asyncio.wait_for(running, 10)
-        assert wire.written == b"abcd"
+        assert (wire.written, stream.rest) == (b"abc", (3, "d"))
+
+
+@pytest.mark.parametrize("length", [1, LAST_CHARACTERS, LAST_CHARACTERS + 1])
+async def test_a_short_run_that_is_the_last_is_left_to_go_with_the_end(
+    length: int, hand: Hand
+) -> None:
+    wire, last = Wire(), "x" * length
+    reply = reply_of("a", 0, hand)
+    with closing(Stream(reply, 0, wire, TEXT)) as stream:
+        running = asyncio.create_task(stream.run())
+        await turns()
+        reply.log.append(last, hand.now)
+        reply.log.finish(End("done", "stop"), hand.now)
+        await asyncio.wait_for(running, 10)
+        if length <= LAST_CHARACTERS:
+            assert (wire.written, stream.rest) == (b"a", (1, last))
+        else:
+            assert (wire.written, stream.rest) == (b"a" + last.encode(), None)
 
 
 async def test_a_reader_that_takes_nothing_is_dropped(hand: Hand) -> None:

@@ -246,6 +246,9 @@ class Answer:
         """See `Receiver.feed`."""
         reader = self._reader
         if pieces := reader.feed(data):
+            if reader.complete:
+                # The caller is woken anyhow, and adds them together with the end.
+                self._take = None
             self._give(pieces)
         self._came = now
         self._size += len(data)

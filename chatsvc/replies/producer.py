@@ -22,7 +22,7 @@ from chatsvc.replies.outcome import (
     failed,
     usage_of,
 )
-from chatsvc.replies.release import ReleaseWaiter
+from chatsvc.replies.release import ReleaseWaiter, end_if_released
 from chatsvc.replies.reply import Reply
 from chatsvc.replies.timer import Timer
 from chatsvc.stores.base import NotWritable, Store
@@ -227,7 +227,10 @@ class Producer:
         if self._cancelled or self._abandoned:
             return None
         self._timer.stop()
-        return await self._seal(log_writer, self._end or end)
+        planned_end = await self._seal(log_writer, self._end or end)
+        if planned_end and end_if_released(self.reply, self.store, planned_end):
+            return None
+        return planned_end
 
     async def _fill(self, log_writer: LogWriter) -> End:
         """Read the backend to its end, to the limits, or until it is told to close."""
@@ -303,13 +306,10 @@ class Producer:
         self._release = None
         if self._end is None:
             return
-        finish_now = self.store.finish_now
-        if finish_now is None:
-            self._run(self._set_end(self._end))
-        else:  # a task would cost as much as a token
-            self._finishing = True
-            finish_now(self.reply.log, self._end)
+        if end_if_released(self.reply, self.store, self._end):
             self._on_done(self)
+        else:
+            self._run(self._set_end(self._end))
 
     async def _set_end(self, end: End) -> None:
         """Set the end, unless it was set from elsewhere."""

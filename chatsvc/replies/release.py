@@ -1,11 +1,32 @@
-"""The wait until all text of a reply is released, which is when its end may be set."""
+"""The end of a reply whose text is complete: it may be set once all of the text is released."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from chatsvc.log import Log
+from chatsvc.model import End
+from chatsvc.replies.reply import Reply
+from chatsvc.stores.base import Store
 from chatsvc.ticker import Ticker, Waiter
+
+
+def end_if_released(reply: Reply, store: Store, end: End) -> bool:
+    """Set the end of a reply at once and return True, if all of its text is released by now.
+
+    Return False also if the store has to be waited for. `Log.on_end` is not called. An end that is
+    set in the turn that has brought the last text goes out with it, in one write; and it needs no
+    task, which costs as much as a token.
+    """
+    finish_now, ticker = store.finish_now, reply.ticker
+    if finish_now is None:
+        return False
+    ticker.refresh()
+    if reply.log.due() > ticker.horizon:
+        return False
+    reply.log.on_end = None  # it would stop the producer, which has done its work
+    finish_now(reply.log, end)
+    return True
 
 
 class ReleaseWaiter(Waiter):

@@ -114,6 +114,7 @@ class Connection:
             stream = make_stream(reply, after, self._transport, codec, WEBSOCKET)
             with reply.reading(), closing(stream):
                 await stream.run()
+                stream.write_rest()
         except SentAway:
             self.send_away(Draining())
             return

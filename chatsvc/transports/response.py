@@ -22,9 +22,11 @@ from chatsvc.transports.heartbeat import Heartbeat
 from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
 from chatsvc.transports.writing import (
     ClientGone,
+    Stream,
     drained_to_end,
     set_reset_on_close,
     transport_of,
+    write,
 )
 
 logger = logging.getLogger("chatsvc.web")
@@ -123,6 +125,7 @@ class ReplyResponse(web.StreamResponse):
             framing = CHUNKED if self.chunked else BARE
             stream = make_stream(reply, self._after, transport, codec, framing)
             heartbeat = None
+            rest: list[bytes] = []
             try:
                 await self._begin(stream, reply, codec)
                 if codec.probe_times_us is not None:
@@ -130,6 +133,12 @@ class ReplyResponse(web.StreamResponse):
                         stream, transport, framing, codec.probe_times_us
                     )
                 await stream.run()
+                if (
+                    isinstance(stream, Stream)
+                    and isinstance(codec, Codec)
+                    and stream.rest is not None
+                ):
+                    rest = codec.events(*stream.rest)
                 last = None if reply.end is None else codec.end(reply.end)
             except SentAway:
                 last = codec.sent_away()
@@ -143,12 +152,13 @@ class ReplyResponse(web.StreamResponse):
                 if heartbeat is not None:
                     heartbeat.close()
             if last is None:
+                write(transport, framing.wrap(rest))
                 transport.abort()
                 raise ClientGone
             await drained_to_end(transport, reply.ticker)
         if ends_by_reset:
             set_reset_on_close(transport, False)
-        await self.write_eof(b"".join(last))
+        await self.write_eof(b"".join([*rest, *last]))
         self.broken = False
         return writer
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
 from chatsvc.replies import Reply, ReplyReader
 from chatsvc.replies.log_reader import LogReader
-from chatsvc.replies.reader import LONGEST_RUN
+from chatsvc.replies.reader import LONGEST_RUN, Run
 from chatsvc.ticker import MUTED, NOW, Ticker, Waiter
 from chatsvc.transports.encoder import Encoder
 
@@ -33,6 +34,10 @@ FULL_BYTES = 64 * 1024
 
 FULL_POLL_US = 50_000
 """Microseconds between two looks at a connection that is full."""
+
+LAST_CHARACTERS = 64
+"""The most characters that go out together with the end, for which aiohttp's write has no deadline.
+"""
 
 STALLED_US = 30_000_000
 """Microseconds after which a client that has taken nothing is dropped."""
@@ -124,7 +129,10 @@ class WritingReader(LogReader[Any]):
     wrote: int
 
     async def run(self) -> None:
-        """Write to the end of the reply. Raises `SentAway`, `SlowReader` or `ClientGone`."""
+        """Write to the end of the reply, but for the `rest` of a `Stream`.
+
+        Raises `SentAway`, `SlowReader` or `ClientGone`.
+        """
         ticker = self.ticker
         loop = asyncio.get_running_loop()
         try:
@@ -139,6 +147,9 @@ class WritingReader(LogReader[Any]):
             self.slot = MUTED
             # It may hold an error whose traceback holds this stream: a cycle.
             self.future = None
+
+    def write_rest(self) -> None:
+        """Write what `run` has left to its caller. Raises `ClientGone`."""
 
     def _resume_run(self, error: Exception | None) -> None:
         self.slot = MUTED
@@ -155,9 +166,11 @@ class Stream(WritingReader, ReplyReader):
     """A reader that writes a reply's characters to a connection when they are due.
 
     It begins behind position `after` (code points). `wrote` is when it last wrote (microseconds).
+    `rest` is the last run, if it is left to the caller of `run` to write together with the end,
+    else None.
     """
 
-    __slots__ = ("_encoder", "_transport", "wrote")
+    __slots__ = ("_encoder", "_transport", "rest", "wrote")
 
     def __init__(
         self, reply: Reply, after: int, transport: asyncio.Transport, encoder: Encoder
@@ -165,6 +178,7 @@ class Stream(WritingReader, ReplyReader):
         super().__init__(reply.log, reply.ticker, reply.departure, after)
         self._transport = transport
         self._encoder = encoder
+        self.rest: Run | None = None
         self.wrote = self.ticker.now
 
     def call(self) -> None:
@@ -180,6 +194,9 @@ class Stream(WritingReader, ReplyReader):
                 if taken is None:
                     break
                 position, run = taken
+                if self.slot == NOW and self._is_rest(run):
+                    self.rest = taken
+                    continue  # nothing more is taken
                 data = encoder.encode(position, run)
                 if transport.is_closing():
                     raise ClientGone
@@ -197,3 +214,14 @@ class Stream(WritingReader, ReplyReader):
                 self._resume_run(None)
         except Exception as error:  # noqa: BLE001
             self._resume_run(error)
+
+    def write_rest(self) -> None:
+        """See `WritingReader.write_rest`."""
+        if self.rest is not None:
+            write(self._transport, self._encoder.encode(*self.rest))
+
+    def _is_rest(self, run: Sequence[str]) -> bool:
+        """Return whether a run that was taken is the last one, and short."""
+        log = self._log
+        ended = log.end is not None and self.position == log.position
+        return ended and len(run) <= LAST_CHARACTERS

@@ -25,7 +25,10 @@ TOO_MUCH = "The model's server sent more than can be kept."
 
 
 class Lines:
-    """A reader of words: `.` finishes, `!` is complete, `#` fails, `-` is nothing; others are text."""
+    """A reader of words: `.` finishes, `!` is complete, `#` fails, `-` is nothing; others are text.
+
+    A text that ends in `!` is complete, too.
+    """
 
     linger_s = 2.0
 
@@ -45,7 +48,7 @@ class Lines:
         elif text in (".", "!"):
             self.finish, self.complete = Finish("stop"), text == "!"
         else:
-            self.finish = None
+            self.finish, self.complete = None, text.endswith("!")
             return [text]
         return []
 
@@ -91,6 +94,11 @@ def test_a_piece_is_taken_only_if_none_waits_before_it() -> None:
     made.drop()
     made.feed(b"d", 9.0)
     assert (taken, list(made.pieces), made.given) == (["a", "d"], [], 5)
+
+
+def test_what_comes_together_with_the_end_is_kept_for_it() -> None:
+    made = answer("a", "b!", take=lambda piece: True)
+    assert (list(made.pieces), made.held, made.over) == (["b!", "<rest>"], 8, True)
 
 
 def test_silence() -> None:

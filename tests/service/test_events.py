@@ -188,6 +188,45 @@ async def test_what_is_out_goes_with_the_head_in_one_write(
     assert end.endswith(b"0\r\n\r\n" if kind == "text/plain" else b"\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
+)
+async def test_the_last_text_goes_with_the_end_in_one_write(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes, goes_on = record(monkeypatch), asyncio.Event()
+    async with inside(Settings(pace=0), backend=Scripted("a\n", goes_on, "bc")) as chat:
+        reply = await chat.start("hello")
+        writes.clear()
+        reading = asyncio.create_task(
+            chat.raw(f"GET /api/chat/{reply}", f"Accept: {kind}")
+        )
+        async with asyncio.timeout(10):
+            while not any(b"X-Reply-Id" in each and b"a" in each for each in writes):
+                await asyncio.sleep(0.001)
+        writes.clear()
+        goes_on.set()
+        answer = await reading
+    assert answer.complete
+    (last,) = writes
+    assert b"b" in last and b"c" in last and last.endswith(b"\r\n0\r\n\r\n")
+
+
+async def test_a_text_goes_out_before_a_failure_breaks_the_stream_off() -> None:
+    goes_on = asyncio.Event()
+    backend = Scripted("a\n", goes_on, "bc", BackendFailed("no"))
+    async with inside(Settings(pace=0), backend=backend) as chat:
+        reply = await chat.start("hello")
+        reading = asyncio.create_task(
+            chat.raw(f"GET /api/chat/{reply}", "Accept: text/plain")
+        )
+        await asyncio.sleep(0)
+        goes_on.set()
+        answer = await reading
+    assert not answer.complete
+    assert b"c" in answer.body
+
+
 async def test_what_is_out_is_more_than_goes_with_the_head(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
