@@ -145,9 +145,9 @@ class Stopping(Following):
         await asyncio.Event().wait()
 
 
-BACKENDS["following"] = lambda settings: Following(resumes=True)
-BACKENDS["following-once"] = lambda settings: Following(resumes=False)
-BACKENDS["stopping"] = lambda settings: Stopping(resumes=True)
-
 if __name__ == "__main__":
+    # Not at import: the processes of the tests that import this module have the usual names alone.
+    BACKENDS["following"] = lambda settings: Following(resumes=True)
+    BACKENDS["following-once"] = lambda settings: Following(resumes=False)
+    BACKENDS["stopping"] = lambda settings: Stopping(resumes=True)
     raise SystemExit(main())
