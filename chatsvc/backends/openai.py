@@ -99,14 +99,14 @@ class OpenAIBackend:
         self.max_event = max_event
         self.takes_stream_options = True
         self._system = system
+        self.models = tuple(models)
         self.policy = OptionPolicy(
             model=model,
-            models=models,
+            models=self.models,
             forward_all=forward_all,
             temperature=temperature,
             max_tokens=max_tokens,
         )
-        self.models = tuple(self.policy.models)
         self._extra = dict(extra or {})
         address = URL(url)
         authorization = f"Bearer {key}" if key else ""
