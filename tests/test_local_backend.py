@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from chatsvc.app import create_app
-from chatsvc.backends.local import LocalBackend, find_model
+from chatsvc.backends.local import LocalBackend, find_model, taken
 from chatsvc.client.ask import ask
 from chatsvc.client.reading import Backoff
 from chatsvc.client.wire import service_url
@@ -302,7 +302,7 @@ LOOK: dict[str, Any] = {
 
 
 async def test_a_request_brings_the_tools_and_their_results(full_model: Path) -> None:
-    """By `/v1` and by `/api/chat`, as far as llama.cpp takes them: no image."""
+    """By `/v1` and by `/api/chat`."""
     backend = LocalBackend(str(full_model), temperature=0.0, max_tokens=200)
     app = create_app(Settings(), backend=backend)
     whole = {"Accept": "application/json"}
@@ -364,3 +364,36 @@ async def test_a_response_format_is_the_models_grammar(tmp_path: Path) -> None:
         ):
             told = await answer.json()
     assert json.loads(told["text"]) == {"q": "x"}
+
+
+async def test_what_the_model_takes_is_what_llama_cpp_says(
+    model: Path, full_model: Path
+) -> None:
+    """A template without tools would leave them out, and the answer would be none to what was asked."""
+    backend = LocalBackend(str(model))
+    async with (
+        running(create_app(backend=backend)) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        assert backend.takes == {"response_format"}
+        body = {"message": "hi", "options": {"tools": [LOOK]}}
+        async with session.post(url / "api/chat", json=body) as answer:
+            assert answer.status == 422
+            told = await answer.json()
+            assert told["detail"].startswith("options.tools must be empty")
+    async with started(LocalBackend(str(full_model))) as other:
+        assert other.takes == {"tools", "response_format"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "takes"),
+    [
+        ({}, {"tools"}),
+        ({"chat_template_caps": {}, "modalities": {}}, {"tools"}),
+        ({"chat_template_caps": {"supports_tools": False}}, set()),
+        ({"modalities": {"vision": True, "audio": False}}, {"tools", "images"}),
+        ({"modalities": {"vision": True, "audio": True}}, {"tools", "images", "audio"}),
+    ],
+)
+def test_what_a_model_takes(properties: dict[str, Any], takes: set[str]) -> None:
+    assert taken(properties) == takes | {"response_format"}
