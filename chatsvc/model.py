@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -181,3 +182,7 @@ class End(msgspec.Struct, frozen=True):
     finish_reason: str
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+
+    def with_usage(self, usage: dict[str, Any] | None) -> End:
+        """Return the same end, with `usage` if it has none of its own."""
+        return replace(self, usage=self.usage or usage)
