@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -48,6 +48,8 @@ THOUGHT: list[Unit] = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
 shared = settings(
     max_examples=6,
     deadline=None,
+    # Each example starts nodes: to look for a smaller one that fails would take minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
