@@ -96,6 +96,19 @@ async def test_tools_with_what_they_are_doing() -> None:
     assert parts == [call, status, result, source]
 
 
+async def test_images_and_results_of_tools() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    asking = {"role": "user", "content": [{"type": "text", "text": "What?"}, image]}
+    found = await reply_of("looker", asking)
+    assert found["parts"] == [text("1 image: data:image/png;base64,…")]
+    function = {"name": "weather", "arguments": "{}"}
+    calls = [{"id": "call_1", "type": "function", "function": function}]
+    called = {"role": "assistant", "content": None, "tool_calls": calls}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "21"}
+    found = await reply_of("looker", HI, called, result)
+    assert found["parts"] == [text("The result of call_1 is 21.")]
+
+
 async def test_who_asks() -> None:
     found = await reply_of("greeter", authorize=as_ann)
     assert found["parts"] == [text("Hello, ann of Acme.")]
