@@ -6,6 +6,7 @@ what those clients send.
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -41,6 +42,15 @@ def error_object(problem: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def completion_id() -> str:
+    """Return a new id for a completion: `chatcmpl-` and 12 random URL-safe characters.
+
+    It is short, because each chunk has it. It is not the reply's id, which is a capability and
+    stands in `X-Reply-Id`: clients write the ids of completions to logs.
+    """
+    return f"chatcmpl-{secrets.token_urlsafe(9)}"
+
+
 def completion(reply: Reply, model: str) -> dict[str, Any]:
     """Return the `chat.completion` object of a reply that ended and did not fail."""
     end = reply.end or End("done", "stop")
@@ -50,7 +60,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
         "refusal": None,
     }
     return {
-        "id": f"chatcmpl-{reply.id}",
+        "id": completion_id(),
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
@@ -74,7 +84,7 @@ def _finish_reason(end: End) -> str:
     return end.finish_reason if end.state == "done" else "stop"
 
 
-_CHUNK = b'data: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+_CHUNK = b'data: {"id":"%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
 _CHOICE = b'{"index":0,"delta":%b,"finish_reason":%b}'
 _END = b"]}\n\n"
 _END_WITHOUT_USAGE_YET = b'],"usage":null}\n\n'
@@ -105,8 +115,9 @@ class Chunks(Codec):
     transport = "openai"
     joins = True
 
-    def __init__(self, reply: Reply, model: str, *, usage: bool = False) -> None:
-        self._begin = _CHUNK % (reply.id.encode(), time.time(), json_line(model))
+    def __init__(self, model: str, *, usage: bool = False) -> None:
+        name = completion_id().encode()
+        self._begin = _CHUNK % (name, time.time(), json_line(model))
         self._usage = usage
         super().__init__(
             _content_without_usage_yet if usage else _content,

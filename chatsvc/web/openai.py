@@ -37,7 +37,7 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     model = model_name(replies.backend)
     try:
         if asked.stream:
-            codec = Chunks(reply, model, usage=asked.usage)
+            codec = Chunks(model, usage=asked.usage)
             stream = stream_response(request, reply, codec)
             # Awaited here, because the reply is stopped below once its stream is over.
             await stream.prepare(request)
