@@ -62,15 +62,18 @@ def content(event: str) -> str:
 
 
 def texts(write: bytes) -> list[str]:
-    """The texts of the events of one write, each of which is whole and valid."""
+    """The texts of the events of one write, each of which is whole and valid.
+
+    The chunk with the role is none of them.
+    """
     *events, rest = write.decode().split("\n\n")
     assert rest == ""
-    return [content(event) for event in events]
+    return [content(event) for event in events if '"role":' not in event]
 
 
 MAKERS: dict[str, Callable[[Reply], Codec]] = {
-    "v1": lambda reply: Chunks("m"),
-    "v1 with usage": lambda reply: Chunks("m", usage=True),
+    "v1": lambda reply: Chunks(reply, "m"),
+    "v1 with usage": lambda reply: Chunks(reply, "m", usage=True),
     "ui": lambda reply: UIChunks(reply.id),
 }
 
@@ -185,13 +188,17 @@ async def test_an_event_has_at_most_the_longest_run() -> None:
     assert [len(part) for part in told] == [LONGEST_RUN, LONGEST_RUN, 2]
 
 
-def test_a_chunk_is_little_more_than_the_models_own() -> None:
+async def test_a_chunk_is_little_more_than_the_models_own() -> None:
     model = (
         b'data: {"id":"chatcmpl-b","object":"chat.completion.chunk","created":1,"model":"m",'
         b'"choices":[{"index":0,"delta":{"content":"000 "},"logprobs":null,"finish_reason":null}]}'
         b"\n\n"
     )
-    (event,) = Chunks("m").events(0, "000 ")
+    log = Log("r" * 22)
+    record = Record(log.reply_id, Prompt(()))
+    reply = Reply(record, log, Ticker(), Departure(), lambda reply: None)
+    first, event = Chunks(reply, "m").events(0, "000 ")
+    assert b'"role":"assistant","content":""' in first
     assert len(event) <= 1.05 * len(model)
 
 

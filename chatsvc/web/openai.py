@@ -10,7 +10,8 @@ from aiohttp import web
 from chatsvc.backends.base import model_name
 from chatsvc.problems import NotFound
 from chatsvc.requests.values import Start
-from chatsvc.transports.openai import Chunks, completion, error_object
+from chatsvc.transports.completion import completion
+from chatsvc.transports.openai import Chunks, error_object
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
@@ -37,7 +38,7 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     model = model_name(replies.backend)
     try:
         if asked.stream:
-            codec = Chunks(model, usage=asked.usage)
+            codec = Chunks(reply, model, usage=asked.usage)
             stream = stream_response(request, reply, codec)
             # Awaited here, because the reply is stopped below once its stream is over.
             await stream.prepare(request)
