@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 ABILITIES = frozenset({"tools", "images", "audio", "files", "response_format"})
 """What a backend may take beside text, by the names that its attribute `takes` uses.
@@ -164,12 +165,20 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Extra(msgspec.Struct, frozen=True):
-    """Members of a model's answer that no other piece takes, by name.
+    """Members of a model's answer that no other piece takes, by name, and where they stood.
 
-    One whose value equals the last one of its name is not written again.
+    `at` is "chunk" or "choice" for members of a `chat.completion.chunk` or of its choice: they say
+    how something is, so one whose value equals the last of its name is not written again, unless it
+    is one of `FRAGMENTS`. Without `at` they are a delta's, which are fragments: each is written,
+    but for one that is empty, or the same boolean, and not the first of its name.
     """
 
     value: dict[str, Any]
+    at: str | None = None
+
+
+FRAGMENTS = frozenset({"logprobs", "token_ids"})
+"""The members of a choice that say something of each piece of text, like those of a delta."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -202,3 +211,7 @@ class End(msgspec.Struct, frozen=True):
     finish_reason: str
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+
+    def with_usage(self, usage: dict[str, Any] | None) -> End:
+        """Return the same end, with `usage` if it has none of its own."""
+        return replace(self, usage=self.usage or usage)

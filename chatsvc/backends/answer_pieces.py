@@ -11,18 +11,12 @@ from typing import Any
 from chatsvc.backends.chunk_values import Choice, Chunk, Delta
 from chatsvc.backends.content_parts import besides_of, words_of
 from chatsvc.backends.cumulative import Cumulative
-from chatsvc.backends.extras import Extras, keepable, of_delta
+from chatsvc.backends.extras import Extras, keepable
 from chatsvc.backends.finish_reasons import FAILURES, read_reason
 from chatsvc.backends.text_places import TextPlaces
 from chatsvc.backends.think_tags import ThinkTags
 from chatsvc.graphemes import join_surrogates
-from chatsvc.model import (
-    Extra,
-    Piece,
-    Reasoning,
-    ToolCall,
-    Usage,
-)
+from chatsvc.model import Extra, Piece, Reasoning, ToolCall, Usage
 
 LINGER_S = 2.0
 """The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
@@ -47,11 +41,12 @@ class AnswerPieces:
     Invariants:
 
     - Of one chunk first comes its reasoning, then its text, its calls, sources, files and extras. Only
-      a list of parts has an order of its own.
+      a list of parts has an order of its own. What the first chunk of the answer, and those before,
+      say of all of it (extras of the chunk and the choice) stands before everything.
     - Texts come from the members `delta`. Only as long as these have given none they come from
       `message` or from `text`, whichever of the two gives some first: what the others repeat is
       passed over. The same holds for what stands beside the text.
-    - A `reason` that is followed by more of the answer, in a later chunk, is None again.
+    - A `reason` that more of the answer follows, in a later chunk, is None again.
     - Extras and usage are passed on only behind something of the answer: before that nothing is, and
       the request may be sent again.
     - No text holds half of a surrogate pair; in other pieces it may be cut in two.
@@ -70,11 +65,12 @@ class AnswerPieces:
         self._side_source = ""  # the member that gives what stands beside the text
         self._texts: list[str] = []  # behind `_pieces`, since `take`
         self._pieces: list[Piece] = []
+        self._leading = 0  # how many of them stand before all text
         self._high = ""  # the first half of a surrogate pair
         self._passed_usage: dict[str, Any] | None = None
         self._reasoned = False  # reasoning came in a member of its own
         self._extras = Extras()
-        self._new_extras: dict[str, Any] = {}
+        self._refuses = False  # a refusal has begun
         self._besides: set[Piece] = set()  # those that were also extras
 
     @property
@@ -86,32 +82,31 @@ class AnswerPieces:
         """Add what a chunk holds; of its choices only the one with index 0 counts.
 
         Returns None, or the failure that it reports: an error's JSON and a `BackendFailed.reason`, or
-        None if only the JSON says it. Raises `BackendFailed` for a text
-        that is not cumulative although it should be.
+        None if only the JSON says it. Raises `BackendFailed` for a text that should be cumulative.
         """
         if usage := chunk.any_usage():
             self.usage = usage
-        extras = self._extras.of_chunk(chunk)
+        extras, progress = self._extras, self.progress
+        extras.add_chunk(chunk)
         failure = None
         for choice in chunk.choices or ():
             if choice.index:
                 continue
-            if (more := self._extras.of_choice(choice)) is not None:
-                extras = (extras or {}) | more
+            extras.add_choice(choice)
             delta, message = choice.delta, choice.message
             words = delta is not None and self._add_delta(delta)
             if message is not None or choice.text:
                 words = self._add_other(choice) or words
-            for part in (delta, message):
-                if part is not None and part.has_side():
-                    extras = (extras or {}) | of_delta(part)
+            extras.add_parts(delta, message)
             failure = self._end_choice(choice, words)
             if failure is not None:
                 break
-        if extras:
-            self._new_extras.update(extras)
-        if self._new_extras and self.progress:
-            self._put_extras()
+        if extras.waiting and self.progress:
+            if not progress:
+                self._pieces[:0] = states = extras.take_states()
+                self._leading = len(states)
+            for extra in extras.take():
+                self._put(extra)
         return failure
 
     def add_text(self, text: str, reasoning: bool) -> None:
@@ -144,12 +139,13 @@ class AnswerPieces:
             self._passed_usage = self.usage
             self._pieces.append(Usage(self.usage))
         self._pieces, pieces = [], self._pieces
+        self._leading = 0
         return pieces
 
     def decide(self) -> None:
         """Let the text that was undecided be the answer's; it is the next that `take` returns."""
         if self._tags is not None:
-            self._pieces[:0] = self._tags.decide()
+            self._put_found(True, self._tags.decide())
 
     def rest(self) -> list[Piece]:
         """Return, once, what was held back: of half a surrogate pair U+FFFD."""
@@ -185,8 +181,8 @@ class AnswerPieces:
 
     def _add_delta(self, delta: Delta) -> bool:
         """Add a delta; return whether it adds to the answer."""
-        text = delta.content if delta.refusal is None else delta.text()
-        if delta.has_side():
+        text = delta.content
+        if delta.refusal or delta.has_side():
             adds = delta.adds()
             if adds:
                 self._side_source = "delta"
@@ -225,7 +221,7 @@ class AnswerPieces:
         texts = 0
         if has_side:
             self._add_reasoning(part)
-        for each in [*(part.mixed or ()), part.text()]:
+        for each in [*(part.mixed or ()), part.content or ""]:
             if isinstance(each, Reasoning):
                 if has_side:
                     self._put_reasoning(each)
@@ -233,6 +229,10 @@ class AnswerPieces:
                 self._source = source
                 self._add_text(each)
                 texts += 1
+        if part.refusal and has_text:
+            self._source = source
+            self._add_refusal(part.refusal)
+            texts += 1
         if has_side:
             self._add_side(part)
         return texts > 0
@@ -256,10 +256,17 @@ class AnswerPieces:
             else:
                 self._put_found(self._tags.undecided, self._tags.feed(text))
 
+    def _add_refusal(self, text: str) -> None:
+        if not self._refuses:
+            self._refuses = True
+            self.decide()
+            self._put(Extra({"refusal": ""}))  # the text behind it is one
+        self._add_text(text)
+
     def _put_found(self, was_undecided: bool, found: list[str | Reasoning]) -> None:
         if was_undecided:
             # What came beside the text while nobody knew what it is stands behind it.
-            self._pieces[:0] = found
+            self._pieces[self._leading : self._leading] = found
             return
         for piece in found:
             if isinstance(piece, str):
@@ -312,12 +319,6 @@ class AnswerPieces:
             if each not in self._besides:
                 self._besides.add(each)
                 self._put(self._places.of(each, removed))
-
-    def _put_extras(self) -> None:
-        new, self._new_extras = self._new_extras, {}
-        kept = {name: keepable(value) for name, value in new.items()}
-        if kept := {name: value for name, value in kept.items() if value is not None}:
-            self._put(Extra(kept))
 
     def _put(self, piece: Piece) -> None:
         self._flush()

@@ -22,6 +22,7 @@ Each module imports only modules below it in this list:
     log_writer  what a backend yields to units in the log, within limits
     part_writer pieces to text in whole characters, and to marks and texts of side parts
     calls       the calls of tools, and which one a piece belongs to
+    extra_members  which members of extras say anything new
     json_values values of a backend, as JSON can hold them
     timer       one call that is due later
     release     the wait until all text is released, and the end that is set then
@@ -40,11 +41,12 @@ Invariants:
 
 - A log is written only by the store: on the node that owns the reply when `append`, `seal` and
   `finish` are called, on the others when a shared store reports what was written. `append` is
-  called by `LogWriter` alone, which belongs to a `Producer`, and `seal` by `Producer` alone.
+  called by `LogWriter` alone, which belongs to a `Producer`, so is `note_usage`, and `seal` by
+  `Producer` alone.
 - `finish`, or `finish_now` in its place, is called by `Producer` and for it by `end_if_released`, by
   `Producers`, `Registry` (when the grace is over), `Handover` and `Replies.stop`. The first end
   stands, so they need not know of each other.
-- `Reply.produced` is set by `Producers`, `Reply.usage` by `Producer`, `Reply.grace` by `Registry`, `Reply.readers` by
+- `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end
   or another owner.

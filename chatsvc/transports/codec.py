@@ -170,6 +170,25 @@ class Codec(StreamCodec):
         return events
 
 
+class MixedCodec(Codec):
+    """The codec of one stream of the answer's text and of what stands beside it.
+
+    Text goes the way of any `Codec`, as long as no side unit comes, and no more work is done for it.
+    `part_events` takes everything else; afterwards `prefix` may be another.
+    """
+
+    __slots__ = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether something waits for the next unit, also if that is text: `part_events` takes it."""
+        return False
+
+    @abstractmethod
+    def part_events(self, items: Sequence[PartItem]) -> list[bytes]:
+        """Return the events of some marks and texts, in order."""
+
+
 class PartsCodec(StreamCodec):
     """The codec of one stream of all parts of a reply: it makes the stream's events."""
 

@@ -172,7 +172,10 @@ class ReplyResponse(web.StreamResponse):
                 others = stream.codec.events(stream.take() or [])
                 if sum(map(len, others)) <= FIRST_BYTES:
                     first, others = first + others, []
-            elif 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS:
+            elif (
+                stream.at_text
+                and 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS
+            ):
                 taken = stream.take()
                 if taken is not None and isinstance(codec, Codec):
                     first += codec.events(*taken)

@@ -10,7 +10,8 @@ from aiohttp import web
 from chatsvc.backends.base import listed_models, model_name
 from chatsvc.problems import NotFound
 from chatsvc.requests.values import Start
-from chatsvc.transports.openai import Chunks, completion, error_object
+from chatsvc.transports.completion import completion
+from chatsvc.transports.openai import Chunks, error_object
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
