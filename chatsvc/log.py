@@ -123,9 +123,10 @@ class Log:
                 waiter.ticker.wake(waiter)
 
     def sides(self) -> SideUnits:
-        """Return `side`; make it if it is None."""
+        """Return `side`; make it if it is None, and wake the readers: some are for text alone."""
         if self.side is None:
             self.side = SideUnits()
+            self.interrupt()
         return self.side
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:

@@ -45,10 +45,11 @@ class PartsReader(LogReader[list[PartItem]]):
     def __init__(
         self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
     ) -> None:
+        side = log.sides()  # before this reader is one of those that it may wake
         super().__init__(log, ticker, departure)
         self.offset = after
         self._resumed = False  # whether the open parts' marks have been yielded
-        log.sides().waiters.add(self)
+        side.waiters.add(self)
 
     def take(self) -> list[PartItem] | None:
         """Return what is out and was not returned yet, without waiting, or None.

@@ -130,6 +130,9 @@ class Codec(StreamCodec):
     true. `prefix` is the stream's own. `numbers` is `DIGITS` or `NO_DIGITS`. `tail` is one function
     for all streams of a kind, because its results are cached. `probe_times_us` is that of
     `StreamCodec`.
+
+    A codec that shows more than the answer's text makes the events of text alone, for as long as a
+    reply has nothing else, and `parts_codec` goes on from there.
     """
 
     __slots__ = ("numbers", "prefix", "tail")
@@ -153,8 +156,8 @@ class Codec(StreamCodec):
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position` (code points).
 
-        If the codec has a prefix or numbers, an override may add to the first event: the first run
-        of such a stream passes through here, and not through the cache of `encoder`.
+        An override may add to the first event: the first run of a stream passes through here, and
+        not through the cache of `encoder`.
         """
         prefix, numbers = self.prefix, self.numbers
         if self.joins:
@@ -168,6 +171,10 @@ class Codec(StreamCodec):
             position += len(character)
             events.append(prefix + numbers[position] + tails[character])
         return events
+
+    def parts_codec(self) -> PartsCodec | None:
+        """Return the codec that goes on once a reply has more than text, or None if none does."""
+        return None
 
 
 class PartsCodec(StreamCodec):

@@ -1,4 +1,4 @@
-"""The choice of a stream by its codec, and the stream of all parts of a reply."""
+"""The choice of a stream by its codec, and the streams that show all parts of a reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from chatsvc.replies import PartsReader, Reply
 from chatsvc.ticker import NOW
 from chatsvc.transports.codec import Codec, PartsCodec, StreamCodec
-from chatsvc.transports.encoder import make_encoder
+from chatsvc.transports.encoder import Encoder, make_encoder
 from chatsvc.transports.framing import Framing
 from chatsvc.transports.writing import (
     FULL_BYTES,
@@ -76,6 +76,46 @@ class PartsStream(WritingReader, PartsReader):
         return len(data)
 
 
+class TextFirstStream(Stream):
+    """A `Stream` of a reply that may get more than text; it ends, and is `turned`, when it does.
+
+    Most replies never do, and their text costs what it costs in any stream. `turn` returns the
+    stream that goes on with all parts, made by `codec`.
+    """
+
+    __slots__ = ("_codec", "_framing", "turned")
+
+    def __init__(
+        self,
+        reply: Reply,
+        after: int,
+        transport: asyncio.Transport,
+        encoder: Encoder,
+        codec: PartsCodec,
+        framing: Framing,
+    ) -> None:
+        super().__init__(reply, after, transport, encoder)
+        self.turned = False
+        self._codec = codec
+        self._framing = framing
+
+    def call(self) -> None:
+        """See `Stream.call`."""
+        # The log wakes this stream when it gets its side units, which all stand behind what has been
+        # taken. Nothing can come between this look and what `call` takes.
+        if self._log.side is None:
+            super().call()
+        else:
+            self.turned = self.over = True
+            self._resume_run(None)
+
+    def turn(self, reply: Reply) -> PartsStream:
+        """Return the stream of all that comes behind what this one has written."""
+        return PartsStream(
+            reply, self.position, self._transport, self._codec, self._framing
+        )
+
+
 AnyStream = Stream | PartsStream
 """A stream of a reply: of its answer's text, or of all its parts."""
 
@@ -94,4 +134,12 @@ def make_stream(
     if isinstance(codec, PartsCodec):
         return PartsStream(reply, after, transport, codec, framing)
     assert isinstance(codec, Codec)
-    return Stream(reply, after, transport, make_encoder(codec, framing))
+    parts_codec = codec.parts_codec()
+    if parts_codec is None:
+        return Stream(reply, after, transport, make_encoder(codec, framing))
+    log = reply.log
+    if log.side is not None:
+        offset = log.offset_at(after)
+        return PartsStream(reply, offset, transport, parts_codec, framing)
+    encoder = make_encoder(codec, framing)
+    return TextFirstStream(reply, after, transport, encoder, parts_codec, framing)
