@@ -11,16 +11,37 @@ from typing import Any
 
 import msgspec
 
+ABILITIES = frozenset({"tools", "images", "audio", "files", "response_format"})
+"""What a backend may take beside text, by the names that its attribute `takes` uses.
 
-class Message(msgspec.Struct, frozen=True):
-    """One turn of a conversation: its author's role and its text.
+`tools` are tools with their calls and results, `images`, `audio` and `files` the parts of a message's
+content, and `response_format` is a form that the answer must have (PROTOCOL.md section 2).
+"""
 
-    `role` is `system`, `developer`, `user` or `assistant` (PROTOCOL.md section 2); `content` is the
-    text as it was received, of any length that the request's limits allow.
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation: its author's role, its text, and all else that was sent with it.
+
+    `role` is `system`, `developer`, `user`, `assistant`, `tool` or `function` (PROTOCOL.md section 2).
+    `content` is the text as it was received, of any length that the request's limits allow: that of
+    all parts of type `text` if there are parts, "" if there is none. `members` are the other members,
+    by their names and as they came, for example `tool_calls`, `tool_call_id` and `name`; also the
+    message's `content` where it is no text: OpenAI's list of parts, or None. `without_content` is
+    whether the message had no member `content`.
+
+    A message of a role and a text is kept as older versions keep it, and these ignore all else.
     """
 
     role: str
     content: str
+    members: dict[str, Any] = {}
+    without_content: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the message in OpenAI's form, equal to what was received."""
+        if self.without_content:
+            return {"role": self.role, **self.members}
+        return {"role": self.role, "content": self.content, **self.members}
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -28,8 +49,8 @@ class Prompt(msgspec.Struct, frozen=True):
 
     `messages` are the turns, oldest first. `written` is the text that the reply already has, empty
     for a new reply: a backend whose `resumes` is true continues behind it. `options` are further
-    parameters of an OpenAI request by their names, for example `temperature`; backends that don't
-    speak OpenAI's protocol ignore them.
+    parameters of an OpenAI request by their names, for example `temperature` or `tools`; backends that
+    don't speak OpenAI's protocol ignore those that don't change what is asked.
     """
 
     messages: tuple[Message, ...]

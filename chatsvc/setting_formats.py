@@ -140,6 +140,13 @@ def _headers(text: str) -> str:
     return ",".join(_header(name.strip()) for name in text.split(","))
 
 
+def _models(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    if not all(re.fullmatch(r"[^\s\x00-\x1f\x7f]{1,256}", name) for name in names):
+        raise ValueError
+    return ",".join(names)
+
+
 def _url(text: str) -> str:
     _origin_of(text)
     return text
@@ -216,6 +223,8 @@ HEADER = ValueFormat("NAME", "the name of a header, as X-Session", _header)
 """The format of the name of an HTTP header (RFC 9110 section 5.1)."""
 HEADERS = ValueFormat("NAME,…", "names of headers, as X-Tenant,X-Locale", _headers)
 """The format of the names of HTTP headers, separated by commas: without white space."""
+MODELS = ValueFormat("NAME,…", "names of models, as gpt-5,gpt-5-mini, or *", _models)
+"""The format of the names of models, separated by commas: without white space."""
 NETWORK = ValueFormat("CIDR", "an address or a network, as 10.0.0.0/8", normal_network)
 """The format of an IP network in CIDR notation."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)

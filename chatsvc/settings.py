@@ -28,6 +28,7 @@ from chatsvc.setting_formats import (
     JSON_OBJECT,
     KEY_PREFIX,
     LIMIT,
+    MODELS,
     NETWORK,
     ORIGIN,
     PORT,
@@ -110,6 +111,16 @@ class Settings:
     openai_model: str = setting(
         "", text_format("NAME", "a model's name"), "the model to ask it for"
     )
+    openai_models: tuple[str, ...] = setting(
+        (),
+        MODELS,
+        "the models that a request may choose instead, or * for any; repeatable",
+    )
+    openai_forward: str = setting(
+        "yes",
+        choice_format("yes", "no"),
+        "whether all members of a request go on to that server, or only the usual",
+    )
     openai_timeout: float = setting(
         60.0, TIMEOUT, "seconds between two bytes of a model's server"
     )
@@ -174,6 +185,9 @@ class Settings:
         1800.0, TIMEOUT, "seconds in which a backend must have given all its text"
     )
     max_message: int = setting(32 * 1024, SIZE, "bytes of UTF-8 a message may have")
+    max_files: int = setting(
+        4 * 1024 * 1024, SIZE, "bytes the files of a request may have as they are sent"
+    )
     max_replies: int = setting(10_000, COUNT, "replies that run at once")
     max_per_client: int = setting(
         0, LIMIT, "running replies of one client address; 0: no limit"

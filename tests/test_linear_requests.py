@@ -12,11 +12,12 @@ from yarl import URL
 
 from chatsvc.cursor import parse_cursor
 from chatsvc.host_names import host_of
+from chatsvc.model import ABILITIES
 from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem
 from chatsvc.requests.chat import digest, make_prompt, parse_chat, read_frame
 from chatsvc.requests.openai import parse_completion
 from chatsvc.requests.ui import parse_turn
-from chatsvc.requests.values import Caller
+from chatsvc.requests.values import Caller, RequestLimits
 from chatsvc.settings import Settings
 from chatsvc.web import parsing
 from chatsvc.web.negotiation import (
@@ -32,7 +33,7 @@ from chatsvc.web.origin import Origins
 
 from .linear import assert_linear_at
 
-NO_LIMIT = 10**9
+NO_LIMIT = RequestLimits(10**9, takes=ABILITIES)
 
 Make = Callable[[int], str]
 

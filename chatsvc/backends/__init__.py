@@ -36,6 +36,7 @@ The modules, each of which imports only those below it:
     ├ think_tags, cumulative, text_places    its text: reasoning in it, repeated, its positions
     ├ finish_reasons                how it finished
     └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it
+    request_options pure: the options of a client's request → those that go on to the server
     model_request   the interface of one request
     response   pure: the interface of a response's reader, and the limits in which an answer ends
     base       the protocol `Backend`: all that the rest of the service knows of a backend
@@ -80,6 +81,7 @@ def _openai(settings: Settings) -> Backend:
         settings.openai_url,
         settings.openai_model,
         key=openai_api_key(),
+        models=[name for names in settings.openai_models for name in names.split(",")],
         resumes=settings.openai_continue == "yes",
         cumulative=settings.openai_cumulative == "yes",
         **_model_options(settings),
@@ -96,6 +98,7 @@ def _model_options(settings: Settings) -> dict[str, Any]:
         "timeout": settings.openai_timeout,
         "think_tags": settings.openai_think_tags == "yes",
         "system": settings.system,
+        "forward_all": settings.openai_forward == "yes",
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
         "max_event": WHOLE_LIMIT_BYTES + settings.max_parts,

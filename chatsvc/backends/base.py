@@ -18,6 +18,9 @@ class Backend(Protocol):
     once for each reply, for many replies at the same time; `close` once, after all generators that
     `stream` returned have been closed. Everything runs in the service's event loop, so a backend
     must not block it: work that takes more than some milliseconds belongs into a thread or process.
+
+    Three attributes are optional: `model` (see `model_name`), `takes` (see `abilities`) and `models`
+    (see `chosen_models`).
     """
 
     @property
@@ -110,3 +113,21 @@ def model_name(backend: Backend) -> str:
     It is the backend's attribute `model` if there is one and it is not empty, else its name.
     """
     return getattr(backend, "model", "") or backend.name
+
+
+def abilities(backend: Backend) -> frozenset[str]:
+    """Return what a backend takes beside text, of `chatsvc.model.ABILITIES`.
+
+    It is the backend's attribute `takes`, or nothing if there is none. A request that holds anything
+    else is refused before the backend sees it (PROTOCOL.md section 2).
+    """
+    return frozenset(getattr(backend, "takes", ()))
+
+
+def chosen_models(backend: Backend) -> tuple[str, ...]:
+    """Return the names of the models among which a request may choose, `*` for any.
+
+    It is the backend's attribute `models`, or nothing if there is none. Another `model` of a request
+    never reaches the backend.
+    """
+    return tuple(getattr(backend, "models", ()))

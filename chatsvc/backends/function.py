@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from chatsvc.model import (
+    ABILITIES,
     Context,
     Finish,
+    Message,
     Piece,
     Prompt,
     PromptInContext,
@@ -25,11 +27,12 @@ from chatsvc.model import (
 from chatsvc.problems import BackendFailed
 
 Function = (
-    Callable[[list[dict[str, str]]], AsyncIterator[Piece]]
-    | Callable[[list[dict[str, str]], Context], AsyncIterator[Piece]]
+    Callable[[list[dict[str, Any]]], AsyncIterator[Piece]]
+    | Callable[[list[dict[str, Any]], Context], AsyncIterator[Piece]]
 )
-"""The type of an operator's function: it takes the conversation, a list of `{"role", "content"}`
-with the oldest message first, and perhaps the request's `Context`. It returns an async iterator of the
+"""The type of an operator's function: it takes the conversation, a list of messages in OpenAI's form
+with the oldest first, and perhaps the request's `Context`. A message's `content` is a string, but a
+list of parts where it holds more than text. The function returns an async iterator of the
 reply's pieces: text of any size, or what stands beside it. Most are async generators; a coroutine
 function that returns an async iterator will do."""
 
@@ -45,6 +48,8 @@ class FunctionBackend:
     pace = 0.0
     lag = 0.5
     resumes = False
+    takes = ABILITIES
+    models = ("*",)
 
     def __init__(self, function: Callable[..., Any], name: str = "") -> None:
         self.name = name or getattr(function, "__name__", "function")
@@ -57,7 +62,7 @@ class FunctionBackend:
         Raises `BackendFailed` when the function returns no async iterator or yields anything but
         the pieces of `chatsvc.model`. What the function itself raises passes through.
         """
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        messages = [_as_object(message) for message in prompt.messages]
         context = Context(options=prompt.options)
         if isinstance(prompt, PromptInContext):
             context = prompt.context
@@ -103,6 +108,17 @@ class FunctionBackend:
 
     async def close(self) -> None:
         """Do nothing: each call's resources are closed with its reply."""
+
+
+def _as_object(message: Message) -> dict[str, Any]:
+    """Return a message as functions get it: `content` is a string unless that would lose something."""
+    members = message.members
+    parts = members.get("content")
+    if isinstance(parts, list) and not all(
+        part.get("type") == "text" and part.keys() == {"type", "text"} for part in parts
+    ):
+        return message.as_dict()
+    return {"role": message.role, **members, "content": message.content}
 
 
 def _texts_of(piece: object) -> tuple[str, ...]:

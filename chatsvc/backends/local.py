@@ -64,6 +64,8 @@ class LocalBackend:
     pace = 0.0
     lag = 0.5
     resumes = True  # llama.cpp continues an assistant's message
+    # Images and audio need a projector, a second file that no setting names.
+    takes = frozenset({"tools", "response_format"})
 
     def __init__(self, model: str = "", **options: Any) -> None:
         self._model = find_model(model)

@@ -7,7 +7,7 @@ The module builds the request; `chatsvc.backends.upstream` sends it and
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,8 +18,9 @@ from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES, ChunkReader
 from chatsvc.backends.errors import TransientFailure
 from chatsvc.backends.redaction import Secrets
 from chatsvc.backends.refusals import refusal
+from chatsvc.backends.request_options import OptionPolicy
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
-from chatsvc.model import Piece, Prompt
+from chatsvc.model import ABILITIES, Piece, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization
 
@@ -50,7 +51,8 @@ class OpenAIBackend:
     - `key`: the API key, sent as a bearer token; "" sends none.
     - `timeout`: the longest silence of the server in seconds, as for `UpstreamClient`.
     - `system`: a system message that goes before every conversation; "" for none.
-    - `temperature`, `max_tokens`: defaults of the request's members of that name; None for none.
+    - `models`, `forward_all`, `temperature`, `max_tokens`: what goes on of a request's options, as
+      `OptionPolicy` takes it.
     - `extra`: further members of the request, which win over all but `messages` and `stream`. One
       that is None leaves the member out that would have been sent.
     - `resumes`: whether the server continues an assistant's message that is not whole. vLLM,
@@ -69,6 +71,7 @@ class OpenAIBackend:
     name = "openai"
     pace = 0.0
     lag = 0.5
+    takes = ABILITIES
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class OpenAIBackend:
         key: str = "",
         timeout: float = 60.0,
         system: str = "",
+        models: Iterable[str] = (),
+        forward_all: bool = True,
         temperature: float | None = None,
         max_tokens: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -94,11 +99,14 @@ class OpenAIBackend:
         self.max_event = max_event
         self.takes_stream_options = True
         self._system = system
-        self._defaults: dict[str, Any] = {"model": model} if model else {}
-        if temperature is not None:
-            self._defaults["temperature"] = temperature
-        if max_tokens is not None:
-            self._defaults["max_tokens"] = max_tokens
+        self.policy = OptionPolicy(
+            model=model,
+            models=models,
+            forward_all=forward_all,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+        self.models = tuple(self.policy.models)
         self._extra = dict(extra or {})
         address = URL(url)
         authorization = f"Bearer {key}" if key else ""
@@ -144,9 +152,10 @@ class OpenAIBackend:
     def members(self, prompt: Prompt, *, with_usage: bool) -> dict[str, Any]:
         """Return the body of a request; what stands further down wins.
 
-        `with_usage` is whether the usage is asked for, unless `extra` says otherwise.
+        `with_usage` is whether the usage is asked for, and other `stream_options` of the client's
+        request go on, unless `extra` says otherwise.
         """
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        messages = [message.as_dict() for message in prompt.messages]
         if self._system:
             messages.insert(0, {"role": "system", "content": self._system})
         continued: dict[str, Any] = {}
@@ -154,12 +163,16 @@ class OpenAIBackend:
             messages.append({"role": "assistant", "content": prompt.written})
             # vLLM and SGLang begin a message anew unless both are set.
             continued = {"continue_final_message": True, "add_generation_prompt": False}
-        usage = {"stream_options": {"include_usage": True}}
+        options = self.policy.apply(prompt.options)
+        stream_options = options.pop("stream_options", None)
+        if with_usage:
+            options["stream_options"] = {
+                **(stream_options or {}),
+                "include_usage": True,
+            }
         members = {
-            **(usage if with_usage else {}),
             **continued,
-            **self._defaults,
-            **prompt.options,
+            **options,
             **self._extra,
             "messages": messages,
             "stream": True,
@@ -180,7 +193,7 @@ class CompletionRequest:
     def __init__(self, backend: OpenAIBackend, prompt: Prompt) -> None:
         self._backend = backend
         self._prompt = prompt
-        self._chose_model = "model" in prompt.options
+        self._chose_model = backend.policy.chooses_model(prompt.options)
         self._with_usage = backend.takes_stream_options
 
     def body(self) -> bytes:

@@ -6,9 +6,11 @@
 | --- | --- |
 | `openai` | bodies of `POST /v1/chat/completions`: `Completion` |
 | `ui` | bodies of `POST /api/ui`: `Turn` |
-| `chat` | bodies of `POST /api/chat` and frames of a WebSocket; prompts, idempotency keys |
+| `chat` | bodies of `POST /api/chat` and frames of a WebSocket; idempotency keys |
+| `conversation` | messages and options in OpenAI's form: `Prompt` |
+| `content` | the parts of a message's content |
 | `decoding` | JSON into typed members, and what is wrong with it as a problem |
-| `values` | what endpoints pass down: `Start`, `Read` or `Stop`, with the `Caller` and the `View` |
+| `values` | what endpoints pass down: `Start`, `Read` or `Stop`, with the `Caller` and the `View`; the limits of a request |
 
 Each module imports only those below it in this table.
 

@@ -7,38 +7,38 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
+from typing import Any
 
 import msgspec
 
 from chatsvc.cursor import parse_place
-from chatsvc.model import Message, Prompt
-from chatsvc.problems import BadText, InvalidRequest, TooLarge
+from chatsvc.model import Prompt
+from chatsvc.problems import InvalidRequest
+from chatsvc.requests.conversation import read_conversation
 from chatsvc.requests.decoding import decode
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
     SUBPROTOCOL,
     Caller,
     Read,
+    RequestLimits,
     Start,
     Stop,
     View,
 )
 
-ROLES = ("system", "developer", "user", "assistant")
-"""The roles that a message of a conversation may have."""
-
-BODY_FACTOR = 16
-"""The limit of a body divided by that of a message: a body holds a conversation."""
-
 _key = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
 
 class ChatRequest(msgspec.Struct):
-    """The members of a body, and of a WebSocket's frame: one message, or a conversation."""
+    """The members of a body, and of a WebSocket's frame: one message, or a conversation.
+
+    `messages` are in OpenAI's form, and `options` the further members of a request for a completion.
+    """
 
     message: str | None = None
-    messages: list[Message] | None = None
+    messages: list[dict[str, Any]] | None = None
+    options: dict[str, Any] | None = None
 
 
 class Frame(ChatRequest):
@@ -85,45 +85,20 @@ _BAD_AFTER = (
 )
 
 
-def make_prompt(request: ChatRequest, max_message: int) -> Prompt:
-    """Return the conversation that a request asks to be continued.
+def make_prompt(request: ChatRequest, limits: RequestLimits) -> Prompt:
+    """Return the conversation that a request asks to be continued, and how.
 
-    `max_message` is in bytes of UTF-8. A message of the assistant may be longer: it is a reply that
-    the client sends back as a part of the conversation. Raises `InvalidRequest`, `BadText` for a
-    lone surrogate, `TooLarge` for a message over the limit.
+    Raises `InvalidRequest`, `BadText` for a lone surrogate, and `TooLarge`, as `read_conversation`
+    does.
     """
     if request.messages is not None:
-        messages = tuple(request.messages)
-        if not messages:
-            raise InvalidRequest("messages must hold at least one message.")
-    elif request.message is not None:
-        messages = (Message("user", request.message),)
-    else:
+        return read_conversation(request.messages, limits, request.options)
+    if request.message is None:
         raise InvalidRequest(
             'The body must have "message", a string, or "messages", a list of {"role", "content"}.'
         )
-    for index, message in enumerate(messages):
-        if message.role not in ROLES:
-            raise InvalidRequest(
-                f"messages[{index}].role must be one of {', '.join(ROLES)}."
-            )
-        of_assistant = message.role == "assistant"
-        check_text(message.content, sys.maxsize if of_assistant else max_message)
-    return Prompt(messages)
-
-
-def check_text(text: str, max_message: int) -> None:
-    """Raise `BadText` for a lone surrogate, `TooLarge` for over `max_message` bytes of UTF-8."""
-    try:
-        size = len(text) if text.isascii() else len(text.encode())
-    except UnicodeEncodeError:
-        raise BadText(
-            "The message holds a lone surrogate, which is not a character."
-        ) from None
-    if size > max_message:
-        raise TooLarge(
-            f"A message may have {max_message} bytes of UTF-8; this one has {size}."
-        )
+    messages = [{"role": "user", "content": request.message}]
+    return read_conversation(messages, limits, request.options)
 
 
 def check_key(key: str) -> str:
@@ -166,21 +141,21 @@ def make_start(
     return Start(prompt, caller, key, digest(prompt), view)
 
 
-def read_message(text: str, caller: Caller, max_message: int) -> Start:
-    """Return what a frame without a subprotocol asks for; `max_message` is in bytes of UTF-8.
+def read_message(text: str, caller: Caller, limits: RequestLimits) -> Start:
+    """Return what a frame without a subprotocol asks for.
 
     Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
     """
-    prompt = make_prompt(parse_chat(text), max_message)
+    prompt = make_prompt(parse_chat(text), limits)
     return make_start(prompt, caller, view=View(representation=""))
 
 
 def read_frame(
-    text: str, caller: Caller, max_message: int, subprotocol: str = SUBPROTOCOL
+    text: str, caller: Caller, limits: RequestLimits, subprotocol: str = SUBPROTOCOL
 ) -> Start | Read | Stop:
     """Return what a frame of `chatsvc.v1` or `chatsvc.v2` asks for, whichever `subprotocol` is.
 
-    `max_message` is in bytes of UTF-8. Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
+    Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
     """
     frame = parse_frame(text)
     if frame.stop is not None:
@@ -192,5 +167,5 @@ def read_frame(
             raise InvalidRequest(_BAD_AFTER)
         place = parse_place(after) if isinstance(after, str) else after
         return Read(frame.read, place, caller, view)
-    prompt = make_prompt(frame, max_message)
+    prompt = make_prompt(frame, limits)
     return make_start(prompt, caller, key=frame.key or None, view=view)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from chatsvc.model import Message, Prompt
+from chatsvc.model import Prompt
 from chatsvc.problems import InvalidRequest
-from chatsvc.requests.chat import ChatRequest, make_prompt
+from chatsvc.requests.conversation import read_conversation
 from chatsvc.requests.decoding import decode
+from chatsvc.requests.values import RequestLimits
 
 LONGEST_CHAT_ID = 256
 """Code points that a chat's id may have."""
@@ -38,8 +39,8 @@ class Turn(msgspec.Struct, frozen=True):
 _request = msgspec.json.Decoder(_UIRequest)
 
 
-def parse_turn(body: bytes, max_message: int) -> Turn:
-    """Return what a body of JSON asks for; `max_message` is in bytes of UTF-8.
+def parse_turn(body: bytes, limits: RequestLimits) -> Turn:
+    """Return what a body of JSON asks for.
 
     Of a message's parts only text counts: reasoning, steps, tools and data are for the page that
     shows them. Raises `BadJson`, `BadText`, `TooLarge`, and `InvalidRequest`, also for a file,
@@ -56,5 +57,5 @@ def parse_turn(body: bytes, max_message: int) -> Turn:
         # An assistant's empty message is a reply that was stopped before its first character; many
         # models refuse it.
         if text or message.role != "assistant":
-            messages.append(Message(message.role, text))
-    return Turn(request.id, make_prompt(ChatRequest(messages=messages), max_message))
+            messages.append({"role": message.role, "content": text})
+    return Turn(request.id, read_conversation(messages, limits))

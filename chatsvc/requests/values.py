@@ -33,6 +33,38 @@ Only a random text that long can be taken for one that nobody else sends (PROTOC
 """
 
 
+BODY_FACTOR = 16
+"""The bytes that a body may have beside its files, divided by those that a message may have.
+
+A body holds a conversation.
+"""
+
+
+class RequestLimits(msgspec.Struct, frozen=True):
+    """What a request may hold (PROTOCOL.md section 2).
+
+    `message` is the most bytes of UTF-8 of a message's text, `files` the most bytes of all files in a
+    request, as they are sent. `takes` has what the backend takes beside text, of
+    `chatsvc.model.ABILITIES`, and `models` the names of the models that a request may choose, `*` for
+    any.
+    """
+
+    message: int
+    files: int = 0
+    takes: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+
+    @property
+    def text(self) -> int:
+        """The most bytes that a body may have beside its files."""
+        return self.message * BODY_FACTOR
+
+    @property
+    def body(self) -> int:
+        """The most bytes that a body may have."""
+        return self.text + self.files
+
+
 class Caller(msgspec.Struct, frozen=True):
     """The sender of a request.
 

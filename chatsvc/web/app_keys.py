@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from chatsvc.replies import Replies
+from chatsvc.requests.values import RequestLimits
 from chatsvc.settings import Settings
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
@@ -23,6 +24,9 @@ REPLIES = web.AppKey("replies", Replies)
 
 SETTINGS = web.AppKey("settings", Settings)
 """The key of the application's settings."""
+
+LIMITS = web.AppKey("limits", RequestLimits)
+"""The key of what a request may hold."""
 
 CONTEXT_HEADERS: web.AppKey[tuple[str, ...]] = web.AppKey("context_headers")
 """The key of the names of the headers that backends may know."""

@@ -24,7 +24,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-from chatsvc.requests.chat import BODY_FACTOR
+from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.transports.templates import data_folder
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
 from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS

@@ -23,13 +23,8 @@ from chatsvc.problems import (
     TooLarge,
     UnsupportedMediaType,
 )
-from chatsvc.requests.chat import (
-    BODY_FACTOR,
-    check_text,
-    make_prompt,
-    make_start,
-    parse_chat,
-)
+from chatsvc.requests.chat import make_prompt, make_start, parse_chat
+from chatsvc.requests.conversation import check_text
 from chatsvc.requests.openai import Completion, parse_completion
 from chatsvc.requests.ui import Turn, parse_turn
 from chatsvc.requests.values import (
@@ -42,7 +37,7 @@ from chatsvc.requests.values import (
     View,
 )
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
-from chatsvc.web.app_keys import CONTEXT_HEADERS, SETTINGS, USER, service
+from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, USER, service
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 
@@ -98,9 +93,9 @@ async def read_post_chat(request: web.Request) -> Start | Read:
     view = _view(request, _representation(request, MEDIA_TYPES))
     if request.headers.get("Last-Event-ID"):
         return _read(request, view)
-    limit = service(request)[SETTINGS].max_message
-    body = await read_body(request, limit * BODY_FACTOR)
-    return keyed_start(request, make_prompt(parse_chat(body), limit), view)
+    limits = service(request)[LIMITS]
+    body = await read_body(request, limits.body)
+    return keyed_start(request, make_prompt(parse_chat(body), limits), view)
 
 
 def read_get_chat(request: web.Request) -> Start | Read:
@@ -121,7 +116,7 @@ def read_get_chat(request: web.Request) -> Start | Read:
     # What is not UTF-8 has been decoded to U+FFFD, which a message may also hold.
     if "\ufffd" in message and "%EF%BF%BD" not in request.raw_path.upper():
         raise BadText("The query is not UTF-8.")
-    check_text(message, app[SETTINGS].max_message)
+    check_text(message, app[LIMITS].message)
     prompt = Prompt((Message("user", message),))
     view = msgspec.structs.replace(view, announced=True)
     return make_start(prompt, caller_of(request), view=view)
@@ -231,14 +226,14 @@ def _wait(request: web.Request) -> float | None:
 
 async def read_completion(request: web.Request) -> Completion:
     """Return what a `POST /v1/chat/completions` asks for. Raises a `Problem`."""
-    limit = service(request)[SETTINGS].max_message
-    return parse_completion(await read_body(request, limit * BODY_FACTOR), limit)
+    limits = service(request)[LIMITS]
+    return parse_completion(await read_body(request, limits.body), limits)
 
 
 async def read_turn(request: web.Request) -> Turn:
     """Return what a `POST /api/ui` asks for. Raises a `Problem`."""
-    limit = service(request)[SETTINGS].max_message
-    return parse_turn(await read_body(request, limit * BODY_FACTOR), limit)
+    limits = service(request)[LIMITS]
+    return parse_turn(await read_body(request, limits.body), limits)
 
 
 # ---------------------------------------------------------------------- bodies

@@ -17,7 +17,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
-from chatsvc.requests.chat import BODY_FACTOR, read_frame, read_message
+from chatsvc.requests.chat import read_frame, read_message
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
     SUBPROTOCOL,
@@ -29,7 +29,7 @@ from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import REPLIES, SETTINGS, service
+from chatsvc.web.app_keys import LIMITS, REPLIES, service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
@@ -56,7 +56,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=False,
         autoping=False,
         autoclose=False,
-        max_msg_size=app[SETTINGS].max_message * BODY_FACTOR,
+        max_msg_size=app[LIMITS].body,
         timeout=CLOSE_DEADLINE_S,
     )
     if not ws.can_prepare(request).ok:
@@ -110,7 +110,7 @@ async def _guarded(answer: Awaitable[Result]) -> Result:
 
 async def _answer_message(app: web.Application, caller: Caller, text: str) -> Delivery:
     """Start the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
-    asked = read_message(text, caller, app[SETTINGS].max_message)
+    asked = read_message(text, caller, app[LIMITS])
     reply = await start_reply(app, asked)
     return Delivery(reply, 0, make_codec(reply.id, asked.view))
 
@@ -126,7 +126,7 @@ async def _answer_frame(
 
     Raises a `Problem`.
     """
-    asked = read_frame(text, caller, app[SETTINGS].max_message, subprotocol)
+    asked = read_frame(text, caller, app[LIMITS], subprotocol)
     if isinstance(asked, Stop):
         await app[REPLIES].stop(await open_reply(app, asked))
         return None
