@@ -15,52 +15,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
-
 from chatsvc.model import End
 from chatsvc.problems import BackendFailed
 from chatsvc.replies import PartItem
 from chatsvc.transports.codec import PartsCodec
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
+from chatsvc.transports.ui_calls import METADATA, Call, input_event
 from chatsvc.units import ANSWER, Close, Mark, PartText
-
-METADATA = "chatsvc"
-"""The name under which `providerMetadata` has what must come back unchanged."""
-
-NOT_JSON = "The arguments of the call are not JSON."
-"""The error text of a call whose arguments can't be read."""
-
-CUT_OFF = "The reply ended within the call."
-"""The error text of a call that was not written to its end."""
 
 _FINISH_REASONS = {"content_filter": "content-filter", "tool_calls": "tool-calls"}
 
 _DELTA = b'data: {"type":"text-delta","id":"%d","delta":%b}\n\n'
 
-_syntax = msgspec.json.Decoder(msgspec.Raw)
-
 
 def text_delta(number: int, text: str) -> bytes:
     """Return the event of a text delta of the block of text with a number (from 0)."""
     return _DELTA % (number, json_line(text))
-
-
-class _Call:
-    """A call of a tool: its `id` in the stream, its name, its arguments so far, and its metadata.
-
-    `closed` is whether its arguments are complete, `answered` whether it has a result.
-    """
-
-    __slots__ = ("answered", "arguments", "closed", "id", "metadata", "name")
-
-    def __init__(self, id: str, name: str, metadata: Any) -> None:
-        self.id = id
-        self.name = name
-        self.metadata = metadata
-        self.arguments: list[str] = []
-        self.closed = False
-        self.answered = False
 
 
 class UIParts(PartsCodec):
@@ -71,18 +42,29 @@ class UIParts(PartsCodec):
     `calls`, gets another id. A result whose call is not known has no place in the stream.
     """
 
-    __slots__ = ("_calls", "_earlier", "_empty", "_open", "_results", "_taken", "_text", "_writing")
+    __slots__ = (
+        "_calls",
+        "_earlier",
+        "_empty",
+        "_open",
+        "_results",
+        "_taken",
+        "_text",
+        "_writing",
+    )
     transport = "ui"
 
-    def __init__(self, calls: Collection[str] = (), taken: Collection[str] = ()) -> None:
+    def __init__(
+        self, calls: Collection[str] = (), taken: Collection[str] = ()
+    ) -> None:
         super().__init__(())
         self._earlier = calls
         self._taken = taken
         self._empty = True  # whether nothing has come so far
         self._text = 0  # the number of the block of text that is open, or is next
         self._writing = False  # whether a block of text is open
-        self._open: dict[int, _Call | None] = {}  # by part; None for reasoning
-        self._calls: dict[str, _Call] = {}  # by the id in the log
+        self._open: dict[int, Call | None] = {}  # by part; None for reasoning
+        self._calls: dict[str, Call] = {}  # by the id in the log
         self._results = False  # whether a result has come in this step
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
@@ -90,9 +72,10 @@ class UIParts(PartsCodec):
         out: list[bytes] = []
         for item in items:
             unit = item.unit
-            if type(unit) is not PartText:
-                self._empty = False
-                self._mark(out, unit) if type(unit) is Mark else self._close(out, unit)
+            if isinstance(unit, Mark):
+                self._mark(out, unit)
+            elif isinstance(unit, Close):
+                self._close(out, unit)
             elif unit.part == ANSWER:
                 out += self.text(unit.text)
             else:
@@ -123,7 +106,7 @@ class UIParts(PartsCodec):
         if end.state == "done":
             for call in self._calls.values():
                 if not call.answered:
-                    out.append(_input(call))
+                    out.append(input_event(call))
         reason = _FINISH_REASONS.get(end.finish_reason, end.finish_reason)
         metadata: dict[str, Any] = {"finishReason": reason}
         if end.usage is not None:
@@ -146,6 +129,7 @@ class UIParts(PartsCodec):
     # ------------------------------------------------------------------ marks and texts
 
     def _mark(self, out: list[bytes], mark: Mark) -> None:
+        self._empty = False
         part, members = mark.part, mark.members
         match mark.kind:
             case "reasoning":
@@ -162,7 +146,11 @@ class UIParts(PartsCodec):
             case "tool_result":
                 self._result(out, members)
             case "source":
-                chunk = {"type": "source-url", "sourceId": str(part), "url": members["url"]}
+                chunk = {
+                    "type": "source-url",
+                    "sourceId": str(part),
+                    "url": members["url"],
+                }
                 out.append(_event(chunk, members, "title", metadata=("start", "end")))
             case "file":
                 # What stands before a picture and what stands behind it are two texts.
@@ -179,7 +167,11 @@ class UIParts(PartsCodec):
             return
         call = self._open[unit.part]
         if call is None:
-            chunk = {"type": "reasoning-delta", "id": str(unit.part), "delta": unit.text}
+            chunk = {
+                "type": "reasoning-delta",
+                "id": str(unit.part),
+                "delta": unit.text,
+            }
         else:
             call.arguments.append(unit.text)
             chunk = {"type": "tool-input-delta", "toolCallId": call.id}
@@ -201,9 +193,13 @@ class UIParts(PartsCodec):
 
     def _begin_call(self, out: list[bytes], part: int, members: dict[str, Any]) -> None:
         known = members["id"]
-        call = _Call(self._free(known), members["name"], members.get("metadata"))
+        call = Call(self._free(known), members["name"], members.get("metadata"))
         self._open[part] = self._calls[known] = call
-        chunk = {"type": "tool-input-start", "toolCallId": call.id, "toolName": call.name}
+        chunk = {
+            "type": "tool-input-start",
+            "toolCallId": call.id,
+            "toolName": call.name,
+        }
         out.append(json_event(chunk))
 
     def _free(self, id: str) -> str:
@@ -218,7 +214,7 @@ class UIParts(PartsCodec):
         call = self._calls.get(members["id"])
         if call is not None:
             if not call.answered:
-                out.append(_input(call, executed=True))
+                out.append(input_event(call, executed=True))
             call.answered = True
         elif members["id"] not in self._earlier:
             return
@@ -240,7 +236,10 @@ class UIParts(PartsCodec):
     def _step(self, out: list[bytes]) -> None:
         """Begin another step if all calls of this one have their results, and there are any."""
         if self._results and all(call.answered for call in self._calls.values()):
-            out += [json_event({"type": "finish-step"}), json_event({"type": "start-step"})]
+            out += [
+                json_event({"type": "finish-step"}),
+                json_event({"type": "start-step"}),
+            ]
             self._results = False
 
     def _begin_text(self, out: list[bytes]) -> None:
@@ -252,40 +251,6 @@ class UIParts(PartsCodec):
             out.append(json_event({"type": "text-end", "id": str(self._text)}))
             self._text += 1
             self._writing = False
-
-
-def _input(call: _Call, *, executed: bool = False) -> bytes:
-    """Return the event with a call's whole input, or why there is none.
-
-    `executed` is whether the page is not to run it.
-    """
-    chunk: dict[str, Any] = {"toolCallId": call.id, "toolName": call.name}
-    if executed:
-        chunk["providerExecuted"] = True
-    text = "".join(call.arguments)
-    arguments = _arguments(text) if call.closed or executed else None
-    if arguments is None:
-        error = NOT_JSON if call.closed else CUT_OFF
-        chunk |= {"type": "tool-input-error", "input": text, "errorText": error}
-    else:
-        chunk |= {"type": "tool-input-available", "input": arguments}
-    if call.metadata is not None:
-        chunk["providerMetadata"] = {METADATA: {"metadata": call.metadata}}
-    return json_event(chunk)
-
-
-def _arguments(text: str) -> msgspec.Raw | None:
-    """Return the JSON that a call's arguments are, in one line, or None if they are none.
-
-    No arguments are an empty object, as in the AI SDK. Numbers stay as the model wrote them.
-    """
-    text = text.strip() or "{}"
-    try:
-        _syntax.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-    # No line ends within a string: there JSON has escape sequences.
-    return msgspec.Raw(text.replace("\n", " ").replace("\r", " ").encode())
 
 
 def _event(
