@@ -15,7 +15,7 @@ from chatsvc.backends import Backend, make_backend
 from chatsvc.backends.base import abilities, chosen_models
 from chatsvc.backends.function import Function, FunctionBackend
 from chatsvc.replies import Replies
-from chatsvc.requests.values import RequestLimits
+from chatsvc.requests.content import request_limits
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
@@ -116,11 +116,11 @@ def build_app(
         chosen_backend = backend
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
-    app[LIMITS] = RequestLimits(
+    app[LIMITS] = request_limits(
         settings.max_message,
         settings.max_files,
-        abilities(chosen_backend),
-        frozenset(chosen_models(chosen_backend)),
+        takes=abilities(chosen_backend),
+        models=chosen_models(chosen_backend),
     )
     app[CONTEXT_HEADERS] = tuple(
         name for names in settings.context_headers for name in names.split(",") if name

@@ -123,10 +123,9 @@ class Log:
                 waiter.ticker.wake(waiter)
 
     def sides(self) -> SideUnits:
-        """Return `side`; make it if it is None, and wake the readers: some are for text alone."""
+        """Return `side`; make it if it is None."""
         if self.side is None:
             self.side = SideUnits()
-            self.interrupt()
         return self.side
 
     def _schedule(self, segment: Segment, last: Segment | None, at: int) -> None:

@@ -164,12 +164,20 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Extra(msgspec.Struct, frozen=True):
-    """Members of a model's answer that no other piece takes, by name.
+    """Members of a model's answer that no other piece takes, by name, and where they stood.
 
-    One whose value equals the last one of its name is not written again.
+    `at` is "chunk" or "choice" for members of a `chat.completion.chunk` or of its choice: they say
+    how something is, so one whose value equals the last of its name is not written again, unless it
+    is one of `FRAGMENTS`. Without `at` they are a delta's, which are fragments: each is written,
+    but for one that is empty, or the same boolean, and not the first of its name.
     """
 
     value: dict[str, Any]
+    at: str | None = None
+
+
+FRAGMENTS = frozenset({"logprobs", "token_ids"})
+"""The members of a choice that say something of each piece of text, like those of a delta."""
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -53,7 +53,11 @@ side_pieces = st.one_of(
     st.builds(Source, st.just("https://example.org/"), st.none() | texts),
     st.builds(File, st.just("image/png"), st.just("data:,x")),
     st.builds(Data, texts, _json, st.none() | texts),
-    st.builds(Extra, st.dictionaries(st.sampled_from("ab"), _json, max_size=2)),
+    st.builds(
+        Extra,
+        st.dictionaries(st.sampled_from("ab"), _json, max_size=2),
+        st.sampled_from([None, "chunk", "choice"]),
+    ),
 )
 scripts = st.lists(texts | side_pieces, max_size=14)
 """Lists of pieces, without the errors."""

@@ -11,18 +11,12 @@ from typing import Any
 from chatsvc.backends.chunk_values import Choice, Chunk, Delta
 from chatsvc.backends.content_parts import besides_of, words_of
 from chatsvc.backends.cumulative import Cumulative
-from chatsvc.backends.extras import Extras, keepable, of_delta
+from chatsvc.backends.extras import Extras, keepable
 from chatsvc.backends.finish_reasons import FAILURES, read_reason
 from chatsvc.backends.text_places import TextPlaces
 from chatsvc.backends.think_tags import ThinkTags
 from chatsvc.graphemes import join_surrogates
-from chatsvc.model import (
-    Extra,
-    Piece,
-    Reasoning,
-    ToolCall,
-    Usage,
-)
+from chatsvc.model import Extra, Piece, Reasoning, ToolCall, Usage
 
 LINGER_S = 2.0
 """The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
@@ -74,7 +68,7 @@ class AnswerPieces:
         self._passed_usage: dict[str, Any] | None = None
         self._reasoned = False  # reasoning came in a member of its own
         self._extras = Extras()
-        self._new_extras: dict[str, Any] = {}
+        self._refuses = False  # a refusal has begun
         self._besides: set[Piece] = set()  # those that were also extras
 
     @property
@@ -91,27 +85,27 @@ class AnswerPieces:
         """
         if usage := chunk.any_usage():
             self.usage = usage
-        extras = self._extras.of_chunk(chunk)
+        extras = self._extras
+        extras.add_chunk(chunk)
         failure = None
         for choice in chunk.choices or ():
             if choice.index:
                 continue
-            if (more := self._extras.of_choice(choice)) is not None:
-                extras = (extras or {}) | more
+            extras.add_choice(choice)
             delta, message = choice.delta, choice.message
             words = delta is not None and self._add_delta(delta)
             if message is not None or choice.text:
                 words = self._add_other(choice) or words
-            for part in (delta, message):
-                if part is not None and part.has_side():
-                    extras = (extras or {}) | of_delta(part)
+            if delta is not None and delta.has_more():
+                extras.add_delta(delta)
+            if message is not None and message.has_more():
+                extras.add_message(message)
             failure = self._end_choice(choice, words)
             if failure is not None:
                 break
-        if extras:
-            self._new_extras.update(extras)
-        if self._new_extras and self.progress:
-            self._put_extras()
+        if extras.waiting and self.progress:
+            for extra in extras.take():
+                self._put(extra)
         return failure
 
     def add_text(self, text: str, reasoning: bool) -> None:
@@ -185,8 +179,8 @@ class AnswerPieces:
 
     def _add_delta(self, delta: Delta) -> bool:
         """Add a delta; return whether it adds to the answer."""
-        text = delta.content if delta.refusal is None else delta.text()
-        if delta.has_side():
+        text = delta.content
+        if delta.refusal or delta.has_side():
             adds = delta.adds()
             if adds:
                 self._side_source = "delta"
@@ -225,7 +219,7 @@ class AnswerPieces:
         texts = 0
         if has_side:
             self._add_reasoning(part)
-        for each in [*(part.mixed or ()), part.text()]:
+        for each in [*(part.mixed or ()), part.content or ""]:
             if isinstance(each, Reasoning):
                 if has_side:
                     self._put_reasoning(each)
@@ -233,6 +227,10 @@ class AnswerPieces:
                 self._source = source
                 self._add_text(each)
                 texts += 1
+        if part.refusal and has_text:
+            self._source = source
+            self._add_refusal(part.refusal)
+            texts += 1
         if has_side:
             self._add_side(part)
         return texts > 0
@@ -255,6 +253,14 @@ class AnswerPieces:
                 self._texts.append(text)
             else:
                 self._put_found(self._tags.undecided, self._tags.feed(text))
+
+    def _add_refusal(self, text: str) -> None:
+        if not self._refuses:
+            # Nothing else says that the text behind it is one.
+            self._refuses = True
+            self.decide()
+            self._put(Extra({"refusal": ""}))
+        self._add_text(text)
 
     def _put_found(self, was_undecided: bool, found: list[str | Reasoning]) -> None:
         if was_undecided:
@@ -312,12 +318,6 @@ class AnswerPieces:
             if each not in self._besides:
                 self._besides.add(each)
                 self._put(self._places.of(each, removed))
-
-    def _put_extras(self) -> None:
-        new, self._new_extras = self._new_extras, {}
-        kept = {name: keepable(value) for name, value in new.items()}
-        if kept := {name: value for name, value in kept.items() if value is not None}:
-            self._put(Extra(kept))
 
     def _put(self, piece: Piece) -> None:
         self._flush()

@@ -131,3 +131,9 @@ def chosen_models(backend: Backend) -> tuple[str, ...]:
     never reaches the backend.
     """
     return tuple(getattr(backend, "models", ()))
+
+
+def listed_models(backend: Backend) -> tuple[str, ...]:
+    """Return the names of all models that OpenAI's clients are shown: the backend's own is first."""
+    names = (model_name(backend), *chosen_models(backend))
+    return tuple(name for name in dict.fromkeys(names) if name != "*")

@@ -49,10 +49,6 @@ class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     mixed: list[str | Reasoning] | None = msgspec.field(name="(mixed)", default=None)
     others: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
 
-    def text(self) -> str:
-        """Return the text of the answer: its content, and a refusal, which is one in words."""
-        return (self.content or "") + (self.refusal or "")
-
     def has_side(self) -> bool:
         """Return whether there is anything but text: members that hold something."""
         return bool(

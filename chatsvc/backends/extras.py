@@ -12,47 +12,98 @@ from chatsvc.backends.chunk_values import (
     Chunk,
     Delta,
 )
+from chatsvc.model import FRAGMENTS, Extra
 
 DEEPEST = 100
 """How deep a member may be nested; one that is deeper is left out, for the log refuses it."""
 
 
 class Extras:
-    """The extras of one answer: those of a chunk, a choice and a delta that are new.
+    """The extras of one answer: those of its chunks, choices and deltas that are new.
 
-    A member whose name is in `CHUNK_EXTRAS` or `CHOICE_EXTRAS` is new if its value is another than the
-    last one; any other always, since the reply's log finds out by itself whether it is.
+    A member of a chunk or choice whose name is in `CHUNK_EXTRAS` or `CHOICE_EXTRAS` is new if its
+    value is another than the last one, or if its name is in `FRAGMENTS`; any other always, since the
+    reply's log finds out by itself whether it is. `waiting` is whether any were added since `take`.
     """
 
-    __slots__ = ("_of_choice", "_of_chunk")
+    __slots__ = ("_fragments", "_names", "_of_choice", "_of_chunk", "_states")
 
     def __init__(self) -> None:
         self._of_chunk: tuple[Any, ...] = (None,) * len(CHUNK_EXTRAS)
         self._of_choice: tuple[Any, ...] = (None,) * len(CHOICE_EXTRAS)
+        # What was added since `take`: of each delta, and by the place for chunks and choices.
+        self._fragments: list[dict[str, Any]] = []
+        self._states: dict[str, dict[str, Any]] = {}
+        self._names: set[str] = set()  # of the members that deltas had
 
-    def of_chunk(self, chunk: Chunk) -> dict[str, Any] | None:
-        """Return what is new in a chunk itself, by name, or None if nothing is."""
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would return anything."""
+        return bool(self._fragments or self._states)
+
+    def add_chunk(self, chunk: Chunk) -> None:
+        """Add what is new in a chunk itself."""
         values, before = chunk.extras(), self._of_chunk
         if values == before and chunk.others is None:
-            return None
+            return
         self._of_chunk = values
-        return _changed(CHUNK_EXTRAS, values, before) | (chunk.others or {})
+        new = _changed(CHUNK_EXTRAS, values, before)
+        self._add("chunk", new | (chunk.others or {}))
 
-    def of_choice(self, choice: Choice) -> dict[str, Any] | None:
-        """Return what is new in a choice itself, by name, or None if nothing is."""
+    def add_choice(self, choice: Choice) -> None:
+        """Add what is new in a choice itself."""
         values, before = choice.extras(), self._of_choice
-        if values == before and choice.others is None:
-            return None
+        if (
+            values == before
+            and choice.others is None
+            and choice.logprobs is None
+            and choice.token_ids is None
+        ):
+            return
         self._of_choice = values
-        return _changed(CHOICE_EXTRAS, values, before) | (choice.others or {})
+        new = _changed(CHOICE_EXTRAS, values, before)
+        self._add("choice", new | (choice.others or {}))
+
+    def add_delta(self, delta: Delta) -> None:
+        """Add the members of a delta that no other piece takes."""
+        fragments = _of_delta(delta)
+        self._names.update(fragments)
+        self._fragments.append(fragments)
+
+    def add_message(self, message: Delta) -> None:
+        """Add those of a whole message, but for what deltas have said already."""
+        members = _of_delta(message).items()
+        new = {name: value for name, value in members if name not in self._names}
+        if new:
+            self._fragments.append(new)
+
+    def take(self) -> list[Extra]:
+        """Return what was added since the last call: those of deltas first, of chunks last."""
+        found = [(None, members) for members in self._fragments]
+        states = [(at, self._states.get(at)) for at in ("choice", "chunk")]
+        self._fragments, self._states = [], {}
+        return [
+            Extra(kept, at)
+            for at, members in (*found, *states)
+            if members and (kept := _keepable_members(members))
+        ]
+
+    def _add(self, at: str, members: dict[str, Any]) -> None:
+        if members:
+            self._states[at] = self._states.get(at, {}) | members
 
 
-def of_delta(delta: Delta) -> dict[str, Any]:
+def _of_delta(delta: Delta) -> dict[str, Any]:
     """Return the members of a delta or message that no other piece takes, by name."""
     extras = dict(delta.others or {})
     if delta.reasoning_details is not None:
         extras["reasoning_details"] = delta.reasoning_details
     return extras
+
+
+def _keepable_members(members: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: keepable(value) for name, value in members.items()}
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def keepable(value: Any) -> Any:
@@ -86,5 +137,5 @@ def _changed(
     return {
         name: value
         for name, value, last in zip(names, values, before, strict=True)
-        if value is not None and value != last
+        if value is not None and (value != last or name in FRAGMENTS)
     }

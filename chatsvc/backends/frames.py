@@ -86,6 +86,9 @@ class Frames:
             or choice.message is not None
             or choice.text
             or choice.error
+            # They are of this text, however equal the next chunk's are.
+            or choice.logprobs is not None
+            or choice.token_ids is not None
             or delta.refusal is not None
         ):
             return

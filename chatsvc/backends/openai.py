@@ -149,6 +149,10 @@ class OpenAIBackend:
         """See `DirectBackend.stream_to`; raises as `UpstreamClient.stream` does."""
         return self._upstream.stream(CompletionRequest(self, prompt), take)
 
+    def chose_model(self, prompt: Prompt) -> bool:
+        """Return whether the client has chosen the model that is asked for."""
+        return "model" not in self._extra and self.policy.chooses_model(prompt.options)
+
     def members(self, prompt: Prompt, *, with_usage: bool) -> dict[str, Any]:
         """Return the body of a request; what stands further down wins.
 
@@ -193,7 +197,7 @@ class CompletionRequest:
     def __init__(self, backend: OpenAIBackend, prompt: Prompt) -> None:
         self._backend = backend
         self._prompt = prompt
-        self._chose_model = backend.policy.chooses_model(prompt.options)
+        self._chose_model = backend.chose_model(prompt)
         self._with_usage = backend.takes_stream_options
 
     def body(self) -> bytes:

@@ -22,6 +22,7 @@ Each module imports only modules below it in this list:
     log_writer  what a backend yields to units in the log, within limits
     part_writer pieces to text in whole characters, and to marks and texts of side parts
     calls       the calls of tools, and which one a piece belongs to
+    extra_members  which members of extras say anything new
     json_values values of a backend, as JSON can hold them
     timer       one call that is due later
     release     the wait until all text is released, and the end that is set then

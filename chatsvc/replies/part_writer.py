@@ -36,6 +36,7 @@ from chatsvc.model import (
 )
 from chatsvc.problems import BackendFailed
 from chatsvc.replies.calls import Call, Calls
+from chatsvc.replies.extra_members import ExtraMembers
 from chatsvc.replies.json_values import encoded, json_value, text_value
 from chatsvc.segment import fitting
 from chatsvc.units import Close, Mark, PartText, Unit, size_of
@@ -87,14 +88,12 @@ class PartWriter:
         self._parts = 0
         self._reasoning: _Reasoning | None = None
         self._calls = Calls()
-        self._extras: dict[str, bytes] = {}  # the last value of each name, as JSON
+        self._extras = ExtraMembers()
         for unit in written:
             self._parts = max(self._parts, unit.part)
             self.room -= size_of(unit)
             if isinstance(unit, Mark) and unit.kind == "extra":
-                value = unit.members.get("value")
-                for name, member in value.items() if isinstance(value, dict) else ():
-                    self._extras[name] = encoded(member)
+                self._extras.note(unit)
 
     @property
     def has_calls(self) -> bool:
@@ -233,14 +232,18 @@ class PartWriter:
         self._put_whole(out, "tool_result", members)
 
     def _feed_extra(self, out: Output, piece: Extra) -> None:
-        fresh = {}
-        for name, member in _checked(piece)["value"].items():
-            as_json = encoded(member)
-            if self._extras.get(name) != as_json:
-                self._extras[name] = as_json
-                fresh[name] = member
-        if fresh:
-            self._put_whole(out, "extra", {"value": fresh})
+        members = _checked(piece)
+        at = members.get("at")
+        if at not in (None, "chunk", "choice"):
+            raise BackendFailed(
+                f"The backend gave an Extra at {at!r}: it is `chunk`, `choice` or none."
+            )
+        given = members["value"].items()
+        members["value"] = {
+            name: value for name, value in given if self._extras.is_new(at, name, value)
+        }
+        if members["value"]:
+            self._put_whole(out, "extra", members)
 
     # ------------------------------------------------------------------ units
 

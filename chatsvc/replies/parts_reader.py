@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chatsvc.log import Log
 from chatsvc.replies.departure import Departure, SentAway
@@ -45,11 +45,10 @@ class PartsReader(LogReader[list[PartItem]]):
     def __init__(
         self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
     ) -> None:
-        side = log.sides()  # before this reader is one of those that it may wake
         super().__init__(log, ticker, departure)
         self.offset = after
         self._resumed = False  # whether the open parts' marks have been yielded
-        side.waiters.add(self)
+        log.sides().waiters.add(self)
 
     def take(self) -> list[PartItem] | None:
         """Return what is out and was not returned yet, without waiting, or None.
@@ -66,22 +65,35 @@ class PartsReader(LogReader[list[PartItem]]):
             self.over = not items
             self.slot = NOW if items else IDLE
             return items or None
-        if self._departure.leaving:
-            raise SentAway
-        out = log.released_offset(self.ticker.horizon)
-        until = min(out, log.character_begin(self.offset + LONGEST_BATCH))
-        for offset, unit in log.units(self.offset, until, MOST_ITEMS):
-            items.append(PartItem(offset, unit))
-            self.offset = offset
-        if self.offset < out or log.end is not None:
-            self.slot = NOW
-        elif (due := log.due_behind(log.position_at(self.offset))) is None:
-            self.slot = IDLE  # the log wakes it
-        else:
-            self.until_released(due)
+        items += next_units(self, self.offset)
+        if items:
+            self.offset = items[-1].offset
         return items or None
 
     def close(self) -> None:
         """Yield nothing any more, and leave the log's waiters."""
         super().close()
         self._log.sides().waiters.discard(self)
+
+
+def next_units(reader: LogReader[Any], after: int) -> list[PartItem]:
+    """Return the units that are out for a reader behind the offset `after`, which may be none.
+
+    They are as many as `PartsReader` yields at once. `reader.slot` then names the slot in which there
+    may be more. Raises `SentAway` when the reader's node leaves and the reply has not ended there.
+    """
+    log = reader._log
+    if reader._departure.leaving and (log.end is None or after < log.offset):
+        raise SentAway
+    out = log.released_offset(reader.ticker.horizon)
+    until = min(out, log.character_begin(after + LONGEST_BATCH))
+    items = [PartItem(*found) for found in log.units(after, until, MOST_ITEMS)]
+    if items:
+        after = items[-1].offset
+    if after < out or log.end is not None:
+        reader.slot = NOW
+    elif (due := log.due_behind(log.position_at(after))) is None:
+        reader.slot = IDLE  # the log wakes it
+    else:
+        reader.until_released(due)
+    return items

@@ -9,6 +9,7 @@
 | `ui_messages` | messages of pages in parts, as messages in OpenAI's form |
 | `chat` | bodies of `POST /api/chat` and frames of a WebSocket; idempotency keys |
 | `conversation` | messages and options in OpenAI's form: `Prompt` |
+| `options` | a request's options |
 | `content` | the parts of a message's content |
 | `decoding` | JSON into typed members, and what is wrong with it as a problem |
 | `values` | what endpoints pass down: `Start`, `Read` or `Stop`, with the `Caller` and the `View`; the limits of a request |

@@ -14,7 +14,11 @@ import msgspec
 from chatsvc.cursor import parse_place
 from chatsvc.model import Prompt
 from chatsvc.problems import InvalidRequest
-from chatsvc.requests.conversation import read_conversation
+from chatsvc.requests.conversation import (
+    check_body,
+    check_structure,
+    read_conversation,
+)
 from chatsvc.requests.decoding import decode
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
@@ -101,6 +105,17 @@ def make_prompt(request: ChatRequest, limits: RequestLimits) -> Prompt:
     return read_conversation(messages, limits, request.options)
 
 
+def read_prompt(body: bytes | str, limits: RequestLimits) -> Prompt:
+    """Return the prompt that a body of JSON holds.
+
+    Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
+    """
+    check_structure(body, limits)
+    prompt = make_prompt(parse_chat(body), limits)
+    check_body(body, prompt, limits)
+    return prompt
+
+
 def check_key(key: str) -> str:
     """Return an idempotency key as it is.
 
@@ -146,7 +161,7 @@ def read_message(text: str, caller: Caller, limits: RequestLimits) -> Start:
 
     Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
     """
-    prompt = make_prompt(parse_chat(text), limits)
+    prompt = read_prompt(text, limits)
     return make_start(prompt, caller, view=View(representation=""))
 
 
@@ -157,6 +172,7 @@ def read_frame(
 
     Raises `BadJson`, `BadText`, `InvalidRequest` or `TooLarge`.
     """
+    check_structure(text, limits)
     frame = parse_frame(text)
     if frame.stop is not None:
         return Stop(frame.stop, caller)
@@ -168,4 +184,5 @@ def read_frame(
         place = parse_place(after) if isinstance(after, str) else after
         return Read(frame.read, place, caller, view)
     prompt = make_prompt(frame, limits)
+    check_body(text, prompt, limits)
     return make_start(prompt, caller, key=frame.key or None, view=view)

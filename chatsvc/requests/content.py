@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from chatsvc.problems import InvalidRequest
+from chatsvc.requests.values import RequestLimits
 
 FILE_ABILITIES = frozenset({"images", "audio", "files"})
 """What a backend takes that takes other parts than text, of `chatsvc.model.ABILITIES`."""
+
+
+def request_limits(
+    message: int, files: int, *, takes: Iterable[str], models: Iterable[str]
+) -> RequestLimits:
+    """Return what a request may hold that a backend is to answer which takes `takes`.
+
+    The arguments are the members of `RequestLimits`; `files` counts only for a backend that takes some.
+    """
+    takes = frozenset(takes)
+    if takes.isdisjoint(FILE_ABILITIES):
+        files = 0
+    return RequestLimits(message, files, takes, frozenset(models))
 
 
 def text_of(content: Any, place: str) -> str:
@@ -74,7 +89,7 @@ def _file_size(part: dict[str, Any], place: str, takes: frozenset[str]) -> int:
             raise InvalidRequest(f"{place}.{kind}.{name} must be a string.")
     if alternatives and not given:
         raise InvalidRequest(f"{place}.{kind} must have {' or '.join(alternatives)}.")
-    return sum(_size(value[name]) for name in (*required, *given))
+    return sum(text_size(value[name]) for name in (*required, *given))
 
 
 _FILES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -88,5 +103,8 @@ They stand in an object under the name of the type. The first must be there, and
 """
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def text_size(text: str | bytes) -> int:
+    """Return the bytes of a text in UTF-8. Raises `UnicodeEncodeError` for a lone surrogate."""
+    if isinstance(text, bytes) or text.isascii():
+        return len(text)
+    return len(text.encode())

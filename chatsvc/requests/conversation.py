@@ -2,8 +2,7 @@
 
 Every API that starts a reply brings what it was sent into this form. All members stay as they came,
 also those that nothing here knows. Refused is what is malformed or over a limit, and what a backend
-does not take although it changes what is asked: tools, their calls and results, images, audio, files,
-and the form of the answer.
+does not take although it changes what is asked.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from typing import Any
 import msgspec
 
 from chatsvc.model import Message, Prompt
-from chatsvc.problems import BadText, InvalidRequest, TooLarge
-from chatsvc.requests.content import check_parts, text_of
+from chatsvc.problems import BadJson, BadText, InvalidRequest, TooLarge
+from chatsvc.requests.content import FILE_ABILITIES, check_parts, text_of, text_size
+from chatsvc.requests.options import read_options
 from chatsvc.requests.values import RequestLimits
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -64,11 +64,74 @@ def read_conversation(
     )
 
 
-def files_size(prompt: Prompt) -> int:
-    """Return the bytes that all files in a prompt have, as they were sent."""
-    everything = frozenset({"images", "audio", "files"})
+def check_body(body: bytes | str, prompt: Prompt, limits: RequestLimits) -> None:
+    """Check a body of JSON as a whole: `prompt` is what was read of it.
+
+    Raises `TooLarge` if it has more than `limits.text` bytes beside its files, and `BadJson` if it is
+    nested so deeply that it could be read and not be written again.
+    """
+    size = text_size(body)
+    if size > limits.text:
+        rest = size - _files_size(prompt)
+        if rest > limits.text:
+            raise TooLarge(
+                f"A body may have {limits.text} bytes beside its files; this one has {rest}."
+            )
+    if _has_more(body, "[{", _SPARE_LEVELS):
+        nested: Any = prompt
+        for _ in range(_SPARE_LEVELS):
+            nested = [nested]
+        try:
+            msgspec.json.encode(nested)
+        except RecursionError:
+            raise BadJson("The JSON is nested too deeply.") from None
+
+
+_SPARE_LEVELS = 200
+"""Levels that a request must leave of those that Python's stack has room for.
+
+A record, a backend's request, and the calls that lead to where these are written stand around it.
+"""
+
+
+def check_structure(body: bytes | str, limits: RequestLimits) -> None:
+    """Raise `TooLarge` if a body has more than `limits.text` bytes beside its files, by its look.
+
+    To make values costs much more for many small ones than for a file, which is one text of Base64:
+    that has none of the characters that are counted here.
+    """
+    if len(body) > limits.text and _has_more(body, ",[{", limits.text):
+        raise TooLarge(f"A body may have {limits.text} bytes beside its files.")
+
+
+def _has_more(body: bytes | str, characters: str, most: int) -> bool:
+    """Return whether a body has more than `most` of some ASCII characters in all.
+
+    To search is much faster than to count where there are few, and is given up where there are many.
+    """
+    marks: list[Any] = list(characters)
+    if isinstance(body, bytes):
+        marks = [character.encode() for character in characters]
+    found = 0
+    for mark in marks:
+        at = body.find(mark)
+        while at >= 0:
+            found += 1
+            if found > most:
+                return True
+            if found == _MOST_SEARCHES:
+                return sum(map(body.count, marks)) > most
+            at = body.find(mark, at + 1)
+    return False
+
+
+_MOST_SEARCHES = 4096
+
+
+def _files_size(prompt: Prompt) -> int:
+    """Return the bytes of all files in a prompt as they were sent."""
     return sum(
-        check_parts(content, "", everything)
+        check_parts(content, "", FILE_ABILITIES)
         for message in prompt.messages
         if isinstance(content := message.members.get("content"), list)
     )
@@ -135,7 +198,7 @@ def _check_calls(
 def check_text(text: str, max_message: int) -> None:
     """Raise `BadText` for a lone surrogate, `TooLarge` for over `max_message` bytes of UTF-8."""
     try:
-        size = len(text) if text.isascii() else len(text.encode())
+        size = text_size(text)
     except UnicodeEncodeError:
         raise BadText(
             "The message holds a lone surrogate, which is not a character."
@@ -144,80 +207,3 @@ def check_text(text: str, max_message: int) -> None:
         raise TooLarge(
             f"A message may have {max_message} bytes of UTF-8; this one has {size}."
         )
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = False
-
-
-class KnownOptions(msgspec.Struct):
-    """The options that mean something to the service; all others are the backend's alone."""
-
-    model: str = ""
-    stream: bool | None = False
-    stream_options: _StreamOptions | None = None
-    n: int | None = 1
-
-
-def read_options(
-    options: Mapping[str, Any], limits: RequestLimits, place: str = "options."
-) -> dict[str, Any]:
-    """Return the options of a request that go on to the backend, as they came.
-
-    Those that the service decides are left out: `messages`, `stream`, `include_usage` of
-    `stream_options`, and a `model` that the request may not choose. `place` goes before the name of an
-    option in what is raised.
-
-    Raises `InvalidRequest`, also for what the backend does not take.
-    """
-    if not options:
-        return {}
-    known = known_options(options, place)
-    if known.n not in (None, 1):
-        raise InvalidRequest(f"{place}n must be 1: a request has one reply here.")
-    _check_tools(options, limits.takes, place)
-    answer = options.get("response_format")
-    is_text = isinstance(answer, dict) and answer.get("type") == "text"
-    if answer is not None and not is_text and "response_format" not in limits.takes:
-        raise InvalidRequest(
-            f"{place}response_format must be text: the backend takes no other."
-        )
-    kept = {
-        name: value
-        for name, value in options.items()
-        if name not in ("messages", "stream", "stream_options")
-    }
-    if limits.models.isdisjoint({"*", known.model}):
-        kept.pop("model", None)
-    stream_options = options.get("stream_options") or {}
-    if stream_options.keys() - {"include_usage"}:
-        kept["stream_options"] = {**stream_options, "include_usage": True}
-    return kept
-
-
-def known_options(options: Mapping[str, Any], place: str) -> KnownOptions:
-    """Return the options that mean something to the service.
-
-    Raises `InvalidRequest` for one of another type; `place` goes before its name.
-    """
-    names = KnownOptions.__struct_fields__
-    given = {name: options[name] for name in names if name in options}
-    try:
-        return msgspec.convert(given, KnownOptions)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{error}.".replace("$.", f"$.{place}")) from None
-
-
-def _check_tools(options: Mapping[str, Any], takes: frozenset[str], place: str) -> None:
-    if "tools" in takes:
-        return
-    for name in ("tools", "functions"):
-        if options.get(name):
-            raise InvalidRequest(
-                f"{place}{name} must be empty: the backend takes no tools."
-            )
-    for name in ("tool_choice", "function_call"):
-        if options.get(name) not in (None, "none", "auto"):
-            raise InvalidRequest(
-                f"{place}{name} must be auto or none: the backend takes no tools."
-            )

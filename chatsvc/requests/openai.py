@@ -8,8 +8,9 @@ import msgspec
 
 from chatsvc.model import Prompt
 from chatsvc.problems import InvalidRequest
-from chatsvc.requests.conversation import known_options, read_conversation
+from chatsvc.requests.conversation import read_conversation
 from chatsvc.requests.decoding import decode
+from chatsvc.requests.options import known_options
 from chatsvc.requests.values import RequestLimits
 
 

@@ -44,7 +44,7 @@ class RequestLimits(msgspec.Struct, frozen=True):
     """What a request may hold (PROTOCOL.md section 2).
 
     `message` is the most bytes of UTF-8 of a message's text, `files` the most bytes of all files in a
-    request, as they are sent. `takes` has what the backend takes beside text, of
+    request as they are sent, 0 where the backend takes none. `takes` has what the backend takes beside text, of
     `chatsvc.model.ABILITIES`, and `models` the names of the models that a request may choose, `*` for
     any.
     """

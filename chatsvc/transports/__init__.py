@@ -5,18 +5,20 @@
                       └─ Framing ─── how its bytes are wrapped ┘
 
 The ticker calls a `Stream` when a character is due. The stream has the encoder make the character's
-bytes, and writes them. A `PartsStream` does so for all parts of a reply, without an encoder. The `table` goes from a media type or a WebSocket subprotocol to a codec; a
+bytes, and writes them. A `PartsStream` does so for all parts of a reply, without an encoder; a
+`MixedStream` for text with an encoder, and for what stands beside it without. The `table` goes from a media type or a WebSocket subprotocol to a codec; a
 new kind of stream is one module with a codec and one line there.
 
 | module | holds |
 | --- | --- |
 | `codec`, `framing`, `encoder` | the two halves of an event, and the cached path that joins them |
 | `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs of the answer's text, one in each |
+| `deltas`, `completion` | what stands beside the text as OpenAI's deltas, and these added up |
 | `ui_parts`, `ui_calls`, `ui_replay` | what `ui` says of all parts, of calls, and of the steps that a message had before |
 | `part_events`, `part_lines`, `part_frames` | the codecs of all parts, one in each; `part_json` is what their events say |
 | `table` | which codec answers which media type or subprotocol |
 | `writing` | `Stream`, and everything about a slow or closed connection |
-| `streams` | the stream of all parts, and which stream a codec needs |
+| `streams` | the streams of all parts, and which stream a codec needs |
 | `response`, `heartbeat` | streams over HTTP, and the comments beside them |
 | `connection`, `serving` | one WebSocket, and how its replies take turns |
 | `masks` | the check that a WebSocket's client masks its frames |

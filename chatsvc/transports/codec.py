@@ -130,9 +130,6 @@ class Codec(StreamCodec):
     true. `prefix` is the stream's own. `numbers` is `DIGITS` or `NO_DIGITS`. `tail` is one function
     for all streams of a kind, because its results are cached. `probe_times_us` is that of
     `StreamCodec`.
-
-    A codec that shows more than the answer's text makes the events of text alone, for as long as a
-    reply has nothing else, and `parts_codec` goes on from there.
     """
 
     __slots__ = ("numbers", "prefix", "tail")
@@ -156,8 +153,8 @@ class Codec(StreamCodec):
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position` (code points).
 
-        An override may add to the first event: the first run of a stream passes through here, and
-        not through the cache of `encoder`.
+        If the codec has a prefix or numbers, an override may add to the first event: the first run
+        of such a stream passes through here, and not through the cache of `encoder`.
         """
         prefix, numbers = self.prefix, self.numbers
         if self.joins:
@@ -172,9 +169,24 @@ class Codec(StreamCodec):
             events.append(prefix + numbers[position] + tails[character])
         return events
 
-    def parts_codec(self) -> PartsCodec | None:
-        """Return the codec that goes on once a reply has more than text, or None if none does."""
-        return None
+
+class MixedCodec(Codec):
+    """The codec of one stream of the answer's text and of what stands beside it.
+
+    Text goes the way of any `Codec`, as long as no side unit comes, and no more work is done for it.
+    `part_events` takes everything else; afterwards `prefix` may be another.
+    """
+
+    __slots__ = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether something waits for the next unit, also if that is text: `part_events` takes it."""
+        return False
+
+    @abstractmethod
+    def part_events(self, items: Sequence[PartItem]) -> list[bytes]:
+        """Return the events of some marks and texts, in order."""
 
 
 class PartsCodec(StreamCodec):

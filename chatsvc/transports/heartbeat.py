@@ -62,10 +62,6 @@ class Heartbeat(Waiter):
             self._wrote = now
         self.until(self._due())
 
-    def follow(self, stream: WritingReader) -> None:
-        """Stand beside another stream from now on, which goes on where the one before has ended."""
-        self._stream = stream
-
     def close(self) -> None:
         """Write no more.
 

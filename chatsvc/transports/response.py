@@ -19,12 +19,7 @@ from chatsvc.replies import Reply, SentAway
 from chatsvc.transports.codec import Codec, StreamCodec
 from chatsvc.transports.framing import BARE, CHUNKED
 from chatsvc.transports.heartbeat import Heartbeat
-from chatsvc.transports.streams import (
-    AnyStream,
-    PartsStream,
-    TextFirstStream,
-    make_stream,
-)
+from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
 from chatsvc.transports.writing import (
     ClientGone,
     Stream,
@@ -143,12 +138,6 @@ class ReplyResponse(web.StreamResponse):
                         stream, transport, framing, codec.probe_times_us
                     )
                 await stream.run()
-                if isinstance(stream, TextFirstStream) and stream.turned:
-                    stream.close()
-                    stream = stream.turn(reply)
-                    if heartbeat is not None:
-                        heartbeat.follow(stream)
-                    await stream.run()
                 if (
                     isinstance(stream, Stream)
                     and isinstance(codec, Codec)
@@ -195,7 +184,10 @@ class ReplyResponse(web.StreamResponse):
                 others = stream.codec.events(stream.take() or [])
                 if sum(map(len, others)) <= FIRST_BYTES:
                     first, others = first + others, []
-            elif 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS:
+            elif (
+                stream.at_text
+                and 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS
+            ):
                 taken = stream.take()
                 if taken is not None and isinstance(codec, Codec):
                     first += codec.events(*taken)

@@ -1,13 +1,14 @@
-"""The choice of a stream by its codec, and the streams that show all parts of a reply."""
+"""The choice of a stream by its codec, and the streams of all parts of a reply."""
 
 from __future__ import annotations
 
 import asyncio
 
 from chatsvc.replies import PartsReader, Reply
+from chatsvc.replies.parts_reader import next_units
 from chatsvc.ticker import NOW
-from chatsvc.transports.codec import Codec, PartsCodec, StreamCodec
-from chatsvc.transports.encoder import Encoder, make_encoder
+from chatsvc.transports.codec import Codec, MixedCodec, PartsCodec, StreamCodec
+from chatsvc.transports.encoder import make_encoder
 from chatsvc.transports.framing import Framing
 from chatsvc.transports.writing import (
     FULL_BYTES,
@@ -76,44 +77,81 @@ class PartsStream(WritingReader, PartsReader):
         return len(data)
 
 
-class TextFirstStream(Stream):
-    """A `Stream` of a reply that may get more than text; it ends, and is `turned`, when it does.
+class MixedStream(Stream):
+    """A stream of a reply's text from its beginning, and of what stands beside that.
 
-    Most replies never do, and their text costs what it costs in any stream. `turn` returns the
-    stream that goes on with all parts, made by `codec`.
+    `codec` makes the events of all but text. A reply of text alone costs what it costs as a `Stream`,
+    and so does the text behind all side units that there are so far.
     """
 
-    __slots__ = ("_codec", "_framing", "turned")
+    __slots__ = ("_framing", "_seen", "_side", "codec")
 
     def __init__(
         self,
         reply: Reply,
-        after: int,
         transport: asyncio.Transport,
-        encoder: Encoder,
-        codec: PartsCodec,
+        codec: MixedCodec,
         framing: Framing,
     ) -> None:
-        super().__init__(reply, after, transport, encoder)
-        self.turned = False
-        self._codec = codec
+        super().__init__(reply, 0, transport, make_encoder(codec, framing))
+        self.codec = codec
         self._framing = framing
+        self._side = reply.log.sides()
+        self._side.waiters.add(self)
+        self._seen = 0  # the side units that were written
+
+    @property
+    def at_text(self) -> bool:
+        """See `Stream.at_text`."""
+        return self._side.count == self._seen and not self.codec.holds
 
     def call(self) -> None:
-        """See `Stream.call`."""
-        # The log wakes this stream when it gets its side units, which all stand behind what has been
-        # taken. Nothing can come between this look and what `call` takes.
-        if self._log.side is None:
+        """Write what is out. See `Stream.call`."""
+        if self._side.count == self._seen and not self.codec.holds:
             super().call()
-        else:
-            self.turned = self.over = True
-            self._resume_run(None)
+            return
+        try:
+            if self._write_units():
+                super().call()
+        except Exception as error:  # noqa: BLE001
+            self._resume_run(error)
 
-    def turn(self, reply: Reply) -> PartsStream:
-        """Return the stream of all that comes behind what this one has written."""
-        return PartsStream(
-            reply, self.position, self._transport, self._codec, self._framing
-        )
+    def _write_units(self) -> bool:
+        """Write units as long as some are out; return whether text alone is left, or nothing."""
+        transport, codec = self._transport, self.codec
+        size = 0
+        while not self.at_text:
+            if transport.get_write_buffer_size() > FULL_BYTES:
+                self._resume_run(None)
+                return False
+            if size >= TURN_BYTES:
+                # There is much to catch up with: other streams get their turn in between.
+                self.slot = self.ticker.slot
+                return False
+            items = next_units(self, self.position + self._seen)
+            if not items:
+                return True
+            prefix = codec.prefix
+            events = codec.part_events(items)
+            if codec.prefix is not prefix:
+                self._encoder = make_encoder(codec, self._framing)
+            offset = items[-1].offset
+            self.position = self._log.position_at(offset)
+            self._seen = offset - self.position
+            self.stale = True  # it may stand in another segment
+            if events:
+                data = self._framing.wrap(events)
+                write(transport, data)
+                self.wrote = self.ticker.now
+                size += len(data)
+            if self.slot != NOW:  # there is no more now
+                return False
+        return True
+
+    def close(self) -> None:
+        """Write nothing any more, and leave the log's waiters."""
+        super().close()
+        self._side.waiters.discard(self)
 
 
 AnyStream = Stream | PartsStream
@@ -129,17 +167,13 @@ def make_stream(
 ) -> AnyStream:
     """Return the stream that writes a reply to a connection, as `codec` and `framing` have it.
 
-    It begins behind `after`: a position (code points), or an offset if the codec is one of parts.
+    It begins behind `after`: a position (code points), or an offset if the codec is one of parts; 0
+    for a mixed one.
     """
     if isinstance(codec, PartsCodec):
         return PartsStream(reply, after, transport, codec, framing)
+    if isinstance(codec, MixedCodec):
+        assert not after
+        return MixedStream(reply, transport, codec, framing)
     assert isinstance(codec, Codec)
-    parts_codec = codec.parts_codec()
-    if parts_codec is None:
-        return Stream(reply, after, transport, make_encoder(codec, framing))
-    log = reply.log
-    if log.side is not None:
-        offset = log.offset_at(after)
-        return PartsStream(reply, offset, transport, parts_codec, framing)
-    encoder = make_encoder(codec, framing)
-    return TextFirstStream(reply, after, transport, encoder, parts_codec, framing)
+    return Stream(reply, after, transport, make_encoder(codec, framing))

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chatsvc.model import End
+from chatsvc.replies import PartItem
 from chatsvc.requests.ui_messages import Continued
-from chatsvc.transports.codec import Codec
+from chatsvc.transports.codec import MixedCodec
 from chatsvc.transports.sse import json_event
-from chatsvc.transports.ui_parts import UIParts, text_delta
+from chatsvc.transports.ui_parts import UIParts, delta_prefix, delta_rest
 from chatsvc.transports.ui_replay import earlier_steps
 
 
-def _first_delta(text: str) -> bytes:
-    return text_delta(0, text)
-
-
-class UIChunks(Codec):
+class UIChunks(MixedCodec):
     """The codec of one message in parts, with one delta for all that is out of a text.
 
     The message's id is the reply's, by which the reply can be stopped; or, if the reply goes on with
@@ -38,7 +35,7 @@ class UIChunks(Codec):
         *,
         replay: bool = False,
     ) -> None:
-        super().__init__(_first_delta, probe_times_us=())
+        super().__init__(delta_rest, prefix=delta_prefix(0), probe_times_us=())
         continued = continued or Continued()
         self._message_id = continued.message or reply_id
         self._continued = continued
@@ -54,12 +51,16 @@ class UIChunks(Codec):
         ]
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
-        """See `Codec.events`: text that comes before anything else is the first block of text."""
+        """See `Codec.events`. The first text of a block, with a new `prefix`, begins the block."""
         return self._parts.text("".join(run))
 
-    def parts_codec(self) -> UIParts:
-        """See `Codec.parts_codec`."""
-        return self._parts
+    def part_events(self, items: Sequence[PartItem]) -> list[bytes]:
+        """See `MixedCodec.part_events`."""
+        block = self._parts.block
+        events = self._parts.events(items)
+        if self._parts.block != block:
+            self.prefix = delta_prefix(self._parts.block)
+        return events
 
     def end(self, end: End) -> list[bytes]:
         """See `UIParts.end`."""

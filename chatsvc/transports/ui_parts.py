@@ -18,7 +18,6 @@ from typing import Any
 from chatsvc.model import End
 from chatsvc.problems import BackendFailed
 from chatsvc.replies import PartItem
-from chatsvc.transports.codec import PartsCodec
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 from chatsvc.transports.ui_calls import METADATA, Call, input_event
@@ -26,16 +25,23 @@ from chatsvc.units import ANSWER, Close, Mark, PartText
 
 _FINISH_REASONS = {"content_filter": "content-filter", "tool_calls": "tool-calls"}
 
-_DELTA = b'data: {"type":"text-delta","id":"%d","delta":%b}\n\n'
+_PREFIX = b'data: {"type":"text-delta","id":"%d","delta":'
 
 
-def text_delta(number: int, text: str) -> bytes:
-    """Return the event of a text delta of the block of text with a number (from 0)."""
-    return _DELTA % (number, json_line(text))
+def delta_prefix(number: int) -> bytes:
+    """Return what stands before the text in a text delta of the block with a number (from 0)."""
+    return _PREFIX % number
 
 
-class UIParts(PartsCodec):
-    """The codec of all parts of one reply as the chunks of one message.
+def delta_rest(text: str) -> bytes:
+    """Return the text of a text delta, and what stands behind it."""
+    return json_line(text) + b"}\n\n"
+
+
+class UIParts:
+    """The parts of one reply as the chunks of one message, and what has been said of them so far.
+
+    `block` is the number of the block of text that is open, or is next, from 0.
 
     `calls` are the ids of the calls that the message had before, for which the reply may have
     results. The page knows the ids in `taken` for other calls: a call that has one of them, or of
@@ -49,26 +55,24 @@ class UIParts(PartsCodec):
         "_open",
         "_results",
         "_taken",
-        "_text",
         "_writing",
+        "block",
     )
-    transport = "ui"
 
     def __init__(
         self, calls: Collection[str] = (), taken: Collection[str] = ()
     ) -> None:
-        super().__init__(())
+        self.block = 0
         self._earlier = calls
         self._taken = taken
-        self._empty = True  # whether nothing has come so far
-        self._text = 0  # the number of the block of text that is open, or is next
+        self._empty = True  # whether nothing has come that the page shows
         self._writing = False  # whether a block of text is open
         self._open: dict[int, Call | None] = {}  # by part; None for reasoning
         self._calls: dict[str, Call] = {}  # by the id in the log
         self._results = False  # whether a result has come in this step
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
-        """See `PartsCodec.events`."""
+        """Return the events of some marks and texts, in order."""
         out: list[bytes] = []
         for item in items:
             unit = item.unit
@@ -80,6 +84,7 @@ class UIParts(PartsCodec):
                 out += self.text(unit.text)
             else:
                 self._delta(out, unit)
+        self._empty = self._empty and not out
         return out
 
     def text(self, text: str) -> list[bytes]:
@@ -88,7 +93,7 @@ class UIParts(PartsCodec):
         if not self._writing:
             self._step(out)
             self._begin_text(out)
-        out.append(text_delta(self._text, text))
+        out.append(delta_prefix(self.block) + delta_rest(text))
         return out
 
     def end(self, end: End) -> list[bytes]:
@@ -123,13 +128,9 @@ class UIParts(PartsCodec):
             chunks.append({"type": "error", "errorText": problem["detail"]})
         return [*out, *map(json_event, chunks), DONE]
 
-    def sent_away(self) -> None:
-        """Return None: `useChat` resumes a body that breaks off, and no other."""
-
     # ------------------------------------------------------------------ marks and texts
 
     def _mark(self, out: list[bytes], mark: Mark) -> None:
-        self._empty = False
         part, members = mark.part, mark.members
         match mark.kind:
             case "reasoning":
@@ -244,12 +245,12 @@ class UIParts(PartsCodec):
 
     def _begin_text(self, out: list[bytes]) -> None:
         self._empty, self._writing = False, True
-        out.append(json_event({"type": "text-start", "id": str(self._text)}))
+        out.append(json_event({"type": "text-start", "id": str(self.block)}))
 
     def _end_text(self, out: list[bytes]) -> None:
         if self._writing:
-            out.append(json_event({"type": "text-end", "id": str(self._text)}))
-            self._text += 1
+            out.append(json_event({"type": "text-end", "id": str(self.block)}))
+            self.block += 1
             self._writing = False
 
 

@@ -181,6 +181,11 @@ class Stream(WritingReader, ReplyReader):
         self.rest: Run | None = None
         self.wrote = self.ticker.now
 
+    @property
+    def at_text(self) -> bool:
+        """Whether the next thing to write is text, as it always is here."""
+        return True
+
     def call(self) -> None:
         """Write what is released. See `Waiter.call`.
 

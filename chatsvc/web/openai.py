@@ -7,10 +7,11 @@ import time
 import msgspec
 from aiohttp import web
 
-from chatsvc.backends.base import model_name
+from chatsvc.backends.base import listed_models, model_name
 from chatsvc.problems import NotFound
 from chatsvc.requests.values import Start
-from chatsvc.transports.openai import Chunks, completion, error_object
+from chatsvc.transports.completion import completion
+from chatsvc.transports.openai import Chunks, error_object
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
@@ -55,21 +56,22 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
 
 
 async def get_models(request: web.Request) -> web.Response:
-    """Answer `GET /v1/models`: the list of the one model that there is."""
-    return _json({"object": "list", "data": [_model(request)]})
+    """Answer `GET /v1/models`: the list of the models that a request may name."""
+    names = listed_models(service(request)[REPLIES].backend)
+    return _json({"object": "list", "data": [_model(name) for name in names]})
 
 
 async def get_model(request: web.Request) -> web.Response:
-    """Answer `GET /v1/models/{model}`. Raises `NotFound` for any but the one that there is."""
-    model = _model(request)
-    if request.match_info["model"] != model["id"]:
-        raise NotFound("There is no such model; /v1/models lists the one there is.")
-    return _json(model)
+    """Answer `GET /v1/models/{model}`. Raises `NotFound` for any but those that are listed."""
+    name = request.match_info["model"]
+    if name not in listed_models(service(request)[REPLIES].backend):
+        raise NotFound("There is no such model; /v1/models lists those that there are.")
+    return _json(_model(name))
 
 
-def _model(request: web.Request) -> dict[str, object]:
+def _model(name: str) -> dict[str, object]:
     return {
-        "id": model_name(service(request)[REPLIES].backend),
+        "id": name,
         "object": "model",
         "created": _MODEL_CREATED,
         "owned_by": "chatsvc",

@@ -23,8 +23,8 @@ from chatsvc.problems import (
     TooLarge,
     UnsupportedMediaType,
 )
-from chatsvc.requests.chat import make_prompt, make_start, parse_chat
-from chatsvc.requests.conversation import check_text
+from chatsvc.requests.chat import make_start, read_prompt
+from chatsvc.requests.conversation import check_body, check_structure, check_text
 from chatsvc.requests.openai import Completion, parse_completion
 from chatsvc.requests.ui import Turn, parse_turn
 from chatsvc.requests.values import (
@@ -95,7 +95,7 @@ async def read_post_chat(request: web.Request) -> Start | Read:
         return _read(request, view)
     limits = service(request)[LIMITS]
     body = await read_body(request, limits.body)
-    return keyed_start(request, make_prompt(parse_chat(body), limits), view)
+    return keyed_start(request, read_prompt(body, limits), view)
 
 
 def read_get_chat(request: web.Request) -> Start | Read:
@@ -227,13 +227,21 @@ def _wait(request: web.Request) -> float | None:
 async def read_completion(request: web.Request) -> Completion:
     """Return what a `POST /v1/chat/completions` asks for. Raises a `Problem`."""
     limits = service(request)[LIMITS]
-    return parse_completion(await read_body(request, limits.body), limits)
+    body = await read_body(request, limits.body)
+    check_structure(body, limits)
+    asked = parse_completion(body, limits)
+    check_body(body, asked.prompt, limits)
+    return asked
 
 
 async def read_turn(request: web.Request) -> Turn:
     """Return what a `POST /api/ui` asks for. Raises a `Problem`."""
     limits = service(request)[LIMITS]
-    return parse_turn(await read_body(request, limits.body), limits)
+    body = await read_body(request, limits.body)
+    check_structure(body, limits)
+    turn = parse_turn(body, limits)
+    check_body(body, turn.prompt, limits)
+    return turn
 
 
 # ---------------------------------------------------------------------- bodies

@@ -173,13 +173,8 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
             ToolCall("c", "f", "{}", index=0),
             Source(URL, "A", 1, 3),
             File("image/png", IMAGE),
-            Extra(
-                {
-                    "logprobs": {"content": []},
-                    "annotations": [CITATION],
-                    "images": [PICTURE],
-                }
-            ),
+            Extra({"annotations": [CITATION], "images": [PICTURE]}),
+            Extra({"logprobs": {"content": []}}, "choice"),
         ],
     ),
     "a list of parts": (
@@ -221,7 +216,7 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
     ),
     "a refusal": (
         delta({"content": None, "refusal": "I"}) + delta({"refusal": " won't"}),
-        ["I won't"],
+        [Extra({"refusal": ""}), "I won't"],
     ),
     "a call in pieces": (
         calls(call(0, "c", name="f", arguments=""))
@@ -324,18 +319,39 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
                 ],
             }
         ),
-        ["Hi", Extra({"model": "m", "citations": [URL], "seed": 5, "audio": {}})],
+        [
+            "Hi",
+            Extra({"audio": {}}),
+            Extra({"seed": 5}, "choice"),
+            Extra({"model": "m", "citations": [URL]}, "chunk"),
+        ],
     ),
     "extras before anything of the answer": (
         event({"model": "m", "choices": []})
         + delta({"role": "assistant", "content": ""}, seed=1)
         + delta({"content": "Hi"}),
-        ["Hi", Extra({"model": "m", "seed": 1})],
+        ["Hi", Extra({"seed": 1}, "choice"), Extra({"model": "m"}, "chunk")],
     ),
     "extras that are the same": (
         event({"model": "m", "choices": [{"delta": {"content": "H"}}]})
         + event({"model": "m", "choices": [{"delta": {"content": "i"}}]}),
-        ["H", Extra({"model": "m"}), "i"],
+        ["H", Extra({"model": "m"}, "chunk"), "i"],
+    ),
+    "fragments that are the same": (
+        delta({"content": "!", "reasoning_details": []}, logprobs={"content": [1]}) * 2,
+        [
+            "!",
+            Extra({"reasoning_details": []}),
+            Extra({"logprobs": {"content": [1]}}, "choice"),
+        ]
+        * 2,
+    ),
+    "a message that repeats what its deltas said": (
+        event(
+            {"choices": [{"delta": {"content": "H", "audio": {"data": "x"}, "n": 1}}]}
+        )
+        + event({"choices": [{"message": {"audio": {"data": "x"}, "sources": [2]}}]}),
+        ["H", Extra({"audio": {"data": "x"}, "n": 1}), Extra({"sources": [2]})],
     ),
     "usage in every chunk": (
         event({"choices": [{"delta": {"content": "H"}}], "usage": {"n": 1}})
@@ -414,7 +430,7 @@ THOUGHT = [Reasoning("hm"), "Hi"]
         ),
         (
             delta({"content": "hm"}, seed=1) + chunk("</think>Hi"),
-            [Reasoning("hm"), "Hi", Extra({"seed": 1})],
+            [Reasoning("hm"), "Hi", Extra({"seed": 1}, "choice")],
         ),
         (chunk("<think>\ud83d") + chunk("\ude00</think>a"), [Reasoning("😀"), "a"]),
         (
@@ -441,7 +457,7 @@ def test_think_tags(body: bytes, pieces: list[Piece]) -> None:
         kept = [
             p for p in got if not isinstance(p, Extra) or "annotations" not in p.value
         ]
-        if Extra({"seed": 1}) in pieces and len(parts) == 1:
+        if Extra({"seed": 1}, "choice") in pieces and len(parts) == 1:
             kept.sort(key=lambda piece: isinstance(piece, Extra))
         assert kept == pieces
 
@@ -497,8 +513,10 @@ def test_what_a_log_can_not_hold_is_no_extra() -> None:
     deep = "[" * 200 + "]" * 200
     body = b'data: {"deep":%b,"big":%b,"nan":NaN,"choices":[{"delta":{"content":"a"}}]}\n\n'
     pieces = read(body % (deep.encode(), b"9" * 30), STOP)
-    assert pieces == ["a", Extra({"big": 1e30})]
-    assert read(body % (b"1", b"9" * 200), STOP)[1] == Extra({"deep": 1, "big": 1e200})
+    assert pieces == ["a", Extra({"big": 1e30}, "chunk")]
+    assert read(body % (b"1", b"9" * 200), STOP)[1] == Extra(
+        {"deep": 1, "big": 1e200}, "chunk"
+    )
 
 
 def test_a_call_by_itself_finishes_with_its_reason() -> None:

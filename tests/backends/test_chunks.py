@@ -466,7 +466,7 @@ def looked_at(made: Chunk) -> object:
         (
             choice.finish_reason or None,
             [
-                delta and (delta.text(), delta.has_more())
+                delta and (delta.content or "", delta.refusal or "", delta.has_more())
                 for delta in (choice.delta, choice.message)
             ],
             choice.text or "",

@@ -133,7 +133,8 @@ async def test_files_and_extras() -> None:
     )
     assert got == [
         Mark(1, "file", {"media_type": "image/png", "url": IMAGE}, whole=True),
-        Mark(2, "extra", {"value": {"model": "m", "images": [PICTURE]}}, whole=True),
+        Mark(2, "extra", {"value": {"images": [PICTURE]}}, whole=True),
+        Mark(3, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True),
     ]
 
 
@@ -147,7 +148,7 @@ async def test_what_comes_before_an_answer_is_no_reason_not_to_ask_again() -> No
     ):
         end = await ended(reply)
         assert (len(upstream.requests), end) == (2, End("done", "stop", usage={"n": 0}))
-        extra = Mark(1, "extra", {"value": {"model": "m"}}, whole=True)
+        extra = Mark(1, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True)
         assert units(reply) == [PartText(0, "a"), extra]
 
 

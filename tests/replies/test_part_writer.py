@@ -349,18 +349,53 @@ def test_empty_pieces_are_nothing() -> None:
     assert flat("a", Reasoning(), "\u0301") == ["a\u0301"]
 
 
-def test_an_extra_that_says_nothing_new_is_left_out() -> None:
+@pytest.mark.parametrize("at", ["chunk", "choice"])
+def test_an_extra_that_says_nothing_new_is_left_out(at: str) -> None:
     units = flat(
-        Extra({"a": 1, "b": None}),
-        Extra({"a": 1}),
-        Extra({"a": True}),
-        Extra({"a": 1, "b": None, "c": [2.0]}),
+        Extra({"a": 1, "b": None}, at),
+        Extra({"a": 1}, at),
+        Extra({"a": True}, at),
+        Extra({"a": 1, "b": None, "c": [2.0]}, at),
     )
-    assert [unit.members["value"] for unit in units] == [
-        {"a": 1, "b": None},
-        {"a": True},
-        {"a": 1, "c": [2.0]},
+    assert [unit.members for unit in units] == [
+        {"value": {"a": 1, "b": None}, "at": at},
+        {"value": {"a": True}, "at": at},
+        {"value": {"a": 1, "c": [2.0]}, "at": at},
     ]
+
+
+def test_fragments_are_written_each_time() -> None:
+    details, logprobs = {"details": [{"text": "a"}]}, {"logprobs": {"content": [1]}}
+    units = flat(*[Extra(details)] * 3, *[Extra(logprobs, "choice")] * 2)
+    assert [unit.members["value"] for unit in units] == [
+        *[details] * 3,
+        *[logprobs] * 2,
+    ]
+
+
+def test_a_fragment_that_is_empty_says_nothing_the_second_time() -> None:
+    empty: dict[str, Any] = {"a": [], "b": "", "c": {}, "d": True, "e": 0}
+    units = flat(Extra(empty), Extra(empty), Extra({**empty, "a": [1], "d": False}))
+    assert [unit.members for unit in units] == [
+        {"value": empty},
+        {"value": {"e": 0}},
+        {"value": {"a": [1], "d": False, "e": 0}},
+    ]
+
+
+def test_a_member_is_one_of_its_place_alone() -> None:
+    places = ("chunk", "choice", "chunk")
+    units = flat(*(Extra({"a": 1}, at) for at in places))
+    assert [unit.members["at"] for unit in units] == ["chunk", "choice"]
+
+
+def test_what_another_node_has_written_is_known() -> None:
+    extra = Extra({"a": 1}, "chunk")
+    before = [unit for unit in written([extra]) if isinstance(unit, Mark)]
+    assert PartWriter(Splitter(), 1000, before).feed(extra) == []
+    # As every version that may have written it would.
+    odd = [Mark(1, "extra", {"value": {"a": 1}, "at": [1]}, True), Mark(2, "extra")]
+    assert PartWriter(Splitter(), 1000, odd).feed(extra)
 
 
 @dataclasses.dataclass
@@ -403,6 +438,8 @@ for _ in range(500):
         [Data(7, 1)],  # type: ignore[arg-type]
         [Data("n", 10**5000)],
         [Extra([1])],  # type: ignore[arg-type]
+        [Extra({"a": 1}, "delta")],
+        [Extra({"a": 1}, 7)],  # type: ignore[arg-type]
         [Reasoning(b"x")],  # type: ignore[arg-type]
         [ToolCall("1", "f", {"a": 1})],  # type: ignore[arg-type]
         [ToolCall("1", "f", metadata={1, object()})],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -138,9 +139,18 @@ async def test_stream_byte_for_byte(chat: Inside) -> None:
     )
     for told in chunks:
         assert told["object"] == "chat.completion.chunk"
-        assert told["id"] == f"chatcmpl-{answer.reply}"
+        assert re.fullmatch(r"chatcmpl-[\w-]{12}", told["id"])
         assert told["model"] == "echo"
         assert "usage" not in told
+    assert len({told["id"] for told in chunks}) == 1
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_no_body_names_the_reply(chat: Inside, streamed: bool) -> None:
+    """Its id is a capability, and clients log the ids of completions."""
+    answer = await chat.raw(POST, body=request("hi", stream=streamed))
+    assert answer.reply
+    assert answer.reply.encode() not in answer.body
 
 
 async def test_parts_of_text_are_one_content(chat: Inside) -> None:

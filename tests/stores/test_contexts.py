@@ -98,7 +98,7 @@ class Carrying(Scripted):
 async def test_the_node_that_carries_a_reply_on_has_the_context(
     service: Service,
 ) -> None:
-    extra = Extra({"model": "m"})
+    extra = Extra({"model": "m"}, "chunk")
     first, second = Carrying(extra), Carrying(extra, Extra({"seed": 1}), text="abcd")
     owner, other = await service(first), await service(second)
     reply = await owner.start(PROMPT, user="ann", context=CONTEXT)
@@ -113,7 +113,7 @@ async def test_the_node_that_carries_a_reply_on_has_the_context(
     # The extra of the first node is numbered on, and not written again.
     marks = [u for _, u in elsewhere.log.units(0, elsewhere.log.offset) if not isinstance(u, PartText)]  # fmt: skip
     assert marks == [
-        Mark(1, "extra", {"value": {"model": "m"}}, whole=True),
+        Mark(1, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True),
         Mark(2, "extra", {"value": {"seed": 1}}, whole=True),
     ]
 
