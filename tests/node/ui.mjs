@@ -1,6 +1,6 @@
 // A page of the AI SDK, without React, against the service at argv[2]; prints what it saw as JSON.
 // argv[3] is the package: one version of `ai`.
-const [, , url, name] = process.argv;
+const [, , url, name, only] = process.argv;
 const { AbstractChat, DefaultChatTransport, generateId, lastAssistantMessageIsCompleteWithToolCalls } = await import(name);
 
 class Chat extends AbstractChat {
@@ -56,32 +56,28 @@ function shape(part) {
   return [kind];
 }
 
-/** Breaks the first answer's body as a lost network does, once it has carried a text. */
-function cutting(text) {
-  let cut = false;
-  return async (...request) => {
+/** A `fetch` whose first answer breaks off, as in a lost network, when `cut` is called. */
+function cuttable() {
+  const network = async (...request) => {
     const response = await fetch(...request);
-    if (cut || !response.body) return response;
-    cut = true;
-    const decoder = new TextDecoder();
-    let carried = '';
+    if (network.cut || !response.body) return response;
     const body = response.body.pipeThrough(new TransformStream({
-      transform(piece, controller) {
-        carried += decoder.decode(piece, { stream: true });
-        controller.enqueue(piece);
-        if (carried.includes(text)) controller.error(new TypeError('network error'));
+      start(controller) {
+        network.cut = () => controller.error(new TypeError('network error'));
       },
     }));
     return new Response(body, response);
   };
+  return network;
 }
 
 const post = (path, body) => fetch(url + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 const open = (gate) => post('/api/chat?wait=0', { message: `open ${gate}` });
 const seen = {};
 
-/** Notes what a scenario saw, or which error it ended with. */
+/** Notes what a scenario saw, or which error it ended with; argv[4] names the only ones to play. */
 async function scene(title, play) {
+  if (only && !title.startsWith(only)) return;
   try {
     seen[title] = await play();
   } catch (error) {
@@ -191,26 +187,24 @@ await scene('reloaded with the call', () => reloaded('hold call d', 'Par', all))
 await scene('reloaded before the call', () => reloaded('hold call e', 'Par', questions));
 await scene('reloaded in the second turn', () => reloaded('hold second f', 'It', all));
 
-// The page stays, and its network goes away.
-await scene('cut', async () => {
-  const chat = new Chat(undefined, { fetch: cutting('Hel') });
-  await chat.sendMessage({ text: 'hold text g' });
+/** A page that stays while its network goes away in the middle of an answer, and comes back. */
+async function cut(question, half) {
+  const network = cuttable();
+  const chat = new Chat(undefined, { fetch: network });
+  const sending = chat.sendMessage({ text: question });
+  await chat.shows(half);
+  network.cut();
+  await sending;
   const { status } = chat;
   const resuming = chat.resumeStream();
   await tick();
-  await open('hold text g');
+  await open(question);
   await resuming;
-  return [chat.shown, chat.status, status];
-});
-await scene('cut in a call', async () => {
-  const chat = new Chat(undefined, { fetch: cutting('Par') });
-  await chat.sendMessage({ text: 'hold call h' });
-  const resuming = chat.resumeStream();
-  await tick();
-  await open('hold call h');
-  await resuming;
-  return [chat.shown, chat.ran, chat.status];
-});
+  return [chat.shown, chat.ran, chat.status, status];
+}
+
+await scene('cut', () => cut('hold text g', 'Hel'));
+await scene('cut in a call', () => cut('hold call h', 'Par'));
 
 // After the end, whoever has it gets nothing again.
 await scene('after the end', async () => {
