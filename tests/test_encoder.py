@@ -25,10 +25,18 @@ from chatsvc.transports.table import CODECS
 from chatsvc.transports.ui import UIChunks
 
 REPLY = "r" * 22
+
+
+def in_text(codec: Codec) -> Codec:
+    """A codec that has begun its block of text."""
+    codec.events(0, ["x"])
+    return codec
+
+
 MAKERS: dict[str, Callable[[], Codec]] = {
     **{name or "bare": partial(make, REPLY, View()) for name, make in CODECS.items()},
     "without ids": lambda: CODECS["text/event-stream"](REPLY, View(ids=False)),
-    "ui": lambda: UIChunks(REPLY),
+    "ui": lambda: in_text(UIChunks(REPLY)),
 }
 FRAMINGS = {"bare": BARE, "chunked": CHUNKED, "websocket": WEBSOCKET}
 

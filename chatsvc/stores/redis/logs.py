@@ -13,12 +13,12 @@ from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import EXPIRED, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
-    CONTEXT,
     HASH_FIELDS,
+    LATER_FIELDS,
     ReplyEntry,
     apply,
     decode_hash,
-    with_context,
+    with_later_fields,
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
@@ -90,19 +90,19 @@ class Logs:
         pages = Pages(lambda begin, count: self._read(reply_id, begin, count))
         values, gone, page = await asyncio.gather(
             self._commands.ask(
-                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, CONTEXT
+                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, *LATER_FIELDS
             ),
             self._commands.ask("EXISTS", self._keys.gone(reply_id)),
             pages.next(),
         )
-        found = decode_hash(values[:-1])
+        found = decode_hash(values[: len(HASH_FIELDS)])
         if found is None:
             self._on_lost(reply_id)
             if not gone:
                 raise ReplyNotFound("No reply has this id.")
         if found is None or (found.ended and not page):
             raise ReplyExpired(EXPIRED)
-        record = with_context(found.record, values[-1])
+        record = with_later_fields(found.record, values[len(HASH_FIELDS) :])
         log = self._logs.get(reply_id)
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
