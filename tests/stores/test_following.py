@@ -329,3 +329,27 @@ async def test_a_log_that_nobody_holds_is_read_no_further(
     assert not await followed.take(page, b._client, b.lost)
     await follower.open()
     assert log.reply_id not in follower._followed
+
+
+async def test_a_reply_that_expires_while_it_is_read_has_expired(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_ENTRIES", 1)
+    a, b = await node(), await node()
+    log = await begin(a)
+    for text in ("one ", "two ", "three"):
+        await a.append(log, text)
+        await a._owner._outboxes[log.reply_id].flushed()
+    await a.seal(log, DONE)
+    await a.finish(log, DONE)
+    key, read = f"chatsvc:{{0}}:{log.reply_id}", b._logs._read
+
+    async def read_and_expire(reply_id: str, begin: str, count: int) -> Any:
+        page = await read(reply_id, begin, count)
+        if begin != "-":
+            await client.delete(key, f"{key}:log")
+        return page
+
+    monkeypatch.setattr(b._logs, "_read", read_and_expire)
+    with pytest.raises(ReplyExpired):
+        await b.find(log.reply_id)
