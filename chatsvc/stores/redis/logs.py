@@ -114,6 +114,8 @@ class Logs:
             if log.end is None and (
                 log.position < found.position or log.offset - log.position < found.sides
             ):
+                if await self._has_expired(reply_id):
+                    raise ReplyExpired(EXPIRED)  # while its pages were read
                 _fail(log)  # Redis has the hash, and has lost what it counts
             if log.end is None:
                 self._logs[reply_id] = log
@@ -121,6 +123,13 @@ class Logs:
         if log.end is None:
             await self._followers.refresh(log)
         return record, log
+
+    async def _has_expired(self, reply_id: str) -> bool:
+        there, gone = await asyncio.gather(
+            self._commands.ask("EXISTS", self._keys.reply(reply_id)),
+            self._commands.ask("EXISTS", self._keys.gone(reply_id)),
+        )
+        return bool(gone and not there)
 
     async def _read(self, reply_id: str, begin: str, count: int) -> Page:
         stream = self._keys.stream(reply_id)
