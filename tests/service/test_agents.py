@@ -49,11 +49,12 @@ async def test_tools_reasoning_and_a_structured_answer(streamed: bool) -> None:
         agent = Agent(model, output_type=Forecast, instructions="Be exact.")
         ran: list[str] = []
 
-        @agent.tool_plain
         async def weather(town: str) -> str:
             """Return the weather of a town."""
             ran.append(town)
             return f"sunny in {town}"
+
+        agent.tool_plain(weather)
 
         if streamed:
             async with agent.run_stream("How warm is it?") as result:

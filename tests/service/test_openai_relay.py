@@ -289,12 +289,8 @@ async def test_usage_only_where_it_is_asked_for() -> None:
     async def case(client: openai.AsyncOpenAI) -> Any:
         used = []
         for options in ({}, {"stream_options": {"include_usage": True}}):
-            stream = await client.chat.completions.create(
-                model=MODEL,
-                messages=HELLO,  # type: ignore[arg-type]
-                stream=True,
-                **options,  # type: ignore[arg-type]
-            )
+            create: Any = client.chat.completions.create
+            stream = await create(model=MODEL, messages=HELLO, stream=True, **options)
             used.append([each.usage async for each in stream if each.usage])
         return [[each.model_dump() for each in one] for one in used]
 
