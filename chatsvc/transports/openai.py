@@ -125,8 +125,8 @@ class Chunks(MixedCodec):
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """See `Codec.events`."""
-        events = super().events(position, run)
-        return events if self._begun else [self._begin_with(""), *events]
+        event = self.prefix + self.tail("".join(run))
+        return [event] if self._begun else [self._begin_with(""), event]
 
     @property
     def holds(self) -> bool:
