@@ -18,7 +18,7 @@ import pytest
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import ABILITIES, Context
-from chatsvc.settings import Settings
+from chatsvc.settings import BadSetting, Settings, read_settings
 from tests.messages import IMAGE
 from tests.scripted_upstream import DONE, Part, Upstream, chunk, head
 
@@ -275,6 +275,16 @@ async def test_the_model_that_a_request_chooses() -> None:
         assert [model["id"] for model in listed["data"]] == ["ours"]
     asked = [request["model"] for request in upstream.requests]
     assert asked == ["vendor/large", "ours", "huge"]
+
+
+def test_the_names_of_models_are_a_list() -> None:
+    read = read_settings(Settings, {"openai_models": ["a, b/c:d", "e"]}, {})
+    assert read.openai_models == ("a,b/c:d", "e")
+    variable = {"CHATSVC_OPENAI_MODELS": "a, b/c:d e"}
+    assert read_settings(Settings, {}, variable).openai_models == ("a", "b/c:d", "e")
+    for wrong in ("", "a,", ",", "a b"):
+        with pytest.raises(BadSetting, match="--openai-models takes names of models"):
+            read_settings(Settings, {"openai_models": [wrong]}, {})
 
 
 async def test_the_operator_decides_what_goes_on() -> None:
