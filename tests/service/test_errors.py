@@ -18,6 +18,7 @@ from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 
+from ..living import uncollected
 from .running import Answer, Inside, Scripted, eventually, inside, parse
 
 UNKNOWN = "A" * 22
@@ -565,13 +566,9 @@ def test_every_problem_of_the_table_is_tried_here() -> None:
 
 async def test_a_refusal_keeps_nothing_once_it_is_told(chat: Inside) -> None:
     """Neither the request nor its body: the garbage collector looks rarely."""
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         problem(await chat.raw(GET), "reply-not-found", 404)
         await eventually(lambda: not any(map(is_refusal, gc.get_objects())))
-    finally:
-        gc.enable()
 
 
 def is_refusal(thing: object) -> bool:
