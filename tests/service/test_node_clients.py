@@ -15,6 +15,8 @@ from chatsvc.settings import Settings
 from .node import installed, run
 from .running import HARD, Inside, characters, inside
 
+pytestmark = pytest.mark.any_store
+
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 

@@ -17,6 +17,8 @@ from chatsvc.web.reach import check_reach, has_metrics, is_loopback
 
 from .running import COMMAND, Child, child, launch
 
+pytestmark = pytest.mark.any_store
+
 EVERYWHERE = "0.0.0.0"
 
 
