@@ -41,6 +41,7 @@ def files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.thorough
 async def test_2000_streams_at_once_each_exact() -> None:
     async with inside(Settings(pace=0.3)) as chat:
         most = 0
@@ -67,6 +68,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
         await chat.nothing_left()
 
 
+@pytest.mark.thorough
 async def test_1000_clients_that_vanish_leave_nothing() -> None:
     async with inside(Settings(pace=0.05, grace=0.2)) as chat:
         body = json.dumps({"message": "x" * 10_000}).encode()
