@@ -5,6 +5,7 @@
 import { createInterface } from 'node:readline';
 import { follow } from '../../../static/follow.js';
 import { transports } from '../../../static/transports/index.js';
+import { START } from '../../../static/units.js';
 
 const [, , base, transport] = process.argv;
 const TEXT = '你👩‍👧 \n🇨🇳';
@@ -27,10 +28,10 @@ for await (const _ of createInterface({ input: process.stdin })) {
   let readings = 0;
   let end = 'nothing';
   const start = { key: crypto.randomUUID(), body: JSON.stringify({ message: TEXT }) };
-  const target = { base: new URL(base), reply: null, after: 0, start };
+  const target = { base: new URL(base), reply: null, place: START, start };
   await follow({ target, transport, auto: false }, environment, (progress) => {
     if (progress.type === 'using') readings++;
-    if (progress.type === 'text') text += progress.text;
+    if (progress.type === 'grew') text += progress.text;
     if (progress.type === 'end') end = progress.state;
   }, new AbortController().signal);
   console.log(text === TEXT && end === 'done' ? 'exact' : `wrong: ${end} ${JSON.stringify(text)}`, readings);
