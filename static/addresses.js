@@ -4,6 +4,8 @@
 const SHOWN_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|avif)[;,]/i;
 /** Characters that a name must not have: what is not seen, or turns the direction of the text around it. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+/** The beginning of a name that is shown, up to 200 code points. */
+const SHOWN_BEGINNING = /^.{0,200}/su;
 
 /**
  * Return an address of the web that may be opened in another tab.
@@ -37,11 +39,14 @@ export function isContent(url) {
 }
 
 /**
- * Return a name or a title without characters by which it could look like another one.
+ * Return a name or a title without characters by which it could look like another one, cut to what a line may have.
  *
  * @param {unknown} name
  * @returns {string} empty if it is no text
  */
 export function visibleName(name) {
-  return typeof name === 'string' ? name.replace(UNSEEN, '').trim() : '';
+  if (typeof name !== 'string') return '';
+  const seen = name.replace(UNSEEN, '').trim();
+  const [shown = ''] = SHOWN_BEGINNING.exec(seen) ?? [];
+  return shown.length < seen.length ? `${shown}…` : shown;
 }

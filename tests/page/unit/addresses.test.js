@@ -24,4 +24,6 @@ test('a name cannot look like another one', () => {
   assert.equal(visibleName(' a\n\u0000b\u2066 '), 'ab');
   assert.equal(visibleName('图表 📊.png'), '图表 📊.png');
   assert.equal(visibleName({}), '');
+  assert.equal(visibleName('👍'.repeat(200)), '👍'.repeat(200));
+  assert.equal(visibleName('👍'.repeat(1e5)), `${'👍'.repeat(200)}…`);
 });
