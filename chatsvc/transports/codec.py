@@ -153,8 +153,8 @@ class Codec(StreamCodec):
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position` (code points).
 
-        If the codec has a prefix or numbers, an override may add to the first event: the first run
-        of such a stream passes through here, and not through the cache of `encoder`.
+        An override may add to the first event: the first run of a stream passes through here, and
+        not through the cache of `encoder`.
         """
         prefix, numbers = self.prefix, self.numbers
         if self.joins:

@@ -14,6 +14,10 @@ from chatsvc.transports.ui_parts import UIParts, delta_prefix, delta_rest
 from chatsvc.transports.ui_replay import earlier_steps
 
 
+def _first_block(text: str) -> bytes:
+    return delta_prefix(0) + delta_rest(text)
+
+
 class UIChunks(MixedCodec):
     """The codec of one message in parts, with one delta for all that is out of a text.
 
@@ -27,6 +31,7 @@ class UIChunks(MixedCodec):
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
     joins = True
     marks_end = False  # `useChat` takes any end of the body for the end of the message
+    holds = False
 
     def __init__(
         self,
@@ -35,7 +40,8 @@ class UIChunks(MixedCodec):
         *,
         replay: bool = False,
     ) -> None:
-        super().__init__(delta_rest, prefix=delta_prefix(0), probe_times_us=())
+        # Most replies have one block of text, whose events then differ by their text alone.
+        super().__init__(_first_block, probe_times_us=())
         continued = continued or Continued()
         self._message_id = continued.message or reply_id
         self._continued = continued
@@ -59,7 +65,7 @@ class UIChunks(MixedCodec):
         block = self._parts.block
         events = self._parts.events(items)
         if self._parts.block != block:
-            self.prefix = delta_prefix(self._parts.block)
+            self.prefix, self.tail = delta_prefix(self._parts.block), delta_rest
         return events
 
     def end(self, end: End) -> list[bytes]:
