@@ -116,12 +116,6 @@ def build_app(
         chosen_backend = backend
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
-    app[LIMITS] = request_limits(
-        settings.max_message,
-        settings.max_files,
-        takes=abilities(chosen_backend),
-        models=chosen_models(chosen_backend),
-    )
     app[CONTEXT_HEADERS] = tuple(
         name for names in settings.context_headers for name in names.split(",") if name
     )
@@ -191,6 +185,13 @@ async def _run(
         stack.push_async_callback(store.close)
         await backend.open()
         stack.push_async_callback(backend.close)
+        # Some backends know only now what they take.
+        app[LIMITS] = request_limits(
+            settings.max_message,
+            settings.max_files,
+            takes=abilities(backend),
+            models=chosen_models(backend),
+        )
         replies = app[REPLIES] = Replies(
             store,
             backend,

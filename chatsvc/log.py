@@ -28,6 +28,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import attrgetter
+from typing import Any
 
 from chatsvc.model import End
 from chatsvc.segment import Segment
@@ -53,7 +54,8 @@ class Log:
     code points that have arrived, `size` their bytes of UTF-8. `planned_end` is set by `seal`,
     `end` by `finish`; both are None before. `on_end` is called once the end is set: the producer's
     callback. `waiters` holds the readers of this node. `side` holds the side units; it is None before
-    there are any, or readers of them.
+    there are any, or readers of them. `usage` is what the backend says that the reply has used so far,
+    as OpenAI's usage object, on the node that produces it; else None.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Log:
         "segments",
         "side",
         "size",
+        "usage",
         "waiters",
     )
 
@@ -81,6 +84,7 @@ class Log:
         self.position = 0
         self.size = 0
         self.side: SideUnits | None = None
+        self.usage: dict[str, Any] | None = None
         self.planned_end: End | None = None
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None

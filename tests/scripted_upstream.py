@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -35,6 +35,10 @@ DONE = b"data: [DONE]\n\n"
 """The event behind the last chunk."""
 
 
+Script = Iterable[Part] | Callable[[dict[str, Any]], Iterable[Part]]
+"""The parts of one answer, or a function that makes them of the request's body (as JSON)."""
+
+
 class Upstream:
     """The scripted server: the first connection gets the first script, and so on; the last script
     is played again for every further connection, each of which takes one request. A script may be
@@ -45,7 +49,7 @@ class Upstream:
     - `asked`, `left`: set when a request has been read whole, and when a connection has ended.
     """
 
-    def __init__(self, *scripts: Iterable[Part]) -> None:
+    def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
@@ -77,7 +81,7 @@ class Upstream:
             self.requests.append(json.loads(await reader.readexactly(length)))
             self.asked.set()
             script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-            for part in script:
+            for part in script(self.requests[-1]) if callable(script) else script:
                 if part is HANG:
                     await reader.read()
                     break

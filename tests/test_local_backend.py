@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from chatsvc.app import create_app
-from chatsvc.backends.local import LocalBackend, find_model
+from chatsvc.backends.local import LocalBackend, find_model, taken
 from chatsvc.client.ask import ask
 from chatsvc.client.reading import Backoff
 from chatsvc.client.wire import service_url
@@ -285,3 +285,115 @@ async def test_a_tool_is_called_by_its_grammar(full_model: Path) -> None:
     arguments = "".join(unit.text for unit in units if isinstance(unit, PartText))
     assert json.loads(arguments) == {"q": "x"}
     assert Close(mark.part) in units
+
+
+LOOK: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "description": "It looks.",
+        "parameters": {
+            "type": "object",
+            "properties": {"q": {"type": "string", "enum": ["x"]}},
+            "required": ["q"],
+        },
+    },
+}
+
+
+async def test_a_request_brings_the_tools_and_their_results(full_model: Path) -> None:
+    """By `/v1` and by `/api/chat`."""
+    backend = LocalBackend(str(full_model), temperature=0.0, max_tokens=200)
+    app = create_app(Settings(), backend=backend)
+    whole = {"Accept": "application/json"}
+    user = {"role": "user", "content": [{"type": "text", "text": "hi"}]}
+    asked = {"tools": [LOOK], "tool_choice": "required"}
+    async with running(app) as url, aiohttp.ClientSession() as session:
+
+        async def post(path: str, **body: Any) -> tuple[int, Any]:
+            async with session.post(url / path, json=body, headers=whole) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        status, told = await post("api/chat", messages=[user], options=asked)
+        assert (status, told["finish_reason"]) == (200, "tool_calls")
+        call = {"name": "look", "arguments": '{"q":"x"}'}
+        called = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": call}],
+        }
+        result = {"role": "tool", "tool_call_id": "1", "content": "found"}
+        turns = [user, called, result]
+        status, told = await post(
+            "v1/chat/completions", messages=turns, tools=[LOOK], max_tokens=5
+        )
+        assert status == 200, told
+        # The prompt holds them: it has more tokens by as many bytes, and more.
+        without = (await post("v1/chat/completions", messages=[user], max_tokens=5))[1]
+        more = told["usage"]["prompt_tokens"] - without["usage"]["prompt_tokens"]
+        assert more > len(json.dumps(LOOK["function"])) // 2 + len("found")
+
+        image = {
+            "type": "image_url",
+            "image_url": {"url": "data:image/png;base64,AA=="},
+        }
+        status, told = await post(
+            "api/chat", messages=[{"role": "user", "content": [image]}]
+        )
+        assert status == 422
+        assert "messages[0].content[0] must be text" in told["detail"]
+
+
+async def test_a_response_format_is_the_models_grammar(tmp_path: Path) -> None:
+    require_module("xllamacpp")
+    require_module("gguf")
+    from tests.tiny_model import FULL_TEMPLATE, write_tiny_model
+
+    file = tmp_path / "without_habits.gguf"
+    write_tiny_model(file, FULL_TEMPLATE)
+    parameters = LOOK["function"]["parameters"]
+    schema = {"name": "n", "schema": parameters, "strict": True}
+    form = {"type": "json_schema", "json_schema": schema}
+    backend = LocalBackend(str(file), temperature=0.0, max_tokens=200)
+    async with running(create_app(backend=backend)) as url:
+        body = {"message": "hi", "options": {"response_format": form}}
+        whole = {"Accept": "application/json"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url / "api/chat", json=body, headers=whole) as answer,
+        ):
+            told = await answer.json()
+    assert json.loads(told["text"]) == {"q": "x"}
+
+
+async def test_what_the_model_takes_is_what_llama_cpp_says(
+    model: Path, full_model: Path
+) -> None:
+    """A template without tools would leave them out, and the answer would be none to what was asked."""
+    backend = LocalBackend(str(model))
+    async with (
+        running(create_app(backend=backend)) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        assert backend.takes == {"response_format"}
+        body = {"message": "hi", "options": {"tools": [LOOK]}}
+        async with session.post(url / "api/chat", json=body) as answer:
+            assert answer.status == 422
+            told = await answer.json()
+            assert told["detail"].startswith("options.tools must be empty")
+    async with started(LocalBackend(str(full_model))) as other:
+        assert other.takes == {"tools", "response_format"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "takes"),
+    [
+        ({}, {"tools"}),
+        ({"chat_template_caps": {}, "modalities": {}}, {"tools"}),
+        ({"chat_template_caps": {"supports_tools": False}}, set()),
+        ({"modalities": {"vision": True, "audio": False}}, {"tools", "images"}),
+        ({"modalities": {"vision": True, "audio": True}}, {"tools", "images", "audio"}),
+    ],
+)
+def test_what_a_model_takes(properties: dict[str, Any], takes: set[str]) -> None:
+    assert taken(properties) == takes | {"response_format"}

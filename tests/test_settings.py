@@ -23,6 +23,9 @@ GOOD = [
     ("pace", "0", 0.0),
     ("pace", ".05", 0.05),
     ("openai_url", "https://models.example/v1", "https://models.example/v1"),
+    ("openai_models", "vendor/m:free", ("vendor/m:free",)),
+    ("openai_models", "*", ("*",)),
+    ("openai_forward", "no", "no"),
     ("openai_timeout", "0.5", 0.5),
     ("openai_extra", '{"top_p": 0.9}', '{"top_p": 0.9}'),
     ("model", "/models/small.gguf", "/models/small.gguf"),
@@ -37,6 +40,7 @@ GOOD = [
     ("max_reply", "64KiB", 64 * 1024),
     ("max_parts", "8MiB", 8 * 1024 * 1024),
     ("max_message", "2 MiB", 2 * 1024**2),
+    ("max_files", "8MiB", 8 * 1024**2),
     ("max_replies", "1", 1),
     ("max_per_client", "0", 0),
     ("allow_origin", "https://Chat.Example:8443", ("https://chat.example:8443",)),
@@ -68,6 +72,12 @@ BAD = [
     ("backend", ["", "nothing", ":f", "m:", "m:f()", "a b:c", "a:b:c"], "echo"),
     ("pace", ["", "-0.1", "nan", "inf", "1s", "1e400"], "a number of seconds"),
     ("openai_url", ["", "x", "ftp://x", "http://", "http://[::1", "http://x:y"], "URL"),
+    (
+        "openai_models",
+        ["\x00", "x" * 257],
+        "names of models, as gpt-5,gpt-5-mini, or *",
+    ),
+    ("openai_forward", ["", "true", "No"], "yes, no"),
     ("openai_timeout", ["0", "-1", "x"], "a number of seconds above 0"),
     ("openai_extra", ["", "[]", "x", "[" * 100_000], "a JSON object"),
     ("temperature", ["-1", "warm"], "a number, 0 or more"),
@@ -80,6 +90,7 @@ BAD = [
     ("keep", ["-1", "nan"], "a number of seconds"),
     ("max_reply", ["", "0", "-1", "1kB", "1.5MiB", "KiB", "²", "9" * 5000], "bytes"),
     ("max_message", ["0", "x"], "bytes"),
+    ("max_files", ["0", "x", "4 GB"], "bytes"),
     ("max_replies", ["0", "1.5", "many"], "a whole number, 1 or more"),
     ("max_per_client", ["-1", ""], "a whole number, 0 or more"),
     (
@@ -119,6 +130,7 @@ def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
     )
     assert (settings.grace, settings.keep, settings.drain) == (30, 300, 10)
     assert (settings.max_reply, settings.max_message) == (256 * 1024, 32 * 1024)
+    assert (settings.max_files, settings.openai_models) == (4 * 1024 * 1024, ())
     assert (settings.max_replies, settings.max_per_client) == (10_000, 0)
 
 

@@ -41,11 +41,12 @@ class AnswerPieces:
     Invariants:
 
     - Of one chunk first comes its reasoning, then its text, its calls, sources, files and extras. Only
-      a list of parts has an order of its own.
+      a list of parts has an order of its own. What the first chunk of the answer, and those before,
+      say of all of it (extras of the chunk and the choice) stands before everything.
     - Texts come from the members `delta`. Only as long as these have given none they come from
       `message` or from `text`, whichever of the two gives some first: what the others repeat is
       passed over. The same holds for what stands beside the text.
-    - A `reason` that is followed by more of the answer, in a later chunk, is None again.
+    - A `reason` that more of the answer follows, in a later chunk, is None again.
     - Extras and usage are passed on only behind something of the answer: before that nothing is, and
       the request may be sent again.
     - No text holds half of a surrogate pair; in other pieces it may be cut in two.
@@ -64,6 +65,7 @@ class AnswerPieces:
         self._side_source = ""  # the member that gives what stands beside the text
         self._texts: list[str] = []  # behind `_pieces`, since `take`
         self._pieces: list[Piece] = []
+        self._leading = 0  # how many of them stand before all text
         self._high = ""  # the first half of a surrogate pair
         self._passed_usage: dict[str, Any] | None = None
         self._reasoned = False  # reasoning came in a member of its own
@@ -80,12 +82,11 @@ class AnswerPieces:
         """Add what a chunk holds; of its choices only the one with index 0 counts.
 
         Returns None, or the failure that it reports: an error's JSON and a `BackendFailed.reason`, or
-        None if only the JSON says it. Raises `BackendFailed` for a text
-        that is not cumulative although it should be.
+        None if only the JSON says it. Raises `BackendFailed` for a text that should be cumulative.
         """
         if usage := chunk.any_usage():
             self.usage = usage
-        extras = self._extras
+        extras, progress = self._extras, self.progress
         extras.add_chunk(chunk)
         failure = None
         for choice in chunk.choices or ():
@@ -96,14 +97,14 @@ class AnswerPieces:
             words = delta is not None and self._add_delta(delta)
             if message is not None or choice.text:
                 words = self._add_other(choice) or words
-            if delta is not None and delta.has_more():
-                extras.add_delta(delta)
-            if message is not None and message.has_more():
-                extras.add_message(message)
+            extras.add_parts(delta, message)
             failure = self._end_choice(choice, words)
             if failure is not None:
                 break
         if extras.waiting and self.progress:
+            if not progress:
+                self._pieces[:0] = states = extras.take_states()
+                self._leading = len(states)
             for extra in extras.take():
                 self._put(extra)
         return failure
@@ -138,12 +139,13 @@ class AnswerPieces:
             self._passed_usage = self.usage
             self._pieces.append(Usage(self.usage))
         self._pieces, pieces = [], self._pieces
+        self._leading = 0
         return pieces
 
     def decide(self) -> None:
         """Let the text that was undecided be the answer's; it is the next that `take` returns."""
         if self._tags is not None:
-            self._pieces[:0] = self._tags.decide()
+            self._put_found(True, self._tags.decide())
 
     def rest(self) -> list[Piece]:
         """Return, once, what was held back: of half a surrogate pair U+FFFD."""
@@ -256,16 +258,15 @@ class AnswerPieces:
 
     def _add_refusal(self, text: str) -> None:
         if not self._refuses:
-            # Nothing else says that the text behind it is one.
             self._refuses = True
             self.decide()
-            self._put(Extra({"refusal": ""}))
+            self._put(Extra({"refusal": ""}))  # the text behind it is one
         self._add_text(text)
 
     def _put_found(self, was_undecided: bool, found: list[str | Reasoning]) -> None:
         if was_undecided:
             # What came beside the text while nobody knew what it is stands behind it.
-            self._pieces[:0] = found
+            self._pieces[self._leading : self._leading] = found
             return
         for piece in found:
             if isinstance(piece, str):

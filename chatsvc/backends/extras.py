@@ -64,17 +64,18 @@ class Extras:
         new = _changed(CHOICE_EXTRAS, values, before)
         self._add("choice", new | (choice.others or {}))
 
-    def add_delta(self, delta: Delta) -> None:
-        """Add the members of a delta that no other piece takes."""
-        fragments = _of_delta(delta)
-        self._names.update(fragments)
-        self._fragments.append(fragments)
+    def add_parts(self, delta: Delta | None, message: Delta | None) -> None:
+        """Add the members of a choice's delta and of its whole message that no other piece takes.
 
-    def add_message(self, message: Delta) -> None:
-        """Add those of a whole message, but for what deltas have said already."""
-        members = _of_delta(message).items()
-        new = {name: value for name, value in members if name not in self._names}
-        if new:
+        Of the message, those that deltas have said already are left out.
+        """
+        if delta is not None and delta.has_more():
+            fragments = _of_delta(delta)
+            self._names.update(fragments)
+            self._fragments.append(fragments)
+        if message is not None and message.has_more():
+            members = _of_delta(message).items()
+            new = {name: value for name, value in members if name not in self._names}
             self._fragments.append(new)
 
     def take(self) -> list[Extra]:
@@ -87,6 +88,18 @@ class Extras:
             for at, members in (*found, *states)
             if members and (kept := _keepable_members(members))
         ]
+
+    def take_states(self) -> list[Extra]:
+        """Return those of chunks and choices that are no `FRAGMENTS`; `take` then has the others."""
+        found: list[Extra] = []
+        for at in ("choice", "chunk"):
+            members = self._states.pop(at, {})
+            fragments = {n: v for n, v in members.items() if n in FRAGMENTS}
+            states = {n: v for n, v in members.items() if n not in FRAGMENTS}
+            self._add(at, fragments)
+            if kept := _keepable_members(states):
+                found.append(Extra(kept, at))
+        return found
 
     def _add(self, at: str, members: dict[str, Any]) -> None:
         if members:

@@ -15,6 +15,8 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from chatsvc.backends import llama
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.model import Piece, Prompt
@@ -28,6 +30,9 @@ INSTALL_HINT = (
 
 LOAD_TIMEOUT_S = 600.0
 """The seconds in which the server must say its URL: a big model on a slow disk takes minutes."""
+
+PROPERTIES_TIMEOUT_S = 10.0
+"""The seconds in which the server must say what its model takes."""
 
 EXIT_TIMEOUT_S = 5.0
 """The seconds in which the server must exit after its stdin has been closed; then it is killed."""
@@ -58,18 +63,20 @@ class LocalBackend:
     `open` starts the server and `close` ends it; one that has died is started again for the next
     prompt. `options` are those of `OpenAIBackend`. The constructor raises `ValueError` when there
     is no model or no llama.cpp.
+
+    `takes` is what llama.cpp says that the model takes, once it is open: tools if its template shows
+    them, images and audio if it has a projector for them, which no setting names yet.
     """
 
     name = "local"
     pace = 0.0
     lag = 0.5
     resumes = True  # llama.cpp continues an assistant's message
-    # Images and audio need a projector, a second file that no setting names.
-    takes = frozenset({"tools", "response_format"})
 
     def __init__(self, model: str = "", **options: Any) -> None:
         self._model = find_model(model)
         self._options: Mapping[str, Any] = options
+        self.takes = frozenset({"tools", "response_format"})
         self._lock = asyncio.Lock()  # held while the server is started or stopped
         self._process: asyncio.subprocess.Process | None = None
         self._server: OpenAIBackend | None = None
@@ -125,6 +132,7 @@ class LocalBackend:
                 raise
             self._server = OpenAIBackend(f"{url}/v1", key=key, **self._options)
             await self._server.open()
+            self.takes = taken(await _properties(url, key))
             return self._server
 
     async def _start_up(self, process: asyncio.subprocess.Process, key: str) -> str:
@@ -161,3 +169,33 @@ class LocalBackend:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def taken(properties: Mapping[str, Any]) -> frozenset[str]:
+    """Return what a model takes beside text, by what llama.cpp's server says of it (`GET /props`).
+
+    Without a word about its template, it is one of the versions that show tools to any model.
+    """
+    template = properties.get("chat_template_caps") or {}
+    kinds = properties.get("modalities") or {}
+    each = {
+        "tools": template.get("supports_tools", True),
+        "images": kinds.get("vision", False),
+        "audio": kinds.get("audio", False),
+        "response_format": True,  # it is a grammar, which any model follows
+    }
+    return frozenset(name for name, takes in each.items() if takes)
+
+
+async def _properties(url: str, key: str) -> dict[str, Any]:
+    """Return what the server at `url` says of its model, or nothing if it does not."""
+    headers = {"Authorization": f"Bearer {key}"}
+    timeout = aiohttp.ClientTimeout(total=PROPERTIES_TIMEOUT_S)
+    with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+            session.get(f"{url}/props") as answer,
+        ):
+            found = await answer.json()
+            return found if isinstance(found, dict) else {}
+    return {}

@@ -99,14 +99,14 @@ class OpenAIBackend:
         self.max_event = max_event
         self.takes_stream_options = True
         self._system = system
+        self.models = tuple(models)
         self.policy = OptionPolicy(
             model=model,
-            models=models,
+            models=self.models,
             forward_all=forward_all,
             temperature=temperature,
             max_tokens=max_tokens,
         )
-        self.models = tuple(self.policy.models)
         self._extra = dict(extra or {})
         address = URL(url)
         authorization = f"Bearer {key}" if key else ""
@@ -153,11 +153,13 @@ class OpenAIBackend:
         """Return whether the client has chosen the model that is asked for."""
         return "model" not in self._extra and self.policy.chooses_model(prompt.options)
 
-    def members(self, prompt: Prompt, *, with_usage: bool) -> dict[str, Any]:
+    def members(
+        self, prompt: Prompt, *, with_usage: bool, with_theirs: bool
+    ) -> dict[str, Any]:
         """Return the body of a request; what stands further down wins.
 
-        `with_usage` is whether the usage is asked for, and other `stream_options` of the client's
-        request go on, unless `extra` says otherwise.
+        `with_usage` is whether the usage is asked for, `with_theirs` whether `stream_options` of the
+        client's own go on then; `extra` may say otherwise.
         """
         messages = [message.as_dict() for message in prompt.messages]
         if self._system:
@@ -168,12 +170,10 @@ class OpenAIBackend:
             # vLLM and SGLang begin a message anew unless both are set.
             continued = {"continue_final_message": True, "add_generation_prompt": False}
         options = self.policy.apply(prompt.options)
-        stream_options = options.pop("stream_options", None)
+        theirs = options.pop("stream_options", {})
         if with_usage:
-            options["stream_options"] = {
-                **(stream_options or {}),
-                "include_usage": True,
-            }
+            kept = theirs if with_theirs else {}
+            options["stream_options"] = {**kept, "include_usage": True}
         members = {
             **continued,
             **options,
@@ -190,8 +190,8 @@ class OpenAIBackend:
 class CompletionRequest:
     """One request of an `OpenAIBackend` for a completion: a `ModelRequest`.
 
-    Where the server refuses `stream_options` it is sent without; once that was taken, the backend
-    sends no more of them.
+    Where the server refuses `stream_options` it is sent without those of the client, then without
+    any; once that was taken, the backend sends no more of them.
     """
 
     def __init__(self, backend: OpenAIBackend, prompt: Prompt) -> None:
@@ -199,10 +199,15 @@ class CompletionRequest:
         self._prompt = prompt
         self._chose_model = backend.chose_model(prompt)
         self._with_usage = backend.takes_stream_options
+        self._with_theirs = "stream_options" in backend.policy.apply(prompt.options)
 
     def body(self) -> bytes:
         """See `ModelRequest.body`."""
-        members = self._backend.members(self._prompt, with_usage=self._with_usage)
+        members = self._backend.members(
+            self._prompt,
+            with_usage=self._with_usage,
+            with_theirs=self._with_theirs,
+        )
         try:
             return msgspec.json.encode(members)
         except (TypeError, ValueError):
@@ -236,7 +241,8 @@ class CompletionRequest:
         named = any(name in body for name in (b"stream_options", b"include_usage"))
         if status not in (400, 422) or not self._with_usage or not named:
             return failure
-        self._with_usage = False
+        self._with_usage = self._with_theirs
+        self._with_theirs = False
         return TransientFailure(
             failure.detail,
             reason=failure.reason,

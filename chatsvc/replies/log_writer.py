@@ -114,6 +114,11 @@ class LogWriter:
             return self._append(self._splitter.feed(piece))
         return self._write_in_turns(piece)
 
+    def note_usage(self, usage: dict[str, Any] | None) -> None:
+        """Note what the reply has used so far, if that is known (see `Store.note_usage`)."""
+        if usage:
+            self._store.note_usage(self._reply.log, usage)
+
     def close(self) -> Coroutine[Any, Any, None]:
         """Append what was held back, for the reply ends. Raises as `write`."""
         if self._parts is not None:

@@ -200,7 +200,7 @@ class Replies:
         """
         # The end stops the producer, on whatever node. The client may leave, and cancel this task,
         # before the store has answered.
-        stopped = End("stopped", "stopped", usage=reply.usage)
+        stopped = End("stopped", "stopped")
         finishing = self.store.finish(reply.log, stopped)
         await asyncio.shield(self._background.run(finishing))
 

@@ -21,8 +21,11 @@ from chatsvc.requests.values import RequestLimits
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 """The roles that a message of a conversation may have; `function` is OpenAI's older `tool`."""
 
-_LIMITED_ROLES = frozenset({"system", "developer", "user"})
+_LIMITED_ROLES = ("system", "developer", "user")
 """The roles whose messages people write: those of the others may be as long as a body allows."""
+
+_PLAIN_ROLES = (*_LIMITED_ROLES, "assistant")
+"""The roles of messages that need no member but their content."""
 
 _ANSWERS = {"tool": "tool_call_id", "function": "name"}
 """The roles of results, and the member that names the call or the function."""
@@ -50,7 +53,19 @@ def read_conversation(
         raise InvalidRequest("messages must hold at least one message.")
     read = []
     files = 0
+    # No code point has more bytes.
+    short = limits.message // 4
     for index, message in enumerate(messages):
+        # Most conversations hold nothing else, some of them thousands of it.
+        if (
+            isinstance(message, dict)
+            and len(message) == 2
+            and isinstance(content := message.get("content"), str)
+            and len(content) <= short
+            and (role := message.get("role")) in _PLAIN_ROLES
+        ):
+            read.append(Message(role, content))
+            continue
         turn, size = _read_message(message, f"messages[{index}]", limits)
         read.append(turn)
         files += size
@@ -152,20 +167,14 @@ def _read_message(
     text = text_of(content, f"{place}.content")
     if role in _LIMITED_ROLES:
         check_text(text, limits.message)
-    if len(message) == 2 and isinstance(content, str):
-        files = 0
-        members: dict[str, Any] = {}
-    else:
-        members = {
-            name: value
-            for name, value in message.items()
-            if name != "role" and not (name == "content" and isinstance(value, str))
-        }
-        files = (
-            check_parts(content, f"{place}.content", limits.takes)
-            if isinstance(content, list)
-            else 0
-        )
+    files = 0
+    if isinstance(content, list):
+        files = check_parts(content, f"{place}.content", limits.takes)
+    members = {
+        name: value
+        for name, value in message.items()
+        if name != "role" and not (name == "content" and isinstance(value, str))
+    }
     if role not in _LIMITED_ROLES:
         _check_calls(role, message, place, limits.takes)
     return Message(role, text, members, "content" not in message), files

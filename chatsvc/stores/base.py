@@ -12,7 +12,7 @@ callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the se
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -163,6 +163,13 @@ class Store(Protocol):
         """
         ...
 
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """Note what a reply that this node owns has used so far, as OpenAI's usage object.
+
+        Any end of the reply that has no usage of its own gets the last one that was noted; where
+        another node sets the end, the last one that was noted before something else was appended.
+        """
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """Declare the text complete, and say which end is to follow once all of it is released.
 
@@ -172,7 +179,7 @@ class Store(Protocol):
     async def finish(self, log: Log, end: End) -> None:
         """Set the end of a reply, and return when `log` has it.
 
-        If the reply has its end already, that one stands. In a shared store any node may stop a
+        An end without usage gets that of `note_usage`. If the reply has its end already, that one stands. In a shared store any node may stop a
         reply; any other end is set by the owner alone, and a call on another node does nothing.
         Raises `StoreUnavailable`.
         """

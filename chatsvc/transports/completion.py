@@ -47,7 +47,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
     if contents:
         text = {"type": "text", "text": message["content"] or ""}
         message["content"] = [text, *contents]
-    elif not calls and message["content"] is None and not message["refusal"]:
+    elif not any(value for name, value in message.items() if name != "role"):
         message["content"] = ""
     choice["finish_reason"] = finish_reason(end)
     body["usage"] = end.usage or NO_USAGE

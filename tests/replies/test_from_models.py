@@ -132,9 +132,9 @@ async def test_files_and_extras() -> None:
         event({"model": "m", "choices": []}), delta({"images": [PICTURE]}), STOP, DONE
     )
     assert got == [
-        Mark(1, "file", {"media_type": "image/png", "url": IMAGE}, whole=True),
-        Mark(2, "extra", {"value": {"images": [PICTURE]}}, whole=True),
-        Mark(3, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True),
+        Mark(1, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True),
+        Mark(2, "file", {"media_type": "image/png", "url": IMAGE}, whole=True),
+        Mark(3, "extra", {"value": {"images": [PICTURE]}}, whole=True),
     ]
 
 
@@ -149,7 +149,7 @@ async def test_what_comes_before_an_answer_is_no_reason_not_to_ask_again() -> No
         end = await ended(reply)
         assert (len(upstream.requests), end) == (2, End("done", "stop", usage={"n": 0}))
         extra = Mark(1, "extra", {"value": {"model": "m"}, "at": "chunk"}, whole=True)
-        assert units(reply) == [PartText(0, "a"), extra]
+        assert units(reply) == [extra, PartText(0, "a")]
 
 
 async def test_nothing_is_asked_again_behind_reasoning() -> None:
@@ -164,7 +164,7 @@ async def test_usage_is_kept_when_the_reply_is_stopped() -> None:
     script = [head(), chunk("a") + counted, HANG]
     async with replying(script) as (reply, replies, _):
         async with asyncio.timeout(WAIT):
-            while reply.usage is None:
+            while reply.log.usage is None:
                 await asyncio.sleep(0.001)
         await replies.stop(reply)
         assert reply.end == End("stopped", "stopped", usage={"n": 2})

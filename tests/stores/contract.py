@@ -125,10 +125,11 @@ class StoreContract:
             else:
                 await place.store.append_side(log, [each])
         units = single_units(output)
-        while log.offset < len(units):
-            await place.store.refresh(log)
-        if not stopped:
-            await place.store.seal(log, DONE)
+        await place.store.seal(log, DONE)
+        await place.store.refresh(log)
+        assert (
+            single_units(outputs([unit for _, unit in log.units(0, 1 << 30)])) == units
+        )
         await place.store.finish(log, STOPPED if stopped else DONE)
         await place.settle(log, 0, ended=True)
         _, later = await place.store.find(log.reply_id)
@@ -145,9 +146,9 @@ class StoreContract:
         await place.store.append_side(log, marks[1:2])
         await place.store.append(log, "b")
         await place.store.append_side(log, marks[2:])
-        await place.settle(log, 2)
-        while log.offset < 5:
-            await place.store.refresh(log)
+        await place.store.seal(log, DONE)
+        await place.store.refresh(log)
+        assert (log.position, log.offset) == (2, 5)
         await place.store.finish(log, STOPPED)
         await place.settle(log, 1, ended=True)
         _, later = await place.store.find(log.reply_id)

@@ -396,3 +396,25 @@ def test_a_mark_is_what_an_old_node_reads_past() -> None:
     fields = encode(ReplyEntry(7, units=(Mark(1, "data"),), sides=3))
     assert set(fields) == {"p", "s", "b"}
     assert msgspec.json.decode(fields["s"]) == [{"part": 1, "kind": "data"}]
+
+
+@pytest.mark.thorough
+async def test_an_old_node_answers_the_texts_of_what_a_new_one_was_asked(
+    old: Old, new: New
+) -> None:
+    """It knows no members of messages; the record is one that it reads."""
+    replies = await new(Saying())
+    parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}]
+    members = {"content": parts, "name": "ann", "unknown": [None]}
+    result = Message("tool", "r", {"tool_call_id": "1"})
+    options = {"tools": [{"type": "function"}], "response_format": {"type": "x"}}
+    asked = Prompt((Message("user", "What is this?", members), result), options=options)
+    reply = await replies.start(asked)
+    reader = await new(Saying())
+    elsewhere = await reader.open(reply.id)
+    reader.admission.draining = True  # it takes nothing over
+    await die(replies)
+    node = await old("--backend", "echo")
+    assert await node.read(reply.id) == ("What is this?", "stop")
+    await over(elsewhere)
+    assert elsewhere.record.prompt == asked

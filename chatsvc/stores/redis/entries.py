@@ -11,6 +11,7 @@ A reply's hash:
     p   the position (code points) up to which text is in the stream
     s   the number of side units in the stream; not there without any
     h   the record's `context`, as JSON; not there if it holds nothing
+    u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
@@ -43,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -191,14 +192,30 @@ def decode(fields: Fields) -> ReplyEntry:
     return ReplyEntry(
         _number(fields.get(POSITION)),
         fields.get(TEXT, ""),
-        None if planned_end is None else _decode_end(planned_end),
-        None if end is None else _decode_end(end),
+        None if planned_end is None else decode_end(planned_end),
+        None if end is None else decode_end(end),
         () if units is None else decode_units(units),
         _number(fields.get(SIDES)) or None,
     )
 
 
-def _decode_end(text: str) -> End:
+def encode_usage(usage: dict[str, Any] | None) -> str:
+    """Return the value of the field `u`, or "" for None."""
+    return "" if usage is None else msgspec.json.encode(usage).decode()
+
+
+def encode_end(end: End) -> tuple[str, str]:
+    """Return an end as JSON without its `usage`, and that as JSON, or "" if there is none.
+
+    `finish.lua` joins the two as `encode` would, or the first and the usage that was written last.
+    """
+    members = msgspec.structs.asdict(end)
+    usage = encode_usage(members.pop("usage"))
+    return msgspec.json.encode(members).decode(), usage
+
+
+def decode_end(text: str) -> End:
+    """Return the end that a field holds; one that can't be read is a failure."""
     try:
         return msgspec.json.decode(text, type=End)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -185,6 +186,10 @@ class RedisStore:
     async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
         """See `Store.append_side`."""
         await self._owner.append_side(log, units)
+
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """See `Store.note_usage`."""
+        self._owner.note_usage(log, usage)
 
     async def seal(self, log: Log, planned_end: End) -> None:
         """See `Store.seal`."""
