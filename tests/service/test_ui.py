@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from redis import Redis
 
 from chatsvc.model import Context
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
-from ..ui_page import Page
+from ..redis_server import RedisServer
+from ..ui_page import Page, texts
 from .running import Inside, Scripted, eventually, inside, parse
 
 CHAT = "0123456789abcdef"
@@ -149,6 +151,55 @@ async def test_a_turn_that_ends_late_does_not_hide_the_next_one() -> None:
         assert two != one
         writer.transport.abort()
         await chat.json("POST", f"/api/chat/{two}/stop")
+
+
+async def test_an_end_that_was_not_taken_does_not_count() -> None:
+    long = Scripted("x" * (1 << 20))
+    async with inside(Settings(pace=0, max_reply=1 << 21), backend=long) as chat:
+        reply = await cut_off(chat, turn("x"), b'"xx')
+        await eventually(lambda: not chat.replies.running)
+        # It takes little, and is gone when the rest has been written.
+        reader, writer = await chat.connect(f"GET /api/ui/{CHAT}/stream")
+        await asyncio.wait_for(reader.readuntil(b'"xx'), 10)
+        await eventually(lambda: not chat.replies.running)
+        writer.transport.abort()
+        again = await chat.raw(f"GET /api/ui/{CHAT}/stream")
+        assert (again.status, again.reply) == (200, reply)
+        page = Page()
+        page.take(again.body)
+        assert texts(page) == "x" * (1 << 20)
+        assert (await chat.raw(f"GET /api/ui/{CHAT}/stream")).status == 204
+
+
+async def test_all_of_it_holds_on_every_node(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = redis_server.database(2)
+    with Redis.from_url(address) as redis:
+        redis.flushdb()
+    monkeypatch.setenv("CHATSVC_STORE", address)
+    gate = asyncio.Event()
+    backend = Scripted("so.", gate)
+    async with (
+        inside(Settings(pace=0), backend=backend) as one,
+        inside(Settings(pace=0), backend=backend) as other,
+    ):
+        await cut_off(one, second_turn(), b'"so"')
+        page = Page()
+        reading = asyncio.create_task(other.raw(f"GET /api/ui/{CHAT}/stream"))
+        await eventually(lambda: other.replies.known)
+        gate.set()
+        page.take((await reading).body)
+        assert (page.id, page.parts[1]["output"]) == (OWN, CALL["output"])
+        for node in (one, other):
+            assert (await node.raw(f"GET /api/ui/{CHAT}/stream")).status == 204
+        gate.clear()
+        sent = asyncio.create_task(one.raw("POST /api/ui", body=second_turn()))
+        runs = await running(other)
+        stopped = await other.json("POST", f"/api/chat/{OWN}/stop")
+        assert (stopped["reply"], stopped["state"]) == (runs, "stopped")
+        assert told((await sent).body)[-1] == {"type": "abort"}
+        await eventually(lambda: not backend.open)
 
 
 # ---------------------------------------------------------------------- a message goes on
