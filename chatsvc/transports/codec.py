@@ -106,6 +106,13 @@ class StreamCodec(ABC):
         """Return the events that go out with the response's head, before any character."""
         return []
 
+    def past(self) -> list[bytes]:
+        """Return the events that go out behind the `first` ones, before any character of the reply.
+
+        They may be large: what the client is to have that came before the reply.
+        """
+        return []
+
     @abstractmethod
     def end(self, end: End) -> list[bytes] | None:
         """Return the last events of a reply that ended as `end` says.

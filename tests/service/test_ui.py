@@ -256,6 +256,34 @@ async def test_the_second_turn_goes_on_with_the_pages_message() -> None:
         ]
 
 
+async def test_large_earlier_steps_wait_for_a_page_that_takes_them_slowly() -> None:
+    """What the page sent is limited by the body alone; of it no more waits than of any stream."""
+    gate = asyncio.Event()
+    settings = Settings(pace=0, max_message=1 << 20)
+    backend = Scripted("so.", gate)
+    async with inside(settings, backend=backend, send_buffer=4096) as chat:
+        large = [
+            {**CALL, "toolCallId": str(number), "output": "x" * 100_000}
+            for number in range(20)
+        ]
+        asked = {"id": "1", "role": "user", "parts": [{"type": "text", "text": "x"}]}
+        said = {"id": OWN, "role": "assistant", "parts": large}
+        body = json.dumps({"id": CHAT, "messages": [asked, said]}).encode()
+        await cut_off(chat, body, b'"so"')
+        reader, _ = await chat.connect(
+            f"GET /api/ui/{CHAT}/stream", "Connection: close"
+        )
+        begun = await asyncio.wait_for(reader.readuntil(b'"start"'), 10)
+        gate.set()
+        await eventually(lambda: not chat.replies.running)
+        assert max(chat.buffers) < 300_000
+        whole = parse(begun + await asyncio.wait_for(reader.read(), 20))
+        page = Page()
+        page.take(whole.body)
+        assert [part["output"] for part in page.parts[:-2]] == ["x" * 100_000] * 20
+        assert texts(page) == "so."
+
+
 async def test_a_stop_by_the_messages_id_finds_the_turn_that_runs() -> None:
     backend = Scripted("so.", asyncio.Event())
     async with inside(Settings(pace=0), backend=backend) as chat:
