@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from chatsvc import Data, File, Finish, Piece, Reasoning, ToolCall
+from chatsvc import Data, File, Piece, Reasoning, ToolCall
 
 REASONING_BYTES = 256 * 1024
 MARKS = 100_000

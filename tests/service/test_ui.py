@@ -367,6 +367,29 @@ async def test_what_the_backend_does_not_take_is_refused_by_its_place(
     assert json.loads(answer.body)["detail"].startswith("messages[1].parts[1] ")
 
 
+async def test_files_have_a_limit_of_their_own_also_those_of_the_assistant() -> None:
+    async def answer(messages: list[dict[str, Any]]) -> AsyncIterator[str]:
+        yield str(len(messages[0]["images"][0]["image_url"]["url"]))
+
+    picture = {
+        "type": "file",
+        "mediaType": "image/png",
+        "url": "data:," + "A" * 100_000,
+    }
+    asked = {"role": "user", "parts": [{"type": "text", "text": "x"}]}
+    body = {"id": "c", "messages": [{"role": "assistant", "parts": [picture]}, asked]}
+    settings = Settings(pace=0, max_message=1024, max_files=150_000)
+    async with inside(settings, backend=answer) as chat:
+        answered = await chat.raw("POST /api/ui", body=json.dumps(body).encode())
+        page = Page()
+        page.take(answered.body)
+        assert texts(page) == "100006"
+        said = {"role": "assistant", "parts": [{"type": "text", "text": "A" * 100_000}]}
+        body["messages"] = [said, asked]
+        answered = await chat.raw("POST /api/ui", body=json.dumps(body).encode())
+        assert answered.status == 413
+
+
 async def test_parts_that_are_for_the_page_are_left_out(chat: Inside) -> None:
     parts = [
         {"type": "step-start"},
