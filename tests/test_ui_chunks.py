@@ -53,7 +53,7 @@ def stream(
 ) -> bytes:
     """The body of a whole stream, each unit in a batch of its own."""
     codec = UIChunks(REPLY, continued, replay=replay)
-    events = codec.first()
+    events = codec.first() + codec.past()
     for unit in units_of(script):
         events += codec.part_events([PartItem(0, unit)])
     return b"".join([*events, *(codec.end(end) or [])])

@@ -307,11 +307,11 @@ USER = {"id": "u", "role": "user", "parts": [text("x")]}
 
 def test_a_reply_goes_on_with_the_last_message_if_it_is_the_assistants() -> None:
     earlier = {"id": "a", "role": "assistant", "parts": [call("0", output=1)]}
-    steps: list[dict[str, Any]] = [STEP, call("1", output=1)]
-    last = {"id": "b", "role": "assistant", "parts": steps}
+    parts = [STEP, call("1", output=1)]
+    last = {"id": "b", "role": "assistant", "parts": parts}
     assert turn(USER) == Continued()
     assert turn(USER, earlier, USER) == Continued(taken=["0"])
-    assert turn(USER, earlier, USER, last) == Continued("b", steps, ["0"])
+    assert turn(USER, earlier, USER, last) == Continued("b", parts, ["0"])
     assert turn(USER, {k: v for k, v in last.items() if k != "id"}) == Continued(
         taken=["1"]
     )

@@ -17,6 +17,10 @@ LONGEST_CHAT_ID = 256
 """Code points that the id of a chat, or of a message, may have."""
 
 
+ROLES = ("system", "developer", "user", "assistant")
+"""The roles that a message may have: results of tools stand in the assistant's."""
+
+
 class _UIMessage(msgspec.Struct):
     role: str
     parts: list[dict[str, Any]]
@@ -57,6 +61,8 @@ def parse_turn(body: bytes, limits: RequestLimits) -> Turn:
     messages: list[dict[str, Any]] = []
     for index, message in enumerate(request.messages):
         place = f"messages[{index}]"
+        if message.role not in ROLES:
+            raise InvalidRequest(f"{place}.role must be one of {', '.join(ROLES)}.")
         for number, part in enumerate(message.parts):
             if not isinstance(part.get("type"), str):
                 raise InvalidRequest(f"{place}.parts[{number}].type must be a string.")

@@ -128,11 +128,20 @@ class ReplyResponse(web.StreamResponse):
             if ends_by_reset:  # the body must not look complete until it is
                 set_reset_on_close(transport, True)
             framing = CHUNKED if self.chunked else BARE
+            past = codec.past()
+            if past:  # before the stream is made, for that writes when it is woken
+                await self.write(b"".join(codec.first()))
+                for event in past:
+                    await drained(transport, reply.ticker)
+                    write(transport, framing.wrap([event]))
             stream = make_stream(reply, self._after, transport, codec, framing)
             heartbeat = None
             rest: list[bytes] = []
             try:
-                await self._begin(stream, reply, codec)
+                if not past:
+                    await self._begin(stream, reply, codec)
+                # A stream lives long, and its headers are out.
+                self.headers.clear()
                 if codec.probe_times_us is not None:
                     heartbeat = Heartbeat(
                         stream, transport, framing, codec.probe_times_us
@@ -195,5 +204,3 @@ class ReplyResponse(web.StreamResponse):
             await self.write(b"".join(first))
         if isinstance(stream, PartsStream):
             stream.write(others)
-        # A stream lives long, and its headers are out.
-        self.headers.clear()

@@ -13,6 +13,12 @@ from chatsvc.transports.sse import json_event
 from chatsvc.transports.ui_parts import UIParts, delta_prefix, delta_rest
 from chatsvc.transports.ui_replay import earlier_steps
 
+_STEP = json_event({"type": "start-step"})
+
+
+def _first_block(text: str) -> bytes:
+    return delta_prefix(0) + delta_rest(text)
+
 
 class UIChunks(MixedCodec):
     """The codec of one message in parts, with one delta for all that is out of a text.
@@ -22,11 +28,12 @@ class UIChunks(MixedCodec):
     that may not have the message: the steps that it had before come first.
     """
 
-    __slots__ = ("_continued", "_message_id", "_parts", "_replay")
+    __slots__ = ("_message_id", "_parts", "_replayed")
     transport = "ui"
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
     joins = True
     marks_end = False  # `useChat` takes any end of the body for the end of the message
+    holds = False
 
     def __init__(
         self,
@@ -35,20 +42,23 @@ class UIChunks(MixedCodec):
         *,
         replay: bool = False,
     ) -> None:
-        super().__init__(delta_rest, prefix=delta_prefix(0), probe_times_us=())
+        # Most replies have one block of text, whose events then differ by their text alone.
+        super().__init__(_first_block, probe_times_us=())
         continued = continued or Continued()
         self._message_id = continued.message or reply_id
-        self._continued = continued
+        self._replayed = continued.parts if replay else []
         self._parts = UIParts(continued.calls(), continued.taken)
-        self._replay = replay
 
     def first(self) -> list[bytes]:
-        """Return the start of the message, its earlier steps if they are replayed, and a new step."""
-        return [
-            json_event({"type": "start", "messageId": self._message_id}),
-            *(earlier_steps(self._continued.parts) if self._replay else ()),
-            json_event({"type": "start-step"}),
-        ]
+        """Return the start of the message, and that of a step unless earlier ones come before it."""
+        start = json_event({"type": "start", "messageId": self._message_id})
+        return [start] if self._replayed else [start, _STEP]
+
+    def past(self) -> list[bytes]:
+        """Return the earlier steps of the message, if they are replayed, and a new step."""
+        if not self._replayed:
+            return []
+        return [*earlier_steps(self._replayed), _STEP]
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """See `Codec.events`. The first text of a block, with a new `prefix`, begins the block."""
@@ -59,7 +69,7 @@ class UIChunks(MixedCodec):
         block = self._parts.block
         events = self._parts.events(items)
         if self._parts.block != block:
-            self.prefix = delta_prefix(self._parts.block)
+            self.prefix, self.tail = delta_prefix(self._parts.block), delta_rest
         return events
 
     def end(self, end: End) -> list[bytes]:

@@ -45,16 +45,20 @@ def input_event(call: Call, *, executed: bool = False) -> bytes:
 
     `executed` is whether the page is not to run it.
     """
-    chunk: dict[str, Any] = {"toolCallId": call.id, "toolName": call.name}
-    if executed:
-        chunk["providerExecuted"] = True
     text = "".join(call.arguments)
     arguments = _arguments(text) if call.closed or executed else None
+    kind = "tool-input-error" if arguments is None else "tool-input-available"
+    chunk: dict[str, Any] = {
+        "type": kind,
+        "toolCallId": call.id,
+        "toolName": call.name,
+    }
     if arguments is None:
-        error = NOT_JSON if call.closed else CUT_OFF
-        chunk |= {"type": "tool-input-error", "input": text, "errorText": error}
+        chunk |= {"input": text, "errorText": NOT_JSON if call.closed else CUT_OFF}
     else:
-        chunk |= {"type": "tool-input-available", "input": arguments}
+        chunk["input"] = arguments
+    if executed:
+        chunk["providerExecuted"] = True
     if call.metadata is not None:
         chunk["providerMetadata"] = {METADATA: {"metadata": call.metadata}}
     return json_event(chunk)

@@ -221,15 +221,19 @@ class UIParts:
             return
         self._end_text(out)
         self._results = True
-        result = members["result"]
-        chunk = {"toolCallId": members["id"] if call is None else call.id}
+        result, failed = members["result"], members.get("error")
+        chunk = {
+            "type": "tool-output-error" if failed else "tool-output-available",
+            "toolCallId": members["id"] if call is None else call.id,
+        }
+        if not failed:
+            chunk["output"] = result
+        elif isinstance(result, str):
+            chunk["errorText"] = result
+        else:
+            chunk["errorText"] = json_line(result).decode()
         if call is not None:
             chunk["providerExecuted"] = True
-        if members.get("error"):
-            text = result if isinstance(result, str) else json_line(result).decode()
-            chunk |= {"type": "tool-output-error", "errorText": text}
-        else:
-            chunk |= {"type": "tool-output-available", "output": result}
         out.append(json_event(chunk))
 
     # ------------------------------------------------------------------ steps and blocks of text

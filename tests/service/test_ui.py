@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from redis import Redis
 
 from chatsvc.model import Context
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
-from ..ui_page import Page
+from ..redis_server import RedisServer
+from ..ui_page import Page, texts
 from .running import Inside, Scripted, eventually, inside, parse
 
 CHAT = "0123456789abcdef"
@@ -151,6 +153,55 @@ async def test_a_turn_that_ends_late_does_not_hide_the_next_one() -> None:
         await chat.json("POST", f"/api/chat/{two}/stop")
 
 
+async def test_an_end_that_was_not_taken_does_not_count() -> None:
+    long = Scripted("x" * (1 << 20))
+    async with inside(Settings(pace=0, max_reply=1 << 21), backend=long) as chat:
+        reply = await cut_off(chat, turn("x"), b'"xx')
+        await eventually(lambda: not chat.replies.running)
+        # It takes little, and is gone when the rest has been written.
+        reader, writer = await chat.connect(f"GET /api/ui/{CHAT}/stream")
+        await asyncio.wait_for(reader.readuntil(b'"xx'), 10)
+        await eventually(lambda: not chat.replies.running)
+        writer.transport.abort()
+        again = await chat.raw(f"GET /api/ui/{CHAT}/stream")
+        assert (again.status, again.reply) == (200, reply)
+        page = Page()
+        page.take(again.body)
+        assert texts(page) == "x" * (1 << 20)
+        assert (await chat.raw(f"GET /api/ui/{CHAT}/stream")).status == 204
+
+
+async def test_all_of_it_holds_on_every_node(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = redis_server.database(2)
+    with Redis.from_url(address) as redis:
+        redis.flushdb()
+    monkeypatch.setenv("CHATSVC_STORE", address)
+    gate = asyncio.Event()
+    backend = Scripted("so.", gate)
+    async with (
+        inside(Settings(pace=0), backend=backend) as one,
+        inside(Settings(pace=0), backend=backend) as other,
+    ):
+        await cut_off(one, second_turn(), b'"so"')
+        page = Page()
+        reading = asyncio.create_task(other.raw(f"GET /api/ui/{CHAT}/stream"))
+        await eventually(lambda: other.replies.known)
+        gate.set()
+        page.take((await reading).body)
+        assert (page.id, page.parts[1]["output"]) == (OWN, CALL["output"])
+        for node in (one, other):
+            assert (await node.raw(f"GET /api/ui/{CHAT}/stream")).status == 204
+        gate.clear()
+        sent = asyncio.create_task(one.raw("POST /api/ui", body=second_turn()))
+        runs = await running(other)
+        stopped = await other.json("POST", f"/api/chat/{OWN}/stop")
+        assert (stopped["reply"], stopped["state"]) == (runs, "stopped")
+        assert told((await sent).body)[-1] == {"type": "abort"}
+        await eventually(lambda: not backend.open)
+
+
 # ---------------------------------------------------------------------- a message goes on
 
 
@@ -203,6 +254,34 @@ async def test_the_second_turn_goes_on_with_the_pages_message() -> None:
                 {"role": "tool", "content": '{"b":[2]}', "tool_call_id": "1"},
             ]
         ]
+
+
+async def test_large_earlier_steps_wait_for_a_page_that_takes_them_slowly() -> None:
+    """What the page sent is limited by the body alone; of it no more waits than of any stream."""
+    gate = asyncio.Event()
+    settings = Settings(pace=0, max_message=1 << 20)
+    backend = Scripted("so.", gate)
+    async with inside(settings, backend=backend, send_buffer=4096) as chat:
+        large = [
+            {**CALL, "toolCallId": str(number), "output": "x" * 100_000}
+            for number in range(20)
+        ]
+        asked = {"id": "1", "role": "user", "parts": [{"type": "text", "text": "x"}]}
+        said = {"id": OWN, "role": "assistant", "parts": large}
+        body = json.dumps({"id": CHAT, "messages": [asked, said]}).encode()
+        await cut_off(chat, body, b'"so"')
+        reader, _ = await chat.connect(
+            f"GET /api/ui/{CHAT}/stream", "Connection: close"
+        )
+        begun = await asyncio.wait_for(reader.readuntil(b'"start"'), 10)
+        gate.set()
+        await eventually(lambda: not chat.replies.running)
+        assert max(chat.buffers) < 300_000
+        whole = parse(begun + await asyncio.wait_for(reader.read(), 20))
+        page = Page()
+        page.take(whole.body)
+        assert [part["output"] for part in page.parts[:-2]] == ["x" * 100_000] * 20
+        assert texts(page) == "so."
 
 
 async def test_a_stop_by_the_messages_id_finds_the_turn_that_runs() -> None:
@@ -286,6 +365,29 @@ async def test_what_the_backend_does_not_take_is_refused_by_its_place(
     answer = await chat.raw("POST /api/ui", body=second_turn())
     assert answer.status == 422
     assert json.loads(answer.body)["detail"].startswith("messages[1].parts[1] ")
+
+
+async def test_files_have_a_limit_of_their_own_also_those_of_the_assistant() -> None:
+    async def answer(messages: list[dict[str, Any]]) -> AsyncIterator[str]:
+        yield str(len(messages[0]["images"][0]["image_url"]["url"]))
+
+    picture = {
+        "type": "file",
+        "mediaType": "image/png",
+        "url": "data:," + "A" * 100_000,
+    }
+    asked = {"role": "user", "parts": [{"type": "text", "text": "x"}]}
+    body = {"id": "c", "messages": [{"role": "assistant", "parts": [picture]}, asked]}
+    settings = Settings(pace=0, max_message=1024, max_files=150_000)
+    async with inside(settings, backend=answer) as chat:
+        answered = await chat.raw("POST /api/ui", body=json.dumps(body).encode())
+        page = Page()
+        page.take(answered.body)
+        assert texts(page) == "100006"
+        said = {"role": "assistant", "parts": [{"type": "text", "text": "A" * 100_000}]}
+        body["messages"] = [said, asked]
+        answered = await chat.raw("POST /api/ui", body=json.dumps(body).encode())
+        assert answered.status == 413
 
 
 async def test_parts_that_are_for_the_page_are_left_out(chat: Inside) -> None:
