@@ -87,6 +87,7 @@ THROUGH_OTHERS = {
     "chatsvc.web.logs": "tests/service/test_running.py",
     "chatsvc.web.metrics": "tests/service/test_running.py",
     "chatsvc.web.middleware": "tests/service/test_errors.py",
+    "chatsvc.web.names": "tests/service/test_ui.py",
     "chatsvc.web.openai": "tests/service/test_openai.py",
     "chatsvc.web.origin": "tests/service/test_origin.py",
     "chatsvc.web.proxies": "tests/service/test_origin.py",

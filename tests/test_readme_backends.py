@@ -97,7 +97,10 @@ async def test_tools_with_what_they_are_doing() -> None:
 
 
 async def test_images_and_results_of_tools() -> None:
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    image = {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64,iVBORw=="},
+    }
     asking = {"role": "user", "content": [{"type": "text", "text": "What?"}, image]}
     found = await reply_of("looker", asking)
     assert found["parts"] == [text("1 image: data:image/png;base64,…")]

@@ -92,14 +92,13 @@ class Extras:
     def take_states(self) -> list[Extra]:
         """Return those of chunks and choices that are no `FRAGMENTS`; `take` then has the others."""
         found: list[Extra] = []
-        for at, members in self._states.items():
+        for at in ("choice", "chunk"):
+            members = self._states.pop(at, {})
+            fragments = {n: v for n, v in members.items() if n in FRAGMENTS}
             states = {n: v for n, v in members.items() if n not in FRAGMENTS}
+            self._add(at, fragments)
             if kept := _keepable_members(states):
                 found.append(Extra(kept, at))
-        self._states = {
-            at: {n: v for n, v in members.items() if n in FRAGMENTS}
-            for at, members in self._states.items()
-        }
         return found
 
     def _add(self, at: str, members: dict[str, Any]) -> None:

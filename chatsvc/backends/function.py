@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
 
 from chatsvc.backends.function_signature import (
@@ -157,13 +159,23 @@ def _close_with(stack: AsyncExitStack, resource: Any) -> None:
         stack.push_async_callback(resource.aclose)
 
 
+def _look_in_current_folder() -> None:
+    with suppress(OSError):  # it may have been removed
+        folder = os.getcwd()
+        # At the end: what lies about there must not stand in for what is installed.
+        if folder not in sys.path and "" not in sys.path:
+            sys.path.append(folder)
+
+
 def load_function(path: str) -> FunctionBackend:
     """Return the backend of the function that `path`, as `package.module:function`, names.
 
-    Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
+    The module is looked for where Python looks, and then in the current folder: it is appended to
+    `sys.path`, for what the module itself imports later. Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
     no such function, and when that certainly is none of a backend (see `FunctionBackend`).
     """
     module_name, _, name = path.partition(":")
+    _look_in_current_folder()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

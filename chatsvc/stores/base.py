@@ -53,6 +53,8 @@ class Record(msgspec.Struct, frozen=True):
     none was sent; `digest` identifies the request that came with it.
     `context` is what the backend may know of the request: its `chat` and `headers`; the other members
     of it are made of the rest.
+    `note` is a text of the endpoint that started the reply, which any node reads again to give the
+    reply; empty for most.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
     """
@@ -65,6 +67,7 @@ class Record(msgspec.Struct, frozen=True):
     pace: int = 0
     lag: int | None = None
     context: Context = Context()
+    note: str = ""
 
 
 class KeyReused(Exception):
@@ -203,6 +206,9 @@ class Store(Protocol):
     async def recall(self, name: str) -> str | None:
         """Return the id that `name` stands for, or None. Raises `StoreUnavailable`."""
         ...
+
+    async def forget(self, name: str, reply_id: str) -> None:
+        """Let `name` stand for no reply, if it stands for this one. Raises `StoreUnavailable`."""
 
 
 class Cluster(Protocol):

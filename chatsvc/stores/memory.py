@@ -183,6 +183,11 @@ class MemoryStore:
         """See `Store.recall`."""
         return self._names.get(name)
 
+    async def forget(self, name: str, reply_id: str) -> None:
+        """See `Store.forget`."""
+        if self._names.get(name) == reply_id:
+            del self._names[name]
+
     def expire(self) -> None:
         """Let go of the replies, and of the remembered ids and keys, whose time has come."""
         now = self._now() / 1e6

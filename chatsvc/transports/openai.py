@@ -15,7 +15,7 @@ from chatsvc.model import FRAGMENTS, End
 from chatsvc.problems import BackendFailed, Draining
 from chatsvc.replies import PartItem, Reply
 from chatsvc.transports.codec import MixedCodec
-from chatsvc.transports.deltas import Deltas, Draft, tools_of
+from chatsvc.transports.deltas import Deltas, Draft
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
@@ -53,12 +53,17 @@ def completion_id() -> str:
     return f"chatcmpl-{secrets.token_urlsafe(9)}"
 
 
-def finish_reason(end: End) -> str:
+def finish_reason(end: End, *, calls_functions: bool) -> str:
     """Return the `finish_reason` of a reply that did not fail.
 
-    OpenAI has none for a reply that was stopped from outside: `stop` is the nearest.
+    OpenAI has none for a reply that was stopped from outside: `stop` is the nearest. Calls have an
+    older name where the request `calls_functions` (see `Deltas`).
     """
-    return end.finish_reason if end.state == "done" else "stop"
+    if end.state != "done":
+        return "stop"
+    if calls_functions and end.finish_reason == "tool_calls":
+        return "function_call"
+    return end.finish_reason
 
 
 STICKY = ("model", "system_fingerprint", "service_tier", "provider")
@@ -102,6 +107,7 @@ class Chunks(MixedCodec):
         "_begin",
         "_begun",
         "_deltas",
+        "_first",
         "_head",
         "_sticky",
         "_text_name",
@@ -114,8 +120,9 @@ class Chunks(MixedCodec):
         self._head = completion_id().encode(), int(time.time())
         self._sticky: dict[str, Any] = {"model": model}
         self._begun = False
+        self._first = Draft({})  # what waits for the first chunk
         self._usage = usage
-        self._deltas = Deltas(reply.log, tools_of(reply.record.prompt.options))
+        self._deltas = Deltas(reply.log, reply.record.prompt.options)
         super().__init__(
             _content_without_usage_yet if usage else _content, probe_times_us=()
         )
@@ -123,11 +130,8 @@ class Chunks(MixedCodec):
 
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """See `Codec.events`."""
-        events = super().events(position, run)
-        if self._begun:
-            return events
-        self._begun = True
-        return [self._chunk(_first_of(Draft({"content": ""}))), *events]
+        event = self.prefix + self.tail("".join(run))
+        return [event] if self._begun else [self._begin_with(""), event]
 
     @property
     def holds(self) -> bool:
@@ -145,9 +149,9 @@ class Chunks(MixedCodec):
             return [json_event(error_object(problem)), DONE]
         events = self._chunks(self._deltas.end())
         if not self._begun:
-            self._begun = True
-            events.append(self._chunk(_first_of(Draft({"content": ""}))))
-        events.append(self._chunk(Draft({}), json_line(finish_reason(end))))
+            events.append(self._begin_with(""))
+        reason = finish_reason(end, calls_functions=self._deltas.calls_functions)
+        events.append(self._chunk(Draft({}), json_line(reason)))
         if self._usage:
             usage = b',"usage":' + json_line(end.usage or NO_USAGE)
             events.append(self._begin + _END % usage)
@@ -167,16 +171,36 @@ class Chunks(MixedCodec):
         events: list[bytes] = []
         for draft in drafts:
             self._take_sticky(draft.chunk)
+            if not self._begun:
+                self._take_states(draft)
             if not (draft.delta or draft.choice or draft.chunk):
                 continue
             if not self._begun:
-                self._begun = True
-                events.append(self._chunk(_first_of(draft)))
-            if draft.delta or draft.choice or draft.chunk:
-                events.append(self._chunk(draft))
+                events.append(
+                    self._begin_with("" if "content" in draft.delta else None)
+                )
+            events.append(self._chunk(draft))
         if self._deltas.text_name != self._text_name:
             self._make_prefix()
         return events
+
+    def _begin_with(self, content: str | None) -> bytes:
+        """Return the first chunk: that with the role, and all that is known to hold by then."""
+        self._begun = True
+        first, self._first = self._first, Draft({})
+        first.delta = {"role": "assistant", "content": content}
+        return self._chunk(first)
+
+    def _take_states(self, draft: Draft) -> None:
+        """Move what a draft says of all of the answer to the first chunk.
+
+        OpenAI's Python client keeps most members of the first chunk and its choice, and of no other.
+        """
+        first = self._first
+        first.chunk |= draft.chunk
+        first.choice |= {n: v for n, v in draft.choice.items() if n not in FRAGMENTS}
+        draft.choice = {n: v for n, v in draft.choice.items() if n in FRAGMENTS}
+        draft.chunk = {}
 
     def _take_sticky(self, members: dict[str, Any]) -> None:
         """Move the members that are in each chunk from a chunk's own."""
@@ -197,16 +221,3 @@ class Chunks(MixedCodec):
             last += b"," + json_line(draft.chunk)[1:-1]
         choice = _CHOICE % (json_line(draft.delta), more, finish_reason)
         return self._begin + choice + _END % last
-
-
-def _first_of(draft: Draft) -> Draft:
-    """Return the draft of the chunk with the role, which takes states from the draft behind it.
-
-    OpenAI's Python client keeps most members of the first chunk and its choice, and of no other.
-    """
-    content = "" if "content" in draft.delta else None
-    states = {n: v for n, v in draft.choice.items() if n not in FRAGMENTS}
-    first = Draft({"role": "assistant", "content": content}, states, draft.chunk)
-    draft.choice = {n: v for n, v in draft.choice.items() if n in FRAGMENTS}
-    draft.chunk = {}
-    return first

@@ -84,7 +84,7 @@ class MixedStream(Stream):
     and so does the text behind all side units that there are so far.
     """
 
-    __slots__ = ("_framing", "_seen", "_side", "codec")
+    __slots__ = ("_expected", "_framing", "_seen", "_side", "codec")
 
     def __init__(
         self,
@@ -99,20 +99,23 @@ class MixedStream(Stream):
         self._side = reply.log.sides()
         self._side.waiters.add(self)
         self._seen = 0  # the side units that were written
+        # How many side units there are while text alone can follow: -1 if `codec` holds something.
+        # Nearly every call needs only this comparison more than a `Stream`.
+        self._expected = 0
 
     @property
     def at_text(self) -> bool:
         """See `Stream.at_text`."""
-        return self._side.count == self._seen and not self.codec.holds
+        return self._side.count == self._expected
 
     def call(self) -> None:
         """Write what is out. See `Stream.call`."""
-        if self._side.count == self._seen and not self.codec.holds:
-            super().call()
+        if self._side.count == self._expected:
+            Stream.call(self)
             return
         try:
             if self._write_units():
-                super().call()
+                Stream.call(self)
         except Exception as error:  # noqa: BLE001
             self._resume_run(error)
 
@@ -138,6 +141,7 @@ class MixedStream(Stream):
             offset = items[-1].offset
             self.position = self._log.position_at(offset)
             self._seen = offset - self.position
+            self._expected = -1 if codec.holds else self._seen
             self.stale = True  # it may stand in another segment
             if events:
                 data = self._framing.wrap(events)

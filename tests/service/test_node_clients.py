@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatsvc.model import Finish
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
+from tests.model_turns import called, turn
 
 from .node import installed, run
+from .relaying import relayed
 from .running import HARD, Inside, characters, inside
+
+pytestmark = pytest.mark.any_store
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
@@ -67,6 +72,36 @@ async def test_openai(moody: Inside, npm: Path) -> None:
     assert seen["wholeFailure"]["status"] == 502
     assert seen["refused"]["kind"] == "UnprocessableEntityError"
     assert seen["missing"]["kind"] == "NotFoundError"
+
+
+async def test_openai_ends_up_with_what_it_ends_up_with_directly(npm: Path) -> None:
+    async def run_tools(url: str) -> Any:
+        return await run(npm, "tools.mjs", url)
+
+    thinks = turn("It is so.", reasoning_content="Let me see.")
+    calls = turn(
+        None,
+        called("call_1", "weather", {"town": "Bern"}),
+        called("call_2", "weather", {"town": "Zürich"}),
+    )
+    formed = turn('{"steps": ["one", "two"], "result": 3}')
+    seen, requests = await relayed(
+        run_tools,
+        *(thinks, thinks, turn("A cat.")),
+        *(calls, turn("It is sunny."), calls, turn("It is sunny.")),
+        *(formed, formed),
+        turn(None, called("call_1", "weather", {"town": "Bern"})),
+        turn(refusal="I won't."),
+    )
+    assert len(requests) == 11
+    assert seen["streamed"][:2] == ["It is so.", "Let me see."]
+    for streaming in ("false", "true"):
+        said, towns, _ = seen[f"ran {streaming}"]
+        assert (said, towns) == ("It is sunny.", ["Bern", "Zürich"])
+    for name in ("parsed", "parsedStream"):
+        parsed = seen[name]["choices"][0]["message"]["parsed"]
+        assert parsed == {"steps": ["one", "two"], "result": 3}
+    assert seen["refused"]["choices"][0]["message"]["refusal"] == "I won't."
 
 
 async def test_provider_of_the_ai_sdk(moody: Inside, npm: Path) -> None:

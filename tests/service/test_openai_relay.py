@@ -5,7 +5,6 @@ What the model is asked and what the client ends up with must be the same (PROTO
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,12 +12,9 @@ import openai
 import pydantic
 import pytest
 
-from chatsvc.backends.openai import OpenAIBackend
-from chatsvc.settings import Settings
 from tests.model_turns import Turn, called, turn
-from tests.scripted_upstream import Upstream
 
-from .running import inside
+from .relaying import relayed
 
 Case = Callable[[openai.AsyncOpenAI], Awaitable[Any]]
 
@@ -62,38 +58,15 @@ def plain(completion: Any) -> Any:
     return {name: value for name, value in members.items() if name not in OWN}
 
 
-def asked(request: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model was asked, but for how the answer is to come."""
-    return {
-        name: value
-        for name, value in request.items()
-        if name not in ("stream", "stream_options")
-    }
-
-
 async def both(case: Case, *turns: Turn) -> tuple[Any, list[dict[str, Any]]]:
-    """Run a case directly and through the service; return what it ends up with, and what was asked."""
-    found = []
-    for through in (False, True):
-        upstream = Upstream(*turns)
-        async with upstream.running() as url:
-            if not through:
-                found.append((await _run(case, url), upstream.requests))
-                continue
-            backend = OpenAIBackend(url, "real", models=["*"])
-            async with inside(Settings(pace=0), backend=backend) as chat:
-                found.append((await _run(case, f"{chat.url}/v1"), upstream.requests))
-                await chat.nothing_left()
-    (directly, first), (relayed, second) = found
-    assert relayed == directly
-    assert [asked(each) for each in second] == [asked(each) for each in first]
-    assert all(each["stream"] for each in second)
-    return directly, first
+    """Run a case with a client of the model's server and with one of the service; see `relayed`."""
 
+    async def run(url: str) -> Any:
+        asking = openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0)
+        async with asking as client:
+            return await case(client)
 
-async def _run(case: Case, url: str) -> Any:
-    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0) as client:
-        return json.loads(json.dumps(await case(client), default=str))
+    return await relayed(run, *turns)
 
 
 async def streamed(client: openai.AsyncOpenAI, **request: Any) -> Any:
@@ -247,12 +220,34 @@ async def test_tools_over_two_turns(form: Callable[..., Any]) -> None:
         return seen
 
     first = turn(None, *calls, reasoning_content="I must look.")
-    seen, requests = await both(case, first, turn("It is sunny."))
+    _, requests = await both(case, first, turn("It is sunny."))
     assert [m["role"] for m in requests[1]["messages"]] == [
         *("user", "assistant", "tool", "tool")
     ]
     assert requests[1]["messages"][1]["tool_calls"][1]["extra_content"] == {"g": {"s": "x"}}  # fmt: skip
     assert requests[1]["messages"][1]["reasoning_content"] == "I must look."
+
+
+async def test_functions_of_the_older_interface() -> None:
+    function = {"name": "weather", "arguments": '{"town": "Bern"}'}
+
+    async def case(client: openai.AsyncOpenAI) -> Any:
+        create: Any = client.chat.completions.create
+        request = {
+            "model": MODEL,
+            "messages": HELLO,
+            "functions": [WEATHER["function"]],
+            "function_call": "auto",
+        }
+        chunks = [each async for each in await create(**request, stream=True)]
+        deltas = [chunk.choices[0].delta.function_call for chunk in chunks]
+        arguments = "".join((each and each.arguments) or "" for each in deltas)
+        names = [each.name for each in deltas if each and each.name]
+        reason = chunks[-1].choices[0].finish_reason
+        return [arguments, names, reason, plain(await create(**request))]
+
+    made, _ = await both(case, turn(None, function_call=function, finish="function_call"))  # fmt: skip
+    assert made[:3] == [function["arguments"], ["weather"], "function_call"]
 
 
 @pytest.mark.parametrize("form", ["stream", "parse"])
@@ -316,12 +311,8 @@ async def test_usage_only_where_it_is_asked_for() -> None:
     async def case(client: openai.AsyncOpenAI) -> Any:
         used = []
         for options in ({}, {"stream_options": {"include_usage": True}}):
-            stream = await client.chat.completions.create(
-                model=MODEL,
-                messages=HELLO,  # type: ignore[arg-type]
-                stream=True,
-                **options,  # type: ignore[arg-type]
-            )
+            create: Any = client.chat.completions.create
+            stream = await create(model=MODEL, messages=HELLO, stream=True, **options)
             used.append([each.usage async for each in stream if each.usage])
         return [[each.model_dump() for each in one] for one in used]
 

@@ -12,6 +12,7 @@ A reply's hash:
     s   the number of side units in the stream; not there without any
     h   the record's `context`, as JSON; not there if it holds nothing
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
+    n   the record's `note`; not there if it is empty
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
@@ -42,6 +43,7 @@ failure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -70,8 +72,8 @@ UNITS, SIDES = "s", "b"
 HASH_FIELDS = ("r", "p", "x", "s")
 """The fields of a reply's hash that `decode_hash` takes, in this order."""
 
-CONTEXT = "h"
-"""The field of a reply's hash that `with_context` takes."""
+LATER_FIELDS = ("h", "n")
+"""The fields of a reply's hash that `with_later_fields` takes, in this order."""
 
 Fields = dict[str, str]
 """The names and values of an entry's fields, as redis-py takes and returns them."""
@@ -111,9 +113,9 @@ class News(NamedTuple):
 
 
 def encode_record(record: Record) -> str:
-    """Return the value of the field `r`: the record without its `context`."""
+    """Return the value of the field `r`: the record without its `context` and `note`."""
     members = msgspec.structs.asdict(record)
-    del members["context"]
+    del members["context"], members["note"]
     return msgspec.json.encode(members).decode()
 
 
@@ -123,15 +125,16 @@ def encode_context(record: Record) -> str:
     return "" if context == Context() else msgspec.json.encode(context).decode()
 
 
-def with_context(record: Record, text: str | None) -> Record:
-    """Return a record with the context that the field `h` holds, if there is one."""
-    if not text:
+def with_later_fields(record: Record, values: Sequence[str | None]) -> Record:
+    """Return a record with what the `LATER_FIELDS` hold, if there is anything: `context` and `note`."""
+    text, note = values
+    if not (text or note):
         return record
-    try:
-        context = msgspec.json.decode(text, type=Context)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return record  # it was written in a way that is not known here
-    return msgspec.structs.replace(record, context=context)
+    context = record.context
+    # What was written in a way that is not known here is left out.
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        context = msgspec.json.decode(text or "{}", type=Context)
+    return msgspec.structs.replace(record, context=context, note=note or "")
 
 
 def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:

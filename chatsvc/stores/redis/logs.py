@@ -13,12 +13,12 @@ from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import EXPIRED, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
-    CONTEXT,
     HASH_FIELDS,
+    LATER_FIELDS,
     ReplyEntry,
     apply,
     decode_hash,
-    with_context,
+    with_later_fields,
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
@@ -90,19 +90,19 @@ class Logs:
         pages = Pages(lambda begin, count: self._read(reply_id, begin, count))
         values, gone, page = await asyncio.gather(
             self._commands.ask(
-                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, CONTEXT
+                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, *LATER_FIELDS
             ),
             self._commands.ask("EXISTS", self._keys.gone(reply_id)),
             pages.next(),
         )
-        found = decode_hash(values[:-1])
+        found = decode_hash(values[: len(HASH_FIELDS)])
         if found is None:
             self._on_lost(reply_id)
             if not gone:
                 raise ReplyNotFound("No reply has this id.")
         if found is None or (found.ended and not page):
             raise ReplyExpired(EXPIRED)
-        record = with_context(found.record, values[-1])
+        record = with_later_fields(found.record, values[len(HASH_FIELDS) :])
         log = self._logs.get(reply_id)
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
@@ -114,6 +114,8 @@ class Logs:
             if log.end is None and (
                 log.position < found.position or log.offset - log.position < found.sides
             ):
+                if await self._has_expired(reply_id):
+                    raise ReplyExpired(EXPIRED)  # while its pages were read
                 _fail(log)  # Redis has the hash, and has lost what it counts
             if log.end is None:
                 self._logs[reply_id] = log
@@ -121,6 +123,13 @@ class Logs:
         if log.end is None:
             await self._followers.refresh(log)
         return record, log
+
+    async def _has_expired(self, reply_id: str) -> bool:
+        there, gone = await asyncio.gather(
+            self._commands.ask("EXISTS", self._keys.reply(reply_id)),
+            self._commands.ask("EXISTS", self._keys.gone(reply_id)),
+        )
+        return bool(gone and not there)
 
     async def _read(self, reply_id: str, begin: str, count: int) -> Page:
         stream = self._keys.stream(reply_id)

@@ -61,6 +61,7 @@ class OwnerScripts:
             keys,
             *(encode_record(record), self._node, reply_id, now_us),
             encode_context(record),
+            record.note,
         )
         return status
 

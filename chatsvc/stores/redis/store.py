@@ -211,6 +211,10 @@ class RedisStore:
         """See `Store.recall`."""
         return await self._idempotency.recall(name)
 
+    async def forget(self, name: str, reply_id: str) -> None:
+        """See `Store.forget`."""
+        await self._idempotency.forget(name, reply_id)
+
     # ------------------------------------------------------------------ events
 
     async def _on_renewed(self) -> None:
