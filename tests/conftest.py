@@ -13,10 +13,6 @@ import pytest
 from .old_version import unpack
 from .redis_server import RedisServer
 
-# On a loaded machine a deadline fails at random. Speed is measured by tests/bench.
-hypothesis.settings.register_profile("chatsvc", deadline=None)
-hypothesis.settings.load_profile("chatsvc")
-
 # A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,6 +22,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
 """Whether slow tests run too, and a missing program fails a test instead of skipping it."""
+
+# On a loaded machine a deadline fails at random. Speed is measured by tests/bench.
+hypothesis.settings.register_profile(
+    "chatsvc", deadline=None, max_examples=100 if THOROUGH else 25
+)
+hypothesis.settings.load_profile("chatsvc")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -76,6 +76,7 @@ def test_metrics_stand_on_the_main_port_where_nobody_else_reaches_it() -> None:
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2", "--store", "redis://x")])
 @pytest.mark.parametrize("by", ["flag", "variable"])
+@pytest.mark.sampled
 async def test_the_command_refuses_and_names_the_ways_in(
     workers: tuple[str, ...], by: str
 ) -> None:
@@ -139,6 +140,7 @@ async def admin_of(chat: Child) -> str:
 
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1:", "localhost:", "0.0.0.0:"])
+@pytest.mark.sampled
 async def test_the_admin_port_has_the_metrics_and_nothing_else(host: str) -> None:
     async with child("--admin-port", f"{host}0", "--pace", "0") as chat:
         url = await admin_of(chat)

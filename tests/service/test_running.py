@@ -220,6 +220,7 @@ async def test_the_log_tells_of_a_stream_that_broke_off() -> None:
     ],
 )
 @pytest.mark.any_store
+@pytest.mark.sampled
 async def test_what_cannot_start_says_why_in_one_line(
     flags: tuple[str, ...], environment: dict[str, str], status: int, word: str
 ) -> None:
