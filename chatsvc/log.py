@@ -28,6 +28,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import attrgetter
+from typing import Any
 
 from chatsvc.model import End
 from chatsvc.segment import Segment
@@ -53,7 +54,8 @@ class Log:
     code points that have arrived, `size` their bytes of UTF-8. `planned_end` is set by `seal`,
     `end` by `finish`; both are None before. `on_end` is called once the end is set: the producer's
     callback. `waiters` holds the readers of this node. `side` holds the side units; it is None before
-    there are any, or readers of them.
+    there are any, or readers of them. `usage` is what the backend says that the reply has used so far,
+    as OpenAI's usage object, on the node that produces it; else None.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Log:
         "segments",
         "side",
         "size",
+        "usage",
         "waiters",
     )
 
@@ -81,6 +84,7 @@ class Log:
         self.position = 0
         self.size = 0
         self.side: SideUnits | None = None
+        self.usage: dict[str, Any] | None = None
         self.planned_end: End | None = None
         self.end: End | None = None
         self.on_end: Callable[[], None] | None = None
@@ -95,16 +99,17 @@ class Log:
         """
         if not text:
             return
-        ascii_only = text.isascii()
-        last = self.segments[-1] if self.segments else None
+        ascii_only, segments = text.isascii(), self.segments
+        last = segments[-1] if segments else None
         if last is None or self.pace or not ascii_only or not last.extend_plainly(text):
             segment = Segment(self.position, text)
             self._schedule(segment, last, at)
             if last is None or not self._join(last, segment):
                 self._merge(at)
-                self.segments.append(segment)
-        self.position += len(text)
-        self.size += len(text) if ascii_only else len(text.encode())
+                segments.append(segment)
+        length = len(text)
+        self.position += length
+        self.size += length if ascii_only else len(text.encode())
         for waiter in self.waiters:
             waiter.stale = True  # the segment that it stands in may have changed
             # A reader that stands in a slot of the ticker finds new text when its slot comes.

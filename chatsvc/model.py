@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 ABILITIES = frozenset({"tools", "images", "audio", "files", "response_format"})
 """What a backend may take beside text, by the names that its attribute `takes` uses.
@@ -210,3 +211,7 @@ class End(msgspec.Struct, frozen=True):
     finish_reason: str
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+
+    def with_usage(self, usage: dict[str, Any] | None) -> End:
+        """Return the same end, with `usage` if it has none of its own."""
+        return replace(self, usage=self.usage or usage)

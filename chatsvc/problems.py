@@ -271,7 +271,7 @@ class BackendFailed(Problem):
     with `misconfigured` whoever runs the service, with `broken` perhaps another attempt.
 
     What only the log may have stands in further attributes: `words` are those of a model's server,
-    in one line of at most 500 characters, or ""; `answer_status` is the HTTP status of its answer
+    or what a function should have given, in one line of at most 500 characters, or ""; `answer_status` is the HTTP status of its answer
     and `host` its host and port, or None where there is none; `attempts` is how often it was asked.
     """
 

@@ -83,6 +83,7 @@ export function observe(before, event, now) {
       return { watch: { ...alive, stamp: last }, reason: bunched ? 'buffered' : null };
     }
     case 'text':
+    case 'unit':
     case 'retry':
       return { watch: alive, reason: null };
     case 'end':

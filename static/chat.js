@@ -3,23 +3,14 @@
  * and the storage, and touches no DOM: `draw` gets the values to show, at most once a frame.
  *
  * @import { Conversation, Message, Reply } from './conversation.js'
+ * @import { Status } from './current-status.js'
  * @import { Environment, Progress } from './follow.js'
- * @import { ProblemDetails } from './problems.js'
  * @import { Persistence } from './storage.js'
- * @import { TransportName } from './transports/transport.js'
+ * @import { End, TransportName } from './transports/transport.js'
  *
- * @typedef {object} Status
- *   What the line below the conversation says.
- * @property {TransportName | 'auto'} chosen the reader's choice
- * @property {TransportName} transport the one in use, or used last
- * @property {number | null} firstMs from the request to the first text, for the last reply
- * @property {number | null} rate characters a second, for the last reply
- * @property {{until: number, problem: ProblemDetails | null} | null} waiting the pause before the next attempt:
- *   until when (as `Environment.now()` counts), and the problem that the service named
- * @property {boolean} online whether there is a network, as far as is known
- *
- * @typedef {'started' | 'done' | 'stopped' | 'failed' | 'lost'} Announcement
- *   What a screen reader says of a reply: that it has started, or how it ended or was given up.
+ * @typedef {'started' | 'done' | 'length' | 'content_filter' | 'empty' | 'stopped' | 'failed' | 'lost'} Announcement
+ *   What a screen reader says of a reply: that it has started, or how it ended or was given up. Of one that is done:
+ *   that it is complete, was cut by its length or a filter, or has no text.
  *
  * @typedef {'sent' | 'busy' | 'empty' | 'too-long'} SendOutcome
  *   What came of sending a message. `busy`: another reply runs; `empty`: it is nothing but white space;
@@ -39,11 +30,15 @@
  */
 import { initialTransport, VERDICT_LIFETIME_MS } from './auto.js';
 import { isFinal, repliesOf, requestBody, runningReply } from './conversation.js';
+import { CurrentStatus } from './current-status.js';
+import { completeness } from './ending.js';
 import { FollowedReplies } from './followed-replies.js';
-import { Speed } from './speed.js';
 import { requestReplyId, requestStop } from './stop.js';
 import { newId } from './storage.js';
 import { TabConversation } from './tab-conversation.js';
+
+/** The end of a reply that is stopped here, whatever the service says of it. @type {End} */
+const STOPPED_HERE = { type: 'end', state: 'stopped', problem: null, finishReason: null };
 
 /** The chat of one page. As soon as it is made, it follows the replies that were running when the page was left. */
 export class Chat {
@@ -51,9 +46,7 @@ export class Chat {
   #tab;
   #followed;
   #frameRequested = false;
-  /** @type {Status} */
   #status;
-  #speed;
 
   /** @param {Dependencies} dependencies */
   constructor(dependencies) {
@@ -67,14 +60,15 @@ export class Chat {
       base: dependencies.base,
       environment,
       tab: this.#tab,
-      transport: () => ({ transport: this.#resolve(this.#status.chosen), auto: this.#status.chosen === 'auto' }),
+      transport: () => {
+        const { chosen } = this.#status.value;
+        return { transport: this.#resolve(chosen), auto: chosen === 'auto' };
+      },
       onProgress: (entry, progress) => this.#progress(entry, progress),
     });
-    this.#speed = new Speed(environment.now());
     const chosen = persistence.transport;
-    this.#status = {
-      chosen, transport: this.#resolve(chosen), firstMs: null, rate: null, waiting: null, online: environment.online(),
-    };
+    const initial = { chosen, transport: this.#resolve(chosen), online: environment.online() };
+    this.#status = new CurrentStatus(initial, environment.now());
     environment.onWake(() => {
       this.#setStatus({ online: environment.online() });
       // A page in the browser's back/forward cache gets no storage events.
@@ -85,7 +79,7 @@ export class Chat {
     this.#refresh();
   }
 
-  /** The conversation as it is now, without text that is not drawn yet. */
+  /** The conversation as it is now, without what is not drawn yet. */
   get conversation() {
     return this.#tab.value;
   }
@@ -157,7 +151,7 @@ export class Chat {
     this.#tab.apply({ type: 'stopping', entry: reply.id });
     if (reply.reply) this.#requestStop(reply.reply);
     // While the connection is broken no end can come. The service stops a reply without readers by itself.
-    if (this.#status.waiting) this.#end(reply.id, 'stopped', null);
+    if (this.#status.value.waiting) this.#end(reply.id, STOPPED_HERE);
     else if (!reply.reply) this.#learnReplyId(reply);
   }
 
@@ -210,7 +204,7 @@ export class Chat {
     if (before.id !== this.conversation.id) this.#followed.leaveAll();
     for (const { id, state } of repliesOf(this.conversation)) {
       if (!isFinal(state)) continue;
-      if (this.#followed.has(id)) this.#dependencies.announce(state);
+      if (this.#followed.has(id)) this.#announceEnd(id);
       this.#followed.leave(id);
     }
     this.#refresh();
@@ -235,8 +229,8 @@ export class Chat {
   /** Begin to follow a reply, and to measure its speed. @param {string} entry */
   #follow(entry) {
     if (this.#followed.has(entry)) return;
-    this.#speed = new Speed(this.#dependencies.environment.now());
-    this.#setStatus({ firstMs: null, rate: null, waiting: null });
+    this.#status.begin(this.#dependencies.environment.now());
+    this.#refresh();
     this.#followed.start(entry);
   }
 
@@ -249,13 +243,12 @@ export class Chat {
       case 'started':
         this.#tab.apply({ type: 'started', entry, reply: progress.reply });
         if (this.#tab.reply(entry)?.stopping) this.#requestStop(progress.reply);
-        else announce('started');
         return;
-      case 'text':
-        this.#tab.append(entry, progress.text, progress.position);
-        this.#speed.add(progress.text, environment.now());
-        // Text shows that the service is reached although the browser may know of no network.
-        return this.#setStatus({ firstMs: this.#speed.firstMs, rate: this.#speed.rate, online: true });
+      case 'grew':
+        if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started');
+        this.#tab.append(entry, { arrival: progress.arrival, at: progress.live ? Date.now() : null });
+        this.#status.add(progress.text, environment.now());
+        return this.#refresh();
       case 'left':
         return this.#tab.apply({ ...progress, type: 'switched', entry });
       case 'works': {
@@ -266,13 +259,13 @@ export class Chat {
       case 'waiting': {
         const waiting = { until: environment.now() + progress.ms, problem: progress.problem };
         this.#setStatus({ waiting, online: environment.online() });
-        if (this.#tab.reply(entry)?.stopping) this.#end(entry, 'stopped', null);
+        if (this.#tab.reply(entry)?.stopping) this.#end(entry, STOPPED_HERE);
         return;
       }
       case 'end':
-        return this.#end(entry, progress.state, progress.problem);
+        return this.#end(entry, progress, progress.live);
       case 'refused':
-        return this.#end(entry, 'failed', progress.problem);
+        return this.#end(entry, { ...STOPPED_HERE, state: 'failed', problem: progress.problem });
       case 'gave-up':
         this.#setStatus({ waiting: null });
         this.#tab.apply({ type: 'lost', entry, problem: progress.problem });
@@ -280,13 +273,19 @@ export class Chat {
     }
   }
 
-  /** @param {string} entry @param {'done' | 'stopped' | 'failed'} state @param {ProblemDetails | null} problem */
-  #end(entry, state, problem) {
-    this.#speed.finish(this.#dependencies.environment.now());
-    this.#setStatus({ waiting: null, rate: this.#speed.rate });
-    this.#tab.apply({ type: 'ended', entry, state, problem });
+  /** @param {string} entry @param {End} end @param {boolean} [live] whether it ends now, and did not end before */
+  #end(entry, { state, problem, finishReason }, live = true) {
+    this.#status.finish(this.#dependencies.environment.now());
+    this.#tab.apply({ type: 'ended', entry, state, problem, finishReason, at: live ? Date.now() : null });
     this.#followed.leave(entry);
-    this.#dependencies.announce(state);
+    this.#announceEnd(entry);
+  }
+
+  /** @param {string} entry of a reply that has ended */
+  #announceEnd(entry) {
+    const reply = this.#tab.reply(entry);
+    if (!reply || !isFinal(reply.state)) return;
+    this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state);
   }
 
   /** Ask for the id of a reply that has none yet; its `started` then sends the request to stop. @param {Reply} reply */
@@ -310,7 +309,7 @@ export class Chat {
 
   /** @param {Partial<Status>} change */
   #setStatus(change) {
-    this.#status = { ...this.#status, ...change };
+    this.#status.set(change);
     this.#refresh();
   }
 
@@ -322,7 +321,7 @@ export class Chat {
       this.#frameRequested = false;
       this.#tab.flush();
       this.#tab.saveIfDue();
-      this.#dependencies.draw(this.conversation, this.#status);
+      this.#dependencies.draw(this.conversation, this.#status.value);
     });
   }
 }

@@ -2,7 +2,7 @@
  * The conversation as a value, and everything that can happen to it as pure functions of it.
  *
  * Invariants:
- * - A reply's `position` is the number of code points in its `text`.
+ * - A reply's `position` is the number of code points in its `text`. A reply is a `Place` of its own.
  * - A reply whose state is final never changes again, except that it is retried or gets its HTML.
  * - An entry to which nothing happened is the same object as before, so the view knows by `===` what to draw.
  *
@@ -10,6 +10,7 @@
  * change: a page of another version reads them.
  *
  * @import { Reason } from './auto.js'
+ * @import { Part, Timed } from './parts.js'
  * @import { ProblemDetails } from './problems.js'
  * @import { TransportName } from './transports/transport.js'
  *
@@ -25,10 +26,14 @@
  * @property {string | null} body the JSON of that request, until the reply's id is known
  * @property {string} text the text that has come, without what waits for the next frame (see `TabConversation`)
  * @property {number} position the position behind the text, in code points
+ * @property {number} offset the offset up to which all units are here, those of side parts too (see `Place`)
+ * @property {number} offsetPosition the position at that offset
+ * @property {readonly Part[]} parts what stands beside the text
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
  * @property {string | null} html the text as the service rendered it, once the reply has ended
  * @property {boolean} stopping whether the user asked to stop it while it runs
  * @property {ProblemDetails | null} problem why it failed, or why it was given up
+ * @property {string | null} finishReason why it ended (PROTOCOL.md section 1), if that is known
  * @property {{from: TransportName, to: TransportName, reason: Reason}[]} switches changes of transport, the last ten
  *
  * @typedef {Message | Reply} Entry
@@ -45,22 +50,24 @@
  *   | {type: 'retried', entry: string, key: string, body: string}
  *   | {type: 'resumed', entry: string}
  *   | {type: 'started', entry: string, reply: string}
- *   | {type: 'grew', entry: string, text: string, position: number}
+ *   | {type: 'grew', entry: string, arrivals: readonly Timed[]}
  *   | {type: 'switched', entry: string, from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'stopping', entry: string}
- *   | {type: 'ended', entry: string, state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
+ *   | {type: 'ended', entry: string, state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null,
+ *       finishReason: string | null, at: number | null}
  *   | {type: 'rendered', entry: string, html: string}
  *   | {type: 'lost', entry: string, problem: ProblemDetails | null}
  *   | {type: 'synced', conversation: Conversation}
  *   | {type: 'cleared', id: string}} ConversationEvent
  *   What happened to a conversation; `entry` is the id of a reply's entry. `asked`: a message was sent, and
  *   this request asks for its reply; `linked`: a reply was opened by its id; `retried`: a reply is asked for
- *   anew; `resumed`: one that was lost is read on; `started`: its id is known; `grew`: text came that ends at
- *   a position; `switched`: another transport reads it; `stopping`: the user wants it to stop; `ended`: it is
- *   over; `rendered`: its HTML came; `lost`: it was given up; `synced`: another tab's copy was read;
+ *   anew; `resumed`: one that was lost is read on; `started`: its id is known; `grew`: text or parts came, in
+ *   order; `switched`: another transport reads it; `stopping`: the user wants it to stop; `ended`: it is
+ *   over, at a time (unix ms) if it was seen to end; `rendered`: its HTML came; `lost`: it was given up; `synced`: another tab's copy was read;
  *   `cleared`: a new conversation begins, with this id.
  */
-import { newText } from './position.js';
+import { closeParts, growParts } from './parts.js';
+import { START, take } from './units.js';
 
 /**
  * The number of cleared conversations that are remembered. If more are cleared while another tab is
@@ -88,7 +95,7 @@ export function emptyConversation(id) {
  * @param {Conversation} conversation
  * @param {ConversationEvent} event
  * @returns {Conversation}
- * @throws {Gap} when the text of `grew` does not join the reply's
+ * @throws {Gap} when what came in `grew` does not join the reply
  */
 export function reduce(conversation, event) {
   switch (event.type) {
@@ -108,11 +115,7 @@ export function reduce(conversation, event) {
     case 'started':
       return editReply(conversation, event.entry, (reply) => ({ ...reply, reply: event.reply, body: null }));
     case 'grew':
-      // Another tab may be further, and its text may have been merged in already.
-      return editReply(conversation, event.entry, (reply) => {
-        const text = newText(reply.position, event.text, event.position);
-        return text ? { ...reply, text: reply.text + text, position: event.position } : reply;
-      });
+      return editReply(conversation, event.entry, (reply) => growReply(reply, event.arrivals));
     case 'switched': {
       const { from, to, reason } = event;
       return editReply(conversation, event.entry, (reply) => ({
@@ -122,9 +125,11 @@ export function reduce(conversation, event) {
     case 'stopping':
       return editReply(conversation, event.entry, (reply) => ({ ...reply, stopping: true }));
     case 'ended': {
-      const { state, problem } = event;
-      const ending = { state, problem, body: null, stopping: false };
-      return editReply(conversation, event.entry, (reply) => ({ ...reply, ...ending }));
+      const { state, problem, finishReason } = event;
+      const ending = { state, problem, finishReason, body: null, stopping: false };
+      return editReply(conversation, event.entry, (reply) => ({
+        ...reply, ...ending, parts: closeParts(reply.parts, event.at),
+      }));
     }
     case 'rendered':
       return editReply(conversation, event.entry, (reply) => ({ ...reply, html: event.html }), true);
@@ -225,9 +230,35 @@ export function requestBody(entries, maxBytes) {
  */
 function newReply(id, key, body) {
   return {
-    role: 'assistant', id, reply: null, key, body, text: '', html: null, position: 0,
-    state: 'running', stopping: false, problem: null, switches: [],
+    role: 'assistant', id, reply: null, key, body, text: '', html: null, ...START, parts: [],
+    state: 'running', stopping: false, problem: null, finishReason: null, switches: [],
   };
+}
+
+/**
+ * Return a reply with what has come. Another tab may be further, and what it has may have been merged in already.
+ *
+ * @param {Reply} reply
+ * @param {readonly Timed[]} arrivals
+ * @returns {Reply} the same object if nothing of it is new
+ */
+function growReply(reply, arrivals) {
+  const { offset, offsetPosition, position } = reply;
+  const before = { offset, offsetPosition, position };
+  /** @type {import('./units.js').Place} */
+  let place = before;
+  let added = '';
+  /** @type {Timed[]} */
+  const fresh = [];
+  for (const { arrival, at } of arrivals) {
+    const taken = take(place, arrival);
+    place = taken.place;
+    added += taken.text;
+    if (taken.fresh) fresh.push({ arrival: taken.fresh, at });
+  }
+  const parts = growParts(reply.parts, fresh);
+  if (place === before && parts === reply.parts) return reply;
+  return { ...reply, ...place, text: reply.text + added, parts };
 }
 
 /**
@@ -261,7 +292,10 @@ function isFurther(own, their) {
   if (own.role === 'user' || their.role === 'user') return false;
   if (own.key !== their.key) return own.state !== 'running';
   if (own.state === 'running' || own.state === 'lost') {
-    return isFinal(their.state) || their.position > own.position || (!own.reply && their.reply !== null);
+    // What is followed here must not fall back, neither in its text nor in its parts.
+    const behind = their.position < own.position || their.offset < own.offset;
+    const ahead = their.position > own.position || their.offset > own.offset;
+    return isFinal(their.state) || (ahead && !behind) || (!own.reply && their.reply !== null);
   }
   return false;
 }

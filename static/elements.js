@@ -1,4 +1,4 @@
-/** Look-up of the elements that the page's scripts rely on. */
+/** Look-up of the elements that the page's scripts rely on, and changes of them. */
 
 /**
  * Return the element that a selector names, checked to be of a type, so that a mistake in the template
@@ -15,4 +15,14 @@ export function find(selector, type, within = document) {
   const element = within.querySelector(selector);
   if (!(element instanceof type)) throw new Error(`the page has no ${selector}`);
   return element;
+}
+
+/**
+ * Set an element's text, but only if it differs: even the same text would be laid out anew.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -5,12 +5,13 @@
  * run it under node with another one.
  *
  * Invariants:
- * - `text` comes in order, each character once.
+ * - What comes in `grew` is in order, each unit and each character once.
  * - The last progress is exactly one of `end`, `refused` and `gave-up`; after an abort there is none.
  *
  * @import { Reason } from './auto.js'
  * @import { ProblemDetails } from './problems.js'
- * @import { Target, Transport, TransportEvent, TransportName } from './transports/transport.js'
+ * @import { End, Target, Transport, TransportEvent, TransportName } from './transports/transport.js'
+ * @import { Arrival, Place } from './units.js'
  *
  * @typedef {object} Environment
  *   What following a reply needs of the browser.
@@ -25,16 +26,17 @@
  *
  * @typedef {{type: 'using', transport: TransportName}
  *   | {type: 'started', reply: string}
- *   | {type: 'text', text: string, position: number}
+ *   | {type: 'grew', arrival: Arrival, place: Place, text: string, live: boolean}
  *   | {type: 'left', from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'works', transport: TransportName, reason: Reason}
  *   | {type: 'waiting', ms: number, problem: ProblemDetails | null}
- *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}
+ *   | (End & {live: boolean})
  *   | {type: 'refused', problem: ProblemDetails}
  *   | {type: 'gave-up', problem: ProblemDetails | null}} Progress
  *   What happens while a reply is followed. `using`: a reading begins; `started`: the reply's id is known;
- *   `text`: new characters, and the position behind them; `left`: the transport is changed; `works`: the
- *   transport to which this has changed has brought text, so it is worth remembering; `waiting`: a pause
+ *   `grew`: something new, the place behind it, its new text of the answer, and whether it came when it was out
+ *   (`live`), not when a new reading caught up, as at the end; `left`: the transport is changed; `works`: the transport to which
+ *   this has changed has brought something, so it is worth remembering; `waiting`: a pause
  *   before the next attempt, because of a problem if the service named one; `end`: of the reply; `refused`:
  *   a problem that does not pass by itself; `gave-up`: too many attempts have failed, the last one with this
  *   problem.
@@ -47,14 +49,16 @@
  */
 import { FALLBACK_ORDER, MAX_BREAKS, nextTransport, observe, startWatch } from './auto.js';
 import { backoffMs, MAX_ATTEMPTS } from './backoff.js';
-import { newText } from './position.js';
 import { Problem } from './problems.js';
+import { take } from './units.js';
 
 /**
  * After this long without an event, a reader who comes back gets a new connection. Longer than a heartbeat
  * of the service (15 s), so a live connection is not replaced.
  */
 const STALE_MS = 16000;
+/** What comes within this time of the start of a later reading may have been out for a while. */
+const CATCH_UP_MS = 1000;
 
 /**
  * Follow a reply until it ends, is refused or is given up.
@@ -74,11 +78,11 @@ export async function follow({ target, transport, auto }, environment, emit, sig
 
   while (!signal.aborted) {
     emit({ type: 'using', transport });
-    const before = next.after;
+    const before = next.place;
     const outcome = await readOnce(next, environment.transports[transport], auto, environment, (progress) => {
       if (progress.type === 'started') next.reply = progress.reply;
-      if (progress.type === 'text') {
-        next.after = progress.position;
+      if (progress.type === 'grew') {
+        next.place = progress.place;
         if (leftFor) emit({ type: 'works', transport, reason: leftFor });
         leftFor = null;
       }
@@ -91,7 +95,7 @@ export async function follow({ target, transport, auto }, environment, emit, sig
       return;
     }
     if (outcome.type === 'woken') continue;
-    if (next.after > before) breaks = failures = 0;
+    if (next.place !== before) breaks = failures = 0;
     // Without a network failures are no reason to give up. Attempts go on all the same: a service on this
     // machine needs no network.
     if (!environment.online()) failures = Math.min(failures, MAX_ATTEMPTS / 2);
@@ -150,8 +154,9 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
   signal.addEventListener('abort', abort);
   /** @type {Outcome | null} */
   let outcome = null;
-  let position = target.after;
-  let reply = target.reply;
+  const startedAt = environment.now();
+  let { place, reply } = target;
+  const starts = reply === null;
   let retryMs = 0;
   let watch = startWatch(transport.name, environment.now());
   let lastEventAt = environment.now();
@@ -186,6 +191,7 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
     // A connection seldom survives a change of network, and a page that slept may have missed its death.
     if (why === 'online' || environment.now() - lastEventAt > STALE_MS) leave({ type: 'woken' });
   });
+  const isLive = () => starts || environment.now() - startedAt > CATCH_UP_MS;
   /** @param {TransportEvent} event */
   const receive = (event) => {
     if (outcome) return;
@@ -195,23 +201,23 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
       emit({ type: 'started', reply });
     }
     if (event.type === 'retry') retryMs = event.ms;
-    if (event.type === 'text') {
-      let text;
+    if (event.type === 'text' || event.type === 'unit') {
+      let taken;
       try {
-        text = newText(position, event.text, event.position);
+        taken = take(place, event);
       } catch {
-        // A gap: something was lost on the way. The text up to here is right, so reading begins anew from there.
+        // A gap: something was lost on the way. All up to here is right, so reading begins anew from there.
         leave({ type: 'broke', retryMs });
         return;
       }
-      position = Math.max(position, event.position);
-      if (text) emit({ type: 'text', text, position });
+      ({ place } = taken);
+      if (taken.fresh) emit({ type: 'grew', arrival: taken.fresh, place, text: taken.text, live: isLive() });
     }
     judge(event);
     if (outcome) return;
     if (event.type === 'end') {
       outcome = { type: 'end' };
-      emit(event);
+      emit({ ...event, live: isLive() });
     }
   };
   try {

@@ -45,7 +45,8 @@ export class FollowedReplies {
       const reply = tab.reply(entry);
       if (!reply || signal.aborted) return;
       const start = reply.body === null ? null : { key: reply.key, body: reply.body };
-      const target = { base, reply: reply.reply, after: reply.position, start };
+      const { offset, offsetPosition, position } = reply;
+      const target = { base, reply: reply.reply, place: { offset, offsetPosition, position }, start };
       const emit = (/** @type {Progress} */ progress) => {
         if (!signal.aborted) onProgress(entry, progress);
       };

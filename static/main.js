@@ -9,6 +9,8 @@
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
  *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
+ *     parts-view                                        | DOM     | what stands beside a reply's text
+ *     step-view                                         | DOM     | one thought or call
  *     elements growing-text                             | DOM     | look-up of elements, text that grows
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
@@ -22,16 +24,21 @@
  *     transports/snapshot                               | network | one JSON answer, used by several of them
  *     transports/http                                   | network | their requests
  *     transports/stream-events                          | logic   | what the events of a stream mean
+ *     ending                                            | pure    | how a reply ended, in words
  *     conversation                                      | pure    | the conversation, and what can happen to it
+ *     parts                                             | pure    | what stands beside a reply's text, as values
+ *     current-status                                    | pure    | what the status line says
  *     auto                                              | pure    | when to leave a transport, and for which
  *     transports/transport                              | pure    | the interface of all transports
+ *     units                                             | pure    | what comes of a reply, and how far one is in it
  *     speed                                             | pure    | characters a second
  *     position problems event-stream backoff translate  | pure    | values, parsers, tables
+ *     addresses json-text                               | pure    | what a model wrote, made safe and readable
  *
  * The way of a message: the composer in `view` calls `Actions.send`, which is `Chat.send`. It applies `asked` to the
  * `TabConversation`, which computes the conversation after this event and saves it, and has `FollowedReplies` call
  * `follow`. That has a transport of the table read the reply; the transport POSTs the request, and emits a
- * `TransportEvent` for whatever comes. `follow` passes each to `auto`, drops text that is here already, reads again or
+ * `TransportEvent` for whatever comes. `follow` passes each to `auto`, drops what is here already, reads again or
  * over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
  * into `Status`, and both go to `View.draw` before the next frame.
  */

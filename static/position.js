@@ -65,13 +65,15 @@ export function newText(position, text, end) {
 }
 
 /**
- * Parse a cursor: `<reply>:<n>`, or `<reply>:end`, whose position is null (PROTOCOL.md section 1).
+ * Parse a cursor: `<reply>:<n>` with a position, `<reply>:@<m>` with an offset, or `<reply>:end` with neither
+ * (PROTOCOL.md section 1).
  *
  * @param {string} cursor
- * @returns {{reply: string, position: number | null} | null} null if it is not a cursor
+ * @returns {{reply: string, position: number | null, offset: number | null} | null} null if it is not a cursor
  */
 export function parseCursor(cursor) {
-  const match = /^([A-Za-z0-9_-]+):(\d+|end)$/.exec(cursor);
+  const match = /^([A-Za-z0-9_-]+):(?:(\d+)|@(\d+)|end)$/.exec(cursor);
   if (!match) return null;
-  return { reply: match[1] ?? '', position: match[2] === 'end' ? null : Number(match[2]) };
+  const [, reply = '', position, offset] = match;
+  return { reply, position: position ? Number(position) : null, offset: offset ? Number(offset) : null };
 }

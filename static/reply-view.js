@@ -1,5 +1,6 @@
 /**
- * The view of one reply: its text as it grows, its Markdown as the service renders it, and its buttons.
+ * The view of one reply: its text as it grows, its Markdown as the service renders it, what stands beside it, and its
+ * buttons.
  *
  * The text stands exactly in one element, `.text`. Where Markdown is shown, `.rendered` stands before it, and
  * the part of the text that it shows is hidden in `.text`, not removed, so that `.text` can be read as a whole.
@@ -18,16 +19,14 @@
  * @property {(url: string) => boolean} isOwn returns whether an address is the service's own
  */
 import { find } from './elements.js';
+import { endingText } from './ending.js';
 import { GrowingText } from './growing-text.js';
 import { finishedLength, RENDER_INTERVAL_MS } from './markdown.js';
+import { PartsView } from './parts-view.js';
 import { indexOfCodePoint } from './position.js';
-import { codeOf } from './problems.js';
-import { problemKey } from './translate.js';
 
 /** How often HTML that could not be fetched is asked for again, each time after a pause twice as long. */
 const MAX_RETRIES = 5;
-/** The keys of the sentences that a problem's detail follows. */
-const DETAILED_KEYS = new Set(['problem.backend-failed', 'problem.backend-failed.refused', 'problem.other']);
 /** How long a copy button says what came of it. */
 const COPIED_MS = 2000;
 
@@ -41,6 +40,7 @@ export class ReplyView {
   #rendered;
   /** The HTML of each block in `.rendered`. @type {string[]} */
   #blocks = [];
+  #parts;
   #notes;
   #problem;
   #rawButton;
@@ -81,6 +81,7 @@ export class ReplyView {
     this.#text = find('.text', HTMLElement, element);
     this.#growing = new GrowingText(this.#text);
     this.#rendered = find('.rendered', HTMLElement, element);
+    this.#parts = new PartsView(element, translate, actions.isOwn);
     this.#notes = find('.notes', HTMLElement, element);
     this.#problem = find('.problem', HTMLElement, element);
     this.#rawButton = find('.raw', HTMLButtonElement, element);
@@ -119,8 +120,9 @@ export class ReplyView {
       this.#element.dataset['state'] = reply.state;
       this.#element.setAttribute('aria-busy', String(running));
       this.#text.classList.toggle('growing', running);
-      this.#problem.textContent = this.#problemText(reply);
+      this.#problem.textContent = endingText(reply, this.#translate);
     }
+    this.#parts.draw(reply);
     if (reply.switches !== this.#reply?.switches) this.#drawSwitches(reply);
     // Another attempt can't mend what whoever runs the service must.
     const hopeless = reply.state === 'failed' && reply.problem?.reason === 'misconfigured';
@@ -137,24 +139,13 @@ export class ReplyView {
   #restart(key) {
     this.#key = key;
     this.#growing.clear();
+    this.#parts.clear();
     this.#rendered.replaceChildren();
     this.#blocks = [];
     this.#complete = this.#wasRunning = false;
     this.#requestedTo = -1;
     this.#retries = 0;
     this.#renderedTo = this.#hiddenTo = 0;
-  }
-
-  /** @param {Reply} reply */
-  #problemText({ state, problem }) {
-    if (state === 'stopped') return this.#translate('said.stopped');
-    if (state === 'lost' && !problem) return this.#translate('problem.lost');
-    if (state !== 'failed' && state !== 'lost') return '';
-    const key = problemKey(codeOf(problem), problem?.reason);
-    const sentence = this.#translate(key);
-    // Only these details say more than the translated sentence: why the backend refused or broke off. All others say
-    // the same, in English.
-    return DETAILED_KEYS.has(key) && problem?.detail ? `${sentence} ${problem.detail}` : sentence;
   }
 
   /** @param {Reply} reply */

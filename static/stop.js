@@ -4,6 +4,7 @@
  * @import { Environment } from './follow.js'
  */
 import { readSnapshot } from './transports/snapshot.js';
+import { START } from './units.js';
 
 /** The pause before a request to stop that did not reach the service is repeated. */
 const RETRY_MS = 1000;
@@ -39,7 +40,7 @@ export async function requestStop(base, reply, environment, isRunning) {
  * @returns {Promise<string | null>} null if the service cannot be reached or refuses
  */
 export async function requestReplyId(base, start, signal) {
-  const target = { base, reply: null, after: 0, start };
+  const target = { base, reply: null, place: START, start };
   try {
     const { target: started } = await readSnapshot(target, () => {}, signal, 0);
     return started.reply;

@@ -3,10 +3,12 @@
  * names of keys and members and their values must not change: pages of other versions read them.
  *
  * @import { Verdict } from './auto.js'
- * @import { Conversation } from './conversation.js'
+ * @import { Conversation, Entry } from './conversation.js'
  * @import { TransportName } from './transports/transport.js'
  */
 import { emptyConversation, merge } from './conversation.js';
+import { withoutContents } from './parts.js';
+import { START } from './units.js';
 
 /**
  * The persistence of one conversation, and of the settings that all conversations share.
@@ -53,12 +55,13 @@ export class Persistence {
   load() {
     const value = this.#read('conversation');
     const valid = typeof value?.id === 'string' && Array.isArray(value.entries) && value.entries.every(isEntry);
-    return valid ? { cleared: [], ...value } : null;
+    return valid ? { cleared: [], ...value, entries: value.entries.map(completed) } : null;
   }
 
   /**
    * Save a conversation, merged with what another tab has saved meanwhile, so that neither loses anything. If
-   * the storage is full, the oldest entries are left out until the rest fits.
+   * the storage is full, first the contents of files are left out, then all that stands beside the texts, then the
+   * oldest entries, until the rest fits.
    *
    * @param {Conversation} conversation
    * @returns {Conversation} both tabs' copies merged, or the other tab's if that has begun a new one
@@ -66,11 +69,18 @@ export class Persistence {
   save(conversation) {
     const stored = this.load();
     const merged = stored ? merge(conversation, stored) : conversation;
-    for (let entries = merged.entries; !this.#write('conversation', { ...merged, entries }); ) {
-      if (entries.length < 2) break;
+    if (this.#saveEntries(merged, merged.entries)) return merged;
+    if (this.#saveEntries(merged, lightened(merged.entries, withoutContents))) return merged;
+    let entries = lightened(merged.entries, () => []);
+    while (!this.#saveEntries(merged, entries) && entries.length > 1) {
       entries = entries.slice(Math.ceil(entries.length / 2));
     }
     return merged;
+  }
+
+  /** @param {Conversation} conversation @param {readonly Entry[]} entries @returns {boolean} whether there was room */
+  #saveEntries(conversation, entries) {
+    return this.#write('conversation', { ...conversation, entries });
   }
 
   /** The transport that the reader chose; a setting. @returns {TransportName | 'auto'} */
@@ -133,6 +143,29 @@ export class Persistence {
       return false;
     }
   }
+}
+
+/** Return an entry with the members that a page of an older version did not keep. @param {any} entry @returns {Entry} */
+function completed(entry) {
+  if (entry.role === 'user') return entry;
+  return { ...START, parts: [], finishReason: null, ...entry };
+}
+
+/**
+ * Return entries of which the replies have lighter parts. One that runs is then read again from its start, and the text
+ * that is here is dropped (PROTOCOL.md section 1).
+ *
+ * @param {readonly Entry[]} entries
+ * @param {typeof withoutContents} lighten
+ * @returns {readonly Entry[]}
+ */
+function lightened(entries, lighten) {
+  return entries.map((entry) => {
+    if (entry.role === 'user' || entry.parts.length === 0) return entry;
+    const { position } = entry;
+    if (entry.state === 'running' || entry.state === 'lost') return { ...entry, ...START, position, parts: [] };
+    return { ...entry, parts: lighten(entry.parts) };
+  });
 }
 
 /** @param {any} entry */

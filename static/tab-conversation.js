@@ -1,9 +1,10 @@
 /**
- * The conversation as this tab has it: its current value, the text that waits for the next frame, and its
+ * The conversation as this tab has it: its current value, what waits for the next frame, and its
  * exchange with the browser's storage, through which other tabs have it too.
  *
  * @import { Conversation, ConversationEvent, Reply } from './conversation.js'
  * @import { Environment } from './follow.js'
+ * @import { Timed } from './parts.js'
  * @import { Persistence } from './storage.js'
  *
  * @typedef {object} TabListener
@@ -13,6 +14,7 @@
  */
 import { reduce, repliesOf, runningReply } from './conversation.js';
 import { newConversation } from './storage.js';
+import { join } from './units.js';
 
 /** The least time between two saves of a growing reply: each writes the whole conversation, synchronously. */
 const SAVE_INTERVAL_MS = 2000;
@@ -24,9 +26,9 @@ export class TabConversation {
   #listener;
   #value;
   /**
-   * The text that came since the last frame by entry, and the position behind it.
+   * What came since the last frame, by entry.
    *
-   * @type {Map<string, {text: string, position: number}>}
+   * @type {Map<string, Timed[]>}
    */
   #waiting = new Map();
   #savePlanned = false;
@@ -44,7 +46,7 @@ export class TabConversation {
     this.#value = persistence.load() ?? newConversation();
   }
 
-  /** The conversation, without the text that waits for the next frame. */
+  /** The conversation, without what waits for the next frame. */
   get value() {
     return this.#value;
   }
@@ -72,23 +74,37 @@ export class TabConversation {
   }
 
   /**
-   * Hold new text of a reply until `flush`. It may come many times a frame, and each change copies the list of
+   * Hold what is new of a reply until `flush`. It may come many times a frame, and each change copies the list of
    * entries.
    *
    * @param {string} entry
-   * @param {string} text
-   * @param {number} position where it ends, in code points
+   * @param {Timed} timed
    */
-  append(entry, text, position) {
-    const before = this.#waiting.get(entry)?.text ?? '';
-    this.#waiting.set(entry, { text: before + text, position });
+  append(entry, timed) {
+    const waiting = this.#waiting.get(entry) ?? [];
+    const last = waiting.at(-1);
+    const joined = last && join(last.arrival, timed.arrival);
+    if (joined) waiting[waiting.length - 1] = { arrival: joined, at: timed.at };
+    else waiting.push(timed);
+    this.#waiting.set(entry, waiting);
     this.#listener.changed();
   }
 
-  /** Add the text that waits to the value. */
+  /**
+   * Return whether anything of a reply has come.
+   *
+   * @param {string} entry
+   * @returns {boolean}
+   */
+  hasAny(entry) {
+    const { position = 0, offset = 0 } = this.reply(entry) ?? {};
+    return this.#waiting.has(entry) || position > 0 || offset > 0;
+  }
+
+  /** Add what waits to the value. */
   flush() {
-    for (const [entry, { text, position }] of this.#waiting) {
-      this.#value = reduce(this.#value, { type: 'grew', entry, text, position });
+    for (const [entry, arrivals] of this.#waiting) {
+      this.#value = reduce(this.#value, { type: 'grew', entry, arrivals });
     }
     this.#waiting.clear();
   }

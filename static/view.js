@@ -2,8 +2,9 @@
  * The view of the whole page: what there is to see and to press. It is handed values, and changes in the DOM
  * what differs from the values before; each reply has a `ReplyView` of its own.
  *
- * @import { Announcement, SendOutcome, Status } from './chat.js'
+ * @import { Announcement, SendOutcome } from './chat.js'
  * @import { Conversation, Entry, Message, Reply } from './conversation.js'
+ * @import { Status } from './current-status.js'
  * @import { ReplyActions } from './reply-view.js'
  * @import { TransportName } from './transports/transport.js'
  * @import { Translate } from './translate.js'
@@ -21,7 +22,7 @@
  *   All that a person can do; the composition root `main.js` connects it with the chat.
  */
 import { runningReply } from './conversation.js';
-import { find } from './elements.js';
+import { find, setText } from './elements.js';
 import { codeOf } from './problems.js';
 import { ReplyView } from './reply-view.js';
 
@@ -250,13 +251,15 @@ export class View {
       this.#input.focus();
     });
     this.#scroller.addEventListener('scroll', () => {
-      const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-      const near = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+      const { scrollHeight, clientHeight } = this.#scroller;
+      const near = this.#isNearEnd();
       // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
       const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
       if (this.#atEnd && resized && !near) this.#scrollToEnd();
       else this.#setAtEnd(near);
     }, { passive: true });
+    // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
+    this.#log.addEventListener('toggle', () => this.#setAtEnd(this.#isNearEnd()), true);
     addEventListener('resize', () => this.#fitInput());
     new ResizeObserver(() => {
       if (this.#atEnd) this.#scrollToEnd();
@@ -265,11 +268,16 @@ export class View {
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
       const anchor = selection?.anchorNode;
-      const text = (anchor instanceof Element ? anchor : anchor?.parentElement)?.closest('.text');
+      const text = (anchor instanceof Element ? anchor : anchor?.parentElement)?.closest('.text, .grown');
       if (!selection || !text || !text.contains(selection.focusNode)) return;
       event.clipboardData?.setData('text/plain', selection.getRangeAt(0).cloneContents().textContent ?? '');
       event.preventDefault();
     });
+  }
+
+  #isNearEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
   }
 
   /** @param {boolean} atEnd */
@@ -317,14 +325,4 @@ export class View {
  */
 function isComposing(event) {
   return event.isComposing || event.keyCode === COMPOSITION_KEY_CODE;
-}
-
-/**
- * Set an element's text, but only if it differs: even the same text would be laid out anew.
- *
- * @param {HTMLElement} element
- * @param {string} text
- */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -20,6 +20,10 @@ hypothesis.settings.load_profile("chatsvc")
 # A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The tests start hundreds of processes. Without bytecode files each would compile chatsvc anew,
+# which takes as long again as its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
 """Whether slow tests run too, and a missing program fails a test instead of skipping it."""
 

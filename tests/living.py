@@ -22,8 +22,7 @@ OF_FAILURES = (asyncio.Task, TracebackType)
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Switch the garbage collector off, after a last run, for as long as the block lasts."""
-    gc.collect()
+    """Switch the garbage collector off for as long as the block lasts."""
     gc.disable()
     gc.freeze()  # `made` finds only what is made from now on
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -301,6 +302,31 @@ async def test_a_function_is_loaded_by_its_path(module: Path) -> None:
     assert backend.name == "users_package.good:answer"
     assert (backend.pace, backend.resumes) == (0.0, False)
     assert await text_of(backend.stream(Prompt(()))) == "hello"
+
+
+async def test_a_function_is_found_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console script has it not on its path; what is installed comes first."""
+    (tmp_path / "standing_here.py").write_text("async def answer(m):\n    yield 'a'\n")
+    (tmp_path / "colorsys.py").write_text("async def answer(m):\n    yield 'a'\n")
+    elsewhere = [p for p in sys.path if p and Path(p) != Path.cwd()]
+    monkeypatch.setattr(sys, "path", list(elsewhere))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        backend = load_function("standing_here:answer")
+        assert await text_of(backend.stream(Prompt(()))) == "a"
+        assert sys.path == [*elsewhere, str(tmp_path)]
+    with pytest.raises(ValueError, match="has no function 'answer'"):
+        load_function("colorsys:answer")
+    sys.path.pop()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ValueError, match="no module 'not_there_at_all'"):
+        load_function("not_there_at_all:answer")
+    assert sys.path == elsewhere
 
 
 @pytest.mark.parametrize(

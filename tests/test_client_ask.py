@@ -73,6 +73,7 @@ async def test_cut_after_every_byte_the_text_is_exact_and_asked_for_once(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.sampled
 async def test_the_real_service_cut_anywhere(transport: str) -> None:
     text = "你🇩🇪\n a"
 

@@ -84,6 +84,7 @@ async def test_reasoning_goes_to_stderr_if_it_is_asked_for(
 
 
 @pytest.mark.parametrize("transport", BY_PARTS)
+@pytest.mark.sampled
 async def test_cut_anywhere_both_are_exact(
     transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,11 +64,12 @@ def content(event: str) -> str:
 def texts(write: bytes) -> list[str]:
     """The texts of the events of one write, each of which is whole and valid.
 
-    The chunk with the role is none of them.
+    The chunk with the role is none of them, nor is the start of a block of text.
     """
     *events, rest = write.decode().split("\n\n")
     assert rest == ""
-    return [content(event) for event in events if '"role":' not in event]
+    no_text = ('"role":', '"text-start"')
+    return [content(event) for event in events if not any(n in event for n in no_text)]
 
 
 MAKERS: dict[str, Callable[[Reply], Codec]] = {

@@ -127,30 +127,6 @@ async def test_the_mounted_application_answers(tmp_path: Path) -> None:
         assert await response.text() == "HI"
 
 
-def test_the_function_example_is_a_backend(tmp_path: Path) -> None:
-    from chatsvc.backends.function import load_function
-
-    [example] = blocks("python", "# answers.py")
-    written(tmp_path, example)
-    sys.path.insert(0, str(tmp_path))
-    try:
-        assert load_function("readme_answers:answer").name == "readme_answers:answer"
-    finally:
-        sys.path.remove(str(tmp_path))
-
-
-async def test_the_function_that_thinks_does_so(tmp_path: Path) -> None:
-    from chatsvc.backends.function import FunctionBackend
-    from chatsvc.model import Finish, Prompt, Reasoning
-
-    [example] = blocks("python", "# thinker.py")
-    answer = runpy.run_path(written(tmp_path, example))["answer"]
-    pieces = [piece async for piece in FunctionBackend(answer).stream(Prompt(()))]
-    assert pieces[0] == Reasoning("Let me look that up.")
-    assert pieces[1] == "One moment, stranger."
-    assert pieces[-1] == Finish("tool_calls")
-
-
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
 def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`{flag(name)}`" in README.read_text()

@@ -15,6 +15,7 @@ The modules, each of which imports only those below it:
     __init__   the table of names, and the factory of the backend that the settings name
     echo       `echo`: the user's last message
     function   `package.module:function`: an operator's own async generator
+    function_signature   what its parameters and annotations say of it
     local      `local`: starts llama as a child process, and asks it by openai
     llama      the program of that process: llama.cpp's server
     openai     `openai`: builds the request; upstream sends it, chunks reads the response

@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
+import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from typing import Any
+from contextlib import AsyncExitStack, suppress
+from typing import Any, cast
 
+from chatsvc.backends.function_signature import (
+    PIECES,
+    RIGHT,
+    RIGHT_PIECES,
+    context_by,
+    fault_of,
+    is_doubtful,
+)
 from chatsvc.model import (
     ABILITIES,
     Context,
-    Finish,
     Message,
     Piece,
     Prompt,
     PromptInContext,
     Reasoning,
-    SidePiece,
     ToolCall,
-    Usage,
 )
 from chatsvc.problems import BackendFailed
+
+logger = logging.getLogger("chatsvc.backend")
 
 Function = (
     Callable[[list[dict[str, Any]]], AsyncIterator[Piece]]
@@ -43,6 +53,9 @@ class FunctionBackend:
     `name` is the backend's name, by default that of the function. A function gets the `Context` if it
     has a parameter `context`, or a second one that must be given. What the function returns is
     closed with the reply if it has an `aclose`, and so is the iterator that it gives.
+
+    Raises `ValueError` with one line for what certainly is no such function: one that does not take
+    these parameters, or that says of itself that it gives something else.
     """
 
     pace = 0.0
@@ -53,14 +66,23 @@ class FunctionBackend:
 
     def __init__(self, function: Callable[..., Any], name: str = "") -> None:
         self.name = name or getattr(function, "__name__", "function")
+        if fault := fault_of(function):
+            raise ValueError(f"{self.name} {fault}")
+        if is_doubtful(function):
+            logger.warning(
+                "%s has no `yield`: unless it returns an async iterator, %s",
+                self.name,
+                RIGHT,
+            )
         self._function = function
-        self._context_by = _context_by(function)
+        self._context_by = context_by(function)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """See `Backend.stream`.
 
         Raises `BackendFailed` when the function returns no async iterator or yields anything but
-        the pieces of `chatsvc.model`. What the function itself raises passes through.
+        the pieces of `chatsvc.model`; its `words`, for the log, say what would be right. What the
+        function itself raises passes through.
         """
         messages = [_as_object(message) for message in prompt.messages]
         context = Context(options=prompt.options)
@@ -76,7 +98,8 @@ class FunctionBackend:
             pieces = await pieces
         if not hasattr(pieces, "__aiter__"):
             raise BackendFailed(
-                f"The backend {self.name} must give an async iterator of str."
+                f"The backend {self.name} must give an async iterator of str.",
+                words=f"it gave {type(pieces).__name__}: {RIGHT}",
             )
         async with AsyncExitStack() as stack:
             _close_with(stack, pieces)
@@ -99,9 +122,12 @@ class FunctionBackend:
                     f"The backend {self.name} must yield {kind}.{name} as str,"
                     f" not {type(value).__name__}."
                 )
-        if isinstance(piece, (SidePiece, Usage, Finish)):
-            return piece
-        raise BackendFailed(f"The backend {self.name} must yield str, not {kind}.")
+        if isinstance(piece, PIECES):
+            return cast(Piece, piece)
+        raise BackendFailed(
+            f"The backend {self.name} must yield str, not {kind}.",
+            words=f"it yielded {kind}: {RIGHT_PIECES}",
+        )
 
     async def open(self) -> None:
         """Do nothing: the function was imported when the backend was made."""
@@ -128,40 +154,28 @@ def _texts_of(piece: object) -> tuple[str, ...]:
     return ("id", "name", "arguments") if isinstance(piece, ToolCall) else ()
 
 
-def _context_by(function: Callable[..., Any]) -> str:
-    """Return how a function takes the context: by its "place", by "name", or "" if it doesn't."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # one of C may have none
-        return ""
-    places = [
-        each
-        for each in parameters.values()
-        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
-    ]
-    second = places[1] if len(places) > 1 else None
-    if second is not None and (
-        second.default is second.empty or second.name == "context"
-    ):
-        return "place"
-    named = parameters.get("context")
-    if named is None or named.kind in (named.VAR_POSITIONAL, named.VAR_KEYWORD):
-        return ""
-    return "name" if named not in places[:1] else ""
-
-
 def _close_with(stack: AsyncExitStack, resource: Any) -> None:
     if hasattr(resource, "aclose"):
         stack.push_async_callback(resource.aclose)
 
 
+def _look_in_current_folder() -> None:
+    with suppress(OSError):  # it may have been removed
+        folder = os.getcwd()
+        # At the end: what lies about there must not stand in for what is installed.
+        if folder not in sys.path and "" not in sys.path:
+            sys.path.append(folder)
+
+
 def load_function(path: str) -> FunctionBackend:
     """Return the backend of the function that `path`, as `package.module:function`, names.
 
-    Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
-    no such function.
+    The module is looked for where Python looks, and then in the current folder: it is appended to
+    `sys.path`, for what the module itself imports later. Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
+    no such function, and when that certainly is none of a backend (see `FunctionBackend`).
     """
     module_name, _, name = path.partition(":")
+    _look_in_current_folder()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

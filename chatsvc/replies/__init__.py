@@ -41,11 +41,12 @@ Invariants:
 
 - A log is written only by the store: on the node that owns the reply when `append`, `seal` and
   `finish` are called, on the others when a shared store reports what was written. `append` is
-  called by `LogWriter` alone, which belongs to a `Producer`, and `seal` by `Producer` alone.
+  called by `LogWriter` alone, which belongs to a `Producer`, so is `note_usage`, and `seal` by
+  `Producer` alone.
 - `finish`, or `finish_now` in its place, is called by `Producer` and for it by `end_if_released`, by
   `Producers`, `Registry` (when the grace is over), `Handover` and `Replies.stop`. The first end
   stands, so they need not know of each other.
-- `Reply.produced` is set by `Producers`, `Reply.usage` by `Producer`, `Reply.grace` by `Registry`, `Reply.readers` by
+- `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end
   or another owner.

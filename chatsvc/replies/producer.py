@@ -8,8 +8,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from msgspec.structs import replace
-
 from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish, Piece, Usage
 from chatsvc.problems import Problem
@@ -248,11 +246,11 @@ class Producer:
                 if not count % PIECES_PER_TURN:
                     await asyncio.sleep(0)
                 if isinstance(piece, Usage):
-                    self.reply.usage = usage_of(piece.usage)
+                    log_writer.note_usage(usage_of(piece.usage))
                     continue
                 if isinstance(piece, Finish):
                     end = end_of_finish(piece, has_calls=log_writer.has_calls)
-                    self.reply.usage = end.usage or self.reply.usage
+                    log_writer.note_usage(end.usage)
                     if not log_writer.has_calls:
                         continue
                 appending = log_writer.write(piece)
@@ -275,10 +273,12 @@ class Producer:
         writer = self._log_writer
         if writer is None or self._closing:
             return False
+        if isinstance(piece, str):
+            return writer.take(piece)
         if isinstance(piece, Usage):
-            self.reply.usage = usage_of(piece.usage)
+            writer.note_usage(usage_of(piece.usage))
             return True
-        return isinstance(piece, str) and writer.take(piece)
+        return False
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
@@ -291,7 +291,7 @@ class Producer:
                 await log_writer.close()
                 if log_writer.full and end.state == "done":
                     end = End("done", "length")
-            end = replace(end, usage=end.usage or self.reply.usage)
+            end = end.with_usage(self.reply.log.usage)
             await self.store.seal(self.reply.log, end)
         except NotWritable:
             return None

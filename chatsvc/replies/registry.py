@@ -102,5 +102,4 @@ class Registry:
         if last and left > 0:
             self._wait_for_readers(reply, min(left, self._grace))
         else:
-            end = End("stopped", "abandoned", usage=reply.usage)
-            await self._store.finish(reply.log, end)
+            await self._store.finish(reply.log, End("stopped", "abandoned"))

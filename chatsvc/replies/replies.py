@@ -91,6 +91,7 @@ class Replies:
         digest: str = "",
         client: str = "",
         context: Context | None = None,
+        note: str = "",
     ) -> Reply:
         """Start a reply, or return the one that was started with the same idempotency key.
 
@@ -98,6 +99,7 @@ class Replies:
         with the place that it is known in if it is not known everywhere, or "" for none; `digest`
         is a hash of the request that it came with. `client` is what `max_per_client` counts by,
         for example an address. `context` has the `chat` and the `headers` that the backend may know.
+        `note` is the endpoint's own (see `Record`).
 
         Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
@@ -113,6 +115,7 @@ class Replies:
             pace=round(self._pace * 1e6),
             lag=None if lag is None else round(lag * 1e6),
             context=context or Context(),
+            note=note,
         )
         try:
             known = await self.store.known(record) if key else None
@@ -197,7 +200,7 @@ class Replies:
         """
         # The end stops the producer, on whatever node. The client may leave, and cancel this task,
         # before the store has answered.
-        stopped = End("stopped", "stopped", usage=reply.usage)
+        stopped = End("stopped", "stopped")
         finishing = self.store.finish(reply.log, stopped)
         await asyncio.shield(self._background.run(finishing))
 
@@ -226,6 +229,10 @@ class Replies:
     async def recall_name(self, name: str) -> str | None:
         """Return the id of the reply that has a name, or None. Raises `StoreUnavailable`."""
         return await self.store.recall(name)
+
+    async def forget_name(self, name: str, reply_id: str) -> None:
+        """Take a name from a reply, if it has it still. Raises `StoreUnavailable`."""
+        await self.store.forget(name, reply_id)
 
     async def close(self) -> None:
         """Drain at once and cancel all tasks; wait for them for at most `STOP_WAIT_S` seconds."""

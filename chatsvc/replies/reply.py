@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from chatsvc.log import Log
 from chatsvc.model import Context, End, PromptInContext
@@ -40,8 +39,7 @@ class Reply:
     `record` is what was known at its start, `log` its text and end. `readers` is how many read it
     here; `produced` is whether a producer on this node writes it. `grace` is the timer that stops
     the reply when no reader comes, or None when no such timer runs. `started` is when this node
-    opened the reply, in microseconds of the monotonic clock. `usage` is what the backend says that
-    the reply has used so far, where it is produced here, else None.
+    opened the reply, in microseconds of the monotonic clock.
 
     `on_change` is called with the reply when its first reader comes, when its last one leaves, and
     when its production begins or ends here.
@@ -58,7 +56,6 @@ class Reply:
         "record",
         "started",
         "ticker",
-        "usage",
     )
 
     def __init__(
@@ -77,7 +74,6 @@ class Reply:
         self.produced = False
         self.grace: asyncio.TimerHandle | None = None
         self.started = monotonic()
-        self.usage: dict[str, Any] | None = None
         self._on_change = on_change
 
     def age(self) -> float:

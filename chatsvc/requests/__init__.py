@@ -6,6 +6,7 @@
 | --- | --- |
 | `openai` | bodies of `POST /v1/chat/completions`: `Completion` |
 | `ui` | bodies of `POST /api/ui`: `Turn` |
+| `ui_messages` | messages of pages in parts, as messages in OpenAI's form |
 | `chat` | bodies of `POST /api/chat` and frames of a WebSocket; idempotency keys |
 | `conversation` | messages and options in OpenAI's form: `Prompt` |
 | `options` | a request's options |

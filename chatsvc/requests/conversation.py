@@ -144,12 +144,27 @@ _MOST_SEARCHES = 4096
 
 
 def _files_size(prompt: Prompt) -> int:
-    """Return the bytes of all files in a prompt as they were sent."""
+    """Return the bytes of all files in a prompt as they were sent.
+
+    They are those in contents, and the images that models have made, which come back as they came.
+    """
     return sum(
         check_parts(content, "", FILE_ABILITIES)
         for message in prompt.messages
         if isinstance(content := message.members.get("content"), list)
+    ) + sum(
+        _image_size(image)
+        for message in prompt.messages
+        if isinstance(images := message.members.get("images"), list)
+        for image in images
     )
+
+
+def _image_size(image: Any) -> int:
+    """Return the bytes of an image's address, or 0 for what is no part of type `image_url`."""
+    holder = image.get("image_url") if isinstance(image, dict) else None
+    url = holder.get("url") if isinstance(holder, dict) else None
+    return text_size(url) if isinstance(url, str) else 0
 
 
 def _read_message(

@@ -125,7 +125,8 @@ class Start(msgspec.Struct, frozen=True):
 
     `key` is the text under which the store knows the idempotency key (`scoped_key`), empty for
     none. `digest` identifies the prompt: a known key with another digest is refused. `chat` is the id
-    of the AI SDK's chat that the reply belongs to, or empty.
+    of the AI SDK's chat that the reply belongs to, or empty. `note` is what the endpoint keeps with the
+    reply (see `Record`).
     """
 
     prompt: Prompt
@@ -134,6 +135,7 @@ class Start(msgspec.Struct, frozen=True):
     digest: str = ""
     view: View = View()
     chat: str = ""
+    note: str = ""
 
 
 class Read(msgspec.Struct, frozen=True):

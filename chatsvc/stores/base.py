@@ -12,7 +12,7 @@ callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the se
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,6 +53,8 @@ class Record(msgspec.Struct, frozen=True):
     none was sent; `digest` identifies the request that came with it.
     `context` is what the backend may know of the request: its `chat` and `headers`; the other members
     of it are made of the rest.
+    `note` is a text of the endpoint that started the reply, which any node reads again to give the
+    reply; empty for most.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
     """
@@ -65,6 +67,7 @@ class Record(msgspec.Struct, frozen=True):
     pace: int = 0
     lag: int | None = None
     context: Context = Context()
+    note: str = ""
 
 
 class KeyReused(Exception):
@@ -160,6 +163,13 @@ class Store(Protocol):
         """
         ...
 
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """Note what a reply that this node owns has used so far, as OpenAI's usage object.
+
+        Any end of the reply that has no usage of its own gets the last one that was noted; where
+        another node sets the end, the last one that was noted before something else was appended.
+        """
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """Declare the text complete, and say which end is to follow once all of it is released.
 
@@ -169,7 +179,7 @@ class Store(Protocol):
     async def finish(self, log: Log, end: End) -> None:
         """Set the end of a reply, and return when `log` has it.
 
-        If the reply has its end already, that one stands. In a shared store any node may stop a
+        An end without usage gets that of `note_usage`. If the reply has its end already, that one stands. In a shared store any node may stop a
         reply; any other end is set by the owner alone, and a call on another node does nothing.
         Raises `StoreUnavailable`.
         """
@@ -196,6 +206,9 @@ class Store(Protocol):
     async def recall(self, name: str) -> str | None:
         """Return the id that `name` stands for, or None. Raises `StoreUnavailable`."""
         ...
+
+    async def forget(self, name: str, reply_id: str) -> None:
+        """Let `name` stand for no reply, if it stands for this one. Raises `StoreUnavailable`."""
 
 
 class Cluster(Protocol):

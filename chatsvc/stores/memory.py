@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -142,6 +142,10 @@ class MemoryStore:
             raise NotWritable
         log.append(text, self._now())
 
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """See `Store.note_usage`."""
+        log.usage = usage
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """See `Store.seal`."""
         if log.end is not None:
@@ -156,7 +160,7 @@ class MemoryStore:
         """See `Store.finish_now`."""
         if log.end is None:
             now = self._now()
-            log.finish(end, now)
+            log.finish(end.with_usage(log.usage), now)
             self._ended.append((now / 1e6 + self._keep, log.reply_id))
             # The prompt is a whole conversation, perhaps many times as long as the reply, and
             # nothing needs it any more.
@@ -178,6 +182,11 @@ class MemoryStore:
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""
         return self._names.get(name)
+
+    async def forget(self, name: str, reply_id: str) -> None:
+        """See `Store.forget`."""
+        if self._names.get(name) == reply_id:
+            del self._names[name]
 
     def expire(self) -> None:
         """Let go of the replies, and of the remembered ids and keys, whose time has come."""

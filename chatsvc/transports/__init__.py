@@ -14,6 +14,7 @@ new kind of stream is one module with a codec and one line there.
 | `codec`, `framing`, `encoder` | the two halves of an event, and the cached path that joins them |
 | `sse`, `text`, `ndjson`, `json_events`, `bare`, `openai`, `ui` | the codecs of the answer's text, one in each |
 | `deltas`, `completion` | what stands beside the text as OpenAI's deltas, and these added up |
+| `ui_parts`, `ui_calls`, `ui_replay` | what `ui` says of all parts, of calls, and of the steps that a message had before |
 | `part_events`, `part_lines`, `part_frames` | the codecs of all parts, one in each; `part_json` is what their events say |
 | `table` | which codec answers which media type or subprotocol |
 | `writing` | `Stream`, and everything about a slow or closed connection |

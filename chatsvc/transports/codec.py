@@ -106,6 +106,13 @@ class StreamCodec(ABC):
         """Return the events that go out with the response's head, before any character."""
         return []
 
+    def past(self) -> list[bytes]:
+        """Return the events that go out behind the `first` ones, before any character of the reply.
+
+        They may be large: what the client is to have that came before the reply.
+        """
+        return []
+
     @abstractmethod
     def end(self, end: End) -> list[bytes] | None:
         """Return the last events of a reply that ended as `end` says.
@@ -153,8 +160,8 @@ class Codec(StreamCodec):
     def events(self, position: int, run: Sequence[str]) -> list[bytes]:
         """Return the events of a run of characters that begins behind `position` (code points).
 
-        If the codec has a prefix or numbers, an override may add to the first event: the first run
-        of such a stream passes through here, and not through the cache of `encoder`.
+        An override may add to the first event: the first run of a stream passes through here, and
+        not through the cache of `encoder`.
         """
         prefix, numbers = self.prefix, self.numbers
         if self.joins:
@@ -163,6 +170,11 @@ class Codec(StreamCodec):
         tails = encodings(self.tail)
         if numbers is NO_DIGITS:
             return [prefix + tails[character] for character in run]
+        if isinstance(run, str):  # each of its characters is one code point
+            return [
+                prefix + numbers[end] + tails[character]
+                for end, character in enumerate(run, position + 1)
+            ]
         events = []
         for character in run:
             position += len(character)

@@ -83,15 +83,18 @@ class EventEncoder(Encoder):
 class CharacterEncoder(Encoder):
     """The encoder of events that differ by character alone: each is cached as a whole frame."""
 
-    __slots__ = ("_codec", "_frames", "_framing")
+    __slots__ = ("_begun", "_codec", "_frames", "_framing")
 
     def __init__(self, codec: Codec, framing: Framing) -> None:
         self._frames = _frames(codec.tail, framing)
+        # Whether the first run has been encoded, by the codec, which may add to the first event.
+        self._begun = False
         self._codec = codec
         self._framing = framing
 
     def encode(self, position: int, run: Sequence[str]) -> bytes:
         """See `Encoder.encode`."""
-        if len(run) == 1:
+        if self._begun and len(run) == 1:
             return self._frames[run[0]]
+        self._begun = True
         return self._framing.wrap(self._codec.events(position, run))

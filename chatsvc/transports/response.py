@@ -7,7 +7,7 @@ end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,6 +23,7 @@ from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
 from chatsvc.transports.writing import (
     ClientGone,
     Stream,
+    drained,
     drained_to_end,
     set_reset_on_close,
     transport_of,
@@ -64,7 +65,8 @@ class ReplyResponse(web.StreamResponse):
     It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and
     all middlewares have returned, so a stream that runs keeps none of their frames in memory; a
     handler with something to do afterwards awaits `prepare` itself. `scope` is entered for as long
-    as the stream runs. `broken` is true until the stream has come to its end.
+    as the stream runs. `broken` is true until the stream has come to its end. `delivered` is awaited
+    when the reply's end has been written, and before the body's end is, unless the connection broke.
     """
 
     # A private name of aiohttp's: without it the head goes out in a write of its own, and all else
@@ -79,6 +81,7 @@ class ReplyResponse(web.StreamResponse):
         after: int,
         scope: AbstractContextManager[None],
         codec: StreamCodec,
+        delivered: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         headers = {
             **STREAM_HEADERS,
@@ -99,6 +102,7 @@ class ReplyResponse(web.StreamResponse):
         self._after = after
         self._scope = scope
         self._codec = codec
+        self._delivered = delivered
 
     def enable_compression(
         self, force: object = None, strategy: int | None = None
@@ -113,9 +117,10 @@ class ReplyResponse(web.StreamResponse):
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         reply, scope, codec = self._reply, self._scope, self._codec
+        delivered = self._delivered
         # aiohttp keeps the last response of a connection that stays open, for an hour if no other
         # request comes.
-        del self._reply, self._scope, self._codec
+        del self._reply, self._scope, self._codec, self._delivered
         with scope, reply.reading():
             writer = await super().prepare(request)
             transport = transport_of(request)
@@ -123,11 +128,20 @@ class ReplyResponse(web.StreamResponse):
             if ends_by_reset:  # the body must not look complete until it is
                 set_reset_on_close(transport, True)
             framing = CHUNKED if self.chunked else BARE
+            past = codec.past()
+            if past:  # before the stream is made, for that writes when it is woken
+                await self.write(b"".join(codec.first()))
+                for event in past:
+                    await drained(transport, reply.ticker)
+                    write(transport, framing.wrap([event]))
             stream = make_stream(reply, self._after, transport, codec, framing)
             heartbeat = None
             rest: list[bytes] = []
             try:
-                await self._begin(stream, reply, codec)
+                if not past:
+                    await self._begin(stream, reply, codec)
+                # A stream lives long, and its headers are out.
+                self.headers.clear()
                 if codec.probe_times_us is not None:
                     heartbeat = Heartbeat(
                         stream, transport, framing, codec.probe_times_us
@@ -156,6 +170,13 @@ class ReplyResponse(web.StreamResponse):
                 transport.abort()
                 raise ClientGone
             await drained_to_end(transport, reply.ticker)
+            if delivered is not None:
+                await self.write(b"".join([*rest, *last]))
+                rest = last = []
+                await drained(transport, reply.ticker, 0)
+                if transport.is_closing():
+                    raise ClientGone
+                await delivered()
         if ends_by_reset:
             set_reset_on_close(transport, False)
         await self.write_eof(b"".join([*rest, *last]))
@@ -183,5 +204,3 @@ class ReplyResponse(web.StreamResponse):
             await self.write(b"".join(first))
         if isinstance(stream, PartsStream):
             stream.write(others)
-        # A stream lives long, and its headers are out.
-        self.headers.clear()

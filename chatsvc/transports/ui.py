@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from chatsvc.model import End
-from chatsvc.problems import BackendFailed
-from chatsvc.transports.codec import Codec, stop_problem
-from chatsvc.transports.json_line import json_line
-from chatsvc.transports.sse import DONE, json_event
+from chatsvc.replies import PartItem
+from chatsvc.requests.ui_messages import Continued
+from chatsvc.transports.codec import MixedCodec
+from chatsvc.transports.sse import json_event
+from chatsvc.transports.ui_parts import UIParts, delta_prefix, delta_rest
+from chatsvc.transports.ui_replay import earlier_steps
 
-TEXT_PART_ID = "0"
-"""The id of a message's one text part."""
-
-_FINISH_REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content-filter",
-}
+_STEP = json_event({"type": "start-step"})
 
 
-def _delta(text: str) -> bytes:
-    return _DELTA % json_line(text)
+def _first_block(text: str) -> bytes:
+    return delta_prefix(0) + delta_rest(text)
 
 
-_DELTA = (
-    b'data: {"type":"text-delta","id":"%b","delta":%%b}\n\n' % TEXT_PART_ID.encode()
-)
+class UIChunks(MixedCodec):
+    """The codec of one message in parts, with one delta for all that is out of a text.
 
-
-class UIChunks(Codec):
-    """The codec of one message in parts, with one text delta for all that is out.
-
-    The message's id is the reply's, by which the reply can be stopped.
+    The message's id is the reply's, by which the reply can be stopped; or, if the reply goes on with
+    a message of the page's (`continued`), that message's. With `replay` the chunks are for a page
+    that may not have the message: the steps that it had before come first.
     """
 
-    __slots__ = ("_reply_id",)
+    __slots__ = ("_message_id", "_parts", "_replayed")
     transport = "ui"
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
     joins = True
     marks_end = False  # `useChat` takes any end of the body for the end of the message
+    holds = False
 
-    def __init__(self, reply_id: str) -> None:
-        super().__init__(_delta, probe_times_us=())
-        self._reply_id = reply_id
+    def __init__(
+        self,
+        reply_id: str,
+        continued: Continued | None = None,
+        *,
+        replay: bool = False,
+    ) -> None:
+        # Most replies have one block of text, whose events then differ by their text alone.
+        super().__init__(_first_block, probe_times_us=())
+        continued = continued or Continued()
+        self._message_id = continued.message or reply_id
+        self._replayed = continued.parts if replay else []
+        self._parts = UIParts(continued.calls(), continued.taken)
 
     def first(self) -> list[bytes]:
-        """Return the starts of the message, its step and its text."""
-        return [
-            json_event({"type": "start", "messageId": self._reply_id}),
-            json_event({"type": "start-step"}),
-            json_event({"type": "text-start", "id": TEXT_PART_ID}),
-        ]
+        """Return the start of the message, and that of a step unless earlier ones come before it."""
+        start = json_event({"type": "start", "messageId": self._message_id})
+        return [start] if self._replayed else [start, _STEP]
+
+    def past(self) -> list[bytes]:
+        """Return the earlier steps of the message, if they are replayed, and a new step."""
+        if not self._replayed:
+            return []
+        return [*earlier_steps(self._replayed), _STEP]
+
+    def events(self, position: int, run: Sequence[str]) -> list[bytes]:
+        """See `Codec.events`. The first text of a block, with a new `prefix`, begins the block."""
+        return self._parts.text("".join(run))
+
+    def part_events(self, items: Sequence[PartItem]) -> list[bytes]:
+        """See `MixedCodec.part_events`."""
+        block = self._parts.block
+        events = self._parts.events(items)
+        if self._parts.block != block:
+            self.prefix, self.tail = delta_prefix(self._parts.block), delta_rest
+        return events
 
     def end(self, end: End) -> list[bytes]:
-        """Return the text's end, then how the message ended, then `[DONE]`."""
-        parts: list[dict[str, Any]] = [{"type": "text-end", "id": TEXT_PART_ID}]
-        if end.state == "done":
-            reason = _FINISH_REASONS.get(end.finish_reason, "other")
-            parts.append({"type": "finish-step"})
-            parts.append({"type": "finish", "finishReason": reason})
-        elif end.state == "stopped":
-            parts.append({"type": "abort", "reason": stop_problem(end)["detail"]})
-        else:
-            problem = end.problem or BackendFailed().as_dict()
-            parts.append({"type": "error", "errorText": problem["detail"]})
-        return [*map(json_event, parts), DONE]
+        """See `UIParts.end`."""
+        return self._parts.end(end)
 
     def sent_away(self) -> None:
         """Return None: `useChat` resumes a body that breaks off, and no other."""

@@ -13,7 +13,7 @@ for each frame.
 | `chat`, `sockets`, `openai`, `ui` | the endpoints of replies, by whose clients call them |
 | `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
 | `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
-| `access` | from such a value to its reply |
+| `access`, `names` | from such a value to its reply; from the names of chats and messages to theirs |
 | `middleware`, `hosts`, `origin`, `proxies`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |

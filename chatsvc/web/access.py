@@ -26,6 +26,7 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
         digest=asked.digest,
         client=asked.caller.client,
         context=Context(chat=asked.chat, headers=asked.caller.headers),
+        note=asked.note,
     )
 
 

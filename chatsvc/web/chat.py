@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.rendering.renderer import Renderer
 from chatsvc.replies import Reply
-from chatsvc.requests.values import Read, Start
+from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.transports.html import html_response
 from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_response
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
@@ -16,6 +17,7 @@ from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.names import find_named, message_name
 from chatsvc.web.parsing import (
     HTML,
     JSON,
@@ -46,10 +48,14 @@ async def get_reply(request: web.Request) -> web.StreamResponse:
 
 
 async def stop_reply(request: web.Request) -> web.Response:
-    """Answer `POST /api/chat/{reply}/stop`: stop a reply; stopping twice is no error."""
+    """Answer `POST /api/chat/{reply}/stop`: stop a reply; stopping twice is no error.
+
+    The id may be that of an AI SDK's message. It is its first reply's, or the page's own, and what is
+    to be stopped is the reply that goes on with the message.
+    """
     app = service(request)
     replies = app[REPLIES]
-    reply = await open_reply(app, read_stop(request))
+    reply = await _find_to_stop(app, read_stop(request))
     await replies.stop(reply)
     ended = await replies.stopped(reply)
     body = {
@@ -59,6 +65,21 @@ async def stop_reply(request: web.Request) -> web.Response:
         "offset": reply.released_offset_now(),
     }
     return json_response(reply, body, 200 if ended else 202)
+
+
+async def _find_to_stop(app: web.Application, asked: Stop) -> Reply:
+    """Return the reply that is to be stopped. Raises as `open_reply`."""
+    name = message_name(asked.caller, asked.reply_id)
+    try:
+        reply = await open_reply(app, asked)
+    except (ReplyNotFound, ReplyExpired):
+        named = await find_named(app[REPLIES], asked.caller, name)
+        if named is None:
+            raise
+        return named
+    if reply.end is None:
+        return reply
+    return await find_named(app[REPLIES], asked.caller, name) or reply
 
 
 async def _answer(request: web.Request, asked: Start | Read) -> web.StreamResponse:

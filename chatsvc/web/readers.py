@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from chatsvc.replies import Reply
@@ -43,11 +45,16 @@ class ReaderScope:
 
 
 def stream_response(
-    request: web.Request, reply: Reply, codec: StreamCodec, after: int = 0
+    request: web.Request,
+    reply: Reply,
+    codec: StreamCodec,
+    after: int = 0,
+    delivered: Callable[[], Awaitable[None]] | None = None,
 ) -> ReplyResponse:
     """Return the response that streams a reply from behind `after`.
 
-    That is a position (code points), or an offset if `codec` is one of parts.
+    That is a position (code points), or an offset if `codec` is one of parts. `delivered` is that of
+    `ReplyResponse`.
     """
     scope = ReaderScope(request, codec.transport, after)
-    return ReplyResponse(request, reply, after, scope, codec)
+    return ReplyResponse(request, reply, after, scope, codec, delivered)

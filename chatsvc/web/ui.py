@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 
 from aiohttp import web
 from msgspec.structs import replace
 
-from chatsvc.problems import ReplyExpired, ReplyNotFound
+from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Reply
+from chatsvc.requests.ui_messages import decode_continued, encode_continued
 from chatsvc.transports.ui import UIChunks
 from chatsvc.web.access import start_reply
 from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.names import chat_name, find_kept, find_named, message_name
 from chatsvc.web.parsing import caller_of, keyed_start, read_turn
 from chatsvc.web.readers import stream_response
 
@@ -24,50 +25,57 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     Two strangers may choose the same short id: their chats have only replies that nobody resumes.
     """
     app = service(request)
+    replies = app[REPLIES]
     turn = await read_turn(request)
-    asked = replace(keyed_start(request, turn.prompt), chat=turn.chat_id)
+    note = encode_continued(turn.continued)
+    asked = replace(keyed_start(request, turn.prompt), chat=turn.chat_id, note=note)
     reply = await start_reply(app, asked)
     caller = caller_of(request)
-    if caller.shares(turn.chat_id):
+    if turn.continued.message:
+        message = message_name(caller, turn.continued.message)
+        if message is not None:
+            await replies.remember_name(message, reply.id)
+    chat = chat_name(caller, turn.chat_id)
+    if chat is not None:
         # One step gives the name to this reply and returns the one that had it: the chat's next
         # message may be under way already.
-        name = _chat_name(caller.user, turn.chat_id)
-        last = await _find(request, await app[REPLIES].remember_name(name, reply.id))
+        before = await replies.remember_name(chat, reply.id)
+        last = await find_kept(replies, caller, before)
         if last is not None and last.id != reply.id and last.end is None:
-            await app[REPLIES].stop(last)
-    return stream_response(request, reply, UIChunks(reply.id))
+            await replies.stop(last)
+    return _stream(request, reply, chat)
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
     """Answer `GET /api/ui/{chat}/stream`: give the chat's last reply from its start, or 204.
 
-    A reply that has ended is given too: a page that was cut off shortly before the end has not seen
-    the end.
+    A reply that has ended is given until its end has been written whole to a page: one that was cut
+    off shortly before has not seen the end, and one that has it would show the reply, and run its
+    tools, twice.
     """
-    caller, chat_id = caller_of(request), request.match_info["chat"]
-    reply = None
-    if caller.shares(chat_id):
-        name = _chat_name(caller.user, chat_id)
-        reply = await _find(request, await service(request)[REPLIES].recall_name(name))
+    caller = caller_of(request)
+    chat = chat_name(caller, request.match_info["chat"])
+    reply = await find_named(service(request)[REPLIES], caller, chat)
     if reply is None:
         return web.Response(status=204)
-    return stream_response(request, reply, UIChunks(reply.id))
+    return _stream(request, reply, chat, replay=True)
 
 
-async def _find(request: web.Request, reply_id: str | None) -> Reply | None:
-    if reply_id is not None:
-        with suppress(ReplyNotFound, ReplyExpired):
-            replies = service(request)[REPLIES]
-            return await replies.open(reply_id, user=caller_of(request).user)
-    return None
+def _stream(
+    request: web.Request, reply: Reply, chat: str | None, *, replay: bool = False
+) -> web.StreamResponse:
+    """Return the response that gives a reply, after which its chat's name stands for it no more."""
 
+    async def forget() -> None:
+        if chat is not None:
+            with suppress(
+                StoreUnavailable
+            ):  # then the page may be given the reply again
+                await service(request)[REPLIES].forget_name(chat, reply.id)
 
-def _chat_name(user: str, chat_id: str) -> str:
-    """Return the name by which the store knows a user's chat.
-
-    It is a digest, because knowing a chat's id is the right to read it.
-    """
-    return hashlib.sha256(f"{len(user)}:{user}{chat_id}".encode()).hexdigest()
+    continued = decode_continued(reply.record.note)
+    codec = UIChunks(reply.id, continued, replay=replay)
+    return stream_response(request, reply, codec, delivered=forget)
 
 
 def add_ui(app: web.Application) -> None:

@@ -2,7 +2,7 @@
  * The transport of the browser's own `EventSource` (PROTOCOL.md section 3). It can only GET, so a
  * snapshot that waits for nothing starts the reply.
  *
- * @import { Emit, Transport } from './transport.js'
+ * @import { Emit, Target, Transport } from './transport.js'
  */
 import { readSnapshot } from './snapshot.js';
 import { EventInterpreter } from './stream-events.js';
@@ -17,11 +17,19 @@ export const eventsource = {
       if (started.ended) return;
       next = started.target;
     }
-    const opened = await listen(new URL(`api/chat/${next.reply}?after=${next.after}`, next.base), emit, signal);
+    if (await listen(addressOf(next), emit, signal)) return;
     // `EventSource` hides the status of a request that failed, so a snapshot asks the service for its refusal.
-    if (!opened) await readSnapshot(next, emit, signal, 0);
+    const { target: asked, ended } = await readSnapshot(next, emit, signal, 0);
+    // A node of an older version refuses an offset.
+    if (!ended && asked.characters && !next.characters) await listen(addressOf(asked), emit, signal);
   },
 };
+
+/** @param {Target} target @returns {URL} */
+function addressOf({ base, reply, place, characters }) {
+  const query = characters ? `after=${place.position}` : `view=parts&after=@${place.offset}`;
+  return new URL(`api/chat/${reply}?${query}`, base);
+}
 
 /**
  * Read one event stream. The source is closed at the first error, so that it never reconnects by itself:

@@ -1,40 +1,48 @@
 /**
- * The HTTP request that all transports but the WebSocket begin with (PROTOCOL.md section 2).
+ * The HTTP request that all transports but the WebSocket begin with (PROTOCOL.md sections 2 and 4).
  *
  * @import { ProblemDetails } from '../problems.js'
  * @import { Target } from './transport.js'
  */
-import { Problem } from '../problems.js';
+import { codeOf, Problem } from '../problems.js';
 import { TransportError } from './transport.js';
 
 /**
- * Send the request that starts the reply of a target, or that reads on in it.
+ * Send the request that starts the reply of a target, or that reads on in it. It asks for all parts of the reply, from
+ * an offset, unless the target says that only characters are to be read.
+ *
+ * A node of an older version refuses an offset; the request is then sent once more, for characters from a position.
  *
  * @param {Target} target
  * @param {string} accept the media type of the representation
  * @param {AbortSignal} signal
  * @param {Record<string, string>} [query] more parameters of the URL
- * @returns {Promise<Response>} a successful response, whose body has not been read
+ * @returns {Promise<{response: Response, target: Target}>} a successful response, whose body has not been read, and the
+ *   target as it was asked for
  * @throws {Problem} when the service refused
  * @throws {TransportError} when something else answered with an error
  * @throws {TypeError} when the connection failed, as `fetch` reports it
  */
 export async function requestReply(target, accept, signal, query = {}) {
-  const { base, reply, after, start } = target;
+  const { base, reply, place, start, characters } = target;
   const url = new URL(reply ? `api/chat/${reply}` : 'api/chat', base);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  if (!characters) url.searchParams.set('view', 'parts');
   /** @type {RequestInit} */
   const init = { headers: { Accept: accept }, signal, cache: 'no-store' };
   if (reply) {
-    url.searchParams.set('after', String(after));
+    url.searchParams.set('after', characters ? String(place.position) : `@${place.offset}`);
   } else if (start) {
     init.method = 'POST';
     init.headers = { Accept: accept, 'Content-Type': 'application/json', 'Idempotency-Key': start.key };
     init.body = start.body;
   }
   const response = await fetch(url, init);
-  if (!response.ok) throw await errorOf(response);
-  return response;
+  if (response.ok) return { response, target };
+  const error = await errorOf(response);
+  const refusesOffset = error instanceof Problem && codeOf(error.details) === 'bad-cursor';
+  if (!refusesOffset || !reply || characters) throw error;
+  return requestReply({ ...target, characters: true }, accept, signal, query);
 }
 
 /**

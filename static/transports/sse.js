@@ -15,7 +15,7 @@ import { TransportError } from './transport.js';
 export const sse = {
   name: 'sse',
   async read(target, emit, signal) {
-    const response = await requestReply(target, 'text/event-stream', signal);
+    const { response } = await requestReply(target, 'text/event-stream', signal);
     if (response.status === 204) {
       // The position is the end's, and a 204 does not say how the reply ended; a snapshot may.
       await readSnapshot(target, emit, signal, 0);

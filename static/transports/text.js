@@ -1,7 +1,7 @@
 /**
  * The transport of bare characters in a chunked `text/plain` body (PROTOCOL.md section 2). The body does
  * not say how the reply ended, and a proxy may cut it so that it looks complete, so one snapshot is read
- * behind it.
+ * behind it. That brings the side parts as well, which the text lacks.
  *
  * @import { Transport } from './transport.js'
  */
@@ -14,7 +14,7 @@ import { TransportError } from './transport.js';
 export const text = {
   name: 'text',
   async read(target, emit, signal) {
-    const response = await requestReply(target, 'text/plain', signal);
+    const { response } = await requestReply({ ...target, characters: true }, 'text/plain', signal);
     if (response.status === 204) {
       // The position is the end's, and a 204 does not say how the reply ended; a snapshot may.
       await readSnapshot(target, emit, signal, 0);
@@ -23,7 +23,7 @@ export const text = {
     const reply = response.headers.get('X-Reply-Id');
     if (!response.body || !reply) throw new TransportError('not a reply');
     emit({ type: 'headers', reply });
-    let after = target.after;
+    let { position } = target.place;
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     const reader = response.body.getReader();
     try {
@@ -31,8 +31,8 @@ export const text = {
         emit({ type: 'alive', stamps: [] });
         const piece = decoder.decode(read.value, { stream: true });
         if (!piece) continue;
-        after += countCodePoints(piece);
-        emit({ type: 'text', text: piece, position: after });
+        position += countCodePoints(piece);
+        emit({ type: 'text', text: piece, position });
       }
     } catch (error) {
       if (signal.aborted) throw error;
@@ -40,6 +40,6 @@ export const text = {
     } finally {
       reader.cancel().catch(() => {});
     }
-    await readSnapshot({ ...target, reply, after }, emit, signal, 0);
+    await readSnapshot({ ...target, reply, place: { ...target.place, position } }, emit, signal, 0);
   },
 };

@@ -5,6 +5,7 @@
  * never decides: that is the work of `follow.js` and `auto.js`.
  *
  * @import { ProblemDetails } from '../problems.js'
+ * @import { Arrival, Place } from '../units.js'
  *
  * @typedef {'sse' | 'eventsource' | 'websocket' | 'text' | 'poll'} TransportName
  *   A transport's name, as it stands in the page's menu and in the browser's storage.
@@ -13,19 +14,25 @@
  *   The reply to read, and from where.
  * @property {URL} base where chatsvc is mounted, ending in a slash
  * @property {string | null} reply the reply's id; null if the reading has to start it
- * @property {number} after the position from which to read, in code points
+ * @property {Place} place how far it is here
+ * @property {boolean} [characters] whether this reading has met a node of an older version, which knows no parts and no
+ *   offsets (PROTOCOL.md section 4); it then reads the answer's text alone, by position
  * @property {{key: string, body: string} | null} start the idempotency key and the JSON body of the
  *   request that starts the reply; null if it was started elsewhere
  *
  * @typedef {{type: 'headers', reply: string | null}
  *   | {type: 'alive', stamps: number[]}
- *   | {type: 'text', text: string, position: number}
+ *   | Arrival
  *   | {type: 'retry', ms: number}
- *   | {type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null}} TransportEvent
+ *   | End} TransportEvent
  *   An event of one reading. `headers`: an answer began, for this reply if its id is known; `alive`:
- *   bytes came, with these server times (unix ms) in one read; `text`: characters, some of which may have
- *   come before, and the position behind them; `retry`: the server asks for this pause before the
- *   next reading; `end`: the reply has ended (the end of a body alone is no event).
+ *   bytes came, with these server times (unix ms) in one read; an arrival: units or characters, some of
+ *   which may have come before; `retry`: the server asks for this pause before the next reading.
+ *
+ * @typedef {{type: 'end', state: 'done' | 'stopped' | 'failed', problem: ProblemDetails | null,
+ *   finishReason: string | null}} End
+ *   The end of a reply (the end of a body alone is no event), why it failed, and its `finish_reason` (PROTOCOL.md
+ *   section 1), which a view of characters does not say.
  *
  * @typedef {(event: TransportEvent) => void} Emit
  *   A callback that takes the events of a reading, in order. It does not throw.

@@ -1,6 +1,7 @@
 /**
- * The transport of JSON frames in the WebSocket subprotocol `chatsvc.v1` (PROTOCOL.md section 4). A
- * socket is opened for one reading and closed behind it, so nothing stays open while nothing streams.
+ * The transport of JSON frames in the WebSocket subprotocol `chatsvc.v2`, or `chatsvc.v1` with nodes of an
+ * older version (PROTOCOL.md section 4). A socket is opened for one reading and closed behind it, so nothing
+ * stays open while nothing streams.
  *
  * @import { Transport } from './transport.js'
  */
@@ -11,15 +12,19 @@ import { TransportError } from './transport.js';
 
 /** The WebSocket close code of a normal end (RFC 6455 section 7.4.1). */
 const NORMAL_CLOSURE = 1000;
+/** The subprotocol of all parts of a reply, by offset. */
+const PARTS_SUBPROTOCOL = 'chatsvc.v2';
+/** The subprotocol of the answer's characters, by position, of nodes that don't know the other. */
+const CHARACTERS_SUBPROTOCOL = 'chatsvc.v1';
 
 /** The transport that reads over a WebSocket. @type {Transport} */
 export const websocket = {
   name: 'websocket',
-  read({ base, reply, after, start }, emit, signal) {
+  read({ base, reply, place, start }, emit, signal) {
     const url = new URL('ws/chat', base);
     url.protocol = url.protocol.replace('http', 'ws');
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, 'chatsvc.v1');
+      const socket = new WebSocket(url, [PARTS_SUBPROTOCOL, CHARACTERS_SUBPROTOCOL]);
       const events = new EventInterpreter(emit);
       /** @param {() => void} settle */
       const finish = (settle) => {
@@ -33,6 +38,7 @@ export const websocket = {
 
       socket.onopen = () => {
         emit({ type: 'headers', reply: null });
+        const after = socket.protocol === PARTS_SUBPROTOCOL ? `@${place.offset}` : place.position;
         socket.send(
           reply
             ? JSON.stringify({ read: reply, after })

@@ -56,6 +56,7 @@ TEXTLESS = {
 
 @pytest.mark.parametrize("quiet", TEXTLESS)
 @pytest.mark.parametrize("before", [b"", chunk("a")], ids=["before", "between"])
+@pytest.mark.sampled
 async def test_no_words_for_ever(quiet: str, before: bytes) -> None:
     script = itertools.chain([head() + before], for_ever(TEXTLESS[quiet]))
     text, finish, detail = await ended(script)
@@ -74,6 +75,7 @@ async def test_a_completion_that_never_is_whole() -> None:
         pytest.param([STOP], id="finishes"),
     ],
 )
+@pytest.mark.sampled
 async def test_the_finish_and_then_for_ever(more: list[bytes]) -> None:
     usage = b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\n'
     script = itertools.chain([head(), chunk("a") + STOP + usage], for_ever(*more))

@@ -11,6 +11,7 @@ import pytest
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.problems import BackendFailed
 from tests.backends.asking import PROMPT, route
+from tests.living import uncollected
 from tests.loopback import free_port
 from tests.scripted_upstream import DONE, HANG, Part, Upstream, chunk, head
 
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.sampled, pytest.mark.usefixtures("route")]
 __all__ = ["route"]
 
 REPLIES = 50
+AT_ONCE = 10
+"""How many replies run side by side: many of them wait for what does not come."""
 
 COUNTED = {
     "ChunkReader",
@@ -66,13 +69,28 @@ ENDS: dict[str, Iterable[Part]] = {
 
 
 def alive() -> Counter[str]:
-    """Return how many objects there are, by type, of those that a reply could keep alive."""
+    """Return how many objects that a reply could keep alive have been made in `uncollected` and live, by type."""
     counts: Counter[str] = Counter()
     for thing in gc.get_objects():
         name = type(thing).__name__
         if name in COUNTED or isinstance(thing, BaseException):
             counts[name] += 1
     return counts
+
+
+async def left_at_last() -> Counter[str]:
+    """Return what `alive` does beyond three of a type, once that is nothing or three seconds are over.
+
+    Something of the last replies may be on its way out. What waits for the collector is there after
+    any time.
+    """
+    for _ in range(150):
+        left = alive()
+        left -= Counter(dict.fromkeys(left, 3))
+        if not left:
+            break
+        await asyncio.sleep(0.02)
+    return left
 
 
 async def fail(backend: OpenAIBackend, stop: bool = False) -> None:
@@ -99,19 +117,11 @@ async def check_freed(
 ) -> None:
     await fail(backend, stop)  # what is kept once for all replies
     await settle(upstream)
-    gc.collect()
-    gc.disable()
-    try:
-        before = alive()
-        for _ in range(REPLIES):
-            await fail(backend, stop)
+    with uncollected():
+        for _ in range(REPLIES // AT_ONCE):
+            await asyncio.gather(*(fail(backend, stop) for _ in range(AT_ONCE)))
         await settle(upstream)
-        left = alive() - before
-    finally:
-        gc.enable()
-    # Something of the last reply may be on its way out.
-    left -= Counter(dict.fromkeys(left, 3))
-    assert not left
+        assert not await left_at_last()
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -158,16 +168,9 @@ async def test_a_reply_that_is_cancelled_is_freed() -> None:
 
         await cancelled()
         await settle(upstream)
-        gc.collect()
-        gc.disable()
-        try:
-            before = alive()
+        with uncollected():
             for _ in range(REPLIES):
                 await cancelled()
             await settle(upstream)
-            left = alive() - before
-        finally:
-            gc.enable()
-        left -= Counter(dict.fromkeys(left, 3))
-        assert not left
+            assert not await left_at_last()
         await backend.close()

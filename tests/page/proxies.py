@@ -117,11 +117,17 @@ class Proxy:
     """A proxy before a service, with one connection a request.
 
     `choose` takes the head of each request and returns the pipe for its answer; `heads`
-    are the heads that came.
+    are the heads that came. Where there are several services, `port_of` takes the head as
+    well, and returns the port of the service that answers.
     """
 
-    def __init__(self, upstream_port: int, choose: Callable[[bytes], Pipe]) -> None:
-        self._upstream_port = upstream_port
+    def __init__(
+        self,
+        upstream_port: int,
+        choose: Callable[[bytes], Pipe],
+        port_of: Callable[[bytes], int] | None = None,
+    ) -> None:
+        self._port_of = port_of or (lambda head: upstream_port)
         self._choose = choose
         self.heads: list[bytes] = []
         self._stack = AsyncExitStack()
@@ -147,7 +153,7 @@ class Proxy:
             self.heads.append(head)
             upgrade = b"\r\nupgrade: websocket" in head.lower()
             up_reader, up_writer = await asyncio.open_connection(
-                "127.0.0.1", self._upstream_port
+                "127.0.0.1", self._port_of(head)
             )
             lines = head[:-4].split(b"\r\n")
             # The service checks that the page is its own: the port must be the proxy's.

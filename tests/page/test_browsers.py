@@ -75,6 +75,7 @@ async def test_a_reload_in_mid_reply_goes_on(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_a_second_tab_and_a_stranger_follow_a_link(
     everywhere: Everywhere, service: int
 ) -> None:
@@ -116,6 +117,7 @@ async def test_clear_is_seen_by_the_other_tab(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_enter_that_ends_a_composition_never_sends(
     everywhere: Everywhere, service: int
 ) -> None:
@@ -260,7 +262,7 @@ async def test_the_conversation_goes_along(
     page = await open_page(chromium, f"http://127.0.0.1:{service}/")
     await driving.send(page, "one")
     await driving.state(page, "done")
-    async with page.expect_request("**/api/chat") as asked:
+    async with page.expect_request("**/api/chat?view=parts") as asked:
         await driving.send(page, "two")
     request = await asked.value
     assert request.post_data_json == {
@@ -367,9 +369,9 @@ async def test_a_limit_counts_down(
             body='{"type":"/problems/too-many-requests","title":"x","status":429}',
         )
 
-    await page.route("**/api/chat", limit)
+    await page.route("**/api/chat?view=parts", limit)
     async with page.expect_request(
-        lambda request: bool(refused) and request.url.endswith("/api/chat")
+        lambda request: bool(refused) and request.url.endswith("/api/chat?view=parts")
     ) as again:
         await driving.send(page, "hi")
         for seconds in (2, 1):

@@ -1,7 +1,7 @@
 """Behind proxies, Auto ends with the exact text, and says what it did."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 
 from . import driving, proxies
-from .conftest import THOROUGH, OpenPage
+from .conftest import THOROUGH, OpenPage, end_service, start_service
 from .driving import TEXT
 from .proxies import Pipe, Proxy
 
@@ -62,7 +62,7 @@ def cuts_streams(head: bytes) -> Pipe:
     return proxies.cut(25) if is_stream(head) else proxies.pass_on
 
 
-LONGEST = {"sse": 300, "text": 60, "poll": 120, "websocket": 300}
+LONGEST = {"sse": 1600, "text": 60, "poll": 1600, "websocket": 1600}
 """More bytes than a short reply's body has over each transport, chunk headers included."""
 
 SCRIPTED: list[tuple[Choose, list[str]]] = [
@@ -220,8 +220,16 @@ async def test_auto_behind_a_real_proxy(
     assert ("to long poll" in notes) == (name == "nginx-ignoring"), notes
 
 
-async def test_cut_at_every_byte_of_a_short_reply(fast_service: int) -> None:
-    """The page's own transports under node: whatever byte is the last, the text is exact."""
+@pytest.fixture(scope="module")
+def answering_service() -> Iterator[int]:
+    """The port of a service whose replies have parts beside their text."""
+    process, port = start_service("--backend", "tests.page.answering:answer")
+    yield port
+    end_service(process)
+
+
+async def test_cut_at_every_byte_of_a_short_reply(answering_service: int) -> None:
+    """The page's own transports under node: whatever byte is the last, the text and the parts are exact."""
     require("node")
     flags = ["--experimental-websocket"] if await _old_node() else []
 
@@ -236,7 +244,7 @@ async def test_cut_at_every_byte_of_a_short_reply(fast_service: int) -> None:
             return proxies.cut(cut)
 
         script = str(HERE / "unit" / "cut.mjs")
-        async with Proxy(fast_service, choose) as proxy:
+        async with Proxy(answering_service, choose) as proxy:
             process = await asyncio.create_subprocess_exec(
                 "node",
                 *flags,
@@ -249,7 +257,7 @@ async def test_cut_at_every_byte_of_a_short_reply(fast_service: int) -> None:
             )
             assert process.stdin and process.stdout
             most = 0
-            for most in range(0, 1000, 1 if THOROUGH else 13):
+            for most in range(0, 3000, 1 if THOROUGH else 13):
                 left = most
                 process.stdin.write(b"next\n")
                 answer = (await process.stdout.readline()).decode()

@@ -40,6 +40,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("name", POISON)
+@pytest.mark.sampled
 def test_poison_is_rendered_within_the_limits(name: str) -> None:
     for size in (100, 3000, LONGEST):
         text = f"{POISON[name](size)}\n\nthe end"

@@ -178,7 +178,8 @@ async def test_a_child_that_fails_is_replaced_and_tried_without_colours(
     way: str, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Within the timeout a child must also start, which takes a while on a busy machine.
-    async with rendering(log, processes=1, timeout=3.0) as renderer:
+    timeout = 3.0 if way == "hang" else 60.0
+    async with rendering(log, processes=1, timeout=timeout) as renderer:
         await renderer.render("x", "a")
         [first] = renderer.pids()
         assert (

@@ -164,7 +164,7 @@ async def test_usage_is_kept_when_the_reply_is_stopped() -> None:
     script = [head(), chunk("a") + counted, HANG]
     async with replying(script) as (reply, replies, _):
         async with asyncio.timeout(WAIT):
-            while reply.usage is None:
+            while reply.log.usage is None:
                 await asyncio.sleep(0.001)
         await replies.stop(reply)
         assert reply.end == End("stopped", "stopped", usage={"n": 2})

@@ -63,6 +63,7 @@ anything = st.recursive(
         st.lists(inner).map(tuple),
         st.dictionaries(st.one_of(wild_text, st.integers(), st.none()), inner),
     ),
+    max_leaves=12,
 )
 
 
@@ -110,7 +111,7 @@ def test_a_reply_ends_whatever_its_backend_raises(words: Any) -> None:
         assert end.state == "failed"
 
 
-@given(st.dictionaries(wild_text, anything))
+@given(st.dictionaries(wild_text, anything, max_size=3))
 def test_a_reply_ends_whatever_an_applications_problem_says(
     details: dict[str, Any],
 ) -> None:

@@ -20,13 +20,13 @@ from ..conftest import require
 SCRIPTS = Path(__file__).parent.parent / "node"
 
 
-def installed() -> Path:
-    """The folder whose `node_modules` has what `package.json` asks for; installed once for each version of that.
+def installed(asked: str = "package.json") -> Path:
+    """The folder whose `node_modules` has what a file in `tests/node` asks for; installed once for each version of that.
 
     Without npm or its registry the test is skipped, or fails where all must be there.
     """
     require("node", "npm")
-    wanted = (SCRIPTS / "package.json").read_bytes()
+    wanted = (SCRIPTS / asked).read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "chatsvc-tests" / hashlib.sha256(wanted).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)

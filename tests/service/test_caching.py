@@ -14,6 +14,8 @@ from chatsvc.settings import Settings
 
 from .running import Answer, Inside, Scripted, inside
 
+pytestmark = pytest.mark.any_store
+
 FRIEND = "https://friend.example"
 BODY = b'{"message": "ab"}'
 TURN = json.dumps(

@@ -18,6 +18,8 @@ from chatsvc.settings import Settings
 from ..conftest import require
 from .running import HARD, Inside, characters, inside
 
+pytestmark = pytest.mark.any_store
+
 BODY = json.dumps({"message": HARD})
 
 

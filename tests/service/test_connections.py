@@ -31,6 +31,8 @@ from .running import (
     parse,
 )
 
+pytestmark = pytest.mark.any_store
+
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-More: "
 CROWD = 60

@@ -15,6 +15,8 @@ from chatsvc.settings import BadSetting, Settings, read_settings
 
 from .running import Inside, inside
 
+pytestmark = pytest.mark.any_store
+
 NAMED = Settings(pace=0, context_headers=("X-Tenant,x-locale", "X-Odd"))
 GIVEN = {"x-tenant": "acme", "X-Locale": "你", "X-Other": "no"}
 KNOWN = {"X-Tenant": "acme", "x-locale": "你"}

@@ -41,6 +41,7 @@ def files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.thorough
 async def test_2000_streams_at_once_each_exact() -> None:
     async with inside(Settings(pace=0.3)) as chat:
         most = 0
@@ -67,6 +68,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
         await chat.nothing_left()
 
 
+@pytest.mark.thorough
 async def test_1000_clients_that_vanish_leave_nothing() -> None:
     async with inside(Settings(pace=0.05, grace=0.2)) as chat:
         body = json.dumps({"message": "x" * 10_000}).encode()
@@ -93,6 +95,7 @@ async def test_1000_clients_that_vanish_leave_nothing() -> None:
         await chat.nothing_left()
 
 
+@pytest.mark.any_store
 async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,6 +140,7 @@ async def test_100_that_never_read_cost_a_bounded_buffer_and_can_resume(
 
 
 @pytest.mark.parametrize("what", ["mistakes", "replies"])
+@pytest.mark.any_store
 async def test_one_that_asks_on_and_on_and_never_reads_costs_a_bounded_buffer(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +166,7 @@ async def test_one_that_asks_on_and_on_and_never_reads_costs_a_bounded_buffer(
         writer.transport.abort()
 
 
+@pytest.mark.any_store
 async def test_a_reader_that_does_not_take_the_end_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

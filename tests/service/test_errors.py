@@ -18,6 +18,7 @@ from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
 
+from ..living import uncollected
 from .running import Answer, Inside, Scripted, eventually, inside, parse
 
 UNKNOWN = "A" * 22
@@ -131,11 +132,13 @@ async def test_http(small: Inside, row: Row) -> None:
     assert metrics["chatsvc_replies_started_total"] == 0
 
 
+@pytest.mark.any_store
 async def test_a_body_that_is_nested_without_end() -> None:
     async with inside() as chat:
         problem(await chat.raw(CHAT, body=DEEP), "bad-json", 400)
 
 
+@pytest.mark.any_store
 async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
     small: Inside,
 ) -> None:
@@ -149,6 +152,7 @@ async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
     writer.close()
 
 
+@pytest.mark.any_store
 async def test_a_body_that_does_not_arrive(
     monkeypatch: pytest.MonkeyPatch, small: Inside
 ) -> None:
@@ -163,6 +167,7 @@ async def test_a_body_that_does_not_arrive(
     writer.close()
 
 
+@pytest.mark.any_store
 async def test_what_an_application_answers_for_us_keeps_its_status() -> None:
     async def authorize(request: web.Request) -> str | None:
         raise {
@@ -179,6 +184,7 @@ async def test_what_an_application_answers_for_us_keeps_its_status() -> None:
         assert (answer.status, answer.headers["Location"]) == (302, "/login")
 
 
+@pytest.mark.any_store
 async def test_a_version_of_http_that_is_not_spoken_begins_nothing(
     chat: Inside,
 ) -> None:
@@ -187,6 +193,7 @@ async def test_a_version_of_http_that_is_not_spoken_begins_nothing(
     assert not chat.replies.known
 
 
+@pytest.mark.any_store
 async def test_whom_an_application_can_not_reach_is_not_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -198,6 +205,7 @@ async def test_whom_an_application_can_not_reach_is_not_the_client(
     assert "its database" in caplog.text
 
 
+@pytest.mark.any_store
 async def test_the_field_that_is_wrong_is_named(small: Inside) -> None:
     body = b'{"messages": [{"role": "user", "content": ""}, {"role": "user"}]}'
     told = problem(await small.raw(CHAT, body=body), "invalid-request", 422)
@@ -313,6 +321,7 @@ class Broken(MemoryStore):
 
 
 @pytest.mark.parametrize("mistake", [ZeroDivisionError, ConnectionRefusedError])
+@pytest.mark.any_store
 async def test_a_mistake_of_ours_is_told_to_nobody(
     mistake: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -332,6 +341,7 @@ async def test_a_mistake_of_ours_is_told_to_nobody(
 @pytest.mark.parametrize(
     "kind", ["text/event-stream", "text/plain", "application/x-ndjson"]
 )
+@pytest.mark.any_store
 async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -356,6 +366,7 @@ async def test_a_mistake_of_ours_in_a_stream_breaks_it_off(
         await chat.nothing_left()
 
 
+@pytest.mark.any_store
 async def test_a_browser_gets_a_page(small: Inside) -> None:
     answer = await small.raw("GET /nowhere?<script>", "Accept: text/html,*/*")
     assert answer.status == 404
@@ -440,6 +451,7 @@ async def test_v1(small: Inside, frame: Frame) -> None:
 
 
 @pytest.mark.parametrize("protocols", [(), V1])
+@pytest.mark.any_store
 async def test_a_frame_that_is_not_utf8(
     small: Inside, protocols: tuple[str, ...]
 ) -> None:
@@ -451,6 +463,7 @@ async def test_a_frame_that_is_not_utf8(
 
 
 @pytest.mark.parametrize("protocols", [(), V1])
+@pytest.mark.any_store
 async def test_a_frame_over_the_limit(
     small: Inside, protocols: tuple[str, ...]
 ) -> None:
@@ -533,6 +546,7 @@ async def test_authorize_knows_whose_a_reply_is() -> None:
 
 
 @pytest.mark.parametrize("name", [42, "", b"ann", True, False, 0, ["ann"]])
+@pytest.mark.any_store
 async def test_what_is_no_name_begins_nothing(
     name: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -550,12 +564,14 @@ async def test_what_is_no_name_begins_nothing(
     assert f"not {'an empty str' if name == '' else type(name).__name__}" in caplog.text
 
 
+@pytest.mark.any_store
 async def test_a_host_that_is_not_answered() -> None:
     async with inside(replace(SMALL, allow_host=("chat.example",))) as chat:
         answer = await chat.raw("GET http://evil.example/api/chat")
         problem(answer, "misdirected-request", 421)
 
 
+@pytest.mark.any_store
 def test_every_problem_of_the_table_is_tried_here() -> None:
     with open(__file__, encoding="utf-8") as source:
         tried = source.read()
@@ -565,13 +581,9 @@ def test_every_problem_of_the_table_is_tried_here() -> None:
 
 async def test_a_refusal_keeps_nothing_once_it_is_told(chat: Inside) -> None:
     """Neither the request nor its body: the garbage collector looks rarely."""
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         problem(await chat.raw(GET), "reply-not-found", 404)
         await eventually(lambda: not any(map(is_refusal, gc.get_objects())))
-    finally:
-        gc.enable()
 
 
 def is_refusal(thing: object) -> bool:

@@ -6,10 +6,13 @@ import os
 import time
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatsvc.web.figures import TABLE_BYTES, Figures, Kind, Table
+
+pytestmark = pytest.mark.any_store
 
 PROCESSES = 3
 NAMES = st.sampled_from(["a", "ab", "ünïcode", '"\\\n\x1f', ""])

@@ -13,6 +13,8 @@ from chatsvc.transports import connection
 from .running import Chat, Inside, Scripted, child, inside
 from .test_sockets import closed_with, masked, upgraded, v1
 
+pytestmark = pytest.mark.any_store
+
 ASKED = b'{"message": "hi"}'
 UNMASKED = b"\x81%c%b" % (len(ASKED), ASKED)
 

@@ -181,6 +181,7 @@ def named(use: partial[Any]) -> str:
 @pytest.mark.parametrize(
     "use", [*READS, *SOCKETS, *LEAVES, *OTHERS, *NOTHING], ids=named
 )
+@pytest.mark.sampled
 async def test_what_a_request_took_is_freed(
     use: Callable[[Inside], Awaitable[None]],
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp import web
 
 from chatsvc.app import create_app
@@ -17,6 +18,8 @@ from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.hosts import Hosts
 
 from .running import Answer, Chat, child, inside, launch, parse
+
+pytestmark = pytest.mark.any_store
 
 BODY = b'{"message": "a"}'
 FLAGS = ("--pace", "0", "--allow-host", "chat.example", "--allow-host", ".corp")
@@ -50,9 +53,9 @@ async def ask(chat: Chat, line: str, *hosts: str, body: bytes = b"") -> Answer:
         writer.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served() -> AsyncIterator[Chat]:
-    """The command, which is asked by other names, too."""
+    """The command, which is asked by other names, too; each test connects to it by itself."""
     async with child(*FLAGS) as chat:
         yield chat
 

@@ -22,6 +22,8 @@ from chatsvc.web.metrics import BACKEND_FAILURES, Metrics, process_metrics
 
 from .running import Inside, Scripted, eventually, inside
 
+pytestmark = pytest.mark.any_store
+
 FAILED = 'chatsvc_backend_failures_total{reason="%s"}'
 
 

@@ -27,6 +27,8 @@ from .running import (
     without_comments,
 )
 
+pytestmark = pytest.mark.any_store
+
 
 def theirs() -> web.Application:
     """The foreign application, which has a page of its own."""

@@ -23,6 +23,8 @@ from .running import (
     parse,
 )
 
+pytestmark = pytest.mark.any_store
+
 NDJSON = "Accept: application/x-ndjson"
 
 
@@ -104,17 +106,17 @@ async def test_it_is_what_v1_sends(chat: Inside) -> None:
     assert lines(answer) == frames
 
 
-@pytest.mark.parametrize("after", range(len(HARD) + 1))
-async def test_it_resumes_at_every_position(chat: Inside, after: int) -> None:
+async def test_it_resumes_at_every_position(chat: Inside) -> None:
     reply = await chat.start(HARD)
-    whole = [*expected(reply, HARD, after), done(reply)]
-    asks = [
-        (f"GET /api/chat/{reply}?after={after}", NDJSON),
-        (f"GET /api/chat/{reply}", NDJSON, f"Last-Event-ID: {reply}:{after}"),
-        ("POST /api/chat", NDJSON, f"Last-Event-ID: {reply}:{after}"),
-    ]
-    for ask in asks:
-        assert lines(await chat.raw(*ask)) == whole
+    for after in range(len(HARD) + 1):
+        whole = [*expected(reply, HARD, after), done(reply)]
+        asks = [
+            (f"GET /api/chat/{reply}?after={after}", NDJSON),
+            (f"GET /api/chat/{reply}", NDJSON, f"Last-Event-ID: {reply}:{after}"),
+            ("POST /api/chat", NDJSON, f"Last-Event-ID: {reply}:{after}"),
+        ]
+        for ask in asks:
+            assert lines(await chat.raw(*ask)) == whole, ask
 
 
 async def test_behind_the_end_nothing_is_left(chat: Inside) -> None:

@@ -18,6 +18,8 @@ from .node import installed, run
 from .relaying import relayed
 from .running import HARD, Inside, characters, inside
 
+pytestmark = pytest.mark.any_store
+
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 

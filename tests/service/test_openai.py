@@ -20,6 +20,8 @@ from tests.scripted_upstream import DONE, HANG, Upstream, chunk, head
 
 from .running import HARD, Chat, Inside, Scripted, characters, eventually, inside
 
+pytestmark = pytest.mark.any_store
+
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 POST = "POST /v1/chat/completions"
 

@@ -15,6 +15,8 @@ from chatsvc.settings import BadSetting, Settings
 
 from .running import Inside, inside, launch
 
+pytestmark = pytest.mark.any_store
+
 FRIEND = "https://friend.example"
 ALLOWING = Settings(pace=0, allow_origin=(FRIEND,))
 BODY = b'{"message": "a"}'

@@ -394,6 +394,7 @@ async def test_behind_the_end_is_past_it_in_both_views() -> None:
 
 
 @pytest.mark.parametrize("after", ["@", "@-1", "@x", "@1@", "@1234567890", "1@", "%20"])
+@pytest.mark.any_store
 async def test_a_malformed_offset_is_a_bad_cursor(after: str) -> None:
     async with inside(backend=Pieces(*TOLD)) as chat:
         reply = await finished(chat)
@@ -410,6 +411,7 @@ async def test_a_malformed_offset_is_a_bad_cursor(after: str) -> None:
 
 @pytest.mark.parametrize("after", ["5", "@", "@x", "@1\n", "", -1, "@1234567890", None])
 @pytest.mark.parametrize("version", ["chatsvc.v1", "chatsvc.v2"])
+@pytest.mark.any_store
 async def test_a_malformed_place_in_a_frame_is_refused(
     version: str, after: object
 ) -> None:
@@ -439,6 +441,7 @@ async def test_a_malformed_place_in_a_frame_is_refused(
         ("view=x", "text/plain", "view"),
     ],
 )
+@pytest.mark.any_store
 async def test_a_view_that_there_is_not(query: str, accept: str, word: str) -> None:
     async with inside(backend=Pieces(*TOLD)) as chat:
         reply = await finished(chat)
@@ -456,6 +459,7 @@ async def test_a_view_that_there_is_not(query: str, accept: str, word: str) -> N
 
 
 @pytest.mark.parametrize("view", ["parts", "x"])
+@pytest.mark.any_store
 async def test_a_page_has_no_such_view(view: str) -> None:
     async with inside(backend=Pieces(*TOLD)) as chat:
         reply = await finished(chat)

@@ -17,7 +17,11 @@ from chatsvc.web.reach import check_reach, has_metrics, is_loopback
 
 from .running import COMMAND, Child, child, launch
 
+pytestmark = pytest.mark.any_store
+
 EVERYWHERE = "0.0.0.0"
+HELD = "the event loop was held"
+"""What is logged as well where the machine is busy."""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,9 @@ async def test_a_service_that_is_open_says_so_and_keeps_its_figures() -> None:
         status, errors = await chat.ended()
     assert status == 0
     lines = [json.loads(line) for line in errors.splitlines()]
-    [warning] = [line for line in lines if line["level"] == "warning"]
+    [warning] = [
+        line for line in lines if line["level"] == "warning" and line["message"] != HELD
+    ]
     assert "open" in warning["message"]
     assert EVERYWHERE in warning["message"]
 

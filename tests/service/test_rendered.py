@@ -21,6 +21,8 @@ from chatsvc.web.chat import RENDERER
 from ..markdown_harm import read
 from .running import HARD, Inside, Scripted, eventually, inside
 
+pytestmark = pytest.mark.any_store
+
 HTML = "Accept: text/html"
 
 

@@ -59,6 +59,7 @@ def body(message: str) -> bytes:
         ("text/html", "application/problem+json"),
     ],
 )
+@pytest.mark.any_store
 async def test_accept_chooses(chat: Inside, accept: str, kind: str) -> None:
     headers = [f"Accept: {accept}"] if accept else []
     answer = await chat.raw("POST /api/chat", *headers, body=body("hi"))
@@ -66,6 +67,7 @@ async def test_accept_chooses(chat: Inside, accept: str, kind: str) -> None:
     assert (answer.status == 406) == (kind == "application/problem+json")
 
 
+@pytest.mark.any_store
 async def test_accept_may_come_in_several_lines(chat: Inside) -> None:
     """RFC 9110 section 5.3: they are one list."""
     lines = ("Accept: text/html", "Accept: text/plain")
@@ -78,6 +80,7 @@ _named = st.sampled_from([*KINDS, "c/z", "a/*", "b/*", "*/*"])
 
 
 @given(st.dictionaries(_named, st.sampled_from([0, 0.1, 0.5, 1])))
+@pytest.mark.any_store
 def test_the_most_specific_range_of_accept_counts(qualities: dict[str, float]) -> None:
     def quality(kind: str) -> float:
         ranges = (kind, f"{kind[0]}/*", "*/*")
@@ -89,6 +92,7 @@ def test_the_most_specific_range_of_accept_counts(qualities: dict[str, float]) -
 
 
 @given(st.text())
+@pytest.mark.any_store
 def test_accept_may_be_anything(accept: str) -> None:
     assert negotiate(accept, KINDS) in (None, *KINDS)
 

@@ -61,6 +61,7 @@ async def test_metrics() -> None:
         assert after[ended] == 1
 
 
+@pytest.mark.any_store
 async def test_every_answer_has_the_security_headers(chat: Inside) -> None:
     for line in ("GET /", "GET /healthz", "GET /nowhere", "POST /api/chat"):
         answer = await chat.raw(line, body=BODY)
@@ -130,6 +131,7 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
         ("GET /" + "x/" * 3000, "/" + "x/" * 99 + "…"),
     ],
 )
+@pytest.mark.any_store
 async def test_a_logged_path_has_no_id_and_200_characters(
     line: str, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +144,7 @@ async def test_a_logged_path_has_no_id_and_200_characters(
     assert len(path) <= 200
 
 
+@pytest.mark.any_store
 def test_the_parts_that_are_shown_are_those_of_routes() -> None:
     routes = create_app().router.resources()
     parts = {
@@ -154,6 +157,7 @@ def test_the_parts_that_are_shown_are_those_of_routes() -> None:
     assert {part for part in parts if part.startswith("{")} == set(SECRET_PARTS)
 
 
+@pytest.mark.any_store
 async def test_logs_hold_nothing_of_a_request_that_is_not_http() -> None:
     words = b"words"
     chunks = (b"Transfer-Encoding: chunked", b"Content-Type: application/json")
@@ -215,6 +219,7 @@ async def test_the_log_tells_of_a_stream_that_broke_off() -> None:
         (("--host", "203.0.113.1", "--open"), {}, 1, "203.0.113.1"),
     ],
 )
+@pytest.mark.any_store
 async def test_what_cannot_start_says_why_in_one_line(
     flags: tuple[str, ...], environment: dict[str, str], status: int, word: str
 ) -> None:
@@ -242,6 +247,7 @@ class Refuses(EchoBackend):
         raise ConnectionRefusedError
 
 
+@pytest.mark.any_store
 async def test_what_was_opened_is_closed_when_the_next_cannot_start() -> None:
     store = Closes(keep=1)
     with pytest.raises(ConnectionRefusedError):
@@ -250,6 +256,7 @@ async def test_what_was_opened_is_closed_when_the_next_cannot_start() -> None:
     assert store.closed
 
 
+@pytest.mark.any_store
 async def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -260,6 +267,7 @@ async def test_a_port_that_is_taken() -> None:
     assert (process.returncode, out) == (1, b"")
 
 
+@pytest.mark.any_store
 async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     require_module("xllamacpp")
     model = tmp_path / "broken.gguf"
@@ -273,6 +281,7 @@ async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     assert (process.returncode, out) == (2, b"")
 
 
+@pytest.mark.any_store
 async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
     connected = asyncio.Event()
 
@@ -292,6 +301,7 @@ async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
     assert (process.returncode, out, errors) == (130, b"", b"")
 
 
+@pytest.mark.any_store
 async def test_an_unknown_flag_is_refused() -> None:
     process = await launch("--no-such-flag")
     _, errors = await asyncio.wait_for(process.communicate(), 20)
@@ -300,6 +310,7 @@ async def test_an_unknown_flag_is_refused() -> None:
     assert b"Traceback" not in errors
 
 
+@pytest.mark.any_store
 async def test_a_backend_of_ones_own_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "async def answer(messages):\n"

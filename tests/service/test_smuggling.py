@@ -14,6 +14,8 @@ from chatsvc.settings import Settings
 
 from .running import inside
 
+pytestmark = pytest.mark.any_store
+
 BODY = b'{"message": "a"}'
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 HIDDEN = (

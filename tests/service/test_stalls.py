@@ -38,6 +38,7 @@ async def hold(chat: Inside, seconds: float, times: int = 1) -> None:
         await asyncio.sleep(2 * stalls.BEAT_S)
 
 
+@pytest.mark.any_store
 async def test_a_stall_is_logged_with_what_ran(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -58,6 +59,7 @@ async def test_a_stall_is_logged_with_what_ran(
         assert again < seconds / 2
 
 
+@pytest.mark.any_store
 async def test_many_stalls_are_counted_and_logged_once_a_second(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +70,7 @@ async def test_many_stalls_are_counted_and_logged_once_a_second(
         assert len(logged(caplog)) == 1
 
 
+@pytest.mark.any_store
 async def test_a_loop_that_is_not_held_is_not_said_to_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,6 +16,8 @@ from ..redis_server import RedisServer
 from .running import Child, child, launch
 from .test_reach import admin_of
 
+pytestmark = pytest.mark.any_store
+
 WORKERS = 3
 STARTED = "chatsvc_replies_started_total"
 RUNNING = "chatsvc_replies_running"

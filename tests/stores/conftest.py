@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -14,6 +15,17 @@ from chatsvc.ticker import Ticker
 from tests.redis_server import RedisServer
 
 from .services import Service
+
+
+@pytest.fixture(scope="package", autouse=True)
+def only_authorities_of_the_tests() -> Iterator[None]:
+    """Trust none of the system's authorities: redis-py reads them all again for each connection by TLS,
+    which takes 40 ms, and a store in a Cluster opens twenty.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            patch.setenv(name, os.devnull)
+        yield
 
 
 @pytest.fixture

@@ -125,10 +125,11 @@ class StoreContract:
             else:
                 await place.store.append_side(log, [each])
         units = single_units(output)
-        while log.offset < len(units):
-            await place.store.refresh(log)
-        if not stopped:
-            await place.store.seal(log, DONE)
+        await place.store.seal(log, DONE)
+        await place.store.refresh(log)
+        assert (
+            single_units(outputs([unit for _, unit in log.units(0, 1 << 30)])) == units
+        )
         await place.store.finish(log, STOPPED if stopped else DONE)
         await place.settle(log, 0, ended=True)
         _, later = await place.store.find(log.reply_id)
@@ -145,9 +146,9 @@ class StoreContract:
         await place.store.append_side(log, marks[1:2])
         await place.store.append(log, "b")
         await place.store.append_side(log, marks[2:])
-        await place.settle(log, 2)
-        while log.offset < 5:
-            await place.store.refresh(log)
+        await place.store.seal(log, DONE)
+        await place.store.refresh(log)
+        assert (log.position, log.offset) == (2, 5)
         await place.store.finish(log, STOPPED)
         await place.settle(log, 1, ended=True)
         _, later = await place.store.find(log.reply_id)
@@ -287,6 +288,28 @@ class StoreContract:
         assert await place.store.remember("name", other) == one
         assert await place.store.recall("name") == other
         assert await place.store.recall("another") is None
+
+    async def test_a_name_is_taken_from_the_reply_that_has_it_alone(
+        self, place: Place
+    ) -> None:
+        one, other = new_reply_id(), new_reply_id()
+        await place.store.forget("name", one)
+        await place.store.remember("name", one)
+        await place.store.forget("name", other)
+        assert await place.store.recall("name") == one
+        await place.store.forget("name", one)
+        assert await place.store.recall("name") is None
+        assert await place.store.remember("name", other) is None
+
+    async def test_a_note_is_kept_with_the_reply(self, place: Place) -> None:
+        asked = record(note='{"message":"你"}')
+        await place.store.create(asked)
+        found, log = await place.store.find(asked.reply_id)
+        assert found == asked
+        await place.store.finish(log, End("done", "stop"))
+        await place.settle(log, 0, ended=True)
+        found, _ = await place.store.find(asked.reply_id)
+        assert found.note == asked.note
 
     async def test_an_ended_reply_is_kept_and_then_known_to_be_expired(
         self, place: Place

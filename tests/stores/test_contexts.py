@@ -21,7 +21,7 @@ from chatsvc.model import (
 )
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
-from chatsvc.stores.redis.entries import encode_context, with_context
+from chatsvc.stores.redis.entries import encode_context, with_later_fields
 from chatsvc.units import Mark, PartText
 from tests.redis_server import RedisServer
 
@@ -62,11 +62,13 @@ async def test_it_stands_in_a_field_of_its_own(
 def test_a_context_that_can_not_be_read_is_none() -> None:
     record = Record("r", PROMPT)
     for text in (None, "", "{", "5", '{"headers":5}', '{"chat":"\\ud800"}'):
-        assert with_context(record, text) == record
-    later = with_context(record, '{"chat":"c","new":1}')
+        assert with_later_fields(record, (text, None)) == record
+        noted = with_later_fields(record, (text, "so"))
+        assert (noted.context, noted.note) == (Context(), "so")
+    later = with_later_fields(record, ('{"chat":"c","new":1}', None))
     assert later.context == Context(chat="c")
     known = Record("r", PROMPT, context=CONTEXT)
-    assert with_context(record, encode_context(known)) == known
+    assert with_later_fields(record, (encode_context(known), None)) == known
 
 
 class Carrying(Scripted):

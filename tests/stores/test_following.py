@@ -15,6 +15,8 @@ from chatsvc.model import End
 from chatsvc.problems import ReplyExpired
 from chatsvc.stores.base import NotWritable
 from chatsvc.stores.redis import RedisStore, pages
+from chatsvc.stores.redis.entries import ReplyEntry, encode
+from chatsvc.stores.redis.follower import READ_ENTRIES
 from tests.redis_server import RedisServer
 
 from .contract import DONE, STOPPED, begin
@@ -269,3 +271,85 @@ async def test_what_no_news_tell_is_seen_all_the_same(node: Node) -> None:
         while elsewhere.end is None or stops.end is None:
             await asyncio.sleep(0.01)
     assert (elsewhere.end, stops.end) == (DONE, STOPPED)
+
+
+async def test_what_came_meanwhile_is_read_in_pages_and_yet_in_one_round(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text is released by the time of a round that has not read all: a stop may stand behind it."""
+    a, b = await node(), await node()
+    log = await begin(a)
+    _, elsewhere = await b.find(log.reply_id)
+    follower = b._followers.all[0]
+    await follower.close()
+    count = 3 * READ_ENTRIES + 5
+    async with client.pipeline(transaction=False) as pipeline:
+        for number in range(count):
+            entry = encode(ReplyEntry(number, "x"))
+            pipeline.xadd(f"chatsvc:{{0}}:{log.reply_id}:log", entry)
+        await pipeline.execute()
+    pages_read: list[int] = []
+    xread = b._client.xread
+
+    async def reading(streams: Any, *more: Any) -> Any:
+        answer = await xread(streams, *more)
+        pages_read.extend(len(entries) for _, entries in answer or ())
+        return answer
+
+    monkeypatch.setattr(b._client, "xread", reading)
+    positions: list[int] = []
+    on_read = follower._on_read
+
+    def read(*given: Any) -> None:
+        positions.append(elsewhere.position)
+        on_read(*given)
+
+    monkeypatch.setattr(follower, "_on_read", read)
+    await follower.open()
+    assert positions[0] == elsewhere.position == count
+    assert sorted(pages_read)[-4:] == [5, *[READ_ENTRIES] * 3]
+
+
+async def test_a_log_that_nobody_holds_is_read_no_further(
+    node: Node, client: Any
+) -> None:
+    a, b = await node(), await node()
+    log = await begin(a)
+    _, elsewhere = await b.find(log.reply_id)
+    follower = b._followers.all[0]
+    await follower.close()
+    async with client.pipeline(transaction=False) as pipeline:
+        for number in range(READ_ENTRIES):
+            entry = encode(ReplyEntry(number, "x"))
+            pipeline.xadd(f"chatsvc:{{0}}:{log.reply_id}:log", entry)
+        await pipeline.execute()
+    followed = follower._followed[log.reply_id]
+    page = await client.xrange(followed.stream)
+    del elsewhere
+    assert not await followed.take(page, b._client, b.lost)
+    await follower.open()
+    assert log.reply_id not in follower._followed
+
+
+async def test_a_reply_that_expires_while_it_is_read_has_expired(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_ENTRIES", 1)
+    a, b = await node(), await node()
+    log = await begin(a)
+    for text in ("one ", "two ", "three"):
+        await a.append(log, text)
+        await a._owner._outboxes[log.reply_id].flushed()
+    await a.seal(log, DONE)
+    await a.finish(log, DONE)
+    key, read = f"chatsvc:{{0}}:{log.reply_id}", b._logs._read
+
+    async def read_and_expire(reply_id: str, begin: str, count: int) -> Any:
+        page = await read(reply_id, begin, count)
+        if begin != "-":
+            await client.delete(key, f"{key}:log")
+        return page
+
+    monkeypatch.setattr(b._logs, "_read", read_and_expire)
+    with pytest.raises(ReplyExpired):
+        await b.find(log.reply_id)

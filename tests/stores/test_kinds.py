@@ -42,14 +42,11 @@ def cluster_by_tls(folder: Path) -> RedisCluster:
     return RedisCluster(folder, tls=Tls(folder, trustme.CA()))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[tls, Sentinels, RedisCluster, sentinels_by_tls, cluster_by_tls],
-)
+@pytest.fixture(scope="module", params=[tls, Sentinels, RedisCluster])
 def kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
-    """One of each kind."""
+    """One of each kind. Sentinels and a Cluster by TLS are in test_rights."""
     require("redis-server")
     kind: Kind = request.param(tmp_path_factory.mktemp("kind"))
     try:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from chatsvc.log import Log
 from chatsvc.model import End, Finish, Piece, Prompt, Reasoning, ToolCall
+from chatsvc.replies import Replies, Reply
 from chatsvc.replies.departure import Departure
 from chatsvc.replies.parts_reader import PartsReader
-from chatsvc.stores.base import NotWritable
+from chatsvc.stores.base import NotWritable, Store
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.entries import (
     LEEWAY_US,
@@ -37,7 +39,7 @@ from tests.parts_script import only_text, outputs, scripts, single_units, total,
 from tests.redis_server import RedisServer
 
 from .contract import DONE, PROMPT, STOPPED, begin
-from .services import Scripted, Service, arrived, die
+from .services import Scripted, Service, die
 
 WAIT = 20.0  # seconds: for what must happen, however slow the machine
 Node = Callable[[], Awaitable[RedisStore]]
@@ -46,6 +48,8 @@ THOUGHT: list[Unit] = [Mark(1, "reasoning"), PartText(1, "hm"), Close(1)]
 shared = settings(
     max_examples=6,
     deadline=None,
+    # Each example starts nodes: to look for a smaller one that fails would take minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -79,11 +83,30 @@ def units_of(log: Log) -> list[tuple[str, object]]:
     return single_units(outputs([unit for _, unit in log.units(0, log.offset)]))
 
 
-async def reached(store: RedisStore, log: Log, offset: int) -> None:
-    """Wait until units have arrived on a node."""
-    async with asyncio.timeout(WAIT):
-        while log.offset < offset and log.end is None:
-            await store.refresh(log)
+async def written_by(owner: Store, log: Log) -> None:
+    """Have all that was appended to a reply written, by the node that owns it."""
+    assert isinstance(owner, RedisStore)
+    outbox = owner._owner._outboxes.get(log.reply_id)
+    assert outbox is not None, f"its node gave the reply up: {log.end}"
+    await asyncio.wait_for(outbox.flushed(), WAIT)
+
+
+async def holds(store: Store, log: Log, units: list[tuple[str, object]]) -> None:
+    """Have what was written arrive on a node: these units, none missing, doubled or misplaced."""
+    await store.refresh(log)
+    found = units_of(log)
+    same = len(os.path.commonprefix([found, units]))
+    assert found == units, (
+        f"the log has {len(found)} units of {len(units)}, which differ behind {same}: "
+        f"{found[same : same + 3]} in place of {units[same : same + 3]}"
+    )
+
+
+async def ended(store: Store, log: Log) -> End:
+    """Have an end that was set arrive on a node."""
+    await store.refresh(log)
+    assert log.end is not None, f"no end has come behind {log.offset} units"
+    return log.end
 
 
 async def write(store: RedisStore, log: Log, each: str | Unit) -> None:
@@ -144,9 +167,8 @@ async def test_readers_of_any_nodes_get_each_unit_once(
             text += logs[at].text(position, out)
             position = out
     for store, one in zip(stores, logs, strict=True):
-        async with asyncio.timeout(WAIT):
-            while one.end is None:
-                await store.refresh(one)
+        assert await ended(store, one) == DONE
+        await holds(store, one, single_units(output))
     got += single_units(outputs([unit for _, unit in logs[1].units(offset, 1 << 30)]))
     assert got == single_units(output)
     assert text + logs[1].text(position) == only_text(script)
@@ -164,9 +186,11 @@ async def test_a_reader_on_another_node_is_given_parts_as_they_come(node: Node) 
             got.extend((item.offset, item.unit) for item in items)
 
     reading = asyncio.create_task(read())
-    for each in (*THOUGHT, "Hi.", Mark(2, "tool_call", {"id": "1", "name": "f"})):
+    script = [*THOUGHT, "Hi.", Mark(2, "tool_call", {"id": "1", "name": "f"})]
+    for number, each in enumerate(script, 1):
         await write(a, log, each)
-        await reached(b, elsewhere, log.offset)
+        await written_by(a, log)
+        await holds(b, elsewhere, single_units(script[:number]))
     await a.append_side(log, [PartText(2, "{}"), Close(2)])
     await a.seal(log, DONE)
     await a.finish(log, DONE)
@@ -188,22 +212,18 @@ async def test_what_redis_lost_is_written_again_once(
     _, elsewhere = await b.find(log.reply_id)
     output = written(script)
     units = single_units(output)
-    written_units = 0
-    for each in output:
+    for number, each in enumerate(output, 1):
         await write(a, log, each)
-        written_units += len(single_units([each]))
         if random.random() < 0.4:
-            await reached(a, log, written_units)
+            await written_by(a, log)
             if random.random() < 0.5:
-                await reached(b, elsewhere, written_units)
+                await holds(b, elsewhere, single_units(output[:number]))
             await forget(client, log, random.randint(1, 3))
     await a.seal(log, DONE)
-    await reached(a, log, len(units))
+    await holds(a, log, units)
     await forget(client, log, random.randint(0, 3))
     await a.finish(log, DONE)
-    async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:
-            await b.refresh(elsewhere)
+    await ended(b, elsewhere)
     _, late = await (await node()).find(log.reply_id)
     for one in (log, elsewhere, late):
         assert one.end == DONE
@@ -221,10 +241,11 @@ async def test_who_takes_a_reply_writes_again_what_redis_lost(
     log = await begin(a)
     for each in ("x", *THOUGHT, "\u0301y", Mark(2, "data", whole=True)):
         await write(a, log, each)
-        await a.refresh(log)
-    await reached(a, log, 8)
+        await written_by(a, log)
+    units = units_of(log)
+    assert len(units) == 8
     _, elsewhere = await b.find(log.reply_id)
-    assert elsewhere.offset == 8
+    await holds(b, elsewhere, units)
     assert await a.cluster.release(log)
     await forget(client, log, 4)
     assert await b.cluster.take_over(elsewhere)
@@ -232,9 +253,11 @@ async def test_who_takes_a_reply_writes_again_what_redis_lost(
         await a.append_side(log, THOUGHT)
     await b.seal(elsewhere, DONE)
     await b.finish(elsewhere, DONE)
-    _, late = await (await node()).find(log.reply_id)
+    late_node = await node()
+    _, late = await late_node.find(log.reply_id)
     assert late.end == DONE
-    assert units_of(late) == units_of(elsewhere)
+    for store, one in ((b, elsewhere), (late_node, late)):
+        await holds(store, one, units)
     # The character that the thought cut in two begins anew on every node.
     for one in (elsewhere, late):
         segments = [one.find(0), one.find(1)]
@@ -249,15 +272,13 @@ async def test_parts_that_go_on_otherwise_end_where_they_were_read(
     a, b = await node(), await node()
     log = await begin(a)
     await a.append_side(log, THOUGHT)
-    await reached(a, log, 4)
+    await written_by(a, log)
     _, elsewhere = await b.find(log.reply_id)
+    await holds(b, elsewhere, single_units(list(THOUGHT)))
     await client.xadd(
         f"{key_of(log)}:log", encode(ReplyEntry(units=(Mark(9, "data"),), sides=3))
     )
-    async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:
-            await b.refresh(elsewhere)
-    assert elsewhere.end.finish_reason == "interrupted"
+    assert (await ended(b, elsewhere)).finish_reason == "interrupted"
     assert units_of(elsewhere) == single_units(list(THOUGHT))
 
 
@@ -339,7 +360,7 @@ async def test_what_a_later_version_writes_is_passed_over(
     a, b = await node(), await node()
     log = await begin(a)
     await a.append(log, "x")
-    await reached(a, log, 1)
+    await written_by(a, log)
     _, elsewhere = await b.find(log.reply_id)
     later = '[{"part":1,"kind":"video","members":{"url":"u"},"at":7},{"part":1,"members":{}}]'
     stream = f"{key_of(log)}:log"
@@ -347,10 +368,7 @@ async def test_what_a_later_version_writes_is_passed_over(
     await client.xadd(stream, {"hint": "nothing to read here"})
     await client.xadd(stream, {"p": 1, "t": "y", "b": 2, "lang": "zh"})
     await client.xadd(stream, {"e": '{"state":"done","finish_reason":"new","more":1}'})
-    async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:
-            await b.refresh(elsewhere)
-    assert elsewhere.end == End("done", "new")
+    assert await ended(b, elsewhere) == End("done", "new")
     assert elsewhere.units(0, 9) == [
         (1, PartText(0, "x")),
         (2, Mark(1, "video", {"url": "u"})),
@@ -364,10 +382,8 @@ async def test_an_end_that_cannot_be_read_is_a_failure(node: Node, client: Any) 
     log = await begin(a)
     _, elsewhere = await b.find(log.reply_id)
     await client.xadd(f"{key_of(log)}:log", {"p": 0, "e": '["done"]'})
-    async with asyncio.timeout(WAIT):
-        while elsewhere.end is None:
-            await b.refresh(elsewhere)
-    assert (elsewhere.end.state, elsewhere.end.finish_reason) == ("failed", "error")
+    end = await ended(b, elsewhere)
+    assert (end.state, end.finish_reason) == ("failed", "error")
 
 
 # ---------------------------------------------------------------------- limits
@@ -440,6 +456,7 @@ class Thinking(Scripted):
         super().__init__()
         self.pieces = pieces
         self.prompts: list[Prompt] = []
+        self.said = asyncio.Event()
         self.close_now.set()
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
@@ -450,7 +467,20 @@ class Thinking(Scripted):
             return
         for piece in self.pieces:
             yield piece
+        self.said.set()
         await asyncio.Event().wait()
+
+
+async def both_have(
+    owner: Replies, reply: Reply, other: Replies, units: list[tuple[str, object]]
+) -> Reply:
+    """Have all that the owner's backend has said written; return the reply on another node, which has it, too."""
+    assert isinstance(owner.backend, Thinking)
+    await asyncio.wait_for(owner.backend.said.wait(), WAIT)
+    await written_by(owner.store, reply.log)
+    elsewhere = await other.open(reply.id)
+    await holds(other.store, elsewhere.log, units)
+    return elsewhere
 
 
 @pytest.mark.parametrize(
@@ -468,10 +498,7 @@ async def test_only_what_is_all_text_is_carried_on(
     owner, other = await service(Thinking(*pieces)), await service(Thinking())
     reply = await owner.start(PROMPT)
     units = single_units(written(list(pieces)))
-    elsewhere = await other.open(reply.id)
-    async with asyncio.timeout(WAIT):
-        while elsewhere.log.offset < len(units):
-            await other.store.refresh(elsewhere.log)
+    elsewhere = await both_have(owner, reply, other, units)
     await die(owner)
     async with asyncio.timeout(WAIT), asyncio.TaskGroup() as group:
         group.create_task(anext_until_over(elsewhere.parts()))
@@ -496,18 +523,13 @@ async def test_a_stop_on_another_node_cuts_at_the_offset_that_was_out(
     pieces: tuple[Piece, ...] = (Reasoning("hm"), "ab", ToolCall("1", "f", "{"))
     owner, other = await service(Slow(*pieces)), await service(Slow())
     reply = await owner.start(PROMPT)
-    elsewhere = await other.open(reply.id)
-    await arrived(other, elsewhere, 2)
-    async with asyncio.timeout(WAIT):
-        while elsewhere.log.offset < 8:
-            await other.store.refresh(elsewhere.log)
+    units = single_units(written(list(pieces)))
+    elsewhere = await both_have(owner, reply, other, units)
     await other.stop(elsewhere)
-    async with asyncio.timeout(WAIT):
-        while reply.end is None:
-            await owner.store.refresh(reply.log)
-    assert reply.end == elsewhere.end == STOPPED
-    assert units_of(reply.log) == units_of(elsewhere.log)
-    assert reply.log.offset == 5
+    assert elsewhere.end == STOPPED
+    assert await ended(owner.store, reply.log) == STOPPED
+    for replies, one in ((owner, reply), (other, elsewhere)):
+        await holds(replies.store, one.log, units[:5])
 
 
 def test_the_time_of_a_stop_counts_for_text_alone() -> None:

@@ -20,6 +20,7 @@ from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import connect, disconnect
 from chatsvc.stores.redis.entries import LEEWAY_US
 from chatsvc.ticker import monotonic
+from tests.living import uncollected
 from tests.redis_server import RedisServer
 
 from .contract import StoreContract
@@ -346,14 +347,10 @@ async def test_an_error_keeps_nothing_once_it_is_handled(node: Node) -> None:
     """While Redis is away there are many: they must not wait for the garbage collector, which looks rarely."""
     store = await node()
     await store.close()
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         for what in store.find(new_reply_id()), store.recall("a name"):
             with suppress(StoreUnavailable):
                 await what
         async with asyncio.timeout(10):
             while any(isinstance(o, StoreUnavailable) for o in gc.get_objects()):
                 await asyncio.sleep(0.01)
-    finally:
-        gc.enable()

@@ -168,14 +168,6 @@ def test_the_readme_names_the_further_rights(further: str) -> None:
     assert f"`{further}`" in README.read_text()
 
 
-def cluster(folder: Path) -> RedisCluster:
-    return RedisCluster(folder)
-
-
-def sentinels(folder: Path) -> Sentinels:
-    return Sentinels(folder)
-
-
 def cluster_by_tls(folder: Path) -> RedisCluster:
     return RedisCluster(folder, tls=Tls(folder, trustme.CA()))
 
@@ -184,13 +176,14 @@ def sentinels_by_tls(folder: Path) -> Sentinels:
     return Sentinels(folder, tls=Tls(folder, trustme.CA()))
 
 
-@pytest.fixture(
-    scope="module", params=[cluster, sentinels, cluster_by_tls, sentinels_by_tls]
-)
+@pytest.fixture(scope="module", params=[cluster_by_tls, sentinels_by_tls])
 def kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RedisCluster | Sentinels]:
-    """One of each kind, with the user on each of its servers; only that user may do anything."""
+    """One of each kind, with the user on each of its servers; only that user may do anything.
+
+    They speak TLS. In test_kinds the same kinds do not, and let everybody do everything.
+    """
     require("redis-server", "redis-cli")
     make: Callable[[Path], RedisCluster | Sentinels] = request.param
     kind = make(tmp_path_factory.mktemp("limited"))

@@ -12,9 +12,10 @@
     rights       at the start: may the user of Redis do all that the store does?
     followers    the followers of all hash tags; how far text may be released
     follower     one blocking read for all streams of a hash tag; fills the logs
+    followed     one log that is filled by it
     bell         how a node ends that blocking read
     commands     all other commands, in batches, with retries
-    pages        the entries of a stream, read some at a time
+    pages        the entries of a stream, read and taken some at a time
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys

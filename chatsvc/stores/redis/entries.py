@@ -11,6 +11,8 @@ A reply's hash:
     p   the position (code points) up to which text is in the stream
     s   the number of side units in the stream; not there without any
     h   the record's `context`, as JSON; not there if it holds nothing
+    u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
+    n   the record's `note`; not there if it is empty
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
@@ -41,7 +43,8 @@ failure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,8 +72,8 @@ UNITS, SIDES = "s", "b"
 HASH_FIELDS = ("r", "p", "x", "s")
 """The fields of a reply's hash that `decode_hash` takes, in this order."""
 
-CONTEXT = "h"
-"""The field of a reply's hash that `with_context` takes."""
+LATER_FIELDS = ("h", "n")
+"""The fields of a reply's hash that `with_later_fields` takes, in this order."""
 
 Fields = dict[str, str]
 """The names and values of an entry's fields, as redis-py takes and returns them."""
@@ -110,9 +113,9 @@ class News(NamedTuple):
 
 
 def encode_record(record: Record) -> str:
-    """Return the value of the field `r`: the record without its `context`."""
+    """Return the value of the field `r`: the record without its `context` and `note`."""
     members = msgspec.structs.asdict(record)
-    del members["context"]
+    del members["context"], members["note"]
     return msgspec.json.encode(members).decode()
 
 
@@ -122,15 +125,16 @@ def encode_context(record: Record) -> str:
     return "" if context == Context() else msgspec.json.encode(context).decode()
 
 
-def with_context(record: Record, text: str | None) -> Record:
-    """Return a record with the context that the field `h` holds, if there is one."""
-    if not text:
+def with_later_fields(record: Record, values: Sequence[str | None]) -> Record:
+    """Return a record with what the `LATER_FIELDS` hold, if there is anything: `context` and `note`."""
+    text, note = values
+    if not (text or note):
         return record
-    try:
-        context = msgspec.json.decode(text, type=Context)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return record  # it was written in a way that is not known here
-    return msgspec.structs.replace(record, context=context)
+    context = record.context
+    # What was written in a way that is not known here is left out.
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        context = msgspec.json.decode(text or "{}", type=Context)
+    return msgspec.structs.replace(record, context=context, note=note or "")
 
 
 def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:
@@ -188,14 +192,30 @@ def decode(fields: Fields) -> ReplyEntry:
     return ReplyEntry(
         _number(fields.get(POSITION)),
         fields.get(TEXT, ""),
-        None if planned_end is None else _decode_end(planned_end),
-        None if end is None else _decode_end(end),
+        None if planned_end is None else decode_end(planned_end),
+        None if end is None else decode_end(end),
         () if units is None else decode_units(units),
         _number(fields.get(SIDES)) or None,
     )
 
 
-def _decode_end(text: str) -> End:
+def encode_usage(usage: dict[str, Any] | None) -> str:
+    """Return the value of the field `u`, or "" for None."""
+    return "" if usage is None else msgspec.json.encode(usage).decode()
+
+
+def encode_end(end: End) -> tuple[str, str]:
+    """Return an end as JSON without its `usage`, and that as JSON, or "" if there is none.
+
+    `finish.lua` joins the two as `encode` would, or the first and the usage that was written last.
+    """
+    members = msgspec.structs.asdict(end)
+    usage = encode_usage(members.pop("usage"))
+    return msgspec.json.encode(members).decode(), usage
+
+
+def decode_end(text: str) -> End:
+    """Return the end that a field holds; one that can't be read is a failure."""
     try:
         return msgspec.json.decode(text, type=End)
     except (msgspec.MsgspecError, ValueError, RecursionError):

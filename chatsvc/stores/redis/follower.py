@@ -24,21 +24,19 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
-from weakref import ReferenceType, ref
 
 from chatsvc.log import Log
 from chatsvc.stores.redis.bell import Bell
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import RETRY_S, Client, unavailable
 from chatsvc.stores.redis.entries import (
-    Fields,
     ReplyEntry,
     apply,
-    decode,
     decode_news,
 )
+from chatsvc.stores.redis.followed import Followed
 from chatsvc.stores.redis.keys import HashTag, Keys
-from chatsvc.stores.redis.pages import read_pages
+from chatsvc.stores.redis.pages import Page
 from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import monotonic
 
@@ -48,7 +46,9 @@ ROUND_MS = 100
 """Milliseconds that a round waits for something new. After each round the time advances up to which
 text may be released (see `followers`)."""
 
-_Entries = list[tuple[str, Fields]]
+READ_ENTRIES = 256
+"""The entries of each stream that are read at once. What a stream has beyond them is read before the
+round is over, so neither memory nor a turn of the event loop grows with what has come."""
 
 
 class FollowerListener(Protocol):
@@ -69,19 +69,6 @@ class FollowerListener(Protocol):
 
     def gave_up(self, log: Log) -> None:
         """Take note that Redis is away for too long: `log` gets nothing more for now."""
-
-
-class _Followed:
-    """A log that is followed, and in which rounds its stream is to be read."""
-
-    __slots__ = ("every_round", "last_id", "log", "next_round", "stream")
-
-    def __init__(self, log: Log, stream: str, last_id: str) -> None:
-        self.log: ReferenceType[Log] = ref(log)
-        self.stream = stream
-        self.last_id = last_id
-        self.every_round = True
-        self.next_round = False
 
 
 class _Round(NamedTuple):
@@ -118,7 +105,7 @@ class Follower:
         self._listener = listener
         self._on_read = on_read
         self.bell = Bell(commands, tag.bell(node))
-        self._followed: dict[str, _Followed] = {}  # by reply id
+        self._followed: dict[str, Followed] = {}  # by reply id
         self._waiting: list[asyncio.Future[None]] = []
         self._last_news = ""  # unknown: to be asked for
         self._news_number = 0
@@ -150,7 +137,7 @@ class Follower:
     def add(self, log: Log, last_id: str) -> None:
         """Follow a log, from behind the entry `last_id` of its stream ("0-0": from the first)."""
         stream = self._keys.stream(log.reply_id)
-        self._followed[log.reply_id] = _Followed(log, stream, last_id)
+        self._followed[log.reply_id] = Followed(log, stream, last_id)
 
     def apply_own(self, log: Log, entry_id: str, entry: ReplyEntry) -> None:
         """Bring an entry into the log that this node has written."""
@@ -260,7 +247,7 @@ class Follower:
     async def _read(self, *, block: bool) -> _Round:
         """Read what is new in all streams together."""
         streams = {self.bell.key: self.bell.last_id, self._tag.news: self._last_news}
-        reading: dict[str, _Followed] = {}
+        reading: dict[str, Followed] = {}
         for reply_id, followed in list(self._followed.items()):
             log = followed.log()
             if log is None or log.end is not None:
@@ -269,41 +256,31 @@ class Follower:
                 followed.next_round = False
                 streams[followed.stream] = followed.last_id
                 reading[followed.stream] = followed
-        answer = await self._client.xread(streams, block=ROUND_MS if block else None)
-        news: _Entries = []
-        for stream, entries in answer or ():
-            if stream == self._tag.news:
-                news = entries
-            elif stream == self.bell.key:
-                self.bell.last_id = entries[-1][0]
-            else:
-                await self._apply(reading[stream], entries)
+        news: Page = []
+        count, more, wait_ms = len(streams), streams, ROUND_MS if block else None
+        while more:
+            answer = await self._client.xread(more, READ_ENTRIES, wait_ms)
+            more, wait_ms = {}, None
+            for stream, entries in answer or ():
+                last_id, goes_on = entries[-1][0], True
+                if stream == self._tag.news:
+                    news += entries
+                elif stream == self.bell.key:
+                    self.bell.last_id = last_id
+                else:
+                    goes_on = await reading[stream].take(
+                        entries, self._client, self._listener.lost
+                    )
+                if goes_on and len(entries) == READ_ENTRIES:
+                    more[stream] = last_id
         for followed in reading.values():
             log = followed.log()
             if log is not None:
                 written_elsewhere = not self._listener.writes(log.reply_id)
                 followed.every_round = log.planned_end is None and written_elsewhere
-        return _Round(len(streams), self._apply_news(news))
+        return _Round(count, self._apply_news(news))
 
-    async def _apply(self, followed: _Followed, entries: _Entries) -> None:
-        if (log := followed.log()) is None:
-            return
-        for entry_id, fields in entries:
-            if not apply(log, entry_id, decode(fields)):
-                break
-            followed.last_id = entry_id
-        else:
-            return
-        # After a failover, entries may have been added with earlier ids than the last one read, by
-        # the new master's clock. XREAD skips them, so read the whole stream.
-        async for page in read_pages(self._client, followed.stream):
-            for entry_id, fields in page:
-                if not apply(log, entry_id, decode(fields)):
-                    self._listener.lost(log.reply_id)
-                    return
-                followed.last_id = entry_id
-
-    def _apply_news(self, entries: _Entries) -> bool:
+    def _apply_news(self, entries: Page) -> bool:
         """Take note of news, and return whether a log is followed that they are about."""
         concerned = False
         for entry_id, fields in entries:

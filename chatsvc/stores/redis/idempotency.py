@@ -11,7 +11,7 @@ import hashlib
 from chatsvc.stores.base import REMEMBERED_S, KeyReused, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.keys import Keys
-from chatsvc.stores.redis.scripts import REMEMBER
+from chatsvc.stores.redis.scripts import FORGET, REMEMBER
 
 
 class Idempotency:
@@ -57,6 +57,10 @@ class Idempotency:
         """See `Store.recall`."""
         reply_id = await self._commands.ask("GET", self._name(name))
         return None if reply_id is None else str(reply_id)
+
+    async def forget(self, name: str, reply_id: str) -> None:
+        """See `Store.forget`."""
+        await self._commands.run(FORGET, [self._name(name)], reply_id)
 
     def _key(self, record: Record) -> str:
         digest = hashlib.sha256(f"{record.user}\0{record.key}".encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from weakref import WeakValueDictionary
 
 from chatsvc.log import Log
@@ -12,20 +13,16 @@ from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import EXPIRED, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
-    CONTEXT,
     HASH_FIELDS,
-    Fields,
+    LATER_FIELDS,
+    ReplyEntry,
     apply,
-    decode,
     decode_hash,
-    with_context,
+    with_later_fields,
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
-from chatsvc.stores.redis.pages import PAGE_ENTRIES
-
-UNITS_PER_TURN = 8192
-"""The units of a reply that are put into its log in one turn of the event loop."""
+from chatsvc.stores.redis.pages import Page, Pages, in_turns
 
 
 class Logs:
@@ -90,38 +87,35 @@ class Logs:
             task.exception()
 
     async def _find(self, reply_id: str) -> tuple[Record, Log]:
-        values, gone, entries = await asyncio.gather(
+        pages = Pages(lambda begin, count: self._read(reply_id, begin, count))
+        values, gone, page = await asyncio.gather(
             self._commands.ask(
-                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, CONTEXT
+                "HMGET", self._keys.reply(reply_id), *HASH_FIELDS, *LATER_FIELDS
             ),
             self._commands.ask("EXISTS", self._keys.gone(reply_id)),
-            self._page(reply_id, "-"),
+            pages.next(),
         )
-        found = decode_hash(values[:-1])
+        found = decode_hash(values[: len(HASH_FIELDS)])
         if found is None:
             self._on_lost(reply_id)
             if not gone:
                 raise ReplyNotFound("No reply has this id.")
-        if found is None or (found.ended and not entries):
+        if found is None or (found.ended and not page):
             raise ReplyExpired(EXPIRED)
-        record = with_context(found.record, values[-1])
+        record = with_later_fields(found.record, values[len(HASH_FIELDS) :])
         log = self._logs.get(reply_id)
         if log is None:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
-            last_id, applied = "0-0", 0
-            while entries:
-                for last_id, fields in entries:
-                    if log.offset - applied > UNITS_PER_TURN:
-                        # A long reply takes tens of milliseconds, in which no stream would go on.
-                        applied = log.offset
-                        await asyncio.sleep(0)
-                    apply(log, last_id, decode(fields))
-                if len(entries) < PAGE_ENTRIES:
-                    break
-                entries = await self._page(reply_id, f"({last_id}")
+            last_id = "0-0"
+            while page:
+                await in_turns(page, partial(_take, log))
+                last_id = page[-1][0]
+                page = await pages.next()
             if log.end is None and (
                 log.position < found.position or log.offset - log.position < found.sides
             ):
+                if await self._has_expired(reply_id):
+                    raise ReplyExpired(EXPIRED)  # while its pages were read
                 _fail(log)  # Redis has the hash, and has lost what it counts
             if log.end is None:
                 self._logs[reply_id] = log
@@ -130,13 +124,25 @@ class Logs:
             await self._followers.refresh(log)
         return record, log
 
-    async def _page(self, reply_id: str, begin: str) -> list[tuple[str, Fields]]:
-        """Return the entries of a stream from an id on, `PAGE_ENTRIES` of them at most."""
+    async def _has_expired(self, reply_id: str) -> bool:
+        there, gone = await asyncio.gather(
+            self._commands.ask("EXISTS", self._keys.reply(reply_id)),
+            self._commands.ask("EXISTS", self._keys.gone(reply_id)),
+        )
+        return bool(gone and not there)
+
+    async def _read(self, reply_id: str, begin: str, count: int) -> Page:
         stream = self._keys.stream(reply_id)
-        page: list[tuple[str, Fields]] = await self._commands.ask(
-            "XRANGE", stream, begin, "+", "COUNT", PAGE_ENTRIES
+        page: Page = await self._commands.ask(
+            "XRANGE", stream, begin, "+", "COUNT", count
         )
         return page
+
+
+def _take(log: Log, entry_id: str, entry: ReplyEntry) -> bool:
+    """Bring an entry into a log if it fits: whether all is there is known at the end."""
+    apply(log, entry_id, entry)
+    return True
 
 
 def _fail(log: Log) -> None:

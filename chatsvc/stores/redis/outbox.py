@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import chain, groupby
-from typing import cast
+from typing import Any, cast
 
 from chatsvc.log import Log
 from chatsvc.model import End
@@ -31,8 +31,8 @@ Run = str | tuple[Unit, ...]
 class Outbox:
     """The queue of a reply's units to Redis, in the `epoch` in which this node owns the reply.
 
-    `write(outbox, runs, planned_end)` writes what follows `outbox.position` and `outbox.sides`, and
-    perhaps which end will follow. It returns the position and the number of side units that Redis
+    `write(outbox, runs, planned_end, usage)` writes what follows `outbox.position` and `outbox.sides`,
+    perhaps which end will follow, and what the reply has used unless that is None. It returns the position and the number of side units that Redis
     then has, which are less than these when Redis has lost some; it raises `NotWritable` when this
     node does not own the reply any more.
 
@@ -46,6 +46,7 @@ class Outbox:
         "_pending",
         "_pending_size",
         "_planned_end",
+        "_usage",
         "_write",
         "epoch",
         "flushing",
@@ -59,7 +60,10 @@ class Outbox:
         self,
         log: Log,
         epoch: int,
-        write: Callable[[Outbox, list[Run], End | None], Awaitable[tuple[int, int]]],
+        write: Callable[
+            [Outbox, list[Run], End | None, dict[str, Any] | None],
+            Awaitable[tuple[int, int]],
+        ],
         record: Record | None = None,
     ) -> None:
         self.log = log
@@ -72,6 +76,7 @@ class Outbox:
         self._pending: list[Run] = []
         self._pending_size = 0
         self._planned_end: End | None = None  # to be written with the last run
+        self._usage: dict[str, Any] | None = None  # that Redis has, of `log.usage`
         self._error: Exception | None = None
         self._given_up = False
 
@@ -159,6 +164,7 @@ class Outbox:
         self._pending_size += sum(map(_size, runs))
         self.position, self.sides = position, sides
         self._planned_end = self._planned_end or self.log.planned_end
+        self._usage = None  # what was written together with the units is lost as well
         return True
 
     def _start_flushing(self) -> asyncio.Task[None]:
@@ -175,7 +181,8 @@ class Outbox:
                 planned_end = None
                 if not self._pending:
                     planned_end, self._planned_end = self._planned_end, None
-                position, sides = await self._write(self, runs, planned_end)
+                usage = self.log.usage if self.log.usage != self._usage else None
+                position, sides = await self._write(self, runs, planned_end, usage)
                 if self.has_more_than((position, sides)):
                     self._pending[:0] = runs  # before what has come meanwhile
                     self._pending_size += sum(map(_size, runs))
@@ -183,6 +190,7 @@ class Outbox:
                     self._requeue(position, sides)
                 else:
                     self.position, self.sides = position, sides
+                    self._usage = usage or self._usage
         except Exception as error:  # noqa: BLE001  (the producer gets it by its next call)
             self._error = error
         finally:

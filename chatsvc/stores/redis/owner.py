@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,6 +23,7 @@ from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.entries import (
     ReplyEntry,
+    decode_end,
     entries_of,
 )
 from chatsvc.stores.redis.followers import Followers
@@ -122,6 +124,10 @@ class Owner:
         if flushing is not None:
             await asyncio.shield(flushing)
 
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """See `Store.note_usage`. It is written with what is written next."""
+        log.usage = usage
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """See `Store.seal`."""
         outbox = self._outbox(log)
@@ -135,13 +141,18 @@ class Owner:
         return outbox
 
     async def _write(
-        self, outbox: Outbox, runs: list[Run], planned_end: End | None
+        self,
+        outbox: Outbox,
+        runs: list[Run],
+        planned_end: End | None,
+        usage: dict[str, Any] | None,
     ) -> tuple[int, int]:
         """Write for an outbox (see `Outbox`)."""
         log, before = outbox.log, (outbox.position, outbox.sides)
         entries, behind = entries_of(runs, *before)
         status, *more = await self._scripts.write(
-            log.reply_id, outbox.epoch, before, behind, entries, planned_end
+            *(log.reply_id, outbox.epoch, before, behind),
+            *(entries, planned_end, usage),
         )
         if planned_end is not None:
             last = entries.pop() if entries else ReplyEntry()
@@ -174,7 +185,7 @@ class Owner:
 
         If this node owns it, Redis gets `end`, or else the same failure, when it is back.
         """
-        failed = End("failed", "error", unavailable().as_dict())
+        failed = End("failed", "error", unavailable().as_dict(), log.usage)
         outbox = self._outboxes.get(log.reply_id)
         # The reply stays this node's own until Redis has the end, so that another node ends it if
         # this one dies.
@@ -201,7 +212,7 @@ class Owner:
                 reply_id,
                 None if outbox is None or any_epoch else outbox.epoch,
                 (0, 0) if outbox is None else (outbox.position, outbox.sides),
-                end,
+                end.with_usage(log.usage),
                 patience,
             )
             if status != "torn" or outbox is None or not outbox.rewind(*_counts(more)):
@@ -213,7 +224,7 @@ class Owner:
             log.position,
             log.offset - log.position,
         ):
-            entry = ReplyEntry(log.position, end=end)
+            entry = ReplyEntry(log.position, end=decode_end(more[3]))
             self._followers.of(reply_id).apply_own(log, more[0], entry)
         elif status not in ("ok", "ended"):
             self._refused(log, status)

@@ -14,12 +14,13 @@ from chatsvc.model import End
 from chatsvc.stores.base import REMEMBERED_S, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
-    END,
     PLANNED_END,
     ReplyEntry,
     encode,
     encode_context,
+    encode_end,
     encode_record,
+    encode_usage,
 )
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.leases import NOBODY
@@ -60,6 +61,7 @@ class OwnerScripts:
             keys,
             *(encode_record(record), self._node, reply_id, now_us),
             encode_context(record),
+            record.note,
         )
         return status
 
@@ -71,8 +73,12 @@ class OwnerScripts:
         behind: Counts,
         entries: Sequence[ReplyEntry],
         planned_end: End | None,
+        usage: dict[str, Any] | None,
     ) -> list[str]:
-        """Write entries, and perhaps which end will follow; return the status and what follows it."""
+        """Write entries, perhaps which end will follow, and what the reply has used unless that is None.
+
+        Returns the status and what follows it.
+        """
         words: list[str | int] = []
         for entry in entries:
             fields = list(chain.from_iterable(encode(entry).items()))
@@ -87,6 +93,7 @@ class OwnerScripts:
             before[1],
             behind[1],
             encode(ReplyEntry(planned_end=planned_end)).get(PLANNED_END, ""),
+            encode_usage(usage),
             *words,
             patience=self._patience,
         )
@@ -100,7 +107,10 @@ class OwnerScripts:
         end: End,
         patience: float,
     ) -> list[str]:
-        """Set an end, in any epoch if that is None; return the status and what follows it."""
+        """Set an end, in any epoch if that is None; return the status and what follows it.
+
+        An end without usage gets what was written last.
+        """
         tag = self._keys.tag(reply_id)
         keys = [
             self._keys.reply(reply_id),
@@ -116,7 +126,7 @@ class OwnerScripts:
             self._node,
             "" if epoch is None else epoch,
             *written,
-            encode(ReplyEntry(end=end))[END],
+            *encode_end(end),
             self._keep_ms,
             self._keep_ms + REMEMBERED_S * 1000,
             reply_id,

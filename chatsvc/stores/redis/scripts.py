@@ -42,6 +42,7 @@ FORGET_NODE = Script("forget_node")
 MARK_READERS = Script("mark_readers")
 LAST_READ = Script("last_read")
 REMEMBER = Script("remember")
+FORGET = Script("forget")
 TIME = Script("time")
 RIGHTS = Script("rights")
 
@@ -56,6 +57,7 @@ ALL = (
     MARK_READERS,
     LAST_READ,
     REMEMBER,
+    FORGET,
     TIME,
     RIGHTS,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -186,6 +187,10 @@ class RedisStore:
         """See `Store.append_side`."""
         await self._owner.append_side(log, units)
 
+    def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
+        """See `Store.note_usage`."""
+        self._owner.note_usage(log, usage)
+
     async def seal(self, log: Log, planned_end: End) -> None:
         """See `Store.seal`."""
         await self._owner.seal(log, planned_end)
@@ -205,6 +210,10 @@ class RedisStore:
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""
         return await self._idempotency.recall(name)
+
+    async def forget(self, name: str, reply_id: str) -> None:
+        """See `Store.forget`."""
+        await self._idempotency.forget(name, reply_id)
 
     # ------------------------------------------------------------------ events
 

@@ -5,7 +5,7 @@ import { reduce } from '../../../static/conversation.js';
 import { Problem } from '../../../static/problems.js';
 import { Persistence } from '../../../static/storage.js';
 import { TransportError } from '../../../static/transports/transport.js';
-import { alive, end, headers, ScriptedEnvironment, text } from './scripted.js';
+import { alive, close, delta, end, headers, part, ScriptedEnvironment, text } from './scripted.js';
 
 const MESSAGE = 'hi';
 const REPLY = '你好';
@@ -140,7 +140,7 @@ test('a reply that has no name before its first character is asked for it when i
   await one.environment.clock.run(() => one.environment.calls.length > 0);
   one.chat.stop();
   await one.until(({ state }) => state === 'stopped');
-  assert.deepEqual(asked, ['http://x/api/chat?wait=0', 'http://x/api/chat/r/stop']);
+  assert.deepEqual(asked, ['http://x/api/chat?wait=0&view=parts', 'http://x/api/chat/r/stop']);
 });
 
 test('a stop that something between swallowed is asked for again', async () => {
@@ -197,7 +197,7 @@ test('an end that another tab had first is announced here too', async () => {
   one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 'hang']);
   one.chat.send(MESSAGE);
   await one.until(({ text }) => text !== '');
-  two.persistence.save(reduce(one.chat.conversation, { type: 'ended', entry: one.last().id, state: 'done', problem: null }));
+  two.persistence.save(reduce(one.chat.conversation, { type: 'ended', entry: one.last().id, state: 'done', problem: null, finishReason: null, at: null }));
   one.storage.setItem('conversation', two.storage.getItem('conversation'));
   one.chat.sync();
   assert.equal(one.last().state, 'done');
@@ -213,4 +213,48 @@ test('a tab that was away takes what another has kept when somebody looks at it'
   one.chat.save();
   two.environment.wake('seen');
   assert.equal(two.last().text, REPLY);
+});
+
+test('that a reply has started is said with its first unit, whatever that is, and how complete it is at its end', async () => {
+  for (const [reading, wanted] of [
+    [[part(1, 1, 'reasoning'), 3000, delta(2, 0, 'a'), end('done', 'stop')], ['started', 'done']],
+    [[part(1, 1, 'tool_call'), end('done', 'tool_calls')], ['started', 'empty']],
+    [[delta(1, 0, 'a'), end('done', 'length')], ['started', 'length']],
+    [[delta(1, 0, 'a'), end('done', 'content_filter')], ['started', 'content_filter']],
+    [[end('done', 'stop')], ['empty']],
+  ]) {
+    const one = tab();
+    one.environment.enqueue('sse', [headers(), alive(0), ...reading]);
+    one.chat.send(MESSAGE);
+    await one.environment.clock.run(() => one.environment.calls.length > 0);
+    assert.deepEqual(one.announced, wanted.slice(0, one.announced.length));
+    await one.until(({ state }) => state === 'done');
+    assert.deepEqual(one.announced, wanted);
+  }
+});
+
+test('a reply is read on in a thought by its offset, also by a page that is loaded again', async () => {
+  const one = tab();
+  one.environment.enqueue('sse', [headers(), alive(0), part(1, 1, 'reasoning'), delta(4, 1, 'abc'), 'hang']);
+  one.chat.send(MESSAGE);
+  await one.until(({ parts }) => parts[0]?.text === 'abc');
+  one.chat.save();
+  const two = tab({ storage: one.storage });
+  two.environment.enqueue('sse', [headers(), alive(0), part(4, 1, 'reasoning', {}, true), delta(6, 1, 'de'), delta(8, 0, '你好'), end('done', 'stop')]);
+  await two.until(({ state }) => state === 'done');
+  assert.deepEqual(two.last().parts.map(({ text, open }) => [text, open]), [['abcde', false]]);
+  assert.deepEqual([two.last().text, two.last().offset, two.announced], ['你好', 8, ['done']]);
+});
+
+test('a thought that ended while nobody read has no time', async () => {
+  for (const [away, endedAt] of [[true, false], [false, true]]) {
+    const one = tab();
+    const rest = [part(2, 1, 'reasoning', {}, true), delta(3, 1, 'b'), close(4, 1), delta(5, 0, 'c'), end('done', 'stop')];
+    const first = [headers(), alive(0), part(1, 1, 'reasoning'), delta(2, 1, 'a')];
+    one.environment.enqueue('sse', ...(away ? [first, [headers(), alive(0), ...rest]] : [[...first, ...rest.slice(1)]]));
+    one.chat.send(MESSAGE);
+    await one.until(({ state }) => state === 'done');
+    const [part1] = one.last().parts;
+    assert.deepEqual([part1.text, part1.begunAt !== null, part1.endedAt !== null], ['ab', true, endedAt]);
+  }
 });

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { follow } from '../../../static/follow.js';
 import { Problem } from '../../../static/problems.js';
 import { TransportError } from '../../../static/transports/transport.js';
+import { START } from '../../../static/units.js';
 import { alive, end, headers, ScriptedEnvironment, text } from './scripted.js';
 
 const ALL = 'a你👩‍👧 \n🇨🇳z';
@@ -11,12 +12,12 @@ const N = [...ALL].length;
 async function run(environment, { auto = true, transport = 'sse', signal = new AbortController().signal } = {}) {
   const emitted = [];
   let over = false;
-  const target = { base: new URL('http://x/'), reply: null, after: 0, start: { key: 'k', body: '{}' } };
+  const target = { base: new URL('http://x/'), reply: null, place: START, start: { key: 'k', body: '{}' } };
   follow({ target, transport, auto }, environment, (progress) => emitted.push(progress), signal).finally(() => (over = true));
   await environment.clock.run(() => over);
   return emitted;
 }
-const textOf = (emitted) => emitted.filter(({ type }) => type === 'text').map((progress) => progress.text).join('');
+const textOf = (emitted) => emitted.filter(({ type }) => type === 'grew').map((progress) => progress.text).join('');
 const left = (emitted) => emitted.filter(({ type }) => type === 'left').map(({ from, to, reason }) => `${from} ${to} ${reason}`);
 const last = (emitted) => emitted.at(-1);
 
@@ -25,7 +26,7 @@ test('a reply that goes well', async () => {
   environment.enqueue('sse', [headers(), alive(0), text(ALL, 0), end()]);
   const emitted = await run(environment);
   assert.equal(textOf(emitted), ALL);
-  assert.deepEqual(last(emitted), end());
+  assert.deepEqual(last(emitted), { ...end(), live: true });
   assert.equal(environment.calls.length, 1);
 });
 
@@ -147,7 +148,7 @@ test('an abort at the start of a pause does not wait for its end', async () => {
   const aborter = new AbortController();
   environment.enqueue('sse', [new Problem({ type: '/problems/overloaded', retryAfter: 3600 })]);
   let over = false;
-  const target = { base: new URL('http://x/'), reply: null, after: 0, start: { key: 'k', body: '{}' } };
+  const target = { base: new URL('http://x/'), reply: null, place: START, start: { key: 'k', body: '{}' } };
   const leave = ({ type }) => type === 'waiting' && aborter.abort();
   follow({ target, transport: 'sse', auto: true }, environment, leave, aborter.signal).finally(() => (over = true));
   await environment.clock.run(() => over);

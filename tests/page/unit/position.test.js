@@ -31,8 +31,9 @@ test('a gap is an error, never a text with a hole', () => {
   assert.throws(() => newText(1, 'c', 3), Gap);
 });
 
-test('a cursor is a reply and a position or the end', () => {
-  assert.deepEqual(parseCursor('a-_9:12'), { reply: 'a-_9', position: 12 });
-  assert.deepEqual(parseCursor('a:end'), { reply: 'a', position: null });
-  for (const bad of ['', 'a', 'a:', ':1', 'a:-1', 'a:1.5', 'a:1:2']) assert.equal(parseCursor(bad), null);
+test('a cursor is a reply and a position, an offset or the end', () => {
+  assert.deepEqual(parseCursor('a-_9:12'), { reply: 'a-_9', position: 12, offset: null });
+  assert.deepEqual(parseCursor('a:@0'), { reply: 'a', position: null, offset: 0 });
+  assert.deepEqual(parseCursor('a:end'), { reply: 'a', position: null, offset: null });
+  for (const bad of ['', 'a', 'a:', ':1', 'a:-1', 'a:1.5', 'a:1:2', 'a:@', 'a:@-1', 'a:1@2']) assert.equal(parseCursor(bad), null);
 });

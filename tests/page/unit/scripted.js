@@ -58,7 +58,7 @@ export class ScriptedEnvironment {
   }
 
   async #read(name, target, emit, signal) {
-    this.calls.push({ transport: name, reply: target.reply, after: target.after });
+    this.calls.push({ transport: name, reply: target.reply, after: target.place.position });
     const steps = this.scripts[name]?.shift();
     if (!steps) throw new TypeError('network error');
     const aborted = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
@@ -77,5 +77,10 @@ export class ScriptedEnvironment {
 export const headers = (reply = 'r') => ({ type: 'headers', reply });
 export const alive = (...stamps) => ({ type: 'alive', stamps });
 export const text = (all, from, end = [...all].length) => ({ type: 'text', text: [...all].slice(from, end).join(''), position: end });
-export const end = (state = 'done') => ({ type: 'end', state, problem: null });
+export const end = (state = 'done', finishReason = null) => ({ type: 'end', state, problem: null, finishReason });
+export const part = (offset, part, kind, members = {}, resumed = false) =>
+  ({ type: 'unit', unit: { type: 'part', part, kind, members }, offset, resumed });
+export const delta = (offset, part, text) => ({ type: 'unit', unit: { type: 'delta', part, text }, offset, resumed: false });
+export const close = (offset, part, members = {}) =>
+  ({ type: 'unit', unit: { type: 'close', part, members }, offset, resumed: false });
 export { countCodePoints };

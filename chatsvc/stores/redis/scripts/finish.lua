@@ -10,19 +10,21 @@
 --       epoch          the epoch in which it owns the reply; empty if any node may set this end (a stop)
 --       position       the position up to which the node has written; only with an epoch
 --       sides          the number of side units that the node has written; only with an epoch
---       the_end        the end as JSON
+--       the_end        the end as JSON, without its usage
+--       usage          the end's usage as JSON; empty if it has none: then it is the one that was written last
 --       keep_ms        milliseconds for which the text is kept
 --       remember_ms    milliseconds for which the id is known
 --       reply_id
 --       still_working  empty if the owner's set loses the reply now; else the owner removes it itself, when its
 --                      producer has ended
 --
--- Returns {'ok', id of the entry, position of the text, number of side units}; {'gone'}, {'ended'}, {'lost'} as
+-- Returns {'ok', id of the entry, position of the text, number of side units, the end as it is set}; {'gone'}, {'ended'}, {'lost'} as
 -- `write.lua`; {'torn', position, side units} if the stream has less than the node has written.
 local reply, stream, gone, readers, news, owned = unpack(KEYS)
-local node, epoch, position, sides, the_end, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
+local node, epoch, position, sides, the_end, usage, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
 
-local owner, its_epoch, ended, written, its_sides = unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's'))
+local owner, its_epoch, ended, written, its_sides, last_usage =
+  unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's', 'u'))
 if not owner then return {'gone'} end
 if ended then return {'ended'} end
 its_sides = its_sides or '0'
@@ -32,6 +34,8 @@ if epoch ~= '' then
     return {'torn', written, its_sides}
   end
 end
+if usage == '' then usage = last_usage or 'null' end
+the_end = string.sub(the_end, 1, -2) .. ',"usage":' .. usage .. '}'
 local before = its_sides == '0' and {} or {'b', its_sides}
 before[#before + 1] = 'e'
 before[#before + 1] = the_end
@@ -43,4 +47,4 @@ redis.call('SET', gone, '1', 'PX', remember_ms)
 redis.call('DEL', readers)
 if still_working == '' then redis.call('SREM', owned .. owner, reply_id) end
 publish(news, reply_id)
-return {'ok', id, written, its_sides}
+return {'ok', id, written, its_sides, the_end}
