@@ -52,6 +52,7 @@ THROUGH_OTHERS = {
     "chatsvc.replies.registry": "tests/replies/test_finding.py",
     "chatsvc.replies.timer": "tests/replies/test_stopping.py",
     "chatsvc.requests.decoding": "tests/test_requests.py",
+    "chatsvc.replies.extra_members": "tests/replies/test_part_writer.py",
     "chatsvc.requests.openai": "tests/service/test_openai.py",
     "chatsvc.requests.ui": "tests/service/test_ui.py",
     "chatsvc.serve": "tests/service/test_running.py",

@@ -129,6 +129,21 @@ async def test_a_side_unit_is_out_as_soon_as_the_text_before_it() -> None:
         ]
 
 
+async def test_text_that_went_out_with_side_units_is_not_looked_for_again() -> None:
+    async with running(pace=100_000) as it:
+        await it.write("abc")
+        await it.write(Mark(1, "reasoning"), PartText(1, "hm"))
+        for _ in range(4):
+            await reach(it.ticker, it.hand, it.hand.now + 100_000)
+        it.log.finish(DONE, it.hand.now)
+        await asyncio.wait_for(it.task, 10)
+        assert it.stream.rest is None
+        assert it.client.deltas[1:] == [
+            *({"content": text} for text in "abc"),
+            {"reasoning_content": "hm"},
+        ]
+
+
 async def test_much_is_written_in_turns() -> None:
     with hand_of_time() as hand:
         it = Running(hand, 0)

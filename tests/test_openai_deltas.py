@@ -470,6 +470,19 @@ async def test_extras_stand_where_they_came_from_and_hide_nothing() -> None:
     assert choice["message"]["content"] == "hi"
 
 
+async def test_what_came_of_two_chunks_is_not_made_one() -> None:
+    chunk_extra, choice_extra = Extra({"a": 1}, "chunk"), Extra({"b": 2}, "choice")
+    fragment = Extra({"c": 3})
+    reply = ended(["x", chunk_extra, choice_extra, fragment, choice_extra, chunk_extra])
+    names = ("a", "b", "c", "content")
+    found = []
+    for chunk in streamed(reply, [], usage=False)[1:-1]:
+        [choice] = chunk["choices"]
+        members = {*chunk, *choice, *choice["delta"]}
+        found.append([name for name in names if name in members])
+    assert found == [["content"], ["b"], ["c"]]  # the first chunk has the first "a"
+
+
 def test_what_pieces_of_a_member_add_up_to() -> None:
     whole: dict[str, Any] = {}
     for part in (

@@ -320,8 +320,8 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
             }
         ),
         [
-            Extra({"model": "m", "citations": [URL]}, "chunk"),
             Extra({"seed": 5}, "choice"),
+            Extra({"model": "m", "citations": [URL]}, "chunk"),
             "Hi",
             Extra({"audio": {}}),
         ],
@@ -330,7 +330,7 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
         event({"model": "m", "choices": []})
         + delta({"role": "assistant", "content": ""}, seed=1)
         + delta({"content": "Hi"}),
-        [Extra({"model": "m"}, "chunk"), Extra({"seed": 1}, "choice"), "Hi"],
+        [Extra({"seed": 1}, "choice"), Extra({"model": "m"}, "chunk"), "Hi"],
     ),
     "extras that are the same": (
         event({"model": "m", "choices": [{"delta": {"content": "H"}}]})
