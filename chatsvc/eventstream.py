@@ -20,7 +20,8 @@ from typing import NamedTuple
 DEFAULT_LIMIT_BYTES = 1 << 20
 """The default limit of one line, and of the data of one event, in bytes."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark in UTF-8, which may stand at the start of a stream."""
 
 LONGEST_RETRY_MS = 10**18
 """The reconnection time, in milliseconds, that a longer one counts as: 30 million years."""
@@ -102,6 +103,10 @@ class EventStreamParser:
             or self._at_start
         )
 
+    def pass_start(self) -> None:
+        """Let the next byte count as one behind the start, where no byte order mark is looked for."""
+        self._at_start = False
+
     def feed(self, chunk: bytes) -> Iterator[Event | Comment]:
         """Yield, in order, the events and comments that `chunk` completes.
 
@@ -146,7 +151,7 @@ class EventStreamParser:
             # [spec] "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order
             # Mark (BOM), if any."
             self._at_start = False
-            lines[0] = lines[0].removeprefix(_BOM)
+            lines[0] = lines[0].removeprefix(BOM)
         limit = self._limit
         for line in lines:
             if not line:
@@ -192,8 +197,8 @@ class EventStreamParser:
                 self.retry = int(digits) if len(digits) <= 18 else LONGEST_RETRY_MS
         if len(self._partial) > limit:
             # The byte order mark, whole or not yet, is no part of the line.
-            mark = self._at_start and _BOM.startswith(self._partial[: len(_BOM)])
-            if len(self._partial) > limit + (len(_BOM) if mark else 0):
+            mark = self._at_start and BOM.startswith(self._partial[: len(BOM)])
+            if len(self._partial) > limit + (len(BOM) if mark else 0):
                 raise EventStreamError("a line", limit)
 
     def _dispatch(self) -> Event | None:

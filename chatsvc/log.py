@@ -99,16 +99,17 @@ class Log:
         """
         if not text:
             return
-        ascii_only = text.isascii()
-        last = self.segments[-1] if self.segments else None
+        ascii_only, segments = text.isascii(), self.segments
+        last = segments[-1] if segments else None
         if last is None or self.pace or not ascii_only or not last.extend_plainly(text):
             segment = Segment(self.position, text)
             self._schedule(segment, last, at)
             if last is None or not self._join(last, segment):
                 self._merge(at)
-                self.segments.append(segment)
-        self.position += len(text)
-        self.size += len(text) if ascii_only else len(text.encode())
+                segments.append(segment)
+        length = len(text)
+        self.position += length
+        self.size += length if ascii_only else len(text.encode())
         for waiter in self.waiters:
             waiter.stale = True  # the segment that it stands in may have changed
             # A reader that stands in a slot of the ticker finds new text when its slot comes.

@@ -60,6 +60,24 @@ def test_a_character_alone_is_encoded_as_in_a_run(
     assert encoder.encode(position, run) == framing.wrap(codec.events(position, run))
 
 
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@given(position=st.integers(0, 10**6), run=st.text("ab\n你", min_size=1, max_size=5))
+def test_a_run_in_one_text_is_encoded_as_its_characters(
+    make: Callable[[], Codec], framing: Framing, position: int, run: str
+) -> None:
+    encoded, expected = (
+        make_encoder(make(), framing).encode(position, each) for each in (run, [*run])
+    )
+    assert encoded == expected
+
+
+@pytest.mark.parametrize("size", [1, TABLE_BYTES - 3, TABLE_BYTES - 2, TABLE_BYTES])
+def test_a_chunk_tells_its_size(size: int) -> None:
+    """RFC 9112 section 7.1."""
+    assert CHUNKED.wrap([b"x" * size]) == b"%x\r\n%b\r\n" % (size, b"x" * size)
+
+
 @pytest.mark.parametrize("size", [1, 125, 126, 65535, 65536])
 def test_a_websocket_frame_tells_its_size_in_1_2_or_8_bytes(size: int) -> None:
     """RFC 6455 section 5.2."""

@@ -57,10 +57,12 @@ def characters(text: str) -> list[str]:
 
 def defined(text: str) -> list[str]:
     """The characters of clean text, as PROTOCOL.md defines them."""
-    found = []
+    found: list[str] = []
     while text:
         longest = text[: chatsvc.graphemes.LONGEST_CHARACTER]
-        found.append(regex.findall(r"\X", longest)[0])
+        first = regex.match(r"\X", longest)
+        assert first is not None
+        found.append(first[0])
         text = text[len(found[-1]) :]
     return found
 

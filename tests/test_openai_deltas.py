@@ -280,6 +280,19 @@ async def test_a_call_of_the_requests_tool_grows_as_it_is_written() -> None:
     }
 
 
+async def test_a_request_of_the_older_interface_gets_its_calls() -> None:
+    options = {"functions": [{"name": "f"}]}
+    call = [ToolCall("1", "f"), ToolCall("1", "", '{"a":'), ToolCall("1", "", "1}")]
+    deltas, message = await said(*call, options=options)
+    assert deltas[0] == {"function_call": {"name": "f", "arguments": ""}}
+    assert all(delta["function_call"].keys() == {"arguments"} for delta in deltas[1:])
+    assert message["function_call"] == CALL["function"]
+    assert message["content"] is None and "tool_calls" not in message
+    reply = ended([*call, Finish()], End("done", "tool_calls"), options)
+    assert streamed(reply, [], usage=False)[-1]["choices"][0]["finish_reason"] == "function_call"  # fmt: skip
+    assert completion(reply, "m")["choices"][0]["finish_reason"] == "function_call"
+
+
 async def test_metadata_is_extra_content_also_if_it_comes_late() -> None:
     deltas, message = await said(
         ToolCall("1", "f", "", {"s": 1}), ToolCall("1", "", "{}", {"t": 2})

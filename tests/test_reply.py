@@ -487,3 +487,32 @@ async def test_a_reply_says_where_it_stands(hand: Hand) -> None:
     assert reply.released_now() == 2
     reply.log.finish(FAILED, hand.now)
     assert (reply.state, reply.end, reply.released_now()) == ("failed", FAILED, 3)
+
+
+async def test_text_without_a_pace_is_held_back_by_the_stores_clock_alone(
+    hand: Hand,
+) -> None:
+    """A node that may not have heard of a stop releases nothing that is younger (`Clock.limit`)."""
+    clock = Clock(limit=hand.now - 1)
+    ticker = Ticker(clock)
+    reply = make(ticker)
+    with closing(reply.characters()) as reader:
+        reply.log.append("abc", hand.now)
+        ticker.refresh()
+        assert reader.take() is None
+        clock.limit = hand.now
+        ticker.refresh()
+        assert reader.take() == (0, "abc")
+
+
+async def test_text_that_comes_to_a_node_that_leaves_is_given_to_no_reader(
+    hand: Hand,
+) -> None:
+    ticker = Ticker()
+    reply = make(ticker)
+    with closing(reply.characters()) as reader:
+        reply.departure.begin()
+        reply.log.append("abc", hand.now)
+        ticker.refresh()
+        with pytest.raises(SentAway):
+            reader.take()

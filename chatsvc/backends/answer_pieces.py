@@ -130,7 +130,7 @@ class AnswerPieces:
             if not texts:
                 return pieces
             self._texts = []
-            return [texts[0] if len(texts) == 1 else "".join(texts)]
+            return list[Piece](texts) if len(texts) == 1 else ["".join(texts)]
         if not self.progress or self.undecided:
             return []
         self._flush()

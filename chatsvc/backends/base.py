@@ -5,8 +5,8 @@ The package's docstring shows how to write a backend and where to register it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from chatsvc.model import Piece, Prompt
 
@@ -107,11 +107,15 @@ class DirectBackend(Protocol):
         ...
 
 
-def model_name(backend: Backend) -> str:
+def model_name(backend: Backend, options: Mapping[str, Any] | None = None) -> str:
     """Return the `model` that OpenAI's clients are shown (PROTOCOL.md section 5).
 
-    It is the backend's attribute `model` if there is one and it is not empty, else its name.
+    It is the one that a request's `options` choose, if they may; else the backend's attribute `model`
+    if there is one and it is not empty, else its name.
     """
+    chosen = (options or {}).get("model")
+    if isinstance(chosen, str) and {"*", chosen} & {*chosen_models(backend)}:
+        return chosen
     return getattr(backend, "model", "") or backend.name
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from chatsvc.backends.answer_pieces import AnswerPieces
-from chatsvc.backends.chunk_conversion import convert, loads
+from chatsvc.backends.chunk_conversion import MOST_MARKS, convert, loads, marks
 from chatsvc.backends.chunk_values import Chunk, decode, decode_loosely
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
 from chatsvc.backends.frames import Frames
 from chatsvc.backends.quick_events import Item, QuickEvents
 from chatsvc.backends.redaction import Secrets, log_words
 from chatsvc.backends.refusals import PAGE, reported_error
+from chatsvc.eventstream import BOM
 from chatsvc.model import Finish, Piece
 from chatsvc.problems import BackendFailed
 
@@ -37,18 +38,9 @@ UNDECIDED_LIMIT_BYTES = 16 << 20
 """The most of a body that is read while it isn't known whether its text is reasoning: then it counts
 as the answer's."""
 
-MOST_MARKS = 16 * 1024
-"""The most structural characters, `,:[{` outside strings, that one piece of JSON may have.
-
-A string of a MiB is decoded in milliseconds, but a MiB of empty lists in a fifth of a second. An
-answer has a few dozen, or some hundred for each token where their probabilities are asked for.
-"""
-
 STRAY_LIMIT_BYTES = 4096
 """The most that a line outside of the format may have to be read as an error. The first line of a
 response in JSON is one: the rest of it may never come."""
-
-_BOM = b"\xef\xbb\xbf"
 
 
 class ChunkReader:
@@ -117,12 +109,21 @@ class ChunkReader:
 
     def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
-        if self._head is not None:
-            data = self._begin(self._head + data)
-        if self._whole is not None:
-            self._feed_whole(self._whole, data)
-        elif data and self.failure is None:
-            self._read_items(self._events.feed(data))
+        text = None
+        # Nearly always the bytes are one event, whose chunk differs from the last in its text alone.
+        # A chunk that fits the frame has no line end in it, so there is no other event in them; to
+        # cut them at line ends would cost more than to find the text.
+        if (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and self._events.between_events
+            and len(data) <= self._limit
+        ):
+            text = self._frames.text_of(data[6:-2])
+        if text is not None:
+            self._add_text(text)
+        else:
+            self._read(data)
         if self._answer.undecided:
             self._size += len(data)
             if self._size > UNDECIDED_LIMIT_BYTES:
@@ -144,12 +145,20 @@ class ChunkReader:
 
     # ------------------------------------------------------------------ bytes
 
+    def _read(self, data: bytes) -> None:
+        if self._head is not None:
+            data = self._begin(self._head + data)
+        if self._whole is not None:
+            self._feed_whole(self._whole, data)
+        elif data and self.failure is None:
+            self._read_items(self._events.feed(data))
+
     def _begin(self, head: bytes) -> bytes:
         """Return the bytes to go on with, once it is clear what the body is; else b""."""
-        if _BOM.startswith(head):  # or its beginning
+        if BOM.startswith(head):  # or its beginning
             self._head = head
             return b""
-        start = head.removeprefix(_BOM).lstrip()
+        start = head.removeprefix(BOM).lstrip()
         if not start:
             # Blank lines are nothing in any format, and the parser has no memory of them.
             self._head = b""
@@ -186,13 +195,12 @@ class ChunkReader:
 
     def _read_event(self, data: bytes, event: str) -> None:
         """Read the data of an event, the quick way if it is a chunk as most are."""
+        if data == b"[DONE]":  # before two decoders refuse it: each reply has one
+            self.complete = True
+            return
         if event != "error" and len(data) <= MOST_MARKS:
-            frames = self._frames
-            if (text := frames.text_of(data)) is not None:
-                try:
-                    self._answer.add_text(text, frames.reasoning)
-                except BackendFailed as error:
-                    self._fail_as(error)
+            if (text := self._frames.text_of(data)) is not None:
+                self._add_text(text)
                 return
             chunk = self._decoded(data)
             # What `base_resp` says is for `is_error`.
@@ -206,6 +214,13 @@ class ChunkReader:
                 self._frames.note(data, chunk)
                 return
         self._read_unusual(data.decode("utf-8", "replace"), event)
+
+    def _add_text(self, text: str) -> None:
+        """Add the text of a chunk that fits the frame."""
+        try:
+            self._answer.add_text(text, self._frames.reasoning)
+        except BackendFailed as error:
+            self._fail_as(error)
 
     def _decoded(self, data: bytes) -> Chunk | None:
         """Return the chunk that an event's data is, or None if it is for `convert`."""
@@ -227,7 +242,7 @@ class ChunkReader:
             return
         if event != "error" and not plain_text.startswith(("{", "[")):
             return  # it holds no object
-        if len(text) > MOST_MARKS and _marks(text) > MOST_MARKS:
+        if len(text) > MOST_MARKS and marks(text) > MOST_MARKS:
             self._fail(BackendFailed(TOO_MUCH))
             return
         try:
@@ -312,15 +327,3 @@ def _is_whole(item: Item) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _marks(data: str) -> int:
-    """Return how many structural characters of JSON are in `data`, outside its strings.
-
-    Of what is not JSON any number may come out. The work is linear in the length, and each pass is
-    one of C: without escaped backslashes and quotes, every other part between quotes is a string.
-    """
-    plain = data.replace("\\\\", "").replace('\\"', "")
-    parts = plain.split('"', 2 * MOST_MARKS)
-    outside = "".join(parts[::2])
-    return sum(outside.count(mark) for mark in ",:[{")

@@ -21,7 +21,7 @@ _REASONING = re.compile(rb'"reasoning(?:_content)?":\s*("(?:[^"\\]|\\.)*")')
 _PADDING = b',"obfuscation":"'
 
 _decode_text = msgspec.json.Decoder(str).decode
-_NONE = b"\0"  # which no JSON begins with
+_NONE: tuple[bytes, ...] = ()  # what no bytes start with
 
 
 class Frames:
@@ -34,13 +34,14 @@ class Frames:
 
     - A chunk whose text `text_of` returns would be decoded to the chunk that the frame was made of,
       with this text in the place of the other.
+    - Such a chunk has no line end in it.
     """
 
     __slots__ = (
         "_before",
         "_begin",
         "_behind",
-        "_length",
+        "_end",
         "_padded",
         "_unused",
         "reasoning",
@@ -48,10 +49,10 @@ class Frames:
 
     def __init__(self) -> None:
         self.reasoning = False
-        self._before = _NONE  # if there is no frame
-        self._begin = 0  # where the text's JSON begins
+        self._before: bytes | tuple[bytes, ...] = _NONE  # while there is no frame
         self._behind = b""
-        self._length = 0  # of what is behind it
+        self._begin = 0  # where the text's JSON begins
+        self._end = 0  # where it ends, counted from the end of the chunk: negative
         self._padded = False  # the chunks have padding of random length
         self._unused = 0
 
@@ -63,7 +64,7 @@ class Frames:
             return None
         try:
             # It is one text or no JSON: a structure of any other kind would be.
-            text = _decode_text(data[self._begin : len(data) - self._length])
+            text = _decode_text(data[self._begin : self._end])
         except msgspec.DecodeError:
             return None
         self._unused = 0
@@ -75,7 +76,7 @@ class Frames:
             return
         self._before = _NONE
         choices = chunk.choices
-        if not choices or len(choices) > 1 or chunk.error:
+        if not choices or len(choices) > 1 or chunk.error or b"\n" in data:
             return
         [choice] = choices
         delta = choice.delta
@@ -106,9 +107,10 @@ class Frames:
         # Another such member, wherever it stands, might be the one that was decoded.
         if len(found) != 1 or not text or _decode_text(found[0][1]) != text:
             return
-        self._begin, end = found[0].span(1)
-        self._before, self._behind = data[: self._begin], data[end:]
-        self._length = len(self._behind)
+        begin, end = found[0].span(1)
+        # With the quotes: JSON lets white space stand around a text, even a line end.
+        self._before, self._behind = data[: begin + 1], data[end - 1 :]
+        self._begin, self._end = begin, end - len(data)
         self.reasoning = pattern is _REASONING
         self._unused += 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chatsvc.eventstream import Comment, Event, EventStreamError, EventStreamParser
+from chatsvc.eventstream import BOM, Comment, Event, EventStreamError, EventStreamParser
 
 STRAY = ""
 """The type of an item that is a line outside of the format of event streams."""
@@ -25,7 +25,8 @@ The data is UTF-8, or as it came if it is not.
 class QuickEvents:
     """The splitter of one body, whose events and lines are limited to `limit` bytes.
 
-    `too_long` is true once one of them is longer; what comes after that is nothing.
+    `too_long` is true once one of them is longer; what comes after that is nothing. `between_events` is
+    whether the next byte begins an event.
 
     Invariants:
 
@@ -38,12 +39,18 @@ class QuickEvents:
         self.too_long = False
         self._limit = limit
         self._parser = EventStreamParser(limit=limit, keep_strays=True)
-        self._between_events = False
+        self.between_events = False
+        self._begun = False
 
     def feed(self, data: bytes) -> list[Item]:
         """Return the items that the next bytes complete."""
         items: list[Item] = []
-        if not self._between_events:
+        if data and not self._begun:
+            self._begun = True
+            if data[:1] != BOM[:1]:
+                self._parser.pass_start()
+                self.between_events = True
+        if not self.between_events:
             # The event that is half here goes the exact way, to its end.
             end = data.find(b"\n\n") + 2
             if end < 2 or end == len(data):
@@ -51,7 +58,7 @@ class QuickEvents:
                 return items
             self._feed_parser(data[:end], items)
             data = data[end:]
-        if not self._between_events or b"\r" in data or len(data) > self._limit:
+        if not self.between_events or b"\r" in data or len(data) > self._limit:
             self._feed_parser(data, items)
             return items
         blocks = data.split(b"\n\n")
@@ -75,7 +82,7 @@ class QuickEvents:
     def _feed_parser(self, data: bytes, items: list[Item]) -> None:
         if not self.too_long:
             self._collect(self._parser.feed(data), items)
-            self._between_events = self._parser.between_events
+            self.between_events = self._parser.between_events
 
     def _collect(self, events: Iterator[Event | Comment], items: list[Item]) -> None:
         strays = self._parser.strays

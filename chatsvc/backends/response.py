@@ -240,27 +240,31 @@ class Answer:
 
     def drop(self) -> None:
         """Remove the first of `pieces`: it has been taken on."""
-        self.held -= weight(self.pieces.popleft())
+        piece = self.pieces.popleft()
+        self.held = self.held - weight(piece) if self.pieces else 0
 
     def feed(self, data: bytes, now: float) -> None:
         """See `Receiver.feed`."""
         reader = self._reader
-        if pieces := reader.feed(data):
-            if reader.complete:
+        pieces = reader.feed(data)
+        over = reader.complete
+        if pieces:
+            if over:
                 # The caller is woken anyhow, and adds them together with the end.
                 self._take = None
             self._give(pieces)
         self._came = now
         self._size += len(data)
-        if reader.progress != self._progress:
-            self._progress, self._heard, self._quiet = reader.progress, now, 0
+        progress = reader.progress
+        if progress != self._progress:
+            self._progress, self._heard, self._quiet = progress, now, 0
         else:
             self._quiet += len(data)
-        if reader.failure is not None or reader.complete:
+        if over or reader.failure is not None:
             self._close(None)
         elif self._quiet > self._quiet_limit or self._size > RESPONSE_LIMIT_BYTES:
             self._close(BackendFailed(TOO_MUCH))
-        elif self._finished != (reader.finish is not None):
+        elif self._finished is (reader.finish is None):
             self._finished = not self._finished
             self.deadline = self._latest()
 

@@ -77,20 +77,21 @@ class LogWriter:
         It is not for a store that waits, a long piece, text that ends reasoning, a reply that is
         nearly full or has its end; then nothing has happened, and `write` does it. Call it only while no `write` is under way.
         """
-        append_now = self._append_now
+        append_now, parts, log = self._append_now, self._parts, self._reply.log
+        length, size = len(piece), self._size
         if (
             append_now is None
-            or (self._parts is not None and self._parts.interrupted)
-            or len(piece) > CODE_POINTS_PER_TURN
-            or self._reply.log.end is not None
-            or self._size + (len(piece) + LONGEST_CHARACTER) * 4 > self._max_bytes
+            or (parts is not None and parts.interrupted)
+            or length > CODE_POINTS_PER_TURN
+            or log.end is not None
+            or size + (length + LONGEST_CHARACTER) * 4 > self._max_bytes
         ):
             return False
         if text := self._splitter.feed(piece):
-            if not self._size:
+            if not size:
                 self._on_first(self._reply)
-            self._size += len(text) if text.isascii() else len(text.encode())
-            append_now(self._reply.log, text)
+            self._size = size + (len(text) if text.isascii() else len(text.encode()))
+            append_now(log, text)
         return True
 
     def write(self, piece: Piece) -> Coroutine[Any, Any, None]:

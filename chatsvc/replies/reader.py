@@ -61,10 +61,27 @@ class ReplyReader(LogReader[Run]):
         there never will be more. The time that counts is that of the ticker's turn. Raises
         `SentAway` when the node leaves and the reply has not ended at this position.
         """
-        ticker = self.ticker
-        if self.stale and not self._find():
-            return None
-        horizon, due, position = ticker.horizon, self._due, self.position
+        horizon, position = self.ticker.horizon, self.position
+        if self.stale:
+            log = self._log
+            end = log.position
+            if position < end <= position + LONGEST_RUN and not self._departure.leaving:
+                # So it is with each token of a model: what is new is out, and all in one segment,
+                # where each character is a code point. It is looked up anew for the next one.
+                segment = log.segments[-1]
+                start = segment.start
+                if (
+                    segment.ends is None
+                    and not segment.step
+                    and start <= position
+                    and segment.first <= horizon
+                ):
+                    self.position = end
+                    self.slot = IDLE if log.end is None else NOW
+                    return position, segment.text[position - start :]
+            if not self._find():
+                return None
+        due = self._due
         if horizon < due:
             self.until_released(due)
             return None

@@ -170,6 +170,11 @@ class Codec(StreamCodec):
         tails = encodings(self.tail)
         if numbers is NO_DIGITS:
             return [prefix + tails[character] for character in run]
+        if isinstance(run, str):  # each of its characters is one code point
+            return [
+                prefix + numbers[end] + tails[character]
+                for end, character in enumerate(run, position + 1)
+            ]
         events = []
         for character in run:
             position += len(character)

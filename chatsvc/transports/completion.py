@@ -7,7 +7,7 @@ from typing import Any
 
 from chatsvc.model import FRAGMENTS, End
 from chatsvc.replies import PartItem, Reply
-from chatsvc.transports.deltas import all_drafts, tools_of
+from chatsvc.transports.deltas import Deltas
 from chatsvc.transports.openai import NO_USAGE, completion_id, finish_reason
 
 CONSTANTS = frozenset({"id", "index", "type", "format", "name", "role"})
@@ -32,7 +32,8 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
     }
     contents: list[Any] = []
     calls: dict[int, dict[str, Any]] = {}
-    for draft in all_drafts(log, tools_of(reply.record.prompt.options), items):
+    deltas = Deltas(log, reply.record.prompt.options)
+    for draft in deltas.feed(items) + deltas.end():
         for call in draft.delta.pop("tool_calls", ()):
             add(calls.setdefault(call.pop("index"), {}), call)
         if isinstance(draft.delta.get("content"), list):
@@ -49,7 +50,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
         message["content"] = [text, *contents]
     elif not any(value for name, value in message.items() if name != "role"):
         message["content"] = ""
-    choice["finish_reason"] = finish_reason(end)
+    choice["finish_reason"] = finish_reason(end, calls_functions=deltas.calls_functions)
     body["usage"] = end.usage or NO_USAGE
     return body
 

@@ -6,7 +6,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from chatsvc.units import ANSWER, Close, Mark, PartText
 
 OF_A_CHUNK = frozenset({"id", "object", "created", "choices", "usage", "error"})
 OF_A_CHOICE = frozenset({"index", "delta", "message", "finish_reason"})
-OF_A_DELTA = frozenset({"role", "reasoning_content", "tool_calls"})
+OF_A_DELTA = frozenset({"role", "reasoning_content", "tool_calls", "function_call"})
 """The members of each that are never taken from an extra: they are made here."""
 
 REFUSAL = "refusal"
@@ -46,20 +46,22 @@ class _OwnCall:
 class Deltas:
     """The drafts of one reply's chunks, from its units in order.
 
-    `tools` are the names of the tools that the client runs. `text_name` is the member of a delta that
-    text of the answer stands in: `content`, or `REFUSAL` behind the mark that says so.
+    `options` are those of the request. `text_name` is the member of a delta that text of the answer
+    stands in: `content`, or `REFUSAL` behind the mark that says so. `calls_functions` is whether
+    calls stand in the older `function_call`, because the request offers tools only as `functions`.
 
-    - A call of one of `tools` grows as it is written. Any other waits for the end of the reply, and
-      is left out if its result comes before: then nothing is left for a client to do.
+    - A call of a tool that the request offers grows as it is written. Any other waits for the end of
+      the reply, and is left out if its result comes before: nothing is left for a client to do.
     - Sources and files wait for the next unit: an extra that holds them as the model's server sent
       them takes their place. `waiting` is whether there are any.
     - `tool_result` and `data` have no place in OpenAI's protocol.
     """
 
-    def __init__(self, log: Log, tools: frozenset[str] = frozenset()) -> None:
+    def __init__(self, log: Log, options: dict[str, Any]) -> None:
         self.text_name = "content"
+        self.calls_functions = bool(options.get("functions")) and "tools" not in options
         self._log = log
-        self._tools = tools
+        self._tools = tools_of(options)
         self._indexes: dict[int, int] = {}  # of the calls that were begun, by part
         self._own_calls: dict[int, _OwnCall] = {}  # by part
         self._reasoning: dict[int, int] = {}  # the offset behind its mark, by part
@@ -110,8 +112,7 @@ class Deltas:
         elif part in self._reasoning:
             drafts.append(Draft({"reasoning_content": text}))
         elif (index := self._indexes.get(part)) is not None:
-            more = {"index": index, "function": {"arguments": text}}
-            drafts.append(Draft({"tool_calls": [more]}))
+            drafts.append(self._call_piece(index, function={"arguments": text}))
         elif (call := self._own_calls.get(part)) is not None:
             call.texts.append(text)
 
@@ -145,15 +146,24 @@ class Deltas:
             call = self._own_calls[part]
             call.members, call.closed = call.members | members, True
         elif part in self._indexes and "metadata" in members:
-            more = {"index": self._indexes[part], "extra_content": members["metadata"]}
-            drafts.append(Draft({"tool_calls": [more]}))
+            index, metadata = self._indexes[part], members["metadata"]
+            drafts.append(self._call_piece(index, extra_content=metadata))
 
     def _call_draft(self, members: dict[str, Any], arguments: str) -> Draft:
-        function = {"name": members.get("name"), "arguments": arguments}
-        call = {"id": members.get("id"), "type": "function", "function": function}
+        index = self._next_index("tool_calls")
+        call = {
+            "id": members.get("id"),
+            "type": "function",
+            "function": {"name": members.get("name"), "arguments": arguments},
+        }
         if "metadata" in members:
             call["extra_content"] = members["metadata"]
-        return self._listed("tool_calls", call)
+        return self._call_piece(index, **call)
+
+    def _call_piece(self, index: int, **members: Any) -> Draft:
+        if self.calls_functions:
+            return Draft({"function_call": members.get("function", {})})
+        return Draft({"tool_calls": [{"index": index, **members}]})
 
     def _put_signature(self, drafts: list[Draft], text: str, signature: Any) -> None:
         """Put a signature as OpenRouter does, with the text that it is for: a client returns both."""
@@ -165,9 +175,12 @@ class Deltas:
 
         Clients add lists up by the `index` of their entries, and OpenAI's own fails without.
         """
+        return Draft({name: [{"index": self._next_index(name), **entry}]})
+
+    def _next_index(self, name: str) -> int:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
-        return Draft({name: [{"index": index, **entry}]})
+        return index
 
     # ------------------------------------------------------------------ sources, files, extras
 
@@ -252,11 +265,3 @@ def _beside(mark: Mark) -> tuple[str, dict[str, Any]]:
     data = "file_data" if url.startswith("data:") else "file_url"
     file = {"filename": members.get("name", ""), data: url}
     return "annotations", {"type": "file", "file": file}
-
-
-def all_drafts(
-    log: Log, tools: frozenset[str], units: Sequence[PartItem]
-) -> list[Draft]:
-    """Return the drafts of all units of a reply that has ended."""
-    deltas = Deltas(log, tools)
-    return deltas.feed(units) + deltas.end()

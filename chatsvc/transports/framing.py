@@ -45,7 +45,11 @@ class Framing:
         if self._one_each:
             return b"".join([self._head(len(event)) + event for event in events])
         data = events[0] if len(events) == 1 else b"".join(events)
-        return b"%b%b%b" % (self._head(len(data)), data, self.trailer) if data else b""
+        if not data:
+            return b""
+        size = len(data) + len(self.trailer)
+        head = self.heads[size] if size < TABLE_BYTES else self._head(len(data))
+        return head + data + self.trailer
 
 
 def _chunk_head(size: int) -> bytes:

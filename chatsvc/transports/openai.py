@@ -15,7 +15,7 @@ from chatsvc.model import FRAGMENTS, End
 from chatsvc.problems import BackendFailed, Draining
 from chatsvc.replies import PartItem, Reply
 from chatsvc.transports.codec import MixedCodec
-from chatsvc.transports.deltas import Deltas, Draft, tools_of
+from chatsvc.transports.deltas import Deltas, Draft
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
@@ -53,12 +53,17 @@ def completion_id() -> str:
     return f"chatcmpl-{secrets.token_urlsafe(9)}"
 
 
-def finish_reason(end: End) -> str:
+def finish_reason(end: End, *, calls_functions: bool) -> str:
     """Return the `finish_reason` of a reply that did not fail.
 
-    OpenAI has none for a reply that was stopped from outside: `stop` is the nearest.
+    OpenAI has none for a reply that was stopped from outside: `stop` is the nearest. Calls have an
+    older name where the request `calls_functions` (see `Deltas`).
     """
-    return end.finish_reason if end.state == "done" else "stop"
+    if end.state != "done":
+        return "stop"
+    if calls_functions and end.finish_reason == "tool_calls":
+        return "function_call"
+    return end.finish_reason
 
 
 STICKY = ("model", "system_fingerprint", "service_tier", "provider")
@@ -117,7 +122,7 @@ class Chunks(MixedCodec):
         self._begun = False
         self._first = Draft({})  # what waits for the first chunk
         self._usage = usage
-        self._deltas = Deltas(reply.log, tools_of(reply.record.prompt.options))
+        self._deltas = Deltas(reply.log, reply.record.prompt.options)
         super().__init__(
             _content_without_usage_yet if usage else _content, probe_times_us=()
         )
@@ -145,7 +150,8 @@ class Chunks(MixedCodec):
         events = self._chunks(self._deltas.end())
         if not self._begun:
             events.append(self._begin_with(""))
-        events.append(self._chunk(Draft({}), json_line(finish_reason(end))))
+        reason = finish_reason(end, calls_functions=self._deltas.calls_functions)
+        events.append(self._chunk(Draft({}), json_line(reason)))
         if self._usage:
             usage = b',"usage":' + json_line(end.usage or NO_USAGE)
             events.append(self._begin + _END % usage)

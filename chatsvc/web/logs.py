@@ -117,6 +117,8 @@ def _redact_unreadable_request(record: logging.LogRecord) -> bool:
 
 def set_up_logs(log_format: str) -> None:
     """Send all logs to stderr, as `text` or `json`."""
+    # No line shows them, and to find them out costs a tenth of a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     server_logger.addFilter(_redact_unreadable_request)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())

@@ -35,7 +35,7 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     replies = app[REPLIES]
     asked = await read_completion(request)
     reply = await start_reply(app, Start(asked.prompt, caller_of(request)))
-    model = model_name(replies.backend)
+    model = model_name(replies.backend, asked.prompt.options)
     try:
         if asked.stream:
             codec = Chunks(reply, model, usage=asked.usage)

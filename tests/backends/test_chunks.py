@@ -496,3 +496,46 @@ def test_the_cuts_change_nothing(parts: list[bytes], cuts: list[int]) -> None:
     edges = sorted({0, *(cut for cut in cuts if cut < len(body)), len(body)})
     cut = [body[a:b] for a, b in itertools.pairwise(edges)]
     assert read(*cut) == read(body) == read(*single(body))
+
+
+SECOND = chunk("b")
+SEVERAL_LINES = b'data: {"choices":[{"index":0,%b"delta":{"content":"%b"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([SECOND + SECOND], id="two events"),
+        pytest.param([SECOND[:-2] + b"\n" + SECOND], id="one line for each"),
+        pytest.param([SECOND.replace(b'"b"', b'"b"\n')], id="a line behind the text"),
+        pytest.param([SECOND.replace(b'"b"', b'"b"\n\n')], id="an end behind the text"),
+        pytest.param([SECOND.replace(b'"b"', b'\r"b"')], id="a line before the text"),
+        pytest.param([SECOND.replace(b'"b"', b'"b\nb"')], id="a line in the text"),
+        pytest.param([SECOND.replace(b'"b"', b'"b\n\nb"')], id="an end in the text"),
+        pytest.param([SECOND.replace(b"data: ", b"data:")], id="without a space"),
+        pytest.param([b"data: ", SECOND], id="behind half a line"),
+        pytest.param([b"data: x\n", SECOND], id="behind half an event"),
+        pytest.param([b"event: error\n", SECOND], id="behind a type"),
+        pytest.param([b": x", SECOND], id="behind half a comment"),
+        pytest.param(
+            [SEVERAL_LINES % (b"\ndata: ", b"b"), SEVERAL_LINES % (b"\n", b"c")],
+            id="several lines",
+        ),
+    ],
+)
+def test_only_what_is_one_event_is_read_as_one(parts: list[bytes]) -> None:
+    """The quick way of a chunk that fits the frame of the one before gives what the exact way does."""
+    assert read(chunk("a"), *parts) == read(*single(b"".join([chunk("a"), *parts])))
+
+
+@pytest.mark.parametrize("limit", [len(SECOND) - 1, len(SECOND)])
+def test_a_chunk_that_fits_the_frame_is_limited_too(limit: int) -> None:
+    longer = SECOND.replace(b'"b"', b'"bbbbbbbbbb"')
+    text, _, failure = read(chunk("a"), longer, limit=limit)
+    assert text == "a"
+    assert failure
+
+
+@pytest.mark.parametrize("mark", [b'"[DONE]"', b"[DONE]", b" [DONE] "])
+def test_the_mark_of_the_end(mark: bytes) -> None:
+    assert read(chunk("a"), STOP, b"data: " + mark + b"\n\n") == ("a", "stop", "")

@@ -33,6 +33,9 @@ def framed(text: bytes = b'"a"', head: bytes = HEAD, tail: bytes = TAIL) -> Fram
         ('"你 \\n\\"\\ud83d\\ude00"'.encode(), '你 \n"😀'),
         (b"null", None),
         (b"5", None),
+        (b'"b"\n', None),
+        (b'\n"b"', None),
+        (b'"', None),
         (b'"b","role":"x"', None),
         (b'"b","content":"c"', None),
         (b'"b', None),
@@ -75,6 +78,20 @@ def test_a_chunk_with_more_than_a_text_makes_no_frame(tail: bytes) -> None:
     except msgspec.DecodeError:  # it is none that is decoded the quick way
         return
     assert frames.text_of(HEAD + b'"b"' + tail) is None
+
+
+def test_a_chunk_in_several_lines_makes_no_frame() -> None:
+    """Then no chunk that fits a frame has a line end in it."""
+    head = HEAD.replace(b",", b",\n")
+    assert framed(head=head).text_of(head + b'"b"' + TAIL) is None
+
+
+def test_without_a_frame_no_bytes_fit() -> None:
+    frames = framed()
+    frames.note(b"{}", decode(b"{}"))
+    for first in (b"\0", b"{"):
+        garbage = first + b"x" * (len(HEAD) - 1) + b'"b"' + TAIL
+        assert frames.text_of(garbage) is None
 
 
 def test_reasoning() -> None:

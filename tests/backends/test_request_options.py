@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatsvc.backends.openai import OpenAIBackend
@@ -124,6 +124,7 @@ def test_the_temperature_is_a_default() -> None:
 # ---------------------------------------------------------------------- requests
 
 
+@settings(max_examples=40)
 @given(messages, json_objects, st.sampled_from(["", "Be brief."]))
 def test_the_server_gets_what_came(
     given: list[dict[str, Any]], options: dict[str, Any], system: str

@@ -74,6 +74,8 @@ def test_pieces_wait_in_order_until_they_are_dropped() -> None:
     assert (list(made.pieces), made.held, made.given) == (["a", "bc"], 3, 2)
     made.drop()
     assert (list(made.pieces), made.held) == (["bc"], 2)
+    made.drop()
+    assert (list(made.pieces), made.held) == ([], 0)
 
 
 def test_a_piece_is_taken_only_if_none_waits_before_it() -> None:

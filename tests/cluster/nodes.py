@@ -79,7 +79,7 @@ class Node:
 
     async def ready(self, status: int = 200) -> None:
         """Wait until `/readyz` says so."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < deadline:
                 try:

@@ -75,6 +75,7 @@ async def test_a_reload_in_mid_reply_goes_on(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_a_second_tab_and_a_stranger_follow_a_link(
     everywhere: Everywhere, service: int
 ) -> None:
@@ -116,6 +117,7 @@ async def test_clear_is_seen_by_the_other_tab(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_enter_that_ends_a_composition_never_sends(
     everywhere: Everywhere, service: int
 ) -> None:

@@ -215,6 +215,32 @@ async def test_other_parameters_reach_an_openai_backend() -> None:
     assert sent["tools"] == [{}]
 
 
+@pytest.mark.parametrize(
+    ("named", "chosen", "shown"),
+    [
+        ("", "any", "real"),
+        ("", "other", "other"),
+        ("real-2026", "other", "real-2026"),
+        ("real-2026", "any", "real-2026"),
+    ],
+)
+async def test_the_model_is_named_as_its_server_names_it(
+    named: str, chosen: str, shown: str
+) -> None:
+    said = [chunk("hi"), chunk(None, finish_reason="stop")]
+    if named:
+        said = [each.replace(b"{", b'{"model": "%b", ' % named.encode(), 1) for each in said]  # fmt: skip
+    upstream = Upstream([head(), *said, DONE])
+    async with upstream.running() as url:
+        backend = OpenAIBackend(url, "real", models=["other"])
+        async with inside(Settings(pace=0), backend=backend) as chat:
+            for stream in (True, False):
+                body = request(model=chosen, stream=stream)
+                answer = await chat.raw(POST, body=body)
+                models = re.findall(rb'"model":"([^"]*)"', answer.body)
+                assert {*models} == {shown.encode()}
+
+
 async def test_models(chat: Inside) -> None:
     async with client(chat) as asking:
         assert [model.id async for model in asking.models.list()] == ["echo"]

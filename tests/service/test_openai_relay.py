@@ -228,6 +228,28 @@ async def test_tools_over_two_turns(form: Callable[..., Any]) -> None:
     assert requests[1]["messages"][1]["reasoning_content"] == "I must look."
 
 
+async def test_functions_of_the_older_interface() -> None:
+    function = {"name": "weather", "arguments": '{"town": "Bern"}'}
+
+    async def case(client: openai.AsyncOpenAI) -> Any:
+        create: Any = client.chat.completions.create
+        request = {
+            "model": MODEL,
+            "messages": HELLO,
+            "functions": [WEATHER["function"]],
+            "function_call": "auto",
+        }
+        chunks = [each async for each in await create(**request, stream=True)]
+        deltas = [chunk.choices[0].delta.function_call for chunk in chunks]
+        arguments = "".join((each and each.arguments) or "" for each in deltas)
+        names = [each.name for each in deltas if each and each.name]
+        reason = chunks[-1].choices[0].finish_reason
+        return [arguments, names, reason, plain(await create(**request))]
+
+    made, _ = await both(case, turn(None, function_call=function, finish="function_call"))  # fmt: skip
+    assert made[:3] == [function["arguments"], ["weather"], "function_call"]
+
+
 @pytest.mark.parametrize("form", ["stream", "parse"])
 @pytest.mark.parametrize(
     "said",
