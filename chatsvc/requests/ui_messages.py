@@ -173,7 +173,8 @@ class _PartReader:
 
     def _reasoning(self, parts: list[tuple[int, Part]]) -> dict[str, Any]:
         """Return the members that hold what the model thought, and its signatures of that."""
-        texts, signed = [], []
+        texts: list[str] = []
+        signed: list[dict[str, Any]] = []
         for index, part in parts:
             if part["type"] != "reasoning":
                 continue
