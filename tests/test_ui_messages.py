@@ -157,8 +157,8 @@ def test_thoughts_and_signatures_are_members() -> None:
         call(output=1, callProviderMetadata=metadata),
     )
     assert message["reasoning_content"] == "ab"
-    assert message["thinking_blocks"] == [
-        {"type": "thinking", "thinking": "b", "signature": "s"}
+    assert message["reasoning_details"] == [
+        {"index": 0, "type": "reasoning.text", "text": "b", "signature": "s"}
     ]
     assert message["tool_calls"] == [{**function("1"), "extra_content": {"google": 1}}]
 

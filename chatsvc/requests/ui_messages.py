@@ -173,7 +173,8 @@ class _PartReader:
 
     def _reasoning(self, parts: list[tuple[int, Part]]) -> dict[str, Any]:
         """Return the members that hold what the model thought, and its signatures of that."""
-        texts, signed = [], []
+        texts: list[str] = []
+        signed: list[dict[str, Any]] = []
         for index, part in parts:
             if part["type"] != "reasoning":
                 continue
@@ -181,13 +182,13 @@ class _PartReader:
             texts.append(text)
             signature = chatsvc_metadata(part, "providerMetadata", "signature")
             if isinstance(signature, str):
-                block = {"type": "thinking", "thinking": text, "signature": signature}
-                signed.append(block)
+                detail = {"index": len(signed), "type": "reasoning.text", "text": text}
+                signed.append({**detail, "signature": signature})
         members: dict[str, Any] = {}
         if reasoning := "".join(texts):
             members["reasoning_content"] = reasoning
         if signed:
-            members["thinking_blocks"] = signed
+            members["reasoning_details"] = signed
         return members
 
     def _result(self, index: int, part: Part) -> str | None:

@@ -51,7 +51,7 @@ const seen = {};
 const plain = new Chat('plain');
 await plain.sendMessage({ text });
 await plain.sendMessage({ text: 'again' });
-seen.plain = [plain.texts, plain.status, plain.ends.at(-1).finishReason];
+seen.plain = [plain.texts, plain.status, plain.messages.at(-1).metadata.finishReason];
 await plain.regenerate();
 seen.regenerated = plain.texts;
 
@@ -73,7 +73,7 @@ await post('/api/chat', { message: 'open' });
 await resuming;
 seen.resumed = [cut.texts, cut.status];
 
-// A page that is loaded anew finds the reply that has ended, once.
+// A page that is loaded anew gets nothing again: the other one has had the end.
 const loaded = new Chat(cut.id, { messages: cut.messages });
 await loaded.resumeStream();
 seen.loaded = loaded.texts;

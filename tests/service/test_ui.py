@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -169,6 +171,54 @@ async def test_an_end_that_was_not_taken_does_not_count() -> None:
         page.take(again.body)
         assert texts(page) == "x" * (1 << 20)
         assert (await chat.raw(f"GET /api/ui/{CHAT}/stream")).status == 204
+
+
+async def test_an_end_that_still_waits_to_be_taken_does_not_count() -> None:
+    """All has been written, and the client, which takes nothing, has left a little of it to the service."""
+
+    async def answer(messages: list[dict[str, Any]]) -> AsyncIterator[str]:
+        yield "x" * int(messages[0]["content"])
+
+    loop = asyncio.get_running_loop()
+    async with inside(Settings(pace=0), backend=answer, send_buffer=4096) as chat:
+        for size in range(4096, 1 << 18, 2048):
+            name = f"{size:016}"
+            body = turn(str(size), name)
+            lines = [
+                "POST /api/ui HTTP/1.1",
+                f"Host: {chat.host}:{chat.port}",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+            ]
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.setblocking(False)
+                await loop.sock_connect(client, (chat.host, chat.port))
+                request = "\r\n".join([*lines, "", ""]).encode() + body
+                await loop.sock_sendall(client, request)
+                waiting = await settled(chat)
+                if not waiting:
+                    continue
+                assert waiting < 16_384
+                # When it is closed, it resets the connection.
+                linger = struct.pack("ii", 1, 0)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            again = await chat.raw(f"GET /api/ui/{name}/stream")
+            assert again.status == 200 and again.complete
+            return
+        pytest.fail("the kernels take any number of bytes")
+
+
+async def settled(chat: Inside) -> int:
+    """The bytes that wait to be sent, once they stay the same and the reply has ended."""
+    await eventually(lambda: chat.connections)
+    known, same = -1, 0
+    while same < 20:
+        await asyncio.sleep(0.005)
+        waiting = max(chat.buffers, default=0)
+        same = same + 1 if waiting == known and not chat.replies.running else 0
+        known = waiting
+    return known
 
 
 async def test_all_of_it_holds_on_every_node(

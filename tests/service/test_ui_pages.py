@@ -202,13 +202,18 @@ async def test_a_page_shows_all_of_it_once(version: str) -> None:
 def _check(conversations: list[list[dict[str, Any]]]) -> None:
     """Check what came back to the backend."""
     thoughts = [
-        m for messages in conversations for m in messages if "thinking_blocks" in m
+        m for messages in conversations for m in messages if "reasoning_details" in m
     ]
     assert thoughts
     for message in thoughts:
         assert message["reasoning_content"] == "Let me see."
-        assert message["thinking_blocks"] == [
-            {"type": "thinking", "thinking": "Let me see.", "signature": "sig"}
+        assert message["reasoning_details"] == [
+            {
+                "index": 0,
+                "type": "reasoning.text",
+                "text": "Let me see.",
+                "signature": "sig",
+            }
         ]
     turns = [
         messages
