@@ -52,7 +52,7 @@ Invariants:
 """
 
 from chatsvc.replies.departure import SentAway
-from chatsvc.replies.parts_reader import PartItem, PartsReader
+from chatsvc.replies.parts_reader import PartItem, PartsReader, units_at_once
 from chatsvc.replies.producers import Observer
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.replies.replies import Replies
@@ -66,4 +66,5 @@ __all__ = [
     "Reply",
     "ReplyReader",
     "SentAway",
+    "units_at_once",
 ]

@@ -17,6 +17,15 @@ MOST_ITEMS = 1024
 """The most items that a reader yields at once; other readers get their turn in between."""
 
 
+def units_at_once(log: Log, after: int, before: int) -> list[tuple[int, Unit]]:
+    """Return the units between two offsets, each with the offset behind it, as `Log.units`.
+
+    They are at most `MOST_ITEMS` values and about `LONGEST_BATCH` units, and end with a character.
+    """
+    until = min(before, log.character_begin(after + LONGEST_BATCH))
+    return log.units(after, until, MOST_ITEMS)
+
+
 class PartItem(NamedTuple):
     """A mark or a text that a reader of parts is given, and the offset behind it.
 
@@ -68,8 +77,7 @@ class PartsReader(LogReader[list[PartItem]]):
         if self._departure.leaving:
             raise SentAway
         out = log.released_offset(self.ticker.horizon)
-        until = min(out, log.character_begin(self.offset + LONGEST_BATCH))
-        for offset, unit in log.units(self.offset, until, MOST_ITEMS):
+        for offset, unit in units_at_once(log, self.offset, out):
             items.append(PartItem(offset, unit))
             self.offset = offset
         if self.offset < out or log.end is not None:
