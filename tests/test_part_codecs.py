@@ -23,7 +23,7 @@ from chatsvc.transports.part_events import PartEvents
 from chatsvc.transports.part_frames import PartFrames
 from chatsvc.transports.part_json import end_json, part_json
 from chatsvc.transports.part_lines import PartLines
-from chatsvc.transports.part_snapshot import whole_parts
+from chatsvc.transports.part_snapshot import WholeParts
 from chatsvc.transports.streams import PartsStream, make_stream
 from chatsvc.transports.table import PARTS_CODECS, PARTS_MEDIA_TYPES, make_codec
 from chatsvc.transports.writing import Stream
@@ -118,12 +118,20 @@ def test_there_is_one_for_each_stream_of_the_view() -> None:
 # ---------------------------------------------------------------------- whole
 
 
+def whole_parts(units: list[Unit]) -> dict[str, Any]:
+    """The whole reply of units that are added in two pieces."""
+    whole = WholeParts()
+    whole.add(units[: len(units) // 2])
+    whole.add(units[len(units) // 2 :])
+    return whole.body(REPLY, DONE)
+
+
 @given(scripts)
 def test_the_whole_has_each_text_once(script: list[Piece]) -> None:
     found: list[Unit] = [
         PartText(0, each) if isinstance(each, str) else each for each in written(script)
     ]
-    whole = whole_parts(REPLY, DONE, found)["parts"]
+    whole = whole_parts(found)["parts"]
     texts: dict[int, str] = {}
     marks = {unit.part: unit for unit in found if isinstance(unit, Mark)}
     for unit in found:
@@ -157,7 +165,7 @@ def test_the_members_of_the_closing_mark_are_the_parts() -> None:
         Mark(2, "reasoning"),
         PartText(3, "of a part whose mark is not known"),
     ]
-    assert whole_parts(REPLY, DONE, found)["parts"] == [
+    assert whole_parts(found)["parts"] == [
         {
             "part": 1,
             "kind": "tool_call",

@@ -53,7 +53,7 @@ Invariants:
 """
 
 from chatsvc.replies.departure import SentAway
-from chatsvc.replies.parts_reader import PartItem, PartsReader
+from chatsvc.replies.parts_reader import PartItem, PartsReader, units_at_once
 from chatsvc.replies.producers import Observer
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.replies.replies import Replies
@@ -67,4 +67,5 @@ __all__ = [
     "Reply",
     "ReplyReader",
     "SentAway",
+    "units_at_once",
 ]

@@ -17,6 +17,15 @@ MOST_ITEMS = 1024
 """The most items that a reader yields at once; other readers get their turn in between."""
 
 
+def units_at_once(log: Log, after: int, before: int) -> list[tuple[int, Unit]]:
+    """Return the units between two offsets, each with the offset behind it, as `Log.units`.
+
+    They are at most `MOST_ITEMS` values and about `LONGEST_BATCH` units, and end with a character.
+    """
+    until = min(before, log.character_begin(after + LONGEST_BATCH))
+    return log.units(after, until, MOST_ITEMS)
+
+
 class PartItem(NamedTuple):
     """A mark or a text that a reader of parts is given, and the offset behind it.
 
@@ -86,8 +95,7 @@ def next_units(reader: LogReader[Any], after: int) -> list[PartItem]:
     if reader._departure.leaving and (log.end is None or after < log.offset):
         raise SentAway
     out = log.released_offset(reader.ticker.horizon)
-    until = min(out, log.character_begin(after + LONGEST_BATCH))
-    items = [PartItem(*found) for found in log.units(after, until, MOST_ITEMS)]
+    items = [PartItem(*found) for found in units_at_once(log, after, out)]
     if items:
         after = items[-1].offset
     if after < out or log.end is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -10,7 +12,7 @@ from aiohttp import web
 
 from chatsvc.model import End
 from chatsvc.problems import Draining
-from chatsvc.replies import PartItem, Reply
+from chatsvc.replies import PartItem, Reply, units_at_once
 from chatsvc.requests.values import View
 from chatsvc.transports.part_frames import PartFrames
 from chatsvc.transports.snapshot import (
@@ -40,16 +42,17 @@ class PartsSnapshot(msgspec.Struct):
 
 
 def parts_snapshot(reply: Reply, after: int) -> PartsSnapshot:
-    """Return what is out behind the offset `after`.
+    """Return what is out behind the offset `after`, or as much of it as goes out at once.
 
     The state is final only when nothing is left behind `next`.
     """
     log = reply.log
-    out = max(after, reply.released_offset_now())
-    end = reply.end if out >= log.offset else None
     marks = log.side.open_at(after) if log.side is not None else []
     items = [PartItem(after, mark, resumed=True) for mark in marks]
-    items += [PartItem(offset, unit) for offset, unit in log.units(after, out)]
+    units = units_at_once(log, after, reply.released_offset_now())
+    items += [PartItem(offset, unit) for offset, unit in units]
+    reached = units[-1][0] if units else after
+    end = reply.end if reached >= log.offset else None
     codec = PartFrames(reply.id, View())
     events = codec.events(items)
     if end is not None:
@@ -59,7 +62,7 @@ def parts_snapshot(reply: Reply, after: int) -> PartsSnapshot:
         state=end.state if end is not None else "running",
         finish_reason=end.finish_reason if end is not None else None,
         after=f"@{after}",
-        next=f"@{out}",
+        next=f"@{reached}",
         events=list(map(msgspec.Raw, events)),
     )
     if end is not None:
@@ -102,54 +105,71 @@ async def whole_parts_response(reply: Reply) -> web.Response:
     `Draining` when this node sends its readers away before.
     """
     end = await until_end(reply)
-    units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
-    return ended_response(reply, end, whole_parts(reply.id, end, units))
+    whole, offset = WholeParts(), 0
+    while units := units_at_once(reply.log, offset, reply.log.offset):
+        whole.add([unit for _, unit in units])
+        offset = units[-1][0]
+        await asyncio.sleep(0)  # a reply of many parts takes some tenths of a second
+    return ended_response(reply, end, whole.body(reply.id, end))
 
 
-def whole_parts(reply_id: str, end: End, units: list[Unit]) -> dict[str, Any]:
-    """Return the members of a whole reply with an end and these units: its parts, by number.
+class WholeParts:
+    """The parts of a whole reply, of which all units are added in their order.
 
     A part has its kind, the members of its marks, and its text if it may have any; a part that the
     end left open has `open`. Part 0, the answer, is there if it has text. Of the parts of kind
     `data` that have the same name and id only the last is there.
     """
-    parts: dict[int, dict[str, Any]] = {}
-    texts: dict[int, list[str]] = {}
-    unclosed: set[int] = set()
-    latest: dict[tuple[object, object], int] = {}
-    for unit in units:
-        number = unit.part
-        if isinstance(unit, PartText):
-            texts.setdefault(number, []).append(unit.text)
-        elif isinstance(unit, Mark):
-            head = {"part": number, "kind": unit.kind}
-            parts[number] = head | unit.members | head
-            if not unit.whole:
-                texts[number] = []
-                unclosed.add(number)
-            elif unit.kind == "data" and "id" in unit.members:
-                key = unit.members.get("name"), unit.members["id"]
-                parts.pop(latest.get(key, ANSWER), None)
-                latest[key] = number
-        elif number in parts:
-            head = {"part": number, "kind": parts[number]["kind"]}
-            parts[number] |= unit.members | head
-            unclosed.discard(number)
-    if ANSWER in texts:
-        parts[ANSWER] = {"part": ANSWER, "kind": "text"}
-    for number, pieces in texts.items():
-        if number in parts:
-            parts[number]["text"] = "".join(pieces)
-    for number in unclosed:
-        parts[number]["open"] = True
-    body: dict[str, Any] = {
-        "reply": reply_id,
-        "state": end.state,
-        "finish_reason": end.finish_reason,
-        "parts": [parts[number] for number in sorted(parts)],
-    }
-    if end.usage is not None:
-        body["usage"] = end.usage
-    if end.problem is not None:
-        body["problem"] = end.problem
-    return body
+
+    def __init__(self) -> None:
+        self._parts: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, list[str]] = {}
+        self._unclosed: set[int] = set()
+        # The number of the last part by its name and id.
+        self._latest: dict[tuple[object, object], int] = {}
+
+    def add(self, units: Iterable[Unit]) -> None:
+        """Add the units that follow."""
+        for unit in units:
+            number = unit.part
+            if isinstance(unit, PartText):
+                self._texts.setdefault(number, []).append(unit.text)
+            elif isinstance(unit, Mark):
+                self._begin(number, unit)
+            elif number in self._parts:
+                part = self._parts[number]
+                part |= unit.members | {"part": number, "kind": part["kind"]}
+                self._unclosed.discard(number)
+
+    def _begin(self, number: int, mark: Mark) -> None:
+        head = {"part": number, "kind": mark.kind}
+        self._parts[number] = head | mark.members | head
+        if not mark.whole:
+            self._texts[number] = []
+            self._unclosed.add(number)
+        elif mark.kind == "data" and "id" in mark.members:
+            key = mark.members.get("name"), mark.members["id"]
+            self._parts.pop(self._latest.get(key, ANSWER), None)
+            self._latest[key] = number
+
+    def body(self, reply_id: str, end: End) -> dict[str, Any]:
+        """Return the members of the reply, which has this end: its parts stand there by number."""
+        parts = self._parts
+        if ANSWER in self._texts:
+            parts[ANSWER] = {"part": ANSWER, "kind": "text"}
+        for number, pieces in self._texts.items():
+            if number in parts:
+                parts[number]["text"] = "".join(pieces)
+        for number in self._unclosed:
+            parts[number]["open"] = True
+        body: dict[str, Any] = {
+            "reply": reply_id,
+            "state": end.state,
+            "finish_reason": end.finish_reason,
+            "parts": [parts[number] for number in sorted(parts)],
+        }
+        if end.usage is not None:
+            body["usage"] = end.usage
+        if end.problem is not None:
+            body["problem"] = end.problem
+        return body

@@ -219,10 +219,11 @@ async def ask(
 
 
 async def kept(server: RedisServer) -> dict[str, Any]:
-    """What Redis knows of each reply."""
+    """What Redis knows of each reply; one may expire meanwhile."""
     async with Redis.from_url(server.url, decode_responses=True) as redis:
         keys = [key async for key in redis.scan_iter(f"*:{'?' * 22}", 1000, "hash")]
-        return {key.rpartition(":")[2]: await redis.hgetall(key) for key in keys}
+        found = {key.rpartition(":")[2]: await redis.hgetall(key) for key in keys}
+        return {reply: fields for reply, fields in found.items() if fields}
 
 
 async def owners(server: RedisServer) -> dict[str, Any]:

@@ -684,6 +684,27 @@ async def test_a_long_poll() -> None:
         await chat.nothing_left()
 
 
+async def test_a_long_poll_gives_a_reply_of_many_parts_in_several_answers() -> None:
+    script = [Data("n", number) for number in range(3000)]
+    async with inside(backend=Pieces(*script, "end")) as chat:
+        reply = await chat.start("hi")
+        await chat.read(reply)
+        path = f"/api/chat/{reply}?view=parts"
+        states, events, after = [], [], "@0"
+        while "done" not in states:
+            found = await chat.json("GET", f"{path}&after={after}&wait=5")
+            assert len(found["events"]) <= 1024 + 1
+            states.append(found["state"])
+            events += found["events"]
+            after = found["next"]
+        assert states == ["running", "running", "done"]
+        got = [frame_event(reply, frame) for frame in events]
+        assert [event.data.get("value") for event in got[:3000]] == list(range(3000))
+        assert units(got, 0) == units(await by_sse(chat, reply, "0"), 0)
+        whole = await chat.json("GET", f"{path}&after=@0")
+        assert whole["next"] == "@1024"
+
+
 @pytest.mark.parametrize("path", ["/api/chat?", "/api/chat?message=hi&"])
 async def test_a_long_poll_may_begin_a_reply(path: str) -> None:
     async with inside(backend=Pieces(*TOLD)) as chat:

@@ -17,6 +17,7 @@ from chatsvc.stores.base import NotWritable
 from chatsvc.stores.redis import RedisStore, pages
 from chatsvc.stores.redis.entries import ReplyEntry, encode
 from chatsvc.stores.redis.follower import READ_ENTRIES
+from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 
 from .contract import DONE, STOPPED, begin
@@ -353,3 +354,30 @@ async def test_a_reply_that_expires_while_it_is_read_has_expired(
     monkeypatch.setattr(b._logs, "_read", read_and_expire)
     with pytest.raises(ReplyExpired):
         await b.find(log.reply_id)
+
+
+async def test_a_refresh_waits_for_a_round_that_has_read_the_stream(
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node takes the reply for its own, so no round reads the stream but for the refresh; and one round fails."""
+    a = await node()
+    a._audited_us = monotonic() + 3_600_000_000  # an audit would read it, too
+    log = await begin(a)
+    await a.append(log, "one ")
+    await until(lambda: log.position == 4, a, log)
+    assert not alone(a, log)
+    stream = f"chatsvc:{{0}}:{log.reply_id}:log"
+    await client.xadd(stream, encode(ReplyEntry(4, "two")))
+    failed = 0
+    xread = a._client.xread
+
+    async def failing(streams: Any, *more: Any) -> Any:
+        nonlocal failed
+        if stream in streams and not failed:
+            failed += 1
+            raise ConnectionResetError
+        return await xread(streams, *more)
+
+    monkeypatch.setattr(a._client, "xread", failing)
+    await a.refresh(log)
+    assert (failed, log.text(0)) == (1, "one two")

@@ -253,11 +253,33 @@ class Follower:
             if log is None or log.end is not None:
                 del self._followed[reply_id]
             elif followed.every_round or followed.next_round:
-                followed.next_round = False
                 streams[followed.stream] = followed.last_id
                 reading[followed.stream] = followed
+        once = [followed for followed in reading.values() if followed.next_round]
+        for followed in once:
+            followed.next_round = (
+                False  # what is asked for from now on is a later round
+            )
+        try:
+            news = await self._read_all(streams, reading, block=block)
+        except BaseException:
+            # The round is tried again, and must then read them, too: a refresh waits for it.
+            for followed in once:
+                followed.next_round = True
+            raise
+        for followed in reading.values():
+            log = followed.log()
+            if log is not None:
+                written_elsewhere = not self._listener.writes(log.reply_id)
+                followed.every_round = log.planned_end is None and written_elsewhere
+        return _Round(len(streams), self._apply_news(news))
+
+    async def _read_all(
+        self, streams: dict[str, str], reading: dict[str, Followed], *, block: bool
+    ) -> Page:
+        """Read all that is new in streams, page by page, into their logs; return the news."""
         news: Page = []
-        count, more, wait_ms = len(streams), streams, ROUND_MS if block else None
+        more, wait_ms = streams, ROUND_MS if block else None
         while more:
             answer = await self._client.xread(more, READ_ENTRIES, wait_ms)
             more, wait_ms = {}, None
@@ -273,12 +295,7 @@ class Follower:
                     )
                 if goes_on and len(entries) == READ_ENTRIES:
                     more[stream] = last_id
-        for followed in reading.values():
-            log = followed.log()
-            if log is not None:
-                written_elsewhere = not self._listener.writes(log.reply_id)
-                followed.every_round = log.planned_end is None and written_elsewhere
-        return _Round(count, self._apply_news(news))
+        return news
 
     def _apply_news(self, entries: Page) -> bool:
         """Take note of news, and return whether a log is followed that they are about."""
