@@ -273,12 +273,10 @@ class Producer:
         writer = self._log_writer
         if writer is None or self._closing:
             return False
-        if isinstance(piece, str):
-            return writer.take(piece)
         if isinstance(piece, Usage):
             writer.note_usage(usage_of(piece.usage))
             return True
-        return False
+        return isinstance(piece, str) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
