@@ -171,6 +171,7 @@ async def test_nothing_of_a_thought_is_announced(
         assert await page.evaluate(live) == "off"
 
 
+@pytest.mark.thorough
 async def test_the_time_of_a_thought_counts_and_stays(
     chromium: Browser, open_page: OpenPage
 ) -> None:
@@ -281,6 +282,7 @@ async def test_the_states_of_a_call(chromium: Browser, open_page: OpenPage) -> N
         assert await driving.seen(page, "#said") == "The reply has no text."
 
 
+@pytest.mark.thorough
 async def test_files_are_shown_on_a_click_and_not_before(
     chromium: Browser, open_page: OpenPage
 ) -> None:

@@ -62,7 +62,7 @@ def cuts_streams(head: bytes) -> Pipe:
     return proxies.cut(25) if is_stream(head) else proxies.pass_on
 
 
-LONGEST = {"sse": 1600, "text": 60, "poll": 1600, "websocket": 1600}
+LONGEST = {"sse": 1300, "text": 60, "poll": 700, "websocket": 1300}
 """More bytes than a short reply's body has over each transport, chunk headers included."""
 
 SCRIPTED: list[tuple[Choose, list[str]]] = [

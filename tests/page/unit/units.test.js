@@ -79,7 +79,8 @@ test('a gap is an error, whatever is missing', () => {
 
 test('a mark that is resumed is no unit, and an event that nobody knows is no gap', () => {
   const place = { offset: 5, offsetPosition: 2, position: 2 };
-  assert.equal(take(place, part(5, 1, 'reasoning', {}, true)).place, place);
+  const resumed = part(5, 1, 'reasoning', {}, true);
+  assert.deepEqual(take(place, resumed), { place, fresh: resumed, text: '' });
   const unknown = { type: 'unit', unit: { type: 'unknown' }, offset: 9, resumed: false };
   assert.deepEqual(take(place, unknown).place, { ...place, offset: 9 });
   assert.equal(take(place, { ...unknown, offset: 5 }).fresh, null);
