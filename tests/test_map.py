@@ -59,7 +59,6 @@ THROUGH_OTHERS = {
     "chatsvc.setting_formats": "tests/test_settings.py",
     "chatsvc.stores.redis.bell": "tests/stores/test_following.py",
     "chatsvc.stores.redis.cluster": "tests/stores/test_adopting.py",
-    "chatsvc.stores.redis.followed": "tests/stores/test_following.py",
     "chatsvc.stores.redis.follower": "tests/stores/test_following.py",
     "chatsvc.stores.redis.followers": "tests/stores/test_kinds.py",
     "chatsvc.stores.redis.idempotency": "tests/stores/test_redis.py",

@@ -16,6 +16,7 @@ from chatsvc.problems import ReplyExpired
 from chatsvc.stores.base import NotWritable
 from chatsvc.stores.redis import RedisStore, pages
 from chatsvc.stores.redis.entries import ReplyEntry, encode
+from chatsvc.stores.redis.followed import Followed
 from chatsvc.stores.redis.follower import READ_ENTRIES
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
@@ -311,25 +312,15 @@ async def test_what_came_meanwhile_is_read_in_pages_and_yet_in_one_round(
     assert sorted(pages_read)[-4:] == [5, *[READ_ENTRIES] * 3]
 
 
-async def test_a_log_that_nobody_holds_is_read_no_further(
-    node: Node, client: Any
-) -> None:
-    a, b = await node(), await node()
-    log = await begin(a)
-    _, elsewhere = await b.find(log.reply_id)
-    follower = b._followers.all[0]
-    await follower.close()
-    async with client.pipeline(transaction=False) as pipeline:
-        for number in range(READ_ENTRIES):
-            entry = encode(ReplyEntry(number, "x"))
-            pipeline.xadd(f"chatsvc:{{0}}:{log.reply_id}:log", entry)
-        await pipeline.execute()
-    followed = follower._followed[log.reply_id]
-    page = await client.xrange(followed.stream)
-    del elsewhere
+async def test_a_log_that_nobody_holds_is_read_no_further(node: Node) -> None:
+    b = await node()
+    log = Log("r" * 22)
+    followed = Followed(log, "stream", "0-0")
+    page = [("1-0", encode(ReplyEntry(0, "x")))]
+    assert await followed.take(page, b._client, b.lost)
+    assert (log.text(0), followed.last_id) == ("x", "1-0")
+    del log
     assert not await followed.take(page, b._client, b.lost)
-    await follower.open()
-    assert log.reply_id not in follower._followed
 
 
 async def test_a_reply_that_expires_while_it_is_read_has_expired(
