@@ -62,16 +62,8 @@ async def yields_bytes(messages: Any) -> AsyncIterator[Any]:
     yield b"a"
 
 
-def is_not_async(messages: Any) -> Any:
-    yield "a"
-
-
 async def gives_a_text(messages: Any) -> Any:
     return "a"
-
-
-async def takes_nothing() -> AsyncIterator[str]:
-    yield "a"
 
 
 async def tells_why(messages: Any) -> AsyncIterator[str]:
@@ -100,9 +92,7 @@ async def stops_iterating(messages: Any) -> AsyncIterator[str]:
         (yields_a_number, "a", "must yield str, not int."),
         (yields_none, "", "must yield str, not NoneType."),
         (yields_bytes, "", "must yield str, not bytes."),
-        (is_not_async, "", "must give an async iterator of str."),
         (gives_a_text, "", "must give an async iterator of str."),
-        (takes_nothing, "", "failed."),
         (tells_why, "a", "The model is asleep."),
         (cancels_itself, "a\n", "Something went wrong on the server."),
         (stops_iterating, "a", "failed."),

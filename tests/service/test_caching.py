@@ -12,7 +12,7 @@ from aiohttp import web
 
 from chatsvc.settings import Settings
 
-from .running import Answer, Inside, Scripted, inside
+from .running import Answer, Inside, Scripted, eventually, inside, parse
 
 pytestmark = pytest.mark.any_store
 
@@ -69,7 +69,6 @@ ROWS = [
     ("GET /v1/models", (), b"", 200, KEPT_BY_NOBODY),
     ("GET /v1/models/nothing", (), b"", 404, KEPT_BY_NOBODY),
     ("POST /api/ui", (), TURN, 200, STREAM),
-    ("GET /api/ui/0123456789abcdef/stream", (), b"", 200, STREAM),
     ("GET /api/ui/short/stream", (), b"", 204, KEPT_BY_NOBODY),
     ("GET /ws/chat", (), b"", 422, KEPT_BY_NOBODY),
     ("OPTIONS /api/chat", (), b"", 405, KEPT_BY_NOBODY),
@@ -110,6 +109,23 @@ async def test_each_answer_says_who_may_keep_it_and_what_it_depends_on(
                 caching = STREAM if status == 200 else caching
             assert answer.status == status, line
             assert listed(answer) == (caching, VARY), line
+
+
+@pytest.mark.parametrize("origin", [(), (f"Origin: {FRIEND}",)])
+async def test_a_chats_reply_that_runs_is_a_stream(origin: tuple[str, ...]) -> None:
+    goes_on = asyncio.Event()
+    settings = Settings(pace=0, allow_origin=(FRIEND,))
+    async with inside(settings, backend=Scripted("a", goes_on)) as chat:
+        first = asyncio.create_task(chat.raw("POST /api/ui", body=TURN))
+        await eventually(lambda: chat.replies.running == 1)
+        line = "GET /api/ui/0123456789abcdef/stream"
+        reader, _ = await chat.connect(line, "Connection: close", *origin)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        goes_on.set()
+        again = parse(head + await asyncio.wait_for(reader.read(), 10))
+        for answer in (again, await first):
+            assert answer.status == 200
+            assert listed(answer) == (STREAM, VARY)
 
 
 async def test_the_rows_are_all_routes(friendly: Inside) -> None:

@@ -52,17 +52,33 @@ class Person:
         ) as answer:
             return await answer.json(content_type=None)
 
-    async def turn(self, chat: Inside, chat_id: str, text: str = "a") -> str:
+    async def turn(self, chat: Inside, chat_id: str) -> str:
         """Send a chat's next message and read the answer; the reply's id."""
-        part = {"type": "text", "text": text}
+        async with self.asked(chat, chat_id) as answer:
+            assert (await answer.text()).endswith("data: [DONE]\n\n")
+            return answer.headers["X-Reply-Id"]
+
+    async def begin(self, chat: Inside, chat_id: str) -> str:
+        """Send a chat's next message and leave before the answer's end; the reply's id.
+
+        A chat's reply is resumed only until somebody has its end.
+        """
+        async with self.asked(chat, chat_id) as answer:
+            return answer.headers["X-Reply-Id"]
+
+    @asynccontextmanager
+    async def asked(
+        self, chat: Inside, chat_id: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a chat's next message."""
+        part = {"type": "text", "text": "a"}
         message = {"id": "1", "role": "user", "parts": [part]}
         async with self.session.post(
             f"{chat.url}/api/ui",
             json={"id": chat_id, "messages": [message]},
             headers=self.headers,
         ) as answer:
-            assert (await answer.text()).endswith("data: [DONE]\n\n")
-            return answer.headers["X-Reply-Id"]
+            yield answer
 
     async def resume(self, chat: Inside, chat_id: str) -> str | None:
         """Ask for a chat's last reply; its id, or None for 204."""
@@ -161,10 +177,10 @@ async def test_a_key_means_the_same_on_every_node(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATSVC_STORE", redis_server.database(2))
-    settings = Settings(pace=0)
+    settings, backend = Settings(pace=0), Scripted("a", asyncio.Event())
     async with (
-        inside(settings) as chat,
-        inside(settings) as node,
+        inside(settings, backend=backend) as chat,
+        inside(settings, backend=backend) as node,
         person() as one,
         person(ELSEWHERE) as other,
     ):
@@ -173,7 +189,7 @@ async def test_a_key_means_the_same_on_every_node(
         assert (await other.post(node, SHORT))["reply"] != first
         shared = (await one.post(chat, LONG))["reply"]
         assert (await other.post(node, LONG))["reply"] == shared
-        assert await one.turn(chat, LONG) == await other.resume(node, LONG)
+        assert await one.begin(chat, LONG) == await other.resume(node, LONG)
 
 
 async def test_long_keys_and_those_of_users_have_the_names_that_other_versions_use(
@@ -187,12 +203,13 @@ async def test_long_keys_and_those_of_users_have_the_names_that_other_versions_u
 
     with Redis.from_url(address, decode_responses=True) as redis:
         redis.flushdb()
-        async with inside(Settings(pace=0)) as chat, person() as one:
+        backend = Scripted("a", asyncio.Event())
+        async with inside(Settings(pace=0), backend=backend) as chat, person() as one:
             reply = (await one.post(chat, LONG))["reply"]
             assert str(redis.get(name("key", f"\0{LONG}"))).startswith(f"{reply} ")
             await one.post(chat, SHORT)
             assert redis.get(name("key", f"\0{SHORT}")) is None
-            reply = await one.turn(chat, LONG)
+            reply = await one.begin(chat, LONG)
             chat_name = hashlib.sha256(f"0:{LONG}".encode()).hexdigest()
             assert redis.get(name("name", chat_name)) == reply
         async with (
@@ -203,14 +220,18 @@ async def test_long_keys_and_those_of_users_have_the_names_that_other_versions_u
             assert str(redis.get(name("key", "ann\0001"))).startswith(f"{reply} ")
 
 
-async def test_a_chat_with_a_short_id_starts_and_is_not_resumed(chat: Inside) -> None:
-    async with person() as one, person(ELSEWHERE) as other:
+async def test_a_chat_with_a_short_id_starts_and_is_not_resumed() -> None:
+    async with (
+        inside(Settings(pace=0), backend=Scripted("a", asyncio.Event())) as chat,
+        person() as one,
+        person(ELSEWHERE) as other,
+    ):
         for chat_id in ("c", SHORT, "好" * 15, "%2F" * 15):
-            await one.turn(chat, chat_id)
+            await one.begin(chat, chat_id)
             assert await one.resume(chat, chat_id) is None
             assert await other.resume(chat, chat_id) is None
         for chat_id in (LONG, "好" * 16, str(uuid.uuid4())):
-            reply = await one.turn(chat, chat_id)
+            reply = await one.begin(chat, chat_id)
             assert await one.resume(chat, chat_id) == reply
             assert await other.resume(chat, chat_id) == reply
 
@@ -231,12 +252,14 @@ async def test_a_strangers_message_stops_no_reply_of_a_short_chat_id() -> None:
 
 async def test_a_users_chat_may_have_a_short_id() -> None:
     async with (
-        inside(Settings(pace=0), authorize=who) as chat,
+        inside(
+            Settings(pace=0), authorize=who, backend=Scripted("a", asyncio.Event())
+        ) as chat,
         person(HERE, "ann") as here,
         person(ELSEWHERE, "ann") as there,
         person(HERE, "bob") as bob,
     ):
-        reply = await here.turn(chat, "c")
+        reply = await here.begin(chat, "c")
         assert await there.resume(chat, "c") == reply
         assert await bob.resume(chat, "c") is None
 
