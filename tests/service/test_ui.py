@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 from redis import Redis
 
-from chatsvc.model import Context
+from chatsvc.model import Context, Reasoning
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 
 from ..redis_server import RedisServer
 from ..ui_page import Page, texts
+from .parts import Pieces
 from .running import Inside, Scripted, eventually, inside, parse
 
 CHAT = "0123456789abcdef"
@@ -72,6 +73,26 @@ async def test_ui_messages_tell_how_they_ended() -> None:
         assert told(stopped.body)[-1] == {"type": "abort"}
         await chat.json("POST", f"/api/chat/{await running(chat)}/stop")
         await again
+
+
+async def test_characters_that_come_one_by_one_are_in_their_blocks() -> None:
+    """With nothing but text to come, each takes the short way of a single character."""
+    gates = asyncio.Event(), asyncio.Event()
+    script = (gates[0], "ab\n", gates[1], Reasoning("hm"), "cdef")
+    async with inside(Settings(pace=0.02), backend=Pieces(*script)) as chat:
+        reader, _ = await chat.connect(
+            "POST /api/ui", "Connection: close", body=turn("x")
+        )
+        begun = b""
+        for gate, shown in zip(gates, (b"start-step", b'"b"'), strict=True):
+            begun += await asyncio.wait_for(reader.readuntil(shown), 10)
+            gate.set()
+        body = parse(begun + await asyncio.wait_for(reader.read(), 20)).body
+        page = Page()
+        page.take(body)
+        kinds = ["step-start", "text", "reasoning", "text"]
+        assert [part["type"] for part in page.parts] == kinds
+        assert [part["text"] for part in page.parts[1:]] == ["ab\n", "hm", "cdef"]
 
 
 async def running(chat: Inside) -> str:
