@@ -116,6 +116,11 @@ class ToolCall(msgspec.Struct, frozen=True):
     continues the call that had the same `index`, if it has one, else the latest, unless it names a
     tool: then it begins a call, which gets an id. `name` is the tool's. `metadata` is opaque, a
     signature for example, and must come back to the model unchanged.
+
+    `type` is OpenAI's type of the call: the arguments of a `custom` one are plain text. `more` are
+    further members of the call in OpenAI's form, by name; under `function` or `custom`, in an object,
+    further members of that. Those of later pieces continue them (see
+    `chatsvc.replies.calls.joined_members`).
     """
 
     id: str = ""
@@ -123,6 +128,8 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str = ""
     metadata: Any = None
     index: int | None = None
+    type: str = "function"
+    more: dict[str, Any] = {}
 
 
 class ToolResult(msgspec.Struct, frozen=True):

@@ -98,15 +98,13 @@ def _deltas(message: dict[str, Any]) -> Iterable[dict[str, Any]]:
         for word in re.findall(r"\S+\s*|\s+", message.get(name) or ""):
             yield {name: word}
     for index, call in enumerate(message.get("tool_calls", ())):
-        function = call["function"]
-        begun = {
-            "index": index,
-            **call,
-            "function": {"name": function["name"], "arguments": ""},
-        }
-        yield {"tool_calls": [begun]}
-        for piece in re.findall(r"(?s).{1,8}", function["arguments"]):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+        kind, text = (
+            ("custom", "input") if "custom" in call else ("function", "arguments")
+        )
+        tool = call[kind]
+        yield {"tool_calls": [{"index": index, **call, kind: {**tool, text: ""}}]}
+        for piece in re.findall(r"(?s).{1,8}", tool[text]):
+            yield {"tool_calls": [{"index": index, kind: {text: piece}}]}
     said = (
         "role",
         "content",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from contextlib import closing
 from typing import Any
@@ -42,7 +43,10 @@ from .hand import Hand, hand_of_time, reach
 from .parts_script import scripts, written
 from .test_joined_events import Wire
 
-TOOLS = [{"type": "function", "function": {"name": name}} for name in "fg"]
+TOOLS = [
+    *({"type": "function", "function": {"name": name}} for name in "fg"),
+    {"type": "custom", "custom": {"name": "c"}},
+]
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 DONE = End("done", "stop", usage=USAGE)
 
@@ -101,7 +105,27 @@ def accumulated(chunks: list[Any]) -> Any:
     return made
 
 
+def as_function(call: dict[str, Any]) -> dict[str, Any]:
+    """A call, or a piece of one, whose tool stands in `function`, and its type in `kind`.
+
+    OpenAI's accumulator takes no other type.
+    """
+    made = dict(call)
+    if "type" in made:
+        made |= {"type": "function", "kind": [call["type"]]}
+    if "custom" in made:
+        tool = dict(made.pop("custom"))
+        if "input" in tool:
+            tool["arguments"] = tool.pop("input")
+        made["function"] = tool
+    return made
+
+
 def _built(chunk: Any) -> Any:
+    chunk = copy.deepcopy(chunk)
+    for choice in chunk["choices"]:
+        if calls := choice["delta"].get("tool_calls"):
+            choice["delta"]["tool_calls"] = [*map(as_function, calls)]
     built = ChatCompletionChunk.model_validate(chunk)
     return {name: getattr(built, name) for name in {*built.model_fields_set}}
 
@@ -144,6 +168,15 @@ logprobs = st.fixed_dictionaries(
         "refusal": st.none(),
     }
 )
+call_members = st.fixed_dictionaries(
+    {},
+    optional={
+        "words": texts,
+        "notes": st.lists(texts, max_size=2),
+        "deep": st.fixed_dictionaries({"words": texts}),
+    },
+)
+"""Members of a call, or of its function, that nobody knows."""
 COMMON = {
     "id": "chatcmpl-1",
     "object": "chat.completion.chunk",
@@ -161,7 +194,7 @@ def model_streams(draw: st.DrawFn) -> list[dict[str, Any]]:
     top = draw(st.fixed_dictionaries({}, optional={"citations": st.just(["u"])}))
     begin = {"index": 0, "delta": {"role": "assistant", "content": ""}, **states}
     chunks: list[dict[str, Any]] = [{**COMMON, **top, "choices": [begin]}]
-    calls = 0
+    kinds: list[str] = []  # the types of the calls
     for _ in range(draw(st.integers(1, 8))):
         delta: dict[str, Any] = draw(fragments)
         for name in draw(
@@ -172,15 +205,25 @@ def model_streams(draw: st.DrawFn) -> list[dict[str, Any]]:
                 continue
             pieces = []
             for _ in range(draw(st.integers(1, 2))):
-                index = draw(st.integers(0, calls))
+                index = draw(st.integers(0, len(kinds)))
+                begins = index == len(kinds)
+                if begins:
+                    kinds.append(draw(st.sampled_from(["function", "custom"])))
+                kind = kinds[index]
+                text_name, names = (
+                    ("input", "c") if kind == "custom" else ("arguments", "fg")
+                )
+                tool: dict[str, Any] = draw(call_members)
+                tool[text_name] = draw(st.just("") | texts)
                 piece: dict[str, Any] = {
                     "index": index,
-                    "function": {"arguments": draw(st.just("") | texts)},
+                    **draw(call_members),
+                    kind: tool,
                 }
-                if index == calls:
-                    calls += 1
-                    piece |= {"id": f"call_{index}", "type": "function"}
-                    piece["function"]["name"] = draw(st.sampled_from("fg"))
+                if begins:
+                    piece |= {"id": f"call_{index}", "type": kind}
+                    tool["name"] = draw(st.sampled_from(names))
+                    tool["once"] = draw(st.integers(0, 9))
                     if draw(st.booleans()):
                         piece["extra_content"] = {"s": "x"}
                 pieces.append(piece)
@@ -190,7 +233,7 @@ def model_streams(draw: st.DrawFn) -> list[dict[str, Any]]:
             choice["logprobs"] = draw(logprobs)
         chunks.append({**COMMON, **top, "choices": [choice]})
     chunks[1]["choices"][0]["delta"].setdefault("content", "a")
-    reason = "tool_calls" if calls else draw(st.sampled_from(["stop", "length"]))
+    reason = "tool_calls" if kinds else draw(st.sampled_from(["stop", "length"]))
     finish = {"index": 0, "delta": {}, "finish_reason": reason}
     chunks.append({**COMMON, "choices": [finish]})
     usage = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 1}}
@@ -245,7 +288,7 @@ def test_the_whole_form_says_what_the_stream_says(chunks: list[dict[str, Any]]) 
     calls = [dict(call) for call in second["tool_calls"] or ()]
     for call in calls:
         del call["index"], call["function"]["parsed_arguments"]
-    assert message.get("tool_calls", []) == calls
+    assert [*map(as_function, message.get("tool_calls", []))] == calls
 
 
 # ---------------------------------------------------------------------- functions' parts
@@ -293,12 +336,54 @@ async def test_a_request_of_the_older_interface_gets_its_calls() -> None:
     assert completion(reply, "m")["choices"][0]["finish_reason"] == "function_call"
 
 
+async def test_a_call_of_a_custom_tool_and_members_that_nobody_knows() -> None:
+    script = [
+        ToolCall("1", "c", "", type="custom", more={"a": "x", "custom": {"b": [1]}}),
+        ToolCall("1", "", "SELECT"),
+        ToolCall("1", more={"a": "y", "custom": {"b": [2]}}),
+    ]
+    deltas, message = await said(*script)
+    assert [delta["tool_calls"] for delta in deltas] == [
+        [
+            {
+                "index": 0,
+                "id": "1",
+                "type": "custom",
+                "a": "x",
+                "custom": {"b": [1], "name": "c", "input": ""},
+            }
+        ],
+        *([{"index": 0, "custom": {"input": char}}] for char in "SELECT"),
+        [{"index": 0, "a": "y", "custom": {"b": [2], "input": ""}}],
+    ]
+    whole = {
+        "id": "1",
+        "type": "custom",
+        "a": "xy",
+        "custom": {"b": [1, 2], "name": "c", "input": "SELECT"},
+    }
+    assert message["tool_calls"] == [whole]
+    # A tool that the request did not offer waits for the end.
+    deltas, message = await said(*script, options={})
+    assert [delta["tool_calls"] for delta in deltas] == [[{"index": 0, **whole}]]
+    assert message["tool_calls"] == [whole]
+    assert tools_of({"tools": TOOLS}) == {"f", "g", "c"}
+
+
+async def test_a_function_call_of_the_older_interface_keeps_its_members() -> None:
+    options = {"functions": [{"name": "f"}]}
+    call = ToolCall("1", "f", "{}", more={"function": {"x": 1}, "y": 2})
+    _, message = await said(call, options=options)
+    assert message["function_call"] == {"x": 1, "name": "f", "arguments": "{}"}
+
+
 async def test_metadata_is_extra_content_also_if_it_comes_late() -> None:
     deltas, message = await said(
         ToolCall("1", "f", "", {"s": 1}), ToolCall("1", "", "{}", {"t": 2})
     )
     assert deltas[0]["tool_calls"][0]["extra_content"] == {"s": 1}
-    assert deltas[-1] == {"tool_calls": [{"index": 0, "extra_content": {"t": 2}}]}
+    last = {"index": 0, "function": {"arguments": ""}, "extra_content": {"t": 2}}
+    assert deltas[-1] == {"tool_calls": [last]}
     assert message["tool_calls"][0]["extra_content"] == {"s": 1, "t": 2}
 
 
@@ -334,7 +419,7 @@ async def test_a_call_that_a_stop_cut_is_nobodys() -> None:
 
 def test_tools_of_either_interface() -> None:
     options = {"tools": [*TOOLS, {"type": "custom", "name": "h"}, {"function": 1}]}
-    assert tools_of(options) == {"f", "g", "h"}
+    assert tools_of(options) == {"f", "g", "c", "h"}
     assert tools_of({"functions": [{"name": "i"}, {"name": 7}]}) == {"i"}
     assert tools_of({"tools": None}) == frozenset()
 

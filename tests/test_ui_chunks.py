@@ -328,6 +328,20 @@ def test_the_metadata_of_a_call_comes_with_its_whole_input_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["", '{"a":1}', "SELECT *\nFROM t"])
+def test_the_input_of_a_custom_tool_is_its_text(text: str) -> None:
+    script: list[Piece] = [
+        ToolCall("1", "f", text, type="custom", more={"a": "x"}),
+        ToolCall("1", more={"a": "y"}),
+        Finish("tool_calls"),
+    ]
+    page = page_of(*script)
+    assert (page.parts[1]["state"], page.parts[1]["input"]) == ("input-available", text)
+    [whole] = [c for c in chunks_of(stream(script)) if "providerMetadata" in c]
+    kept = {"type": "custom", "more": {"a": "xy"}}
+    assert whole["providerMetadata"] == {"chatsvc": kept}
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -163,6 +163,16 @@ def test_thoughts_and_signatures_are_members() -> None:
     assert message["tool_calls"] == [{**function("1"), "extra_content": {"google": 1}}]
 
 
+def test_a_call_of_a_custom_tool_and_further_members_come_back() -> None:
+    kept = {"type": "custom", "more": {"a": 1, "custom": {"b": 2}}}
+    given = call(output=1, input="SELECT", callProviderMetadata={"chatsvc": kept})
+    [message, _] = said(given)
+    name = function("1")["function"]["name"]
+    tool = {"b": 2, "name": name, "input": "SELECT"}
+    custom = {"a": 1, "id": "1", "type": "custom", "custom": tool}
+    assert message["tool_calls"] == [custom]
+
+
 def test_a_thought_alone_is_no_message() -> None:
     assert said(STEP, {"type": "reasoning", "text": "hm"}) == []
 

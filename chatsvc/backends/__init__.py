@@ -33,7 +33,7 @@ The modules, each of which imports only those below it:
     refusals   pure: what a server says of an error → a failure, with words for whom they are meant
     ├ quick_events, frames          the events of a body, and those that differ in a text alone
     ├ chunk_conversion, chunk_values, content_parts, extras    what they hold
-    ├ answer_pieces                 what they add to an answer
+    ├ answer_pieces, call_pieces    what they add to an answer
     ├ think_tags, cumulative, text_places    its text: reasoning in it, repeated, its positions
     ├ finish_reasons                how it finished
     └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
+from chatsvc.backends.call_pieces import call_piece
 from chatsvc.backends.chunk_values import Choice, Chunk, Delta
 from chatsvc.backends.content_parts import besides_of, words_of
 from chatsvc.backends.cumulative import Cumulative
-from chatsvc.backends.extras import Extras, keepable
+from chatsvc.backends.extras import Extras
 from chatsvc.backends.finish_reasons import FAILURES, read_reason
 from chatsvc.backends.text_places import TextPlaces
 from chatsvc.backends.think_tags import ThinkTags
 from chatsvc.graphemes import join_surrogates
-from chatsvc.model import Extra, Piece, Reasoning, ToolCall, Usage
+from chatsvc.model import Extra, Piece, Reasoning, Usage
 
 LINGER_S = 2.0
 """The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
@@ -305,15 +308,12 @@ class AnswerPieces:
 
     def _add_side(self, delta: Delta) -> None:
         """Add the calls, sources and files of a delta."""
-        for call in delta.tool_calls or ():
-            function = call.function
-            name = (function and function.name) or ""
-            arguments = (function and function.arguments) or ""
-            if arguments and self._cumulative is not None:
-                arguments = self._cumulative.new((call.index, call.id), arguments)
-            metadata = keepable(call.extra_content)
+        for piece in map(call_piece, delta.tool_calls or ()):
+            if piece.arguments and self._cumulative is not None:
+                text = self._cumulative.new((piece.index, piece.id), piece.arguments)
+                piece = replace(piece, arguments=text)
             self.decide()
-            self._put(ToolCall(call.id or "", name, arguments, metadata, call.index))
+            self._put(piece)
         removed = 0 if self._tags is None else self._tags.removed
         for each in besides_of(delta.others or {}):
             if each not in self._besides:

@@ -14,11 +14,13 @@ from chatsvc.backends.chunk_values import (
     CHOICE_EXTRAS,
     CHUNK_EXTRAS,
     NO_EXTRAS,
+    OF_A_CALL,
     OF_A_CHOICE,
     OF_A_CHUNK,
     CallDelta,
     Choice,
     Chunk,
+    Custom,
     Delta,
     Function,
     others_of,
@@ -148,10 +150,12 @@ def _delta(part: object) -> Delta | None:
         elif name in _TEXTS and isinstance(value, str):
             setattr(made, name, str.__str__(value))
         elif name == "tool_calls" and isinstance(value, list):
-            made.tool_calls = [call for each in value if (call := _call(each))]
+            made.tool_calls = [_call(each) for each in value if isinstance(each, dict)]
         elif name == "function_call" and isinstance(value, dict):
             # The call of older interfaces: there is only one. None of a newer one has its index.
-            made.tool_calls = [CallDelta(-1, function=_function(value))]
+            call = CallDelta(-1, function=_function(value))
+            call.others = _others_of_call({"function": value})
+            made.tool_calls = [call]
         elif name == "reasoning_details" and isinstance(value, list):
             made.reasoning_details = plain(value)
         else:
@@ -169,26 +173,47 @@ def _is_thought(delta: dict[str, Any]) -> bool:
     return isinstance(google, dict) and google.get("thought") is True
 
 
-def _call(value: object) -> CallDelta | None:
-    if not isinstance(value, dict):
-        return None
-    index, id = value.get("index"), value.get("id")
+_TEXT_OF = {"function": "arguments", "custom": "input"}
+"""The objects of a call that name its tool, and the member of each that grows."""
+
+
+def _call(value: dict[str, Any]) -> CallDelta:
+    index, custom = value.get("index"), value.get("custom")
     return CallDelta(
         plain(index) if isinstance(index, Number) and index.isdigit() else None,
-        str.__str__(id) if isinstance(id, str) else None,
+        _text(value.get("id")),
         _function(value.get("function")),
         plain(value.get("extra_content")),
+        _text(value.get("type")),
+        Custom(*_tool(custom, "input")) if isinstance(custom, dict) else None,
+        _others_of_call(value),
     )
+
+
+def _others_of_call(call: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the members of a call, and of its tool's object, that `CallDelta` has no place for."""
+    others = others_of(call, OF_A_CALL) or {}
+    for name, text in _TEXT_OF.items():
+        tool = call.get(name)
+        if isinstance(tool, dict) and (
+            left := others_of(tool, frozenset({"name", text}))
+        ):
+            others[name] = left
+    found: dict[str, Any] | None = plain(others or None)
+    return found
 
 
 def _function(value: object) -> Function | None:
-    """Return the function of a call, whose arguments may also be JSON itself (Ollama's own do)."""
-    if not isinstance(value, dict):
-        return None
-    name, arguments = value.get("name"), value.get("arguments")
-    if isinstance(arguments, (dict, list)):
-        arguments = json.dumps(plain(arguments), ensure_ascii=False)
-    return Function(
-        str.__str__(name) if isinstance(name, str) else None,
-        str.__str__(arguments) if isinstance(arguments, str) else None,
-    )
+    return Function(*_tool(value, "arguments")) if isinstance(value, dict) else None
+
+
+def _tool(value: dict[str, Any], text_name: str) -> tuple[str | None, str | None]:
+    """Return a tool's name and the text for it, which may also be JSON itself (Ollama's own is)."""
+    text = value.get(text_name)
+    if isinstance(text, (dict, list)):
+        text = json.dumps(plain(text), ensure_ascii=False)
+    return _text(value.get("name")), _text(text)
+
+
+def _text(value: object) -> str | None:
+    return str.__str__(value) if isinstance(value, str) else None

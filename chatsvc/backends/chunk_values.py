@@ -15,20 +15,34 @@ import msgspec
 from chatsvc.model import Reasoning
 
 
-class Function(msgspec.Struct, gc=False):
+class Function(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The tool that a call is for, and more of its arguments: their JSON, as text in pieces."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class CallDelta(msgspec.Struct, gc=False):
-    """What a chunk adds to a tool's call. `extra_content` is opaque: Google's signature, say."""
+class Custom(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The custom tool that a call is for, and more of its input: plain text, in pieces."""
+
+    name: str | None = None
+    input: str | None = None
+
+
+class CallDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What a chunk adds to a tool's call. `extra_content` is opaque: Google's signature, say.
+
+    A call with other members, or whose function has some, is not taken by `decode`; `convert` keeps
+    them in `others`, those of its `function` or `custom` in an object under that name.
+    """
 
     index: int | None = None
     id: str | None = None
     function: Function | None = None
     extra_content: Any = None
+    type: str | None = None
+    custom: Custom | None = None
+    others: dict[str, Any] | None = msgspec.field(name="(others)", default=None)
 
 
 class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -203,6 +217,7 @@ OF_A_DELTA = NO_EXTRAS | {
     *("content", "refusal", "reasoning_content", "reasoning", "tool_calls"),
     "reasoning_details",
 }
+OF_A_CALL = frozenset({"index", "id", "function", "extra_content", "type", "custom"})
 """The members of each that are not in its `others`."""
 
 _EXACT_ONLY = frozenset({"function_call", "extra_content"})

@@ -86,7 +86,7 @@ class Extras:
         return [
             Extra(kept, at)
             for at, members in (*found, *states)
-            if members and (kept := _keepable_members(members))
+            if members and (kept := keepable_members(members))
         ]
 
     def take_states(self) -> list[Extra]:
@@ -97,7 +97,7 @@ class Extras:
             fragments = {n: v for n, v in members.items() if n in FRAGMENTS}
             states = {n: v for n, v in members.items() if n not in FRAGMENTS}
             self._add(at, fragments)
-            if kept := _keepable_members(states):
+            if kept := keepable_members(states):
                 found.append(Extra(kept, at))
         return found
 
@@ -114,7 +114,8 @@ def _of_delta(delta: Delta) -> dict[str, Any]:
     return extras
 
 
-def _keepable_members(members: dict[str, Any]) -> dict[str, Any]:
+def keepable_members(members: dict[str, Any]) -> dict[str, Any]:
+    """Return those members, by name, that a log can hold and that are not None; see `keepable`."""
     kept = {name: keepable(value) for name, value in members.items()}
     return {name: value for name, value in kept.items() if value is not None}
 

@@ -151,7 +151,9 @@ def _texts_of(piece: object) -> tuple[str, ...]:
     """Return the members of a piece that must be texts, where its part grows by them."""
     if isinstance(piece, Reasoning):
         return ("text",)
-    return ("id", "name", "arguments") if isinstance(piece, ToolCall) else ()
+    if isinstance(piece, ToolCall):
+        return ("id", "name", "arguments", "type")
+    return ()
 
 
 def _close_with(stack: AsyncExitStack, resource: Any) -> None:

@@ -49,7 +49,8 @@ def weight(piece: Piece) -> int:
         case Reasoning():
             return PIECE_WEIGHT + len(piece.text)
         case ToolCall():
-            return PIECE_WEIGHT + len(piece.arguments) + _weight(piece.metadata)
+            beside = _weight(piece.metadata) + _weight(piece.more)
+            return PIECE_WEIGHT + len(piece.arguments) + beside
         case File():
             return PIECE_WEIGHT + len(piece.url)
         case Extra():

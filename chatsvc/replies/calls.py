@@ -3,12 +3,52 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import ToolCall
-from chatsvc.replies.json_values import text_value
+from chatsvc.problems import BackendFailed
+from chatsvc.replies.json_values import encoded, json_value, text_value
 from chatsvc.units import MARK_BYTES
+
+FUNCTION = "function"
+"""The type of a call that its mark does not say."""
+
+CUSTOM = "custom"
+"""The type of a call whose arguments are plain text, and the member of it that names its tool."""
+
+CONSTANTS = frozenset({"id", "index", "type", "format", "name", "role"})
+"""The texts inside members that later pieces repeat, and do not continue."""
+
+
+def joined_members(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the members of pieces of one value add up to, as OpenAI's clients add them up.
+
+    Texts but `CONSTANTS` and lists are continued, objects member by member; of anything else the
+    last counts, and of values of different types those of the last one's.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    values: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for name, value in piece.items():
+            values.setdefault(name, []).append(value)
+    return {
+        name: each[-1] if name in CONSTANTS else _joined(each)
+        for name, each in values.items()
+    }
+
+
+def _joined(values: list[Any]) -> Any:
+    last = values[-1]
+    same = [value for value in values if type(value) is type(last)]
+    if isinstance(last, str):
+        return "".join(same)
+    if isinstance(last, list):
+        return [*chain.from_iterable(same)]
+    return joined_members(same) if isinstance(last, dict) else last
 
 
 class Call:
@@ -16,8 +56,9 @@ class Call:
 
     `id` and `name` are as the model gives them; `name` is "" until it is known. `part` is the number
     of its part, 0 until that has begun. `waiting` are arguments that came before the name, `half` is
-    half of a surrogate pair that waits for the other, or "". `metadata` is what its next mark is to
-    have, or None. `made` is whether `id` was made here. `ended` is whether it has ended. `index` is
+    half of a surrogate pair that waits for the other, or "". `type` is its type. What its next mark is
+    to have are `metadata`, or None, its type if `new_type`, and the joined `more`, whose JSON has
+    about `more_bytes`. `made` is whether `id` was made here. `ended` is whether it has ended. `index` is
     the number that the model's server gave it first, or None.
     """
 
@@ -28,8 +69,12 @@ class Call:
         "index",
         "made",
         "metadata",
+        "more",
+        "more_bytes",
         "name",
+        "new_type",
         "part",
+        "type",
         "waiting",
     )
 
@@ -42,7 +87,23 @@ class Call:
         self.waiting: list[str] = []
         self.half = ""
         self.metadata: Any = None
+        self.type = FUNCTION
+        self.new_type = False
+        self.more: list[dict[str, Any]] = []
+        self.more_bytes = 0
         self.ended = False
+
+    def take_members(self) -> dict[str, Any]:
+        """Return, once, the members that the call's next mark has beside its id and name."""
+        members: dict[str, Any] = {}
+        if self.new_type:
+            members["type"] = self.type
+        if self.metadata is not None:
+            members["metadata"] = self.metadata
+        if self.more:
+            members["more"] = joined_members(self.more)
+        self.new_type, self.metadata, self.more, self.more_bytes = False, None, [], 0
+        return members
 
 
 class Calls:
@@ -52,7 +113,8 @@ class Calls:
     its id in the first and its index in all; by a new id and the old index in each; or not at all,
     where every piece is a whole call. Some give all calls the index 0.
 
-    `waiting` is about how many bytes the calls have whose names are not known yet.
+    `waiting` is about how many bytes the calls have whose names are not known yet, and the members
+    `more` that wait for a mark.
     """
 
     def __init__(self) -> None:
@@ -78,14 +140,18 @@ class Calls:
     def of(self, piece: ToolCall) -> Call | None:
         """Return the call that a piece begins or continues, or None for an empty piece.
 
-        It takes the piece's id and name, if it has none of its own yet. Raises `BackendFailed` if
-        these are no texts.
+        It takes the piece's id and name, if it has none of its own yet, and unless it has ended its
+        type, metadata and `more`. Raises `BackendFailed` for what is no text, or no JSON.
         """
         id = join_surrogates(text_value(piece.id))
         name = join_surrogates(text_value(piece.name))
-        arguments = text_value(piece.arguments)
-        if not (id or name or arguments or piece.metadata is not None):
+        arguments, kind = text_value(piece.arguments), text_value(piece.type)
+        metadata, more = json_value(piece.metadata), json_value(piece.more)
+        if not isinstance(more, dict):
+            raise BackendFailed("The backend gave a call whose `more` is no object.")
+        if not (id or name or arguments or more or metadata is not None):
             return None
+        size = len(encoded(more)) + MARK_BYTES if more else 0
         call = self._find(id, name, piece.index)
         if call is None:
             call = Call(id)
@@ -103,6 +169,16 @@ class Calls:
             call.index = piece.index
             self._by_index[piece.index] = call
         self._latest = call
+        if call.ended:
+            return call
+        if metadata is not None:
+            call.metadata = metadata
+        if kind not in (FUNCTION, call.type):
+            call.type, call.new_type = join_surrogates(kind), True
+        if more:
+            call.more.append(more)
+            call.more_bytes += size
+            self.waiting += size
         if not call.name:
             call.name = name
             call.waiting.append(arguments)
@@ -116,6 +192,11 @@ class Calls:
         self.waiting -= len(arguments) + len(call.id) + MARK_BYTES
         call.waiting = []
         return arguments
+
+    def take_members(self, call: Call) -> dict[str, Any]:
+        """Return what `Call.take_members` does, which then waits no longer."""
+        self.waiting -= call.more_bytes
+        return call.take_members()
 
     def _find(self, id: str, name: str, index: int | None) -> Call | None:
         if id and id in self._by_id:

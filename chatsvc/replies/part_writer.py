@@ -189,7 +189,6 @@ class PartWriter:
             self._put(out, Close(reasoning.part, members or {}))
 
     def _feed_call(self, out: Output, piece: ToolCall) -> None:
-        metadata = json_value(piece.metadata)
         call = self._calls.of(piece)
         if call is None:
             return
@@ -199,26 +198,22 @@ class PartWriter:
                     "The backend gave more arguments for a tool's call that had ended."
                 )
             return
-        if metadata is not None:
-            call.metadata = metadata
         if call.part:
             self._put_text(out, call, piece.arguments)
         elif call.name:
             self._end_reasoning(out)
-            members: dict[str, Any] = {"id": call.id, "name": call.name}
-            if call.metadata is not None:
-                members["metadata"] = call.metadata
-                call.metadata = None
+            members = {"id": call.id, "name": call.name}
+            members |= self._calls.take_members(call)
             arguments = self._calls.begin(call, self._begin(out, "tool_call", members))
             self._put_text(out, call, arguments)
-        elif self._calls.waiting > self.room:
+        waits = piece.more or not call.part
+        if waits and self._calls.waiting > self.room and not self.full:
             self._overflow(out)
 
     def _end_call(self, out: Output, call: Call) -> None:
         call.ended = True
         self._put_half(out, call)
-        members = {} if call.metadata is None else {"metadata": call.metadata}
-        self._put(out, Close(call.part, members))
+        self._put(out, Close(call.part, self._calls.take_members(call)))
 
     def _feed_result(self, out: Output, piece: ToolResult) -> None:
         members = _checked(piece)

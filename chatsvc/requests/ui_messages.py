@@ -255,12 +255,19 @@ def _call(id: str, name: str, part: Part) -> dict[str, Any]:
     # What is no JSON stands under `rawInput` in some versions; as a string it is some.
     given = part.get("input")
     arguments = part.get("rawInput", {}) if given is None else given
-    call = {
-        "id": id,
-        "type": "function",
-        "function": {"name": name, "arguments": _json(arguments)},
-    }
-    metadata = chatsvc_metadata(part, "callProviderMetadata", "metadata")
+    metadata, kind, more = (
+        chatsvc_metadata(part, "callProviderMetadata", member)
+        for member in ("metadata", "type", "more")
+    )
+    member, tool = "function", {"name": name, "arguments": _json(arguments)}
+    if kind == "custom":
+        text = arguments if isinstance(arguments, str) else _json(arguments)
+        member, tool = kind, {"name": name, "input": text}
+    more = more if isinstance(more, dict) else {}
+    others = more.get(member)
+    tool = {**others, **tool} if isinstance(others, dict) else tool
+    kind = kind if isinstance(kind, str) else member
+    call = {**more, "id": id, "type": kind, member: tool}
     if metadata is not None:
         call["extra_content"] = metadata
     return call

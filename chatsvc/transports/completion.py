@@ -7,11 +7,9 @@ from typing import Any
 
 from chatsvc.model import FRAGMENTS, End
 from chatsvc.replies import PartItem, Reply
+from chatsvc.replies.calls import CONSTANTS
 from chatsvc.transports.deltas import Deltas
 from chatsvc.transports.openai import NO_USAGE, completion_id, finish_reason
-
-CONSTANTS = frozenset({"id", "index", "type", "format", "name", "role"})
-"""The texts inside a delta's members that later pieces repeat, and do not continue."""
 
 
 def completion(reply: Reply, model: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from chatsvc.log import Log
 from chatsvc.replies import PartItem
+from chatsvc.replies.calls import CUSTOM, FUNCTION, joined_members
 from chatsvc.units import ANSWER, Close, Mark, PartText
 
 OF_A_CHUNK = frozenset({"id", "object", "created", "choices", "usage", "error"})
@@ -63,6 +64,7 @@ class Deltas:
         self._log = log
         self._tools = tools_of(options)
         self._indexes: dict[int, int] = {}  # of the calls that were begun, by part
+        self._custom: set[int] = set()  # the indexes of those of custom tools
         self._own_calls: dict[int, _OwnCall] = {}  # by part
         self._reasoning: dict[int, int] = {}  # the offset behind its mark, by part
         self._besides: list[Mark] = []
@@ -112,7 +114,7 @@ class Deltas:
         elif part in self._reasoning:
             drafts.append(Draft({"reasoning_content": text}))
         elif (index := self._indexes.get(part)) is not None:
-            drafts.append(self._call_piece(index, function={"arguments": text}))
+            drafts.append(self._call_piece(index, {}, text))
         elif (call := self._own_calls.get(part)) is not None:
             call.texts.append(text)
 
@@ -144,26 +146,40 @@ class Deltas:
                 self._put_signature(drafts, "".join(texts), members["signature"])
         elif part in self._own_calls:
             call = self._own_calls[part]
-            call.members, call.closed = call.members | members, True
-        elif part in self._indexes and "metadata" in members:
-            index, metadata = self._indexes[part], members["metadata"]
-            drafts.append(self._call_piece(index, extra_content=metadata))
+            more = [_more_of(each) for each in (call.members, members)]
+            joined = {"more": joined_members(more)}
+            call.members, call.closed = call.members | members | joined, True
+        elif part in self._indexes and members:
+            drafts.append(self._call_piece(self._indexes[part], members, ""))
 
     def _call_draft(self, members: dict[str, Any], arguments: str) -> Draft:
         index = self._next_index("tool_calls")
-        call = {
-            "id": members.get("id"),
-            "type": "function",
-            "function": {"name": members.get("name"), "arguments": arguments},
+        if members.get("type") == CUSTOM:
+            self._custom.add(index)
+        return self._call_piece(index, {"type": FUNCTION, **members}, arguments)
+
+    def _call_piece(self, index: int, members: dict[str, Any], text: str) -> Draft:
+        """Return the draft of a piece of a call: the members of its mark, and more of its text.
+
+        A piece without text says so, since OpenAI's own client fails on one without a `function`.
+        """
+        kind, text_name = FUNCTION, "arguments"
+        if index in self._custom:
+            kind, text_name = CUSTOM, "input"
+        more = dict(_more_of(members))
+        tool_more = more.pop(kind, None)
+        tool = dict(tool_more) if isinstance(tool_more, dict) else {}
+        if "name" in members:
+            tool["name"] = members["name"]
+        tool[text_name] = text
+        if self.calls_functions and kind == FUNCTION:
+            return Draft({"function_call": tool})
+        call = {"index": index} | {
+            n: members[n] for n in ("id", "type") if n in members
         }
         if "metadata" in members:
-            call["extra_content"] = members["metadata"]
-        return self._call_piece(index, **call)
-
-    def _call_piece(self, index: int, **members: Any) -> Draft:
-        if self.calls_functions:
-            return Draft({"function_call": members.get("function", {})})
-        return Draft({"tool_calls": [{"index": index, **members}]})
+            more["extra_content"] = members["metadata"]
+        return Draft({"tool_calls": [more | call | {kind: tool}]})
 
     def _put_signature(self, drafts: list[Draft], text: str, signature: Any) -> None:
         """Put a signature as OpenRouter does, with the text that it is for: a client returns both."""
@@ -238,13 +254,19 @@ def tools_of(options: dict[str, Any]) -> frozenset[str]:
     found: list[Any] = list(functions) if isinstance(functions, list) else []
     for tool in tools if isinstance(tools, list) else ():
         if isinstance(tool, dict):
-            found.append(tool.get("function", tool))
+            found.append(tool.get("function") or tool.get(CUSTOM) or tool)
     names = (each.get("name") for each in found if isinstance(each, dict))
     return frozenset(name for name in names if isinstance(name, str))
 
 
 def _without(members: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if name not in names}
+
+
+def _more_of(members: dict[str, Any]) -> dict[str, Any]:
+    """Return a mark's `more`: the members of a call that have no name of their own there."""
+    more = members.get("more")
+    return more if isinstance(more, dict) else {}
 
 
 def _beside(mark: Mark) -> tuple[str, dict[str, Any]]:

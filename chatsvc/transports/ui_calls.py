@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from chatsvc.replies.calls import joined_members
+from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import json_event
 
 METADATA = "chatsvc"
@@ -26,15 +28,20 @@ _syntax = msgspec.json.Decoder(msgspec.Raw)
 class Call:
     """A call of a tool: its `id` in the stream, its name, its arguments so far, and its metadata.
 
-    `closed` is whether its arguments are complete, `answered` whether it has a result.
+    `metadata` are the members of its marks that must come back. `plain` is whether its arguments are
+    plain text, as those of custom tools are, `closed` whether they are complete, and `answered`
+    whether it has a result.
     """
 
-    __slots__ = ("answered", "arguments", "closed", "id", "metadata", "name")
+    __slots__ = ("answered", "arguments", "closed", "id", "metadata", "name", "plain")
 
-    def __init__(self, id: str, name: str, metadata: Any) -> None:
+    def __init__(
+        self, id: str, name: str, metadata: dict[str, Any], *, plain: bool
+    ) -> None:
         self.id = id
         self.name = name
         self.metadata = metadata
+        self.plain = plain
         self.arguments: list[str] = []
         self.closed = False
         self.answered = False
@@ -46,7 +53,9 @@ def input_event(call: Call, *, executed: bool = False) -> bytes:
     `executed` is whether the page is not to run it.
     """
     text = "".join(call.arguments)
-    arguments = _arguments(text) if call.closed or executed else None
+    arguments: msgspec.Raw | None = None
+    if call.closed or executed:
+        arguments = msgspec.Raw(json_line(text)) if call.plain else _arguments(text)
     kind = "tool-input-error" if arguments is None else "tool-input-available"
     chunk: dict[str, Any] = {
         "type": kind,
@@ -59,9 +68,22 @@ def input_event(call: Call, *, executed: bool = False) -> bytes:
         chunk["input"] = arguments
     if executed:
         chunk["providerExecuted"] = True
-    if call.metadata is not None:
-        chunk["providerMetadata"] = {METADATA: {"metadata": call.metadata}}
+    if call.metadata:
+        chunk["providerMetadata"] = {METADATA: call.metadata}
     return json_event(chunk)
+
+
+def kept_members(*marks: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a call's marks, first to last, that must come back unchanged."""
+    kept: dict[str, Any] = {
+        name: mark[name]
+        for mark in marks
+        for name in ("metadata", "type")
+        if name in mark
+    }
+    if more := [mark["more"] for mark in marks if "more" in mark]:
+        kept["more"] = joined_members(more)
+    return kept
 
 
 def _arguments(text: str) -> msgspec.Raw | None:

@@ -260,6 +260,49 @@ def test_a_result_ends_its_call_and_the_end_leaves_it_open() -> None:
     ]
 
 
+def test_the_type_and_further_members_of_a_call_stand_in_its_marks() -> None:
+    assert flat(
+        ToolCall("1", more={"s": "a", "n": 1}),
+        ToolCall("1", "f", "x", type="custom", more={"s": "b", "custom": {"l": [1]}}),
+        ToolCall("1", "", "y", type="custom", more={"s": "c", "custom": {"l": [2]}}),
+        ToolCall("1", more={"s": "d", "n": 2, "custom": {"l": [3]}, "id": "i"}),
+        ToolCall("1", more={"id": "i", "m": 5}),
+        ToolCall("1", more={"m": "text"}),
+        Finish("tool_calls"),
+        ToolCall("1", more={"late": 1}),
+    ) == [
+        call(1, "1", type="custom", more={"s": "ab", "n": 1, "custom": {"l": [1]}}),
+        PartText(1, "x"),
+        PartText(1, "y"),
+        Close(
+            1,
+            {
+                "more": {
+                    "s": "cd",
+                    "n": 2,
+                    "custom": {"l": [2, 3]},
+                    "id": "i",
+                    "m": "text",
+                }
+            },
+        ),
+    ]
+    assert flat(ToolCall("1", "f"), ToolCall("1", type="mcp"), Finish()) == [
+        call(1, "1"),
+        Close(1, {"type": "mcp"}),
+    ]
+
+
+def test_further_members_that_wait_for_a_mark_are_bounded() -> None:
+    writer = PartWriter(Splitter(), 1000)
+    writer.feed(ToolCall("1", "f"))
+    fed = 0
+    while not writer.full and fed < 100:
+        writer.feed(ToolCall("1", more={"s": "x" * 20}))
+        fed += 1
+    assert fed < 20
+
+
 def test_a_name_may_come_late_and_arguments_wait_for_it() -> None:
     assert flat(
         ToolCall("1", arguments="{\ud83d"),
@@ -443,6 +486,9 @@ for _ in range(500):
         [Reasoning(b"x")],  # type: ignore[arg-type]
         [ToolCall("1", "f", {"a": 1})],  # type: ignore[arg-type]
         [ToolCall("1", "f", metadata={1, object()})],
+        [ToolCall("1", "f", more={"a": object()})],
+        [ToolCall("1", "f", more=[1])],  # type: ignore[arg-type]
+        [ToolCall("1", "f", type=1)],  # type: ignore[arg-type]
         [7],
     ],
 )

@@ -12,6 +12,7 @@ import openai
 import pydantic
 import pytest
 
+from chatsvc.transports.completion import add
 from tests.model_turns import Turn, called, turn
 
 from .relaying import relayed
@@ -226,6 +227,32 @@ async def test_tools_over_two_turns(form: Callable[..., Any]) -> None:
     ]
     assert requests[1]["messages"][1]["tool_calls"][1]["extra_content"] == {"g": {"s": "x"}}  # fmt: skip
     assert requests[1]["messages"][1]["reasoning_content"] == "I must look."
+
+
+async def test_a_call_of_a_custom_tool_and_members_that_nobody_knows() -> None:
+    sql = {"type": "custom", "custom": {"name": "sql"}}
+    custom = {
+        "id": "call_1",
+        "type": "custom",
+        "custom": {"name": "sql", "input": "SELECT *\nFROM t", "dialect": "x"},
+        "status": "done",
+    }
+    other = called("call_2", "weather", {"town": "Bern"}, status="done", at=[1])
+    other["function"]["strict"] = True
+
+    async def case(client: openai.AsyncOpenAI) -> Any:
+        create: Any = client.chat.completions.create
+        request = {"model": MODEL, "messages": HELLO, "tools": [sql, WEATHER]}
+        calls: dict[int, dict[str, Any]] = {}
+        async for chunk in await create(**request, stream=True):
+            for call in chunk.choices[0].delta.tool_calls or ():
+                piece = call.model_dump(exclude_unset=True, warnings=False)
+                add(calls.setdefault(piece.pop("index"), {}), piece)
+        whole = plain(await create(**request))
+        return [[*calls.values()], whole["choices"][0]["message"]["tool_calls"]]
+
+    made, _ = await both(case, turn(None, custom, other))
+    assert made == [[custom, other], [custom, other]]
 
 
 async def test_functions_of_the_older_interface() -> None:
