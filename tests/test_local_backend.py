@@ -87,8 +87,8 @@ async def test_stop_reaches_the_model_and_the_end_ends_the_process(model: Path) 
         assert process is not None
         async with aclosing(backend.stream(PROMPT)) as pieces:
             async for piece in pieces:
-                assert isinstance(piece, str)
-                break
+                if isinstance(piece, str):
+                    break
         # The slots are free again: as many as there are answer at once.
         texts = await asyncio.gather(*(first(backend) for _ in range(8)))
         assert all(texts)
@@ -98,7 +98,8 @@ async def test_stop_reaches_the_model_and_the_end_ends_the_process(model: Path) 
 async def first(backend: LocalBackend) -> str:
     async with aclosing(backend.stream(PROMPT)) as pieces:
         async for piece in pieces:
-            return str(piece)
+            if isinstance(piece, str):
+                return piece
     return ""
 
 
@@ -280,8 +281,9 @@ async def test_a_tool_is_called_by_its_grammar(full_model: Path) -> None:
         assert reply.end is not None
         assert (reply.end.state, reply.end.finish_reason) == ("done", "tool_calls")
         units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
-    mark = next(unit for unit in units if isinstance(unit, Mark))
-    assert (mark.kind, mark.members["name"]) == ("tool_call", "look")
+    marks = [unit for unit in units if isinstance(unit, Mark)]
+    (mark,) = (each for each in marks if each.kind == "tool_call")
+    assert mark.members["name"] == "look"
     arguments = "".join(unit.text for unit in units if isinstance(unit, PartText))
     assert json.loads(arguments) == {"q": "x"}
     assert Close(mark.part) in units
