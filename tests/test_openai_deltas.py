@@ -30,10 +30,11 @@ from chatsvc.model import (
     ToolResult,
 )
 from chatsvc.replies import PartItem, Reply
+from chatsvc.replies.calls import joined_members
 from chatsvc.replies.departure import Departure
 from chatsvc.stores import Record
 from chatsvc.ticker import SLOT_US, Ticker
-from chatsvc.transports.completion import add, completion
+from chatsvc.transports.completion import WholeCompletion
 from chatsvc.transports.deltas import tools_of
 from chatsvc.transports.framing import BARE
 from chatsvc.transports.openai import Chunks
@@ -67,6 +68,13 @@ def ended(script: list[Piece], end: End = DONE, options: dict[str, Any] | None =
             log.append_side([each])
     log.finish(end, 0)
     return reply_of(log, options)
+
+
+def completed(reply: Reply) -> dict[str, Any]:
+    """The whole completion that a reply is."""
+    whole, log = WholeCompletion(reply, "m"), reply.log
+    whole.add(PartItem(*each) for each in log.units(0, log.offset))
+    return whole.body()
 
 
 def parsed(events: list[bytes]) -> list[Any]:
@@ -271,7 +279,7 @@ def streamed_in_loop(chunks: list[dict[str, Any]], cuts: list[int]) -> list[Any]
 def test_the_whole_form_says_what_the_stream_says(chunks: list[dict[str, Any]]) -> None:
     async def both() -> Any:
         reply = relayed(chunks)
-        return completion(reply, "m"), streamed(reply, [])
+        return completed(reply), streamed(reply, [])
 
     whole, parts = asyncio.run(both())
     made = accumulated(parts)
@@ -300,7 +308,7 @@ async def said(*script: Piece, options: dict[str, Any] | None = None) -> tuple[l
     chunks = streamed(reply, [*range(40)], usage=False)
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert deltas[0].keys() == {"role", "content"} and deltas[-1] == {}
-    return deltas[1:-1], completion(reply, "m")["choices"][0]["message"]
+    return deltas[1:-1], completed(reply)["choices"][0]["message"]
 
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}  # fmt: skip
@@ -333,7 +341,7 @@ async def test_a_request_of_the_older_interface_gets_its_calls() -> None:
     assert message["content"] is None and "tool_calls" not in message
     reply = ended([*call, Finish()], End("done", "tool_calls"), options)
     assert streamed(reply, [], usage=False)[-1]["choices"][0]["finish_reason"] == "function_call"  # fmt: skip
-    assert completion(reply, "m")["choices"][0]["finish_reason"] == "function_call"
+    assert completed(reply)["choices"][0]["finish_reason"] == "function_call"
 
 
 async def test_a_call_of_a_custom_tool_and_members_that_nobody_knows() -> None:
@@ -545,7 +553,7 @@ async def test_extras_stand_where_they_came_from_and_hide_nothing() -> None:
         {"content": [2]},
     ]
     assert [c["delta"]["c"] for c in choices if "c" in c["delta"]] == [[4], [5]]
-    whole = completion(reply, "m")
+    whole = completed(reply)
     assert (whole["model"], whole["a"]) == ("real", 2)
     [choice] = whole["choices"]
     assert choice["b"] == 2
@@ -569,15 +577,14 @@ async def test_what_came_of_two_chunks_is_not_made_one() -> None:
 
 
 def test_what_pieces_of_a_member_add_up_to() -> None:
-    whole: dict[str, Any] = {}
-    for part in (
-        {"audio": {"id": "x", "data": "a"}, "n": 1, "e": None},
-        {"audio": {"id": "x", "data": "b", "expires_at": 5}, "n": 2, "e": "f"},
-        {"audio": None, "n": "three"},
-    ):
-        add(whole, part)
     audio = {"id": "x", "data": "ab", "expires_at": 5}
-    assert whole == {"audio": audio, "n": "three", "e": "f"}
+    assert joined_members(
+        [
+            {"audio": {"id": "x", "data": "a"}, "n": 1, "e": None, "z": None},
+            {"audio": {"id": "x", "data": "b", "expires_at": 5}, "n": 2, "e": "f"},
+            {"audio": None, "n": "three", "z": None},
+        ]
+    ) == {"audio": audio, "n": "three", "e": "f", "z": None}
 
 
 async def test_an_empty_reply_and_one_that_failed() -> None:
@@ -586,7 +593,7 @@ async def test_an_empty_reply_and_one_that_failed() -> None:
         {"role": "assistant", "content": ""},
         {},
     ]
-    assert completion(ended([]), "m")["choices"][0]["message"]["content"] == ""
+    assert completed(ended([]))["choices"][0]["message"]["content"] == ""
     [error] = streamed(ended([], End("failed", "error")), [])
     assert error["error"]["type"] == "server_error"
 
@@ -622,7 +629,7 @@ def test_however_it_arrives_all_is_there_once(
             await asyncio.wait_for(running, 10)
             rest = [] if stream.rest is None else codec.events(*stream.rest)
         chunks = parsed([*wire.writes, *rest, *codec.end(DONE)])[:-1]
-        return log.text(0), chunks, completion(reply, "m")
+        return log.text(0), chunks, completed(reply)
 
     with hand_of_time() as hand:
         text, chunks, whole = asyncio.run(run(hand))

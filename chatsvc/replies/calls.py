@@ -27,22 +27,26 @@ def joined_members(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what the members of pieces of one value add up to, as OpenAI's clients add them up.
 
     Texts but `CONSTANTS` and lists are continued, objects member by member; of anything else the
-    last counts, and of values of different types those of the last one's.
+    last counts, and of values of different types those of the last one's. None counts only where
+    there is nothing else. The work is linear in all that the pieces hold.
     """
     if len(pieces) == 1:
         return pieces[0]
     values: dict[str, list[Any]] = {}
     for piece in pieces:
         for name, value in piece.items():
-            values.setdefault(name, []).append(value)
-    return {
-        name: each[-1] if name in CONSTANTS else _joined(each)
-        for name, each in values.items()
-    }
+            found = values.setdefault(name, [])
+            if value is not None:
+                found.append(value)
+    return {name: _joined(name, each) for name, each in values.items()}
 
 
-def _joined(values: list[Any]) -> Any:
+def _joined(name: str, values: list[Any]) -> Any:
+    if not values:
+        return None
     last = values[-1]
+    if name in CONSTANTS:
+        return last
     same = [value for value in values if type(value) is type(last)]
     if isinstance(last, str):
         return "".join(same)

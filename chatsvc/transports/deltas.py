@@ -66,6 +66,7 @@ class Deltas:
         self._indexes: dict[int, int] = {}  # of the calls that were begun, by part
         self._custom: set[int] = set()  # the indexes of those of custom tools
         self._own_calls: dict[int, _OwnCall] = {}  # by part
+        self._own_parts: dict[object, int] = {}  # theirs, by the id of the call
         self._reasoning: dict[int, int] = {}  # the offset behind its mark, by part
         self._besides: list[Mark] = []
         self._counts: dict[str, int] = {}  # of the entries made for a list, by its name
@@ -131,10 +132,11 @@ class Deltas:
                 drafts.append(self._call_draft(members, ""))
             else:
                 self._own_calls[part] = _OwnCall(members)
+                self._own_parts[members.get("id")] = part
         elif mark.kind == "tool_result":
-            for number, call in [*self._own_calls.items()]:
-                if call.members.get("id") == members.get("id"):
-                    del self._own_calls[number]
+            own = self._own_parts.pop(members.get("id"), None)
+            if own is not None:
+                del self._own_calls[own]
 
     def _close(self, drafts: list[Draft], close: Close, offset: int) -> None:
         members, part = close.members, close.part

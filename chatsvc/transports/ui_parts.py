@@ -53,9 +53,10 @@ class UIParts:
         "_calls",
         "_earlier",
         "_empty",
+        "_known",
         "_open",
         "_results",
-        "_taken",
+        "_unanswered",
         "_writing",
         "block",
     )
@@ -64,13 +65,15 @@ class UIParts:
         self, calls: Collection[str] = (), taken: Collection[str] = ()
     ) -> None:
         self.block = 0
-        self._earlier = calls
-        self._taken = taken
+        self._earlier = frozenset(calls)
+        self._known = self._earlier | frozenset(taken)
         self._empty = True  # whether nothing has come that the page shows
         self._writing = False  # whether a block of text is open
         self._open: dict[int, Call | None] = {}  # by part; None for reasoning
         self._calls: dict[str, Call] = {}  # by the id in the log
         self._results = False  # whether a result has come in this step
+        # How many calls have none: to look through all for each part would take quadratic time.
+        self._unanswered = 0
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """Return the events of some marks and texts, in order."""
@@ -198,6 +201,7 @@ class UIParts:
         plain, kept = members.get("type") == CUSTOM, kept_members(members)
         call = Call(self._free(known), members["name"], kept, plain=plain)
         self._open[part] = self._calls[known] = call
+        self._unanswered += 1
         chunk = {
             "type": "tool-input-start",
             "toolCallId": call.id,
@@ -208,7 +212,7 @@ class UIParts:
     def _free(self, id: str) -> str:
         """Return an id for a call: its own, or one made of it if the page has another call of it."""
         free, number = id, 1
-        while free in self._earlier or free in self._taken:
+        while free in self._known:
             number += 1
             free = f"{id}-{number}"
         return free
@@ -218,7 +222,8 @@ class UIParts:
         if call is not None:
             if not call.answered:
                 out.append(input_event(call, executed=True))
-            call.answered = True
+                call.answered = True
+                self._unanswered -= 1
         elif members["id"] not in self._earlier:
             return
         self._end_text(out)
@@ -242,7 +247,7 @@ class UIParts:
 
     def _step(self, out: list[bytes]) -> None:
         """Begin another step if all calls of this one have their results, and there are any."""
-        if self._results and all(call.answered for call in self._calls.values()):
+        if self._results and not self._unanswered:
             out += [
                 json_event({"type": "finish-step"}),
                 json_event({"type": "start-step"}),

@@ -49,7 +49,7 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
                 problem = end.problem or {}
                 status = int(problem.get("status", 502))
                 return json_response(reply, error_object(problem), status)
-            return json_response(reply, completion(reply, model))
+            return json_response(reply, await completion(reply, model))
     finally:
         if reply.end is None:
             await replies.stop(reply)

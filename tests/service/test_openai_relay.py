@@ -12,7 +12,7 @@ import openai
 import pydantic
 import pytest
 
-from chatsvc.transports.completion import add
+from chatsvc.replies.calls import joined_members
 from tests.model_turns import Turn, called, turn
 
 from .relaying import relayed
@@ -243,13 +243,16 @@ async def test_a_call_of_a_custom_tool_and_members_that_nobody_knows() -> None:
     async def case(client: openai.AsyncOpenAI) -> Any:
         create: Any = client.chat.completions.create
         request = {"model": MODEL, "messages": HELLO, "tools": [sql, WEATHER]}
-        calls: dict[int, dict[str, Any]] = {}
+        calls: dict[int, list[dict[str, Any]]] = {}
         async for chunk in await create(**request, stream=True):
             for call in chunk.choices[0].delta.tool_calls or ():
                 piece = call.model_dump(exclude_unset=True, warnings=False)
-                add(calls.setdefault(piece.pop("index"), {}), piece)
+                calls.setdefault(piece.pop("index"), []).append(piece)
         whole = plain(await create(**request))
-        return [[*calls.values()], whole["choices"][0]["message"]["tool_calls"]]
+        return [
+            [*map(joined_members, calls.values())],
+            whole["choices"][0]["message"]["tool_calls"],
+        ]
 
     made, _ = await both(case, turn(None, custom, other))
     assert made == [[custom, other], [custom, other]]
