@@ -16,6 +16,7 @@ from chatsvc.backends.base import abilities, chosen_models
 from chatsvc.backends.function import Function, FunctionBackend
 from chatsvc.replies import Replies
 from chatsvc.requests.content import request_limits
+from chatsvc.setting_formats import each_name
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
@@ -116,9 +117,7 @@ def build_app(
         chosen_backend = backend
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
-    app[CONTEXT_HEADERS] = tuple(
-        name for names in settings.context_headers for name in names.split(",") if name
-    )
+    app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     app[AUTHORIZE] = authorize
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings)

@@ -7,6 +7,7 @@ makes records of running nodes unreadable.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -18,6 +19,14 @@ ABILITIES = frozenset({"tools", "images", "audio", "files", "response_format"})
 `tools` are tools with their calls and results, `images`, `audio` and `files` the parts of a message's
 content, and `response_format` is a form that the answer must have (PROTOCOL.md section 2).
 """
+
+
+def may_choose(model: object, models: Collection[str]) -> bool:
+    """Return whether a request may choose a model, of which it gives the name, among `models`.
+
+    `*` among them is any. What is no name chooses nothing.
+    """
+    return isinstance(model, str) and bool(model) and ("*" in models or model in models)
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):

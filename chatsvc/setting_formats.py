@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,6 +127,11 @@ def _host(text: str) -> str:
         return text
     dot = "." if text.startswith(".") else ""
     return dot + normal_host(text.removeprefix("."))
+
+
+def each_name(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in the values of a repeatable setting, each of which may hold several (`a,b`)."""
+    return tuple(name for names in values for name in names.split(",") if name)
 
 
 def _header(text: str) -> str:

@@ -69,7 +69,7 @@ from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import load_function
 from chatsvc.backends.local import LocalBackend
 from chatsvc.backends.openai import OpenAIBackend
-from chatsvc.setting_formats import without_password
+from chatsvc.setting_formats import each_name, without_password
 from chatsvc.settings import Settings, openai_api_key
 
 
@@ -82,7 +82,7 @@ def _openai(settings: Settings) -> Backend:
         settings.openai_url,
         settings.openai_model,
         key=openai_api_key(),
-        models=[name for names in settings.openai_models for name in names.split(",")],
+        models=each_name(settings.openai_models),
         resumes=settings.openai_continue == "yes",
         cumulative=settings.openai_cumulative == "yes",
         **_model_options(settings),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from chatsvc.model import Piece, Prompt
+from chatsvc.model import Piece, Prompt, may_choose
 
 
 class Backend(Protocol):
@@ -114,8 +114,8 @@ def model_name(backend: Backend, options: Mapping[str, Any] | None = None) -> st
     if there is one and it is not empty, else its name.
     """
     chosen = (options or {}).get("model")
-    if isinstance(chosen, str) and {"*", chosen} & {*chosen_models(backend)}:
-        return chosen
+    if may_choose(chosen, chosen_models(backend)):
+        return str(chosen)
     return getattr(backend, "model", "") or backend.name
 
 

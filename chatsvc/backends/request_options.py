@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from chatsvc.model import may_choose
+
 FORWARDED = frozenset(
     {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"}
     | {"temperature", "top_p", "top_k", "min_p", "logit_bias"}
@@ -52,8 +54,7 @@ class OptionPolicy:
 
     def chooses_model(self, options: Mapping[str, Any]) -> bool:
         """Return whether the options of a request name a model that it may choose."""
-        model = options.get("model")
-        return isinstance(model, str) and not self.models.isdisjoint({"*", model})
+        return may_choose(options.get("model"), self.models)
 
     def apply(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of a request to the server, for the options of a client's request."""

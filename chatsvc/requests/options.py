@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from chatsvc.model import may_choose
 from chatsvc.problems import InvalidRequest
 from chatsvc.requests.values import RequestLimits
 
@@ -56,7 +57,7 @@ def read_options(
         for name, value in options.items()
         if name not in ("messages", "stream", "stream_options")
     }
-    if limits.models.isdisjoint({"*", known.model}):
+    if not may_choose(known.model, limits.models):
         kept.pop("model", None)
     stream_options = options.get("stream_options") or {}
     if stream_options.keys() - {"include_usage"}:

@@ -17,7 +17,7 @@ from chatsvc.stores.base import NotWritable
 from chatsvc.stores.redis import RedisStore, pages
 from chatsvc.stores.redis.entries import ReplyEntry, encode
 from chatsvc.stores.redis.followed import Followed
-from chatsvc.stores.redis.follower import READ_ENTRIES
+from chatsvc.stores.redis.pages import PAGE_ENTRIES
 from chatsvc.ticker import monotonic
 from tests.redis_server import RedisServer
 
@@ -284,7 +284,7 @@ async def test_what_came_meanwhile_is_read_in_pages_and_yet_in_one_round(
     _, elsewhere = await b.find(log.reply_id)
     follower = b._followers.all[0]
     await follower.close()
-    count = 3 * READ_ENTRIES + 5
+    count = 3 * PAGE_ENTRIES + 5
     async with client.pipeline(transaction=False) as pipeline:
         for number in range(count):
             entry = encode(ReplyEntry(number, "x"))
@@ -309,7 +309,7 @@ async def test_what_came_meanwhile_is_read_in_pages_and_yet_in_one_round(
     monkeypatch.setattr(follower, "_on_read", read)
     await follower.open()
     assert positions[0] == elsewhere.position == count
-    assert sorted(pages_read)[-4:] == [5, *[READ_ENTRIES] * 3]
+    assert sorted(pages_read)[-4:] == [5, *[PAGE_ENTRIES] * 3]
 
 
 async def test_a_log_that_nobody_holds_is_read_no_further(node: Node) -> None:

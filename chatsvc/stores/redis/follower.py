@@ -36,7 +36,7 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.stores.redis.followed import Followed
 from chatsvc.stores.redis.keys import HashTag, Keys
-from chatsvc.stores.redis.pages import Page
+from chatsvc.stores.redis.pages import PAGE_ENTRIES, Page
 from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import monotonic
 
@@ -45,10 +45,6 @@ logger = logging.getLogger("chatsvc.redis")
 ROUND_MS = 100
 """Milliseconds that a round waits for something new. After each round the time advances up to which
 text may be released (see `followers`)."""
-
-READ_ENTRIES = 256
-"""The entries of each stream that are read at once. What a stream has beyond them is read before the
-round is over, so neither memory nor a turn of the event loop grows with what has come."""
 
 
 class FollowerListener(Protocol):
@@ -277,11 +273,14 @@ class Follower:
     async def _read_all(
         self, streams: dict[str, str], reading: dict[str, Followed], *, block: bool
     ) -> Page:
-        """Read all that is new in streams, page by page, into their logs; return the news."""
+        """Read all that is new in streams, page by page, into their logs; return the news.
+
+        So neither memory nor a turn of the event loop grows with what has come.
+        """
         news: Page = []
         more, wait_ms = streams, ROUND_MS if block else None
         while more:
-            answer = await self._client.xread(more, READ_ENTRIES, wait_ms)
+            answer = await self._client.xread(more, PAGE_ENTRIES, wait_ms)
             more, wait_ms = {}, None
             for stream, entries in answer or ():
                 last_id, goes_on = entries[-1][0], True
@@ -293,7 +292,7 @@ class Follower:
                     goes_on = await reading[stream].take(
                         entries, self._client, self._listener.lost
                     )
-                if goes_on and len(entries) == READ_ENTRIES:
+                if goes_on and len(entries) == PAGE_ENTRIES:
                     more[stream] = last_id
         return news
 
