@@ -13,6 +13,7 @@ bottom; imports point down only:
     transports/   how a reply crosses the wire: bytes out       │
     rendering/    Markdown as HTML, in processes of its own     │
     requests/     what a client asks, read into values          │
+    users/        who a client is, and what it may do           │
      │                                                          │
     replies/      start, produce, read, stop, hand over         │
      ├──────────────────────┐                                   │
@@ -22,13 +23,13 @@ bottom; imports point down only:
     log                     │   what has arrived, and when      │
      │                      │   it is released                  │
     model · problems · cursor · graphemes · ticker · eventstream · settings
-    setting_formats · host_names · retry_after · exit_status · proxies · tracebacks
+    setting_formats · client_limits · host_names · retry_after · exit_status · proxies · tracebacks
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor
-backend, and `requests` and `client` import modules of the two bottom lines alone. `app` is the only
-place that puts all together, and `settings` the only reader of the environment, but for what curl
-reads of it, too: `proxies`. tests/test_house.py checks who imports whom.
+backend, and `requests`, `users` and `client` import modules of the two bottom lines alone. `app` is
+the only place that puts all together, and `settings` the only reader of the environment, but for
+what curl reads of it, too: `proxies`. tests/test_house.py checks who imports whom.
 
 A reply's life:
 

@@ -30,13 +30,14 @@ FLOORS = (
         "settings",
         "setting_formats",
         "host_names",
+        "client_limits",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
     {"log"},
     {"backends", "stores"},
     {"replies"},
-    {"requests", "rendering"},
+    {"requests", "rendering", "users"},
     {"transports"},
     {"web"},
     {"app"},
@@ -56,7 +57,7 @@ NEIGHBOURS = {
 }
 """Imports on one floor."""
 
-BOTTOM_ONLY = {"client", "rendering", "requests"}
+BOTTOM_ONLY = {"client", "rendering", "requests", "users"}
 """Rooms that import the lowest floor alone."""
 
 

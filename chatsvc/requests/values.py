@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 
 import msgspec
 
+from chatsvc.client_limits import ClientLimits
 from chatsvc.cursor import Place
 from chatsvc.model import Prompt
 
@@ -69,13 +70,16 @@ class Caller(msgspec.Struct, frozen=True):
     """The sender of a request.
 
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
-    client's address, empty if it is unknown. `connection` is a random text of a WebSocket's own,
+    client's address, empty if it is unknown. `account` is what the client's use of the service is
+    counted by, and `limits` what is allowed to it. `connection` is a random text of a WebSocket's own,
     which no other connection has, and empty for a request over HTTP. `headers` are those of the
     request, or of the WebSocket's handshake, that backends may know, by their names.
     """
 
     user: str = ""
     client: str = ""
+    account: str = ""
+    limits: ClientLimits = ClientLimits()
     connection: str = ""
     headers: dict[str, str] = {}
 

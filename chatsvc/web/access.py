@@ -24,7 +24,7 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
         user=asked.caller.user,
         key=asked.key,
         digest=asked.digest,
-        client=asked.caller.client,
+        client=asked.caller.account,
         context=Context(chat=asked.chat, headers=asked.caller.headers),
         note=asked.note,
     )

@@ -12,6 +12,7 @@ from aiohttp import web
 from chatsvc.replies import Replies
 from chatsvc.requests.values import RequestLimits
 from chatsvc.settings import Settings
+from chatsvc.users.identity import Identity
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
 """A coroutine function that returns the name of the user whose request it is; None refuses it.
@@ -40,8 +41,8 @@ PREFIX = web.AppKey("prefix", str)
 SERVICE = web.RequestKey("service", web.Application)
 """The key of the chatsvc application that a request came to."""
 
-USER = web.RequestKey("user", str)
-"""The key of the name of a request's user, where requests are authorized."""
+IDENTITY = web.RequestKey("identity", Identity)
+"""The key of the identity of a request's sender, where the service has users."""
 
 
 def service(request: web.Request) -> web.Application:

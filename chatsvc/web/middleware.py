@@ -16,15 +16,15 @@ from chatsvc.problems import (
     BadRequest,
     InternalError,
     Problem,
-    Unauthorized,
     UnsupportedMediaType,
 )
 from chatsvc.tracebacks import without_tracebacks
-from chatsvc.web.app_keys import AUTHORIZE, SERVICE, USER, inner_path, service
+from chatsvc.web.app_keys import SERVICE, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
 from chatsvc.web.hosts import HOSTS
+from chatsvc.web.identification import identify
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.problems import (
@@ -43,9 +43,6 @@ from chatsvc.web.security import (
 CLIENT_GONE_STATUS = 499
 """The status that access logs show where no answer, or no whole one, could be sent to the client.
 """
-
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
-"""The beginnings of the paths that need no authorization."""
 
 RESERVE_PATHS = ("/healthz", "/readyz", "/metrics")
 """The paths that are answered also when file descriptors run out."""
@@ -87,8 +84,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             app[ORIGINS].check(request)
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=app[ORIGINS].preflight)
-        if app[AUTHORIZE] is not None and not path.startswith(PUBLIC_PATHS):
-            await _identify(request, app)
+        await identify(request, app, path)
         response = await handler(request)
         if in_reserve:
             response.force_close()
@@ -140,18 +136,6 @@ def _is_encoded(request: web.Request) -> bool:
     return any(
         each.strip().lower() not in ("", "identity") for each in encodings.split(",")
     )
-
-
-async def _identify(request: web.Request, app: web.Application) -> None:
-    authorize = app[AUTHORIZE]
-    name = None if authorize is None else await authorize(request)
-    if name is None:
-        raise Unauthorized("This service wants to know who asks.")
-    if not isinstance(name, str) or not name:
-        # Its value stays out of the log: it may be a secret.
-        found = "an empty str" if name == "" else type(name).__name__
-        raise TypeError(f"authorize must return a non-empty str or None, not {found}")
-    request[USER] = name
 
 
 async def complete_headers(request: web.Request, response: web.StreamResponse) -> None:

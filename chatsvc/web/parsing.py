@@ -37,7 +37,8 @@ from chatsvc.requests.values import (
     View,
 )
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
-from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, USER, service
+from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
+from chatsvc.web.identification import account_of, identity_of
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 
@@ -62,9 +63,12 @@ BODY_DEADLINE_S = 30.0
 def caller_of(request: web.Request) -> Caller:
     """Return the user and the address that a request is from, and its `--context-headers`."""
     names = service(request)[CONTEXT_HEADERS]
+    identity, client = identity_of(request), request.remote or ""
     return Caller(
-        user=request.get(USER, ""),
-        client=request.remote or "",
+        user=identity.user,
+        client=client,
+        account=account_of(identity, client),
+        limits=identity.limits,
         headers=_headers(request, names) if names else {},
     )
 
