@@ -164,6 +164,18 @@ class SideUnits:
         if offset < before and (rest := text(position, position + before - offset)):
             yield PartText(ANSWER, rest)
 
+    def latest(self, position: int, after: int) -> PartText | None:
+        """Return what is behind the first `after` side units, if it takes no more than a look.
+
+        So it is with each token of a model's reasoning: it is text of one part, in the last entry,
+        at a `position` of the answer's text. Otherwise return None.
+        """
+        entry = self._entries[-1]
+        unit, inside = entry.unit, after - entry.start
+        if type(unit) is not PartText or inside < 0 or entry.position != position:
+            return None
+        return PartText(unit.part, unit.text[inside:])
+
     def sides(self, after: int, before: int) -> Iterator[Unit]:
         """Yield the side units behind the first `after`, up to the first `before`."""
         index = bisect_right(self._entries, after, key=_START) - 1

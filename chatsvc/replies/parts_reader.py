@@ -8,7 +8,7 @@ from chatsvc.log import Log
 from chatsvc.replies.departure import Departure, SentAway
 from chatsvc.replies.log_reader import LogReader
 from chatsvc.ticker import IDLE, NOW, Ticker
-from chatsvc.units import Unit
+from chatsvc.units import ANSWER, PartText, Unit
 
 LONGEST_BATCH = 64 * 1024
 """The most units that a reader yields at once, but for one character more."""
@@ -49,27 +49,31 @@ class PartsReader(LogReader[list[PartItem]]):
     what was yielded last.
     """
 
-    __slots__ = ("_resumed", "offset")
+    __slots__ = ("_seen", "_sides", "offset")
 
     def __init__(
         self, log: Log, ticker: Ticker, departure: Departure, after: int = 0
     ) -> None:
         super().__init__(log, ticker, departure)
         self.offset = after
-        self._resumed = False  # whether the open parts' marks have been yielded
-        log.sides().waiters.add(self)
+        self._sides = log.sides()
+        self._sides.waiters.add(self)
+        # The side units before the offset; -1 until the open parts' marks have been yielded.
+        self._seen = -1
 
     def take(self) -> list[PartItem] | None:
         """Return what is out and was not returned yet, without waiting, or None.
 
         See `LogReader.take`. Raises `SentAway`.
         """
+        if (token := self._take_token()) is not None:
+            return [token]
         log = self._log
         items: list[PartItem] = []
-        if not self._resumed:
-            self._resumed = True
-            marks = log.sides().open_at(self.offset)
+        if self._seen < 0:
+            marks = self._sides.open_at(self.offset)
             items = [PartItem(self.offset, mark, resumed=True) for mark in marks]
+            self._seen = 0
         if log.end is not None and self.offset >= log.offset:
             self.over = not items
             self.slot = NOW if items else IDLE
@@ -77,12 +81,36 @@ class PartsReader(LogReader[list[PartItem]]):
         items += next_units(self, self.offset)
         if items:
             self.offset = items[-1].offset
+        self._seen = self.offset - log.position_at(self.offset)
         return items or None
+
+    def _take_token(self) -> PartItem | None:
+        """Return what is new if it is one text, as each token of a model is; else None.
+
+        It is what `take` would find with much more work.
+        """
+        log, seen = self._log, self._seen
+        if seen < 0 or self._departure.leaving:
+            return None
+        position = self.offset - seen
+        if self._sides.count == seen:
+            text = log.latest(position, self.ticker.horizon)
+            unit = PartText(ANSWER, text) if text else None
+        else:
+            unit = self._sides.latest(position, seen)
+        if unit is None or len(unit.text) > LONGEST_BATCH:
+            return None
+        self.offset += len(unit.text)
+        if unit.part != ANSWER:
+            self._seen += len(unit.text)
+        behind = self.offset < log.offset or log.end is not None
+        self.slot = NOW if behind else IDLE  # the log wakes it
+        return PartItem(self.offset, unit)
 
     def close(self) -> None:
         """Yield nothing any more, and leave the log's waiters."""
         super().close()
-        self._log.sides().waiters.discard(self)
+        self._sides.waiters.discard(self)
 
 
 def next_units(reader: LogReader[Any], after: int) -> list[PartItem]:
