@@ -246,7 +246,7 @@ NETWORK = ValueFormat(
 )
 """The format of an IP network in CIDR notation, or of the word for all Unix sockets."""
 FUNCTION = ValueFormat(
-    "MODULE:FUNCTION", "a function's name, as package.module:function", _function
+    "NAME", "a function's name, as package.module:function", _function
 )
 """The format of the name of a function that is imported."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
