@@ -173,6 +173,11 @@ def test_use_is_counted_by_what_one_client_has() -> None:
     assert account_of(Identity("192.0.2.1"), "192.0.2.1") != account("192.0.2.1")
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What has been logged about proxies: a busy machine holds the event loop, which is logged too."""
+    return [record for record in caplog.records if record.module == "proxies"]
+
+
 @asynccontextmanager
 async def held(settings: Settings) -> AsyncIterator[Inside]:
     """A service whose replies do not end by themselves, with one for each client."""
@@ -257,7 +262,11 @@ async def test_the_access_log_has_the_clients_address(
             ("GET /healthz", "X-Other: a"),
         ):
             await chat.raw(line, header, body=BODY)
-    logged = [record.__dict__["data"]["client"] for record in caplog.records]
+    logged = [
+        record.__dict__["data"]["client"]
+        for record in caplog.records
+        if record.name == "chatsvc.access"
+    ]
     assert logged == ["192.0.2.1", "2001:db8::1", "192.0.2.3", "127.0.0.1"]
 
 
@@ -290,13 +299,13 @@ async def test_the_first_request_of_a_proxy_that_is_not_trusted_is_a_warning(
 ) -> None:
     async with inside(Settings(pace=0)) as chat:
         await chat.raw("GET /healthz")
-        assert not caplog.records
+        assert not said(caplog)
         for _ in range(3):
             await chat.raw("GET /healthz", f"{header}: for=192.0.2.1")
         async with person("127.0.0.2") as other:
             other.headers[XFF] = "192.0.2.1"
             await other.post(chat, "key")
-    [record] = caplog.records
+    [record] = said(caplog)
     assert record.levelno == logging.WARNING
     words = record.getMessage()
     assert header in words
@@ -320,10 +329,10 @@ async def test_headers_that_contradict_each_other_are_a_warning(
     async with inside(HERE) as chat:
         for _ in range(2):
             await chat.raw("GET /healthz", ANN, "Forwarded: for=192.0.2.1")
-        assert not caplog.records
+        assert not said(caplog)
         for _ in range(2):
             await chat.raw("GET /healthz", ANN, "Forwarded: for=192.0.2.2")
-    [record] = caplog.records
+    [record] = said(caplog)
     assert record.levelno == logging.WARNING
     assert f"{XFF} and Forwarded" in record.getMessage()
 

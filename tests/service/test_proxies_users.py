@@ -17,6 +17,7 @@ from chatsvc.web.reach import check_reach, has_metrics, warn_if_open
 
 from .running import Answer, Inside, Scripted, inside, launch, parse
 from .test_context import Asked
+from .test_proxies import said
 
 pytestmark = pytest.mark.any_store
 
@@ -149,7 +150,7 @@ async def test_a_stranger_who_names_a_user_is_a_warning(
     async with inside(STRANGE) as chat:
         for _ in range(2):
             await post(chat, ANN)
-    [record] = caplog.records
+    [record] = said(caplog)
     assert record.levelno == logging.WARNING
     assert f"{USER} came from 127.0.0.1" in record.getMessage()
     assert "ann" not in record.getMessage()
