@@ -30,6 +30,7 @@ from chatsvc.web.app_keys import (
     Authorize,
     prefix,
 )
+from chatsvc.web.authorization import load_authorize
 from chatsvc.web.chat import add_chat
 from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
@@ -41,6 +42,7 @@ from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
 from chatsvc.web.origin import ORIGINS, Origins
 from chatsvc.web.pages import add_pages
+from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
 from chatsvc.web.ui import add_ui
@@ -68,9 +70,11 @@ def create_app(
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;
     or it raises an `aiohttp.web.HTTPException`, such as a redirect to a login. A user's replies are
-    found by that user alone. Without it, knowing a reply's id is the right to read it.
+    found by that user alone. None stands for the function that `settings.authorize` names; without
+    one, the header `settings.user_header` of a trusted proxy says who a request is from. Without
+    users, knowing a reply's id is the right to read it.
 
-    The application does not know who reaches it. Where other machines do, give `authorize`, and
+    The application does not know who reaches it. Where other machines do, let it know users, and
     keep `/metrics`, which stands below the same prefix, from those whom it does not concern.
 
     Raises `BadSetting` or another `ValueError` for settings that can't be used. The store is
@@ -118,9 +122,12 @@ def build_app(
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
+    if authorize is None and settings.authorize:
+        authorize = load_authorize(settings.authorize)
     app[AUTHORIZE] = authorize
+    app[PROXIES] = TrustedProxies(settings.trusted_proxy, settings.user_header)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
-    app[ORIGINS] = Origins(settings)
+    app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)

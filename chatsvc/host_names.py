@@ -17,6 +17,16 @@ MAX_NAME_CHARACTERS = 255
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 """An IP address of either version."""
 
+UNIX = "unix"
+"""The word that stands for the other ends of Unix sockets, which have no address, among networks."""
+
+CLIENT_PREFIX_BITS = 64
+"""The bits of an IPv6 address that one client's addresses have in common.
+
+A network of that size is the least that a provider gives to a customer (RFC 6177, RFC 7934): who has
+one has 2^64 addresses.
+"""
+
 # Underscores stand in the names of containers and services.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
@@ -31,6 +41,23 @@ def address_of(text: str) -> Address:
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     return address
+
+
+def client_network(address: str) -> str:
+    """Return all addresses of the client that has `address`, in CIDR notation if they are several.
+
+    They are one IPv4 address, or the network of an IPv6 address with `CLIENT_PREFIX_BITS`. What is no
+    address is returned unchanged.
+    """
+    if ":" not in address:
+        return address
+    try:
+        parsed = address_of(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.IPv6Network((int(parsed), CLIENT_PREFIX_BITS), strict=False))
 
 
 def normal_host(text: str) -> str:
@@ -65,6 +92,11 @@ def host_of(authority: str) -> str:
 def normal_network(text: str) -> str:
     """Return an IP network in CIDR notation (RFC 4632), also of a single address.
 
+    A network of IPv4 addresses within IPv6 ones is that IPv4 network, as `address_of` has them.
     Raises `ValueError` when `text` is no network, or has bits set behind its prefix.
     """
-    return str(ipaddress.ip_network(text))
+    network = ipaddress.ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= 96:
+        return f"{mapped}/{network.prefixlen - 96}"
+    return str(network)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from chatsvc.host_names import normal_host, normal_network
+from chatsvc.host_names import UNIX, normal_host, normal_network
+from chatsvc.named_functions import is_function_name
 
 
 def without_password(text: str) -> str:
@@ -129,6 +130,16 @@ def _host(text: str) -> str:
     return dot + normal_host(text.removeprefix("."))
 
 
+def _network(text: str) -> str:
+    return text if text == UNIX else normal_network(text)
+
+
+def _function(text: str) -> str:
+    if not is_function_name(text):
+        raise ValueError
+    return text
+
+
 def each_name(values: Iterable[str]) -> tuple[str, ...]:
     """Return the names in the values of a repeatable setting, each of which may hold several (`a,b`)."""
     return tuple(name for names in values for name in names.split(",") if name)
@@ -230,8 +241,14 @@ HEADERS = ValueFormat("NAME,…", "names of headers, as X-Tenant,X-Locale", _hea
 """The format of the names of HTTP headers, separated by commas: without white space."""
 MODELS = ValueFormat("NAME,…", "names of models, as gpt-5,gpt-5-mini, or *", _models)
 """The format of the names of models, separated by commas: without white space."""
-NETWORK = ValueFormat("CIDR", "an address or a network, as 10.0.0.0/8", normal_network)
-"""The format of an IP network in CIDR notation."""
+NETWORK = ValueFormat(
+    "CIDR", "an address or a network, as 10.0.0.0/8, or unix", _network
+)
+"""The format of an IP network in CIDR notation, or of the word for all Unix sockets."""
+FUNCTION = ValueFormat(
+    "NAME", "a function's name, as package.module:function", _function
+)
+"""The format of the name of a function that is imported."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
 """The format of an HTTP URL."""
 KEY_PREFIX = ValueFormat(

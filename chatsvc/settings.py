@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chatsvc.setting_formats import (
     ADDRESS,
     COUNT,
+    FUNCTION,
     HEADER,
     HEADERS,
     HOST,
@@ -212,7 +213,17 @@ class Settings:
         "headers of requests that a backend of your own may know, as X-Tenant; repeatable",
     )
     trusted_proxy: tuple[str, ...] = setting(
-        (), NETWORK, "proxies whose X-Forwarded-Proto is believed; repeatable"
+        (), NETWORK, "proxies that are believed what they say of clients; repeatable"
+    )
+    user_header: str = setting(
+        "",
+        HEADER,
+        "the header in which these proxies name the user, as X-Forwarded-User",
+    )
+    authorize: str = setting(
+        "",
+        FUNCTION,
+        "your function that says whose a request is: package.module:function",
     )
     drain: float = setting(
         10.0, SECONDS, "seconds that running replies get when the service ends"

@@ -30,6 +30,7 @@ FLOORS = (
         "settings",
         "setting_formats",
         "host_names",
+        "named_functions",
         "client_limits",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
@@ -53,6 +54,7 @@ NEIGHBOURS = {
     ("cursor", "problems"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
+    ("setting_formats", "named_functions"),
     ("client", "client"),
 }
 """Imports on one floor."""

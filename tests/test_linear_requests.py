@@ -20,6 +20,7 @@ from chatsvc.requests.ui import parse_turn
 from chatsvc.requests.values import Caller, RequestLimits
 from chatsvc.settings import Settings
 from chatsvc.web import parsing
+from chatsvc.web.forwarded import forwarded, x_forwarded_for
 from chatsvc.web.negotiation import (
     MAX_SUBTAGS,
     MAX_VALUES,
@@ -30,6 +31,7 @@ from chatsvc.web.negotiation import (
     parse_weights,
 )
 from chatsvc.web.origin import Origins
+from chatsvc.web.proxies import TrustedProxies
 
 from .linear import assert_linear_at
 
@@ -176,7 +178,12 @@ def _cursor(header: str) -> None:
 def _forwarded(header: str) -> bool:
     headers = {"X-Forwarded-Host": header, "Host": "a"}
     request = make_mocked_request("GET", "/", headers=headers)
-    return Origins(Settings()).is_own(request, "http://b")
+    return Origins(Settings(), TrustedProxies(())).is_own(request, "http://b")
+
+
+def _hops(header: str) -> None:
+    for hops in (x_forwarded_for, forwarded):
+        list(hops(header))
 
 
 def _host(header: str) -> None:
@@ -192,6 +199,7 @@ HEADER_PARSERS: dict[str, Callable[[str], object]] = {
     "Cookie": lambda header: cookie(header, "chatsvc_language"),
     "Last-Event-ID": _cursor,
     "X-Forwarded-Host": _forwarded,
+    "X-Forwarded-For": _hops,
 }
 
 

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -145,6 +146,27 @@ def test_prometheus_finds_the_metrics_where_the_command_puts_them() -> None:
             assert "http://127.0.0.1:" in main
             with urlopen(metrics.rpartition(" ")[2].strip()) as answer:
                 assert b"chatsvc_build_info" in answer.read()
+        finally:
+            service.terminate()
+
+
+def test_the_command_asks_the_function_that_the_readme_names(tmp_path: Path) -> None:
+    [function] = blocks("python", "# doorman.py")
+    [example] = blocks("sh", "--authorize")
+    (tmp_path / "doorman.py").write_text(function)
+    words = example.split()
+    command = [str(BIN / words[0]), *words[1:], "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as service:
+        assert service.stdout is not None
+        url = service.stdout.readline().strip().rpartition(" ")[2]
+        try:
+            request = Request(url, headers={"Cookie": "session=a-long-secret"})
+            with urlopen(request) as answer:
+                assert answer.status == 200
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(url)
         finally:
             service.terminate()
 

@@ -45,7 +45,7 @@ The modules, each of which imports only those below it:
 Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
-  `retry_after`, `proxies` and `settings`; the last only here, so that backends can be made without settings.
+  `retry_after`, `proxies`, `named_functions` and `settings`; the last only here, so that backends can be made without settings.
 - `upstream` knows no server's API, and `chunks` no connection. They meet in `ModelRequest` and
   `ResponseReader`, which `model_request` and `response` declare.
 
@@ -69,6 +69,7 @@ from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.function import load_function
 from chatsvc.backends.local import LocalBackend
 from chatsvc.backends.openai import OpenAIBackend
+from chatsvc.named_functions import is_function_name
 from chatsvc.setting_formats import each_name, without_password
 from chatsvc.settings import Settings, openai_api_key
 
@@ -121,12 +122,7 @@ def check_backend_name(text: str) -> str:
     Nothing is imported. Raises `ValueError` with a clause that says what is taken, to stand behind
     the name of the flag or variable.
     """
-    module, colon, function = text.partition(":")
-    if text in BACKENDS or (
-        colon
-        and function.isidentifier()
-        and all(part.isidentifier() for part in module.split("."))
-    ):
+    if text in BACKENDS or is_function_name(text):
         return text
     raise ValueError(
         f"takes {', '.join(BACKENDS)} or package.module:function,"

@@ -5,13 +5,10 @@ It may take the `Context` of the request as well, and yield all pieces of `chats
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
-import os
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from chatsvc.backends.function_signature import (
@@ -32,6 +29,7 @@ from chatsvc.model import (
     Reasoning,
     ToolCall,
 )
+from chatsvc.named_functions import import_function
 from chatsvc.problems import BackendFailed
 
 logger = logging.getLogger("chatsvc.backend")
@@ -161,35 +159,10 @@ def _close_with(stack: AsyncExitStack, resource: Any) -> None:
         stack.push_async_callback(resource.aclose)
 
 
-def _look_in_current_folder() -> None:
-    with suppress(OSError):  # it may have been removed
-        folder = os.getcwd()
-        # At the end: what lies about there must not stand in for what is installed.
-        if folder not in sys.path and "" not in sys.path:
-            sys.path.append(folder)
-
-
 def load_function(path: str) -> FunctionBackend:
     """Return the backend of the function that `path`, as `package.module:function`, names.
 
-    The module is looked for where Python looks, and then in the current folder: it is appended to
-    `sys.path`, for what the module itself imports later. Raises `ValueError` with one line when the module can't be found, fails to be imported, or has
-    no such function, and when that certainly is none of a backend (see `FunctionBackend`).
+    Raises `ValueError` with one line when it can't be imported (see `import_function`), and when it
+    certainly is no function of a backend (see `FunctionBackend`).
     """
-    module_name, _, name = path.partition(":")
-    _look_in_current_folder()
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # The module itself or a package above it, rather than something that it imports.
-        if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            raise ValueError(f"there is no module {module_name!r} to import") from None
-        raise ValueError(f"importing {module_name!r} failed: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"importing {module_name!r} failed: {type(error).__name__}: {error}"
-        ) from error
-    function = getattr(module, name, None)
-    if function is None or not callable(function):
-        raise ValueError(f"module {module_name!r} has no function {name!r}")
-    return FunctionBackend(function, path)
+    return FunctionBackend(import_function(path), path)

@@ -11,10 +11,10 @@ import inspect
 import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from chatsvc.model import Finish, SidePiece, Usage
+from chatsvc.named_functions import called_function, takes
 
 PIECES: tuple[type, ...] = (str, *typing.get_args(SidePiece), Usage, Finish)
 """The types of what a function may yield."""
@@ -56,7 +56,7 @@ def fault_of(function: Callable[..., Any]) -> str:
 
     The words stand behind the function's name.
     """
-    if inspect.isgeneratorfunction(_called(function)):
+    if inspect.isgeneratorfunction(called_function(function)):
         return f"is a generator function that is not asynchronous: {RIGHT}"
     if not _takes_messages(function):
         return f"takes {inspect.signature(function)}: {RIGHT}"
@@ -68,18 +68,8 @@ def is_doubtful(function: Callable[..., Any]) -> bool:
 
     It may return an async iterator, so that is no fault.
     """
-    called = _called(function)
+    called = called_function(function)
     return inspect.iscoroutinefunction(called) and _result_hint(called) is None
-
-
-def _called(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that is run by a call: that of a `partial`, or the `__call__` of an object."""
-    while isinstance(function, partial):
-        function = function.func
-    if inspect.isroutine(function) or isinstance(function, type):
-        return function
-    called: Callable[..., Any] = type(function).__call__
-    return called
 
 
 def _takes_messages(function: Callable[..., Any]) -> bool:
@@ -87,22 +77,12 @@ def _takes_messages(function: Callable[..., Any]) -> bool:
     by = context_by(function)
     given = (None, None) if by == "place" else (None,)
     named = {"context": None} if by == "name" else {}
-    # What a decorator says of the function that it wraps may not be what its own function takes.
-    for follow_wrapped in (True, False):
-        try:
-            signature = inspect.signature(function, follow_wrapped=follow_wrapped)
-            signature.bind(*given, **named)
-        except TypeError:
-            continue
-        except ValueError:
-            pass
-        return True
-    return False
+    return takes(function, *given, **named)
 
 
 def _fault_of_result(function: Callable[..., Any]) -> str:
     """Return what is certainly wrong with a function's annotated result, as `fault_of`."""
-    called = _called(function)
+    called = called_function(function)
     hint = called if isinstance(called, type) else _result_hint(called)
     if hint is None:
         return ""

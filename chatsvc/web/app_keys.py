@@ -41,6 +41,9 @@ PREFIX = web.AppKey("prefix", str)
 SERVICE = web.RequestKey("service", web.Application)
 """The key of the chatsvc application that a request came to."""
 
+CLIENT = web.RequestKey("client", str)
+"""The key of the address of the client that a request is from."""
+
 IDENTITY = web.RequestKey("identity", Identity)
 """The key of the identity of a request's sender, where the service has users."""
 

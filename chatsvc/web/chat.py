@@ -96,8 +96,7 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
         return await _json(request, reply, after, asked)
     if asked.view.representation == HTML:
         with app[METRICS].reading("html"), reply.reading():
-            client = asked.caller.user or asked.caller.client
-            return await html_response(reply, app[RENDERER], client)
+            return await html_response(reply, app[RENDERER], asked.caller.account)
     codec = make_codec(reply.id, asked.view)
     return stream_response(request, reply, codec, after)
 

@@ -128,7 +128,7 @@ class Connections:
         return True
 
     def note_cut(self, reason: str, client: object) -> None:
-        """Count and log a connection that is ended because of its client."""
+        """Count and log a connection that is ended because of its other end, perhaps a proxy."""
         self._cut.labels(reason).inc()
         data = {"reason": reason, "client": client}
         logger.info("a connection was cut", extra={"data": data})

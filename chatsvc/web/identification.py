@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from chatsvc.problems import Unauthorized
+from chatsvc.host_names import client_network
 from chatsvc.users.identity import STRANGER, Identity
 from chatsvc.web.app_keys import AUTHORIZE, IDENTITY
+from chatsvc.web.authorization import authorized_user
+from chatsvc.web.proxies import PROXIES
 
 PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 """The beginnings of the paths that need no authorization."""
@@ -16,26 +18,23 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
     """Keep the identity of a request's sender with the request, under `IDENTITY`.
 
     `path` is that of the request below the prefix of the application. Without users, and for
-    `PUBLIC_PATHS`, everybody is a stranger.
+    `PUBLIC_PATHS`, everybody is a stranger. Where there is an operator's own function, it alone says
+    who a request is from; else the header that a trusted proxy writes does.
 
-    Raises `Unauthorized` when a user is wanted and the request names none.
+    Raises `Unauthorized` when a user is wanted and the request names none, and `BadRequest` when
+    what a proxy names is no user's name.
     """
-    if app[AUTHORIZE] is None or path.startswith(PUBLIC_PATHS):
+    if path.startswith(PUBLIC_PATHS):
         return
-    request[IDENTITY] = Identity(await _authorized(request, app))
-
-
-async def _authorized(request: web.Request, app: web.Application) -> str:
-    """Return the name that the application's own function gives a request's user."""
-    authorize = app[AUTHORIZE]
-    name = None if authorize is None else await authorize(request)
-    if name is None:
-        raise Unauthorized("This service wants to know who asks.")
-    if not isinstance(name, str) or not name:
-        # Its value stays out of the log: it may be a secret.
-        found = "an empty str" if name == "" else type(name).__name__
-        raise TypeError(f"authorize must return a non-empty str or None, not {found}")
-    return name
+    authorize, proxies = app[AUTHORIZE], app[PROXIES]
+    if authorize is not None:
+        seen = proxies.without_hidden(request)
+        user = await authorized_user(seen, authorize)
+        if seen is not request:
+            request.update(seen)  # what the function keeps with the request
+        request[IDENTITY] = Identity(user)
+    elif proxies.user_header:
+        request[IDENTITY] = Identity(proxies.user_of(request))
 
 
 def identity_of(request: web.Request) -> Identity:
@@ -47,6 +46,8 @@ def identity_of(request: web.Request) -> Identity:
 def account_of(identity: Identity, address: str) -> str:
     """Return what the use of the service is counted by: the user's name, else the client's address.
 
-    The two never coincide.
+    Of an IPv6 address it is the network that one client has. A user and an address never coincide.
     """
-    return f"user:{identity.user}" if identity.user else f"address:{address}"
+    if identity.user:
+        return f"user:{identity.user}"
+    return f"address:{client_network(address)}"

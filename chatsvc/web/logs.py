@@ -21,7 +21,7 @@ from aiohttp.log import server_logger
 
 from chatsvc.replies import Reply
 from chatsvc.transports.response import ReplyResponse
-from chatsvc.web.app_keys import SERVICE
+from chatsvc.web.app_keys import CLIENT, SERVICE
 from chatsvc.web.problems import PROBLEM
 
 SECRET_PARTS = ("{reply}", "{chat}")
@@ -184,7 +184,7 @@ class AccessLog(AbstractAccessLogger):
             "path": _without_capability(request),
             "status": response.status,
             "seconds": round(time, 3),
-            "client": request.remote,
+            "client": request.get(CLIENT, request.remote),
         }
         if isinstance(response, ReplyResponse) and response.broken:
             data["broken"] = True  # the stream did not come to its end

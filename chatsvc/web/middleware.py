@@ -33,6 +33,7 @@ from chatsvc.web.problems import (
     problem_of_http_error,
     problem_response,
 )
+from chatsvc.web.proxies import PROXIES
 from chatsvc.web.security import (
     CACHE_HEADERS,
     SECURITY_HEADERS,
@@ -61,6 +62,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
+    app[PROXIES].client_address(request)
     connection = request.protocol
     in_reserve = False
     if isinstance(connection, GuardedConnection):

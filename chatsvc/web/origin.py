@@ -45,13 +45,14 @@ BROWSER = "Mozilla/"
 class Origins:
     """The origins whose pages may use the service: its own, and those of its settings.
 
+    `proxies` say whether a request came by TLS.
     Raises `BadSetting` for settings that contradict each other or are malformed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, proxies: TrustedProxies) -> None:
+        self._proxies = proxies
         self._allowed = {origin.lower() for origin in settings.allow_origin}
         self._credentials = settings.allow_credentials
-        self._proxies = TrustedProxies(settings.trusted_proxy)
         if self._credentials and ANY_ORIGIN in self._allowed:
             raise BadSetting(
                 f"{flag('allow_credentials')} takes origins by their names: with "

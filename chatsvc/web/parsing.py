@@ -41,6 +41,7 @@ from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
 from chatsvc.web.identification import account_of, identity_of
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
+from chatsvc.web.proxies import PROXIES
 
 JSON = "application/json"
 """The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
@@ -62,8 +63,11 @@ BODY_DEADLINE_S = 30.0
 
 def caller_of(request: web.Request) -> Caller:
     """Return the user and the address that a request is from, and its `--context-headers`."""
-    names = service(request)[CONTEXT_HEADERS]
-    identity, client = identity_of(request), request.remote or ""
+    app = service(request)
+    names, proxies = app[CONTEXT_HEADERS], app[PROXIES]
+    identity, client = identity_of(request), proxies.client_address(request)
+    if proxies.user_header:
+        names = tuple(name for name in names if not proxies.hides(name, request))
     return Caller(
         user=identity.user,
         client=client,

@@ -39,22 +39,31 @@ def _is_loopback_address(text: str) -> bool:
 
 
 def check_reach(settings: Settings) -> None:
-    """Do nothing when only this machine reaches the service, or `--open` says that all may use it.
+    """Do nothing when only this machine reaches the service, it has users, or `--open` lets all in.
 
-    Raises `BadSetting` otherwise, for the service has no users.
+    Raises `BadSetting` otherwise.
     """
-    if settings.open or is_loopback(settings.host):
+    if settings.open or has_users(settings) or is_loopback(settings.host):
         return
     raise BadSetting(
         f"--host {settings.host or repr('')} can be reached from other machines, and without users "
         "anyone there may use the service: listen on 127.0.0.1 behind a proxy that lets the right "
-        "people in, mount the service with create_app(authorize=…), or let anyone in with --open"
+        "people in, have a --trusted-proxy name users (--user-header) or a function of your own do so "
+        "(--authorize), or let anyone in with --open"
     )
 
 
+def has_users(settings: Settings) -> bool:
+    """Return whether the service wants to know who a request is from."""
+    return bool(settings.user_header or settings.authorize)
+
+
 def warn_if_open(settings: Settings) -> None:
-    """Log a warning when other machines reach the service, which `check_reach` has let pass."""
-    if not is_loopback(settings.host):
+    """Log a warning when other machines reach the service, and it has no users.
+
+    `check_reach` has let that pass.
+    """
+    if not has_users(settings) and not is_loopback(settings.host):
         where = settings.host or "this machine"
         logger.warning("the service is open: whoever reaches %s may use it", where)
 

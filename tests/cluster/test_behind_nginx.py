@@ -34,6 +34,7 @@ async def nodes(cluster: Cluster, redis_server: RedisServer) -> list[Node]:
     command = example.strip().splitlines()[-1]
     for shown, here in (
         ("0.0.0.0", "127.0.0.1"),
+        ("10.0.0.9", "127.0.0.1"),
         ("redis://redis.internal/0", redis_server.url),
     ):
         assert shown in command
@@ -45,7 +46,7 @@ async def nodes(cluster: Cluster, redis_server: RedisServer) -> list[Node]:
 def balancer(nodes: list[Node], tmp_path: Path) -> Iterator[URL]:
     """The README's nginx before them."""
     require("nginx")
-    [http] = blocks("nginx", "upstream")
+    [http] = blocks("nginx", "upstream chatsvc")
     port = free_port()
     for shown, here in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),

@@ -84,13 +84,16 @@ class Watched(Renderer):
 
 @asynccontextmanager
 async def watched(
-    folder: Path, max_waiting: int = 64, **options: Any
+    folder: Path,
+    max_waiting: int = 64,
+    settings: Settings = Settings(pace=0),  # noqa: B008
+    **options: Any,
 ) -> AsyncIterator[tuple[Inside, Watched]]:
     """A service whose renderer is watched, and the renderer."""
     renderer = Watched(folder / "log", max_waiting)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chatsvc.web.chat.Renderer", lambda: renderer)
-        async with inside(Settings(pace=0), **options) as chat:
+        async with inside(settings, **options) as chat:
             yield chat, renderer
 
 
