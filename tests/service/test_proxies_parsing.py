@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.host_names import Address, address_of
-from chatsvc.web.forwarded import MAX_HOPS, forwarded, x_forwarded_for
+from chatsvc.web.forwarded import (
+    MAX_ELEMENT_CHARACTERS,
+    MAX_HOPS,
+    forwarded,
+    x_forwarded_for,
+)
 
 Hops = Callable[[str], Iterator[Address | None]]
 
@@ -162,3 +167,11 @@ def test_what_stands_left_in_forwarded_changes_nothing(
 def test_only_so_many_elements_are_read(hops: Hops) -> None:
     name = "for=" if hops is forwarded else ""
     assert len(list(hops(f"{name}192.0.2.1," * 1000))) <= MAX_HOPS
+
+
+def test_an_element_has_only_so_many_characters() -> None:
+    host = "a" * MAX_ELEMENT_CHARACTERS
+    assert texts(forwarded, f"for=192.0.2.1;host={host}, for=192.0.2.2") == [
+        "192.0.2.2",
+        None,
+    ]
