@@ -20,9 +20,12 @@ from chatsvc.setting_formats import each_name
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
+from chatsvc.users.current_keys import CurrentKeys, has_keys, read_keys
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import (
     AUTHORIZE,
     CONTEXT_HEADERS,
+    KEYS,
     LIMITS,
     PREFIX,
     REPLIES,
@@ -104,10 +107,12 @@ def build_app(
     backend: Backend | Function | None = None,
     store: Store | None = None,
     authorize: Authorize | None = None,
+    keys: KeyRing | None = None,
 ) -> web.Application:
     """Return the application of `create_app` without `/metrics`; what happens is in `metrics`.
 
-    The other arguments are those of `create_app`, which also says what is raised.
+    `keys` are the API keys, if they have been read from what the settings name. The other arguments
+    are those of `create_app`, which also says what is raised.
     """
     if backend is None:
         chosen_backend: Backend = make_backend(settings)
@@ -119,6 +124,9 @@ def build_app(
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     app[AUTHORIZE] = authorize
+    app[KEYS] = None
+    if has_keys(settings):
+        app[KEYS] = CurrentKeys(read_keys(settings) if keys is None else keys)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings)
     app[METRICS] = metrics

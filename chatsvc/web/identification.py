@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chatsvc.problems import Unauthorized
 from chatsvc.users.identity import STRANGER, Identity
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY
+from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS
 
 PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
 """The beginnings of the paths that need no authorization."""
@@ -20,9 +20,38 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
 
     Raises `Unauthorized` when a user is wanted and the request names none.
     """
-    if app[AUTHORIZE] is None or path.startswith(PUBLIC_PATHS):
+    keys, authorize = app[KEYS], app[AUTHORIZE]
+    if (keys is None and authorize is None) or path.startswith(PUBLIC_PATHS):
         return
-    request[IDENTITY] = Identity(await _authorized(request, app))
+    token = bearer_token(request)
+    if keys is not None and token:
+        key = keys.ring.find(token)
+        if key is not None:
+            request[IDENTITY] = key.identity()
+            return
+    if authorize is not None:
+        request[IDENTITY] = Identity(await _authorized(request, app))
+        return
+    if token is not None:
+        raise Unauthorized("The key is none that this service knows.")
+    raise Unauthorized(
+        "This service wants a key: send it as Authorization: Bearer KEY."
+    )
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """Return the token of a request's `Authorization: Bearer` (RFC 6750 section 2.1).
+
+    Return None for a request that has no `Authorization`, and "" for one of another scheme, without
+    a token, or with several lines of that header, which nobody can say the meaning of.
+    """
+    lines = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not lines:
+        return None
+    scheme, _, token = lines[0].partition(" ")
+    if len(lines) > 1 or scheme.lower() != "bearer":
+        return ""
+    return token.strip(" ")
 
 
 async def _authorized(request: web.Request, app: web.Application) -> str:
@@ -40,7 +69,8 @@ async def _authorized(request: web.Request, app: web.Application) -> str:
 
 def identity_of(request: web.Request) -> Identity:
     """Return who a request is from: `STRANGER` where the service has no users."""
-    return request[IDENTITY] if IDENTITY in request else STRANGER
+    identity: Identity = request.get(IDENTITY, STRANGER)
+    return identity
 
 
 def account_of(identity: Identity, address: str) -> str:
