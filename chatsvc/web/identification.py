@@ -4,36 +4,56 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from chatsvc.problems import Unauthorized
-from chatsvc.users.identity import STRANGER, Identity
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS
+from chatsvc.problems import Forbidden, Unauthorized
+from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
+from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/static/")
 """The beginnings of the paths that need no authorization."""
+
+METRICS_PATH = "/metrics"
+"""The beginning of the path that needs none where the metrics are public, and else `ADMIN`."""
 
 
 async def identify(request: web.Request, app: web.Application, path: str) -> None:
     """Keep the identity of a request's sender with the request, under `IDENTITY`.
 
-    `path` is that of the request below the prefix of the application. Without users, and for
-    `PUBLIC_PATHS`, everybody is a stranger.
+    `path` is that of the request below the prefix of the application. Without users, and for what
+    is public, everybody is a stranger.
 
-    Raises `Unauthorized` when a user is wanted and the request names none.
+    Raises `Unauthorized` when a user is wanted and the request names none, and `Forbidden` when the
+    user lacks the scope for the path.
     """
-    keys, authorize = app[KEYS], app[AUTHORIZE]
-    if (keys is None and authorize is None) or path.startswith(PUBLIC_PATHS):
+    if app[KEYS] is None and app[AUTHORIZE] is None:
         return
+    needed = CHAT
+    if path.startswith(METRICS_PATH):
+        if app.get(PUBLIC_METRICS, True):
+            return
+        needed = ADMIN
+    elif path.startswith(PUBLIC_PATHS):
+        return
+    identity = await _identity(request, app)
+    if needed not in identity.scopes:
+        raise Forbidden(f"This key has not the scope {needed}.", scope=needed)
+    request[IDENTITY] = identity
+
+
+async def _identity(request: web.Request, app: web.Application) -> Identity:
+    """Return who a request is from: by its API key, else by the application's own function.
+
+    Raises `Unauthorized`.
+    """
+    keys = app[KEYS]
     token = bearer_token(request)
     if keys is not None and token:
         key = keys.ring.find(token)
         if key is not None:
-            request[IDENTITY] = key.identity()
-            return
-    if authorize is not None:
-        request[IDENTITY] = Identity(await _authorized(request, app))
-        return
+            return key.identity()
+    if app[AUTHORIZE] is not None:
+        return Identity(await _authorized(request, app))
     if token is not None:
-        raise Unauthorized("The key is none that this service knows.")
+        raise Unauthorized("The key is none that this service knows.", refused=True)
     raise Unauthorized(
         "This service wants a key: send it as Authorization: Bearer KEY."
     )
