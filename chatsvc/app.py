@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiohttp import web
 
@@ -20,9 +21,12 @@ from chatsvc.setting_formats import each_name
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
+from chatsvc.users.current_keys import CurrentKeys, has_keys, read_keys
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import (
     AUTHORIZE,
     CONTEXT_HEADERS,
+    KEYS,
     LIMITS,
     PREFIX,
     REPLIES,
@@ -46,6 +50,7 @@ from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
 from chatsvc.web.ui import add_ui
+from chatsvc.web.withdrawal import end_withdrawn
 
 
 def create_app(
@@ -66,6 +71,10 @@ def create_app(
     the flag `--backend package.module:function` names one. None stands for the backend that
     `settings.backend` names. `store` keeps the replies; None stands for the one that
     `settings.store` names.
+
+    Where the settings name API keys (`api_keys`, `api_keys_file`), only requests with one of them are
+    let in, and `/metrics` is for keys with the scope `admin`. `authorize` is then asked for requests
+    without a key that is known.
 
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;
@@ -97,7 +106,7 @@ def create_app(
         store=store,
         authorize=authorize,
     )
-    add_metrics(app)
+    add_metrics(app, public=app[KEYS] is None)
     return app
 
 
@@ -108,10 +117,12 @@ def build_app(
     backend: Backend | Function | None = None,
     store: Store | None = None,
     authorize: Authorize | None = None,
+    keys: KeyRing | None = None,
 ) -> web.Application:
     """Return the application of `create_app` without `/metrics`; what happens is in `metrics`.
 
-    The other arguments are those of `create_app`, which also says what is raised.
+    `keys` are the API keys, if they have been read from what the settings name. The other arguments
+    are those of `create_app`, which also says what is raised.
     """
     if backend is None:
         chosen_backend: Backend = make_backend(settings)
@@ -126,6 +137,9 @@ def build_app(
         authorize = load_authorize(settings.authorize)
     app[AUTHORIZE] = authorize
     app[PROXIES] = TrustedProxies(settings.trusted_proxy, settings.user_header)
+    app[KEYS] = None
+    if has_keys(settings):
+        app[KEYS] = CurrentKeys(read_keys(settings) if keys is None else keys)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
@@ -160,8 +174,10 @@ def build_admin_app(app: web.Application) -> web.Application:
     for key in app:
         admin[key] = app[key]
     admin[PREFIX] = ""
+    # Whoever reaches the port may read the figures, and there is nothing else.
+    admin[KEYS] = admin[AUTHORIZE] = None
     admin.on_response_prepare.append(complete_headers)
-    add_metrics(admin)
+    add_metrics(admin, public=True)
     return admin
 
 
@@ -198,6 +214,7 @@ async def _run(
             takes=abilities(backend),
             models=chosen_models(backend),
         )
+        keys = app[KEYS]
         replies = app[REPLIES] = Replies(
             store,
             backend,
@@ -210,7 +227,10 @@ async def _run(
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,
             observers=(app[METRICS], EventLog()),
+            has_ended=lambda user: keys is not None and user in keys.ended_users,
         )
+        if keys is not None:
+            keys.on_withdrawal(partial(end_withdrawn, app))
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)

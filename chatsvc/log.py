@@ -305,25 +305,6 @@ class Log:
         segment = self.segments[index]
         return segment.start + segment.offset(segment.released(now))
 
-    def latest(self, after: int, now: int) -> str:
-        """Return the text behind position `after`, if it takes no more than a look.
-
-        So it is with each token of a model: all of it is released at `now` (microseconds) and in the
-        last segment, where each character is a code point. Otherwise return "".
-        """
-        if after >= self.position:
-            return ""
-        segment = self.segments[-1]
-        start = segment.start
-        if (
-            segment.ends is not None
-            or segment.step
-            or start > after
-            or segment.first > now
-        ):
-            return ""
-        return segment.text[after - start :]
-
     def due(self) -> int:
         """Return the time at which all text that has arrived is released (microseconds), or 0."""
         return self.segments[-1].last if self.segments else 0

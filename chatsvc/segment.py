@@ -108,6 +108,17 @@ class Segment:
         cuts = [ends[begin - 1] if begin else 0, *ends[begin:end]]
         return [self.text[a:b] for a, b in pairwise(cuts)]
 
+    def released_behind(self, position: int, now: int) -> str:
+        """Return the text behind a position of the reply, if it takes no more than a look.
+
+        So it is with each token of a model: all of it is released at `now` (microseconds), and each
+        character is a code point. Otherwise, and if there is none, return "".
+        """
+        inside = position - self.start
+        if self.ends is not None or self.step or inside < 0 or now < self.first:
+            return ""
+        return self.text[inside:]
+
 
 def fitting(text: str, room: int) -> str:
     """Return as many whole characters of `text` as have `room`, in bytes of UTF-8."""

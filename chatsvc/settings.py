@@ -67,15 +67,21 @@ def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
 
 
 def setting(
-    default: Any, value_format: ValueFormat, help: str, *, secret: bool = False
+    default: Any,
+    value_format: ValueFormat,
+    help: str,
+    *,
+    secret: bool = False,
+    flagless: bool = False,
 ) -> Any:
     """Return a dataclass field that is a setting.
 
     `default` is a value, not a text; a tuple makes a setting that may be given several times, each
     in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a
-    phrase for `--help`. A `secret` value is not in the `repr` of the settings.
+    phrase for `--help`. A `secret` value is not in the `repr` of the settings. A `flagless` setting
+    has a variable alone: every user of a machine can see the flags of its processes.
     """
-    metadata = {"format": value_format, "help": help}
+    metadata = {"format": value_format, "help": help, "flagless": flagless}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -89,6 +95,18 @@ class Settings:
     port: int = setting(3000, PORT, "the port to listen on; 0 picks one")
     open: bool = setting(
         False, SWITCH, "let anyone in who reaches an address beyond this machine"
+    )
+    api_keys: str = setting(
+        "",
+        text_format("KEYS", "API keys"),
+        "the API keys of users, separated by spaces",
+        secret=True,
+        flagless=True,
+    )
+    api_keys_file: str = setting(
+        "",
+        text_format("FILE", "a file"),
+        "a TOML file of users' API keys, by their SHA-256; SIGHUP reads it again",
     )
     admin_port: tuple[str, int] | None = setting(
         None,
@@ -241,6 +259,16 @@ def variable(name: str) -> str:
 def flag(name: str) -> str:
     """Return the flag of the setting `name`: `--max-reply`."""
     return f"--{name.replace('_', '-')}"
+
+
+def forget_secrets(kind: type[DataclassInstance]) -> None:
+    """Remove the variables of the settings without a flag from this process's environment.
+
+    The processes that it starts then don't get them.
+    """
+    for each in fields(kind):
+        if each.metadata["flagless"]:
+            os.environ.pop(variable(each.name), None)
 
 
 def read_settings(

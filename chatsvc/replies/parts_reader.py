@@ -94,7 +94,9 @@ class PartsReader(LogReader[list[PartItem]]):
             return None
         position = self.offset - seen
         if self._sides.count == seen:
-            text = log.latest(position, self.ticker.horizon)
+            if position == log.position:
+                return None
+            text = log.segments[-1].released_behind(position, self.ticker.horizon)
             unit = PartText(ANSWER, text) if text else None
         else:
             unit = self._sides.latest(position, seen)

@@ -15,6 +15,7 @@ for each frame.
 | `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
 | `access`, `names` | from such a value to its reply; from the names of chats and messages to theirs |
 | `identification`, `authorization` | who a request is from, by whose word, and what its use is counted by |
+| `withdrawal` | what ends with a key |
 | `proxies`, `forwarded` | what trusted proxies say of a client |
 | `middleware`, `hosts`, `origin`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |

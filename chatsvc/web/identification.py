@@ -2,39 +2,100 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chatsvc.host_names import client_network
-from chatsvc.users.identity import STRANGER, Identity
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY
+from chatsvc.problems import Forbidden, Unauthorized
+from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
+from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS, Authorize
 from chatsvc.web.authorization import authorized_user
 from chatsvc.web.proxies import PROXIES
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/static/")
 """The beginnings of the paths that need no authorization."""
+
+METRICS_PATH = "/metrics"
+"""The beginning of the path that needs none where the metrics are public, and else `ADMIN`."""
 
 
 async def identify(request: web.Request, app: web.Application, path: str) -> None:
     """Keep the identity of a request's sender with the request, under `IDENTITY`.
 
-    `path` is that of the request below the prefix of the application. Without users, and for
-    `PUBLIC_PATHS`, everybody is a stranger. Where there is an operator's own function, it alone says
-    who a request is from; else the header that a trusted proxy writes does.
+    `path` is that of the request below the prefix of the application. Without users, and for what
+    is public, everybody is a stranger.
 
-    Raises `Unauthorized` when a user is wanted and the request names none, and `BadRequest` when
-    what a proxy names is no user's name.
+    Raises `Unauthorized` when a user is wanted and the request names none, `Forbidden` when the
+    user lacks the scope for the path, and `BadRequest` when what a proxy names is no user's name.
     """
-    if path.startswith(PUBLIC_PATHS):
+    if not has_users(app):
         return
-    authorize, proxies = app[AUTHORIZE], app[PROXIES]
+    needed = CHAT
+    if path.startswith(METRICS_PATH):
+        if app.get(PUBLIC_METRICS, True):
+            return
+        needed = ADMIN
+    elif path.startswith(PUBLIC_PATHS):
+        return
+    identity = await _identity(request, app)
+    if needed not in identity.scopes:
+        raise Forbidden(f"This key lacks the scope {needed}.", scope=needed)
+    request[IDENTITY] = identity
+
+
+def has_users(app: web.Application) -> bool:
+    """Return whether an application wants to know who a request is from."""
+    return bool(
+        app[KEYS] is not None or app[AUTHORIZE] is not None or app[PROXIES].user_header
+    )
+
+
+async def _identity(request: web.Request, app: web.Application) -> Identity:
+    """Return who a request is from.
+
+    Its API key says so, if it has one that is known; else the operator's own function if there is
+    one; else the header that a trusted proxy writes. Raises `Unauthorized` and `BadRequest`.
+    """
+    keys, authorize, proxies = app[KEYS], app[AUTHORIZE], app[PROXIES]
+    token = None if keys is None else bearer_token(request)
+    if keys is not None and token:
+        key = keys.ring.find(token)
+        if key is not None:
+            return key.identity()
     if authorize is not None:
-        seen = proxies.without_hidden(request)
-        user = await authorized_user(seen, authorize)
-        if seen is not request:
-            request.update(seen)  # what the function keeps with the request
-        request[IDENTITY] = Identity(user)
-    elif proxies.user_header:
-        request[IDENTITY] = Identity(proxies.user_of(request))
+        return Identity(await _authorized(request, app, authorize))
+    if proxies.user_header:
+        return Identity(proxies.user_of(request))
+    if token is not None:
+        raise Unauthorized("The key is none that this service knows.", refused=True)
+    raise Unauthorized(
+        "This service wants a key: send it as Authorization: Bearer KEY."
+    )
+
+
+async def _authorized(
+    request: web.Request, app: web.Application, authorize: Authorize
+) -> str:
+    """Return the name that the operator's own function gives a request's user."""
+    seen = app[PROXIES].without_hidden(request)
+    user = await authorized_user(seen, authorize)
+    if seen is not request:
+        request.update(seen)  # what the function keeps with the request
+    return user
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """Return the token of a request's `Authorization: Bearer` (RFC 6750 section 2.1).
+
+    Return None for a request that has no `Authorization`, and "" for one of another scheme, without
+    a token, or with several lines of that header, which nobody can say the meaning of.
+    """
+    lines = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not lines:
+        return None
+    scheme, _, token = lines[0].partition(" ")
+    if len(lines) > 1 or scheme.lower() != "bearer":
+        return ""
+    return token.strip(" ")
 
 
 def identity_of(request: web.Request) -> Identity:

@@ -11,6 +11,7 @@ import logging
 import socket
 
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.users.current_keys import has_keys
 
 logger = logging.getLogger("chatsvc")
 
@@ -47,15 +48,16 @@ def check_reach(settings: Settings) -> None:
         return
     raise BadSetting(
         f"--host {settings.host or repr('')} can be reached from other machines, and without users "
-        "anyone there may use the service: listen on 127.0.0.1 behind a proxy that lets the right "
-        "people in, have a --trusted-proxy name users (--user-header) or a function of your own do so "
-        "(--authorize), or let anyone in with --open"
+        "anyone there may use the service: give users keys (CHATSVC_API_KEYS or --api-keys-file), "
+        "listen on 127.0.0.1 behind a proxy that lets the right people in, have a --trusted-proxy name "
+        "users (--user-header) or a function of your own do so (--authorize), or let anyone in with "
+        "--open"
     )
 
 
 def has_users(settings: Settings) -> bool:
     """Return whether the service wants to know who a request is from."""
-    return bool(settings.user_header or settings.authorize)
+    return bool(has_keys(settings) or settings.user_header or settings.authorize)
 
 
 def warn_if_open(settings: Settings) -> None:
@@ -71,7 +73,10 @@ def warn_if_open(settings: Settings) -> None:
 def has_metrics(settings: Settings) -> bool:
     """Return whether `/metrics` stands on the service's own port.
 
-    It does where there is no admin port and only this machine reaches the service. The address of
-    a client never decides it: behind a proxy on the same machine, everybody comes from there.
+    It does where there is no admin port, and only this machine reaches the service, or it has keys,
+    of which some may have the scope for it. The address of a client never decides it: behind a
+    proxy on the same machine, everybody comes from there.
     """
-    return settings.admin_port is None and is_loopback(settings.host)
+    return settings.admin_port is None and (
+        has_keys(settings) or is_loopback(settings.host)
+    )
