@@ -51,6 +51,7 @@ FLOORS = (
 
 NEIGHBOURS = {
     ("cursor", "problems"),
+    ("client_limits", "problems"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("client", "client"),

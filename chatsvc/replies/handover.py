@@ -90,7 +90,7 @@ class Handover:
         reply has no text yet, it is produced from its start, whether the backend resumes or not.
         """
         admission = self._admission
-        if admission.draining or len(self._producers) >= admission.most:
+        if admission.draining or admission.full:
             return False
         reply = await self._registry.open(reply_id)
         if self._producers.produces(reply) or not await self._store.cluster.take_over(

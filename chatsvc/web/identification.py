@@ -40,7 +40,13 @@ async def _authorized(request: web.Request, app: web.Application) -> str:
 
 def identity_of(request: web.Request) -> Identity:
     """Return who a request is from: `STRANGER` where the service has no users."""
-    return request[IDENTITY] if IDENTITY in request else STRANGER
+    found: Identity = request.get(IDENTITY, STRANGER)
+    return found
+
+
+def account_of_request(request: web.Request) -> str:
+    """Return what the use of the service by a request's sender is counted by (`account_of`)."""
+    return account_of(identity_of(request), request.remote or "")
 
 
 def account_of(identity: Identity, address: str) -> str:

@@ -41,6 +41,7 @@ from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
 from chatsvc.web.identification import account_of, identity_of
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
+from chatsvc.web.use import USE
 
 JSON = "application/json"
 """The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
@@ -62,13 +63,14 @@ BODY_DEADLINE_S = 30.0
 
 def caller_of(request: web.Request) -> Caller:
     """Return the user and the address that a request is from, and its `--context-headers`."""
-    names = service(request)[CONTEXT_HEADERS]
+    app = service(request)
+    names = app[CONTEXT_HEADERS]
     identity, client = identity_of(request), request.remote or ""
     return Caller(
         user=identity.user,
         client=client,
         account=account_of(identity, client),
-        limits=identity.limits,
+        limits=app[USE].limits_of(identity.limits),
         headers=_headers(request, names) if names else {},
     )
 

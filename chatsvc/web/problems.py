@@ -19,11 +19,13 @@ from chatsvc.problems import (
     NotFound,
     Problem,
     TooLarge,
+    TooManyRequests,
 )
 from chatsvc.transports.openai import error_object
 from chatsvc.transports.templates import TEMPLATES
 from chatsvc.web.app_keys import inner_path
 from chatsvc.web.security import SECURITY_HEADERS
+from chatsvc.web.use import rate_limit_headers
 
 PROBLEM = web.RequestKey("problem", str)
 """The key of the code of a request's problem, for metrics and logs."""
@@ -54,6 +56,8 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
     headers = {**SECURITY_HEADERS}
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
+    if isinstance(problem, TooManyRequests):
+        headers |= rate_limit_headers(problem)
     if isinstance(problem, MethodNotAllowed):
         headers[hdrs.ALLOW] = problem.allowed
     if problem.status == 401:

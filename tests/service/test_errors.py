@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.problems import ReplyNotFound, StoreUnavailable, every_problem
 from chatsvc.settings import Settings
 from chatsvc.stores import Record
@@ -292,7 +293,7 @@ async def test_a_whole_reply_that_draining_cuts_says_when_to_come_back(
 class Away(MemoryStore):
     """A store that can't be reached."""
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         raise StoreUnavailable(retry_after=1)
 
     def ready(self) -> bool:
@@ -316,7 +317,7 @@ class Broken(MemoryStore):
         super().__init__(keep=1)
         self.mistake = mistake
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         raise self.mistake("a path: /somewhere/secret.py")
 
 
