@@ -97,7 +97,7 @@ BAD = [
     ("max_files", ["0", "x", "4 GB"], "bytes"),
     ("max_replies", ["0", "1.5", "many"], "a whole number, 1 or more"),
     ("max_per_client", ["-1", ""], "a whole number, 0 or more"),
-    ("limits", ["no", ""], "on or off"),
+    ("limits", ["no", ""], "one of on, off"),
     (
         "allow_origin",
         ["chat.example", "ftp://x", "https://", "https://x/", "https://x?y"]

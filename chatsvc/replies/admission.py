@@ -37,12 +37,11 @@ class Admission:
         """Whether as many replies begin or run here as may on all nodes."""
         return bool(self.most) and self._counted >= self.most
 
-    def admit(self, limits: StartLimits) -> int | None:
-        """Count one more reply and one more start of an account.
+    def check(self, limits: StartLimits) -> None:
+        """Check that one more reply of an account may begin, and count nothing.
 
-        Return what `take_back` takes. Raises `Draining` when the node is about to leave,
-        `Overloaded` when it has reached its limit, and `TooManyRequests` when the account has
-        reached one of its own. Then nothing is counted.
+        Raises `Draining` when the node is about to leave, `Overloaded` when it has reached its
+        limit, and `TooManyRequests` when the account has reached one of its own.
         """
         if self.draining:
             raise Draining(
@@ -50,18 +49,19 @@ class Admission:
             )
         if self.full:
             raise too_many_in_all(self.most)
-        account = limits.account
-        if limits.running and self._running[account] >= limits.running:
+        if limits.running and self._running[limits.account] >= limits.running:
             raise too_many_running(limits.running)
-        if wait_s := self._starts.wait_s(account, limits.starts):
+        if wait_s := self._starts.wait_s(limits.account, limits.starts):
             raise too_many_starts(limits.starts, wait_s)
-        self.count(account, 1)
-        return self._starts.add(account) if limits.starts else None
 
-    def take_back(self, account: str, start: int | None) -> None:
-        """Count a start less that `admit` has counted, because no reply has begun."""
+    def add_start(self, limits: StartLimits) -> int | None:
+        """Count a start of an account, and return what `take_back` takes."""
+        return self._starts.add(limits.account) if limits.starts else None
+
+    def take_back(self, limits: StartLimits, start: int | None) -> None:
+        """Count a start less that `add_start` has counted, because no reply has begun."""
         if start is not None:
-            self._starts.take_back(account, start)
+            self._starts.take_back(limits.account, start)
 
     def count(self, account: str, change: int) -> None:
         """Add `change` (1 or -1) to the replies of an account, whatever the limits are.

@@ -127,7 +127,14 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
-            creating = self._create(record, keep_to, self.admission.admit(keep_to))
+            self.admission.check(keep_to)
+            start = None
+            if not key:
+                # It counts from here on. One with a key may turn out to be no new reply, and such
+                # repetitions, when they come at once, would keep each other out.
+                self.admission.count(client, 1)
+                start = self.admission.add_start(keep_to)
+            creating = self._create(record, keep_to, start)
             if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
@@ -142,22 +149,25 @@ class Replies:
     async def _create(
         self, record: Record, limits: StartLimits, start: int | None
     ) -> Reply:
-        """Create a reply that `Admission.admit` has admitted, which returned `start`."""
-        account = limits.account
-        begun = False
+        """Create a reply that `Admission.check` has let pass; one without a key is counted already."""
+        admission, account = self.admission, limits.account
+        counted, begun = not record.key, False
         try:
             reply_id = await self.store.create(record, limits)
             reply = await self.open(reply_id, user=record.user)
             begun = self._is_orphan(reply)
         except StoreUnavailable:
-            begun = True  # it may turn out so
+            begun = counted  # it may turn out so
             self._background.run(self._handover.produce_if_created(record))
             raise
         finally:
-            self.admission.count(account, -1)
+            if counted:
+                admission.count(account, -1)
             if not begun:
-                self.admission.take_back(account, start)
+                admission.take_back(limits, start)
         if begun:
+            if not counted:
+                admission.add_start(limits)
             self._producers.start(reply, account)
             # Text that the backend has at once is then released before the first reader looks, and
             # goes out together with the head of the response.
