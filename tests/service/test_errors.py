@@ -39,7 +39,8 @@ def problem(answer: Answer, code: str, status: int) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(answer.body)
     assert (told["type"], answer.status) == (f"/problems/{code}", status)
     assert told["status"] == status
-    assert set(told) == {"type", "title", "status", "detail"}
+    more = {"limit", "retry_after"} if status == 429 else set()
+    assert set(told) == {"type", "title", "status", "detail"} | more
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Traceback" not in told["detail"]
