@@ -22,7 +22,7 @@ bottom; imports point down only:
      │                      │                                   │
     log                     │   what has arrived, and when      │
      │                      │   it is released                  │
-    model · problems · cursor · graphemes · ticker · eventstream · settings
+    model · problem · problems · cursor · graphemes · ticker · eventstream · settings
     setting_formats · client_limits · host_names · named_functions · retry_after · exit_status
     proxies · tracebacks
 

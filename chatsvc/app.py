@@ -50,6 +50,7 @@ from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
 from chatsvc.web.ui import add_ui
+from chatsvc.web.use import USE, Use
 from chatsvc.web.withdrawal import end_withdrawn
 
 
@@ -144,6 +145,7 @@ def build_app(
     app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
+    app[USE] = Use(settings)
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
         chosen_store = store if store is not None else make_store(settings)
@@ -224,8 +226,7 @@ async def _run(
             max_reply=settings.max_reply,
             max_parts=settings.max_parts,
             max_seconds=settings.max_seconds,
-            max_running=settings.max_replies,
-            max_per_client=settings.max_per_client,
+            max_running=app[USE].max_replies,
             observers=(app[METRICS], EventLog()),
             has_ended=lambda user: keys is not None and user in keys.ended_users,
         )

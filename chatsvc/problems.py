@@ -17,42 +17,9 @@ and whether the same request may succeed later. Transports only choose how to en
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-
-class Problem(Exception):
-    """The base of all errors that clients see: one row of the table in PROTOCOL.md section 6.
-
-    `code` is the last part of the problem's type URI, `title` its short text in English, `status`
-    the HTTP status, `close_code` the code that a WebSocket is closed with. `retryable` is whether
-    the same request may succeed later: true for the 429 and the 503s of the table. Clients give up
-    on all others.
-
-    `detail` is a sentence for the developer who has to mend the request; it never holds a
-    traceback, a path or the text of a message. It defaults to the title. `retry_after` is the
-    seconds to wait before a retry, the value of the `Retry-After` header (RFC 9110 section 10.2.3),
-    or None to send none.
-    """
-
-    code: ClassVar[str] = "internal-error"
-    title: ClassVar[str] = "Something went wrong on the server"
-    status: int = 500
-    close_code: ClassVar[int] = 1011
-    retryable: ClassVar[bool] = False
-
-    def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or f"{self.title}."
-        self.retry_after = retry_after
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the problem details object (RFC 9457 section 3.1)."""
-        return {
-            "type": f"/problems/{self.code}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-        }
+from chatsvc.problem import Problem
 
 
 class InternalError(Problem):
@@ -234,13 +201,34 @@ class InvalidRequest(Problem):
 
 
 class TooManyRequests(Problem):
-    """Raised when one client has as many running replies as a client may have."""
+    """Raised when a client has reached one of its limits (PROTOCOL.md section 7).
+
+    `limit` is the name of a field of `ClientLimits`, and `most` what it allows: within `window_s`
+    seconds, or at once if that is None.
+    """
 
     code = "too-many-requests"
-    title = "Too many replies at once"
+    title = "You have reached a limit of the service"
     status = 429
     close_code = 4429
     retryable = True
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: int | None = None,
+        limit: str = "running",
+        most: int = 0,
+        window_s: int | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.limit, self.most, self.window_s = limit, most, window_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem details object, which has `limit` and `retry_after` besides."""
+        more = {"limit": self.limit, "retry_after": self.retry_after}
+        return super().as_dict() | more
 
 
 class Unavailable(Problem):

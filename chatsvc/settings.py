@@ -209,7 +209,21 @@ class Settings:
     )
     max_replies: int = setting(10_000, COUNT, "replies that run at once")
     max_per_client: int = setting(
-        0, LIMIT, "running replies of one client address; 0: no limit"
+        200, LIMIT, "running replies of one user or address; 0: no limit"
+    )
+    max_starts: int = setting(
+        600, LIMIT, "replies that one user or address starts in a minute; 0: no limit"
+    )
+    max_readers: int = setting(
+        1000, LIMIT, "replies that one user or address reads at once; 0: no limit"
+    )
+    max_connections: int = setting(
+        1000, LIMIT, "open connections of one user or address; 0: no limit"
+    )
+    limits: str = setting(
+        "on",
+        choice_format("on", "off"),
+        "off lifts all limits of the five flags before, for tests and benchmarks",
     )
     allow_origin: tuple[str, ...] = setting(
         (), ORIGIN, "another origin that may use the service; repeatable"

@@ -20,6 +20,7 @@ LONGEST_MODULE = 330
 
 FLOORS = (
     {
+        "problem",
         "problems",
         "model",
         "units",
@@ -51,7 +52,9 @@ FLOORS = (
 """The rooms and modules, from the bottom to the top. A room may import what stands on a lower floor."""
 
 NEIGHBOURS = {
+    ("problems", "problem"),
     ("cursor", "problems"),
+    ("client_limits", "problems"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("setting_formats", "named_functions"),

@@ -13,7 +13,8 @@ from yarl import URL
 from chatsvc.cursor import parse_cursor
 from chatsvc.host_names import host_of
 from chatsvc.model import ABILITIES
-from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem
+from chatsvc.problem import Problem
+from chatsvc.problems import BadJson, BadText, InvalidRequest
 from chatsvc.requests.chat import digest, make_prompt, parse_chat, read_frame
 from chatsvc.requests.openai import parse_completion
 from chatsvc.requests.ui import parse_turn

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.problems import Problem, every_problem
+from chatsvc.problem import Problem
+from chatsvc.problems import every_problem
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.model import Message, Prompt
-from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem, TooLarge
+from chatsvc.problem import Problem
+from chatsvc.problems import BadJson, BadText, InvalidRequest, TooLarge
 from chatsvc.requests.chat import (
     ChatRequest,
     check_key,

@@ -44,6 +44,10 @@ GOOD = [
     ("max_files", "8MiB", 8 * 1024**2),
     ("max_replies", "1", 1),
     ("max_per_client", "0", 0),
+    ("max_starts", "0", 0),
+    ("max_readers", "7", 7),
+    ("max_connections", "7", 7),
+    ("limits", "off", "off"),
     ("allow_origin", "https://Chat.Example:8443", ("https://chat.example:8443",)),
     ("allow_origin", "http://[::1]:80", ("http://[::1]:80",)),
     ("allow_origin", "*", ("*",)),
@@ -94,6 +98,7 @@ BAD = [
     ("max_files", ["0", "x", "4 GB"], "bytes"),
     ("max_replies", ["0", "1.5", "many"], "a whole number, 1 or more"),
     ("max_per_client", ["-1", ""], "a whole number, 0 or more"),
+    ("limits", ["no", ""], "one of on, off"),
     (
         "allow_origin",
         ["chat.example", "ftp://x", "https://", "https://x/", "https://x?y"]
@@ -132,7 +137,7 @@ def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
     assert (settings.grace, settings.keep, settings.drain) == (30, 300, 10)
     assert (settings.max_reply, settings.max_message) == (256 * 1024, 32 * 1024)
     assert (settings.max_files, settings.openai_models) == (4 * 1024 * 1024, ())
-    assert (settings.max_replies, settings.max_per_client) == (10_000, 0)
+    assert (settings.max_replies, settings.max_per_client) == (10_000, 200)
 
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)

@@ -31,7 +31,8 @@ Each module imports only modules below it in this list:
     reader      what is released behind a position, character by character
     log_reader  the base of both: an async generator that can also be read in the ticker
     background  strong references to detached tasks
-    admission   how many replies may run here
+    admission   how many replies may run, and how many of one account
+    starts      how many replies each account has begun within a minute
     departure   whether this node sends its readers away: one object that they share
 
 The package imports the store's interface (`chatsvc.stores.base`), the backend's

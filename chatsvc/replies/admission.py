@@ -1,56 +1,74 @@
-"""Admission control: how many replies this node may run, and how many for one client."""
+"""Admission control: how many replies may run, and how many of one account run and begin."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from chatsvc.problems import Draining, Overloaded, TooManyRequests
+from chatsvc.client_limits import (
+    StartLimits,
+    too_many_in_all,
+    too_many_running,
+    too_many_starts,
+)
+from chatsvc.problems import Draining
+from chatsvc.replies.starts import Starts
 
 
 class Admission:
-    """The count of the replies that start or run on this node, and its limits.
+    """The counts of the replies that begin or run on this node.
 
-    `most` is the limit for the node, `most_per_client` the one for each client (0: no limit). While
-    `draining` is true no reply is admitted.
+    What they allow is all that there is where this node has its store for itself. A store that other
+    nodes share counts theirs besides; here is refused what this node alone has too many of already,
+    which costs such a store nothing.
+
+    `most` is the limit of replies that run on all nodes; 0: none. While `draining` is true no reply
+    is admitted.
     """
 
-    def __init__(self, most: int, most_per_client: int) -> None:
+    def __init__(self, most: int) -> None:
         self.draining = False
         self.most = most
-        self._most_per_client = most_per_client
-        self._counts: Counter[str] = Counter()
+        self._starts = Starts()
+        self._running: Counter[str] = Counter()
         self._counted = 0
 
-    def admit(self, client: str) -> None:
-        """Count one more reply of a client.
+    @property
+    def full(self) -> bool:
+        """Whether as many replies begin or run here as may on all nodes."""
+        return bool(self.most) and self._counted >= self.most
+
+    def check(self, limits: StartLimits) -> None:
+        """Check that one more reply of an account may begin, and count nothing.
 
         Raises `Draining` when the node is about to leave, `Overloaded` when it has reached its
-        limit, and `TooManyRequests` when the client has reached that of a client. Then nothing is
-        counted.
+        limit, and `TooManyRequests` when the account has reached one of its own.
         """
         if self.draining:
             raise Draining(
                 "This node takes no new replies; another one does.", retry_after=1
             )
-        if self._counted >= self.most:
-            raise Overloaded(
-                f"{self.most} replies are running, which is the limit; try again in a moment.",
-                retry_after=1,
-            )
-        if self._most_per_client and self._counts[client] >= self._most_per_client:
-            raise TooManyRequests(
-                f"{self._most_per_client} of your replies are running, which is the limit; "
-                "wait for one to end or stop it.",
-                retry_after=1,
-            )
-        self.count(client, 1)
+        if self.full:
+            raise too_many_in_all(self.most)
+        if limits.running and self._running[limits.account] >= limits.running:
+            raise too_many_running(limits.running)
+        if wait_s := self._starts.wait_s(limits.account, limits.starts):
+            raise too_many_starts(limits.starts, wait_s)
 
-    def count(self, client: str, change: int) -> None:
-        """Add `change` (1 or -1) to the replies of a client, whatever the limits are.
+    def add_start(self, limits: StartLimits) -> int | None:
+        """Count a start of an account, and return what `take_back` takes."""
+        return self._starts.add(limits.account) if limits.starts else None
+
+    def take_back(self, limits: StartLimits, start: int | None) -> None:
+        """Count a start less that `add_start` has counted, because no reply has begun."""
+        if start is not None:
+            self._starts.take_back(limits.account, start)
+
+    def count(self, account: str, change: int) -> None:
+        """Add `change` (1 or -1) to the replies of an account, whatever the limits are.
 
         A reply that is taken over from another node was admitted there, so it is not refused here.
         """
         self._counted += change
-        self._counts[client] += change
-        if not self._counts[client]:
-            del self._counts[client]
+        self._running[account] += change
+        if not self._running[account]:
+            del self._running[account]

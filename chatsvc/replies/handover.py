@@ -94,7 +94,7 @@ class Handover:
         reply has no text yet, it is produced from its start, whether the backend resumes or not.
         """
         admission = self._admission
-        if admission.draining or len(self._producers) >= admission.most:
+        if admission.draining or admission.full:
             return False
         reply = await self._registry.open(reply_id)
         if self._has_ended(reply.record.user):

@@ -22,11 +22,8 @@ from typing import Any
 from chatsvc.backends.base import Backend
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import End, Finish
-from chatsvc.problems import (
-    FAILURE_REASONS,
-    BackendFailed,
-    Problem,
-)
+from chatsvc.problem import Problem
+from chatsvc.problems import FAILURE_REASONS, BackendFailed
 from chatsvc.tracebacks import without_tracebacks
 
 logger = logging.getLogger("chatsvc.backend")

@@ -10,7 +10,7 @@ from typing import Any
 
 from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish, Piece, Usage
-from chatsvc.problems import Problem
+from chatsvc.problem import Problem
 from chatsvc.replies.background import Background
 from chatsvc.replies.log_writer import LogWriter
 from chatsvc.replies.outcome import (

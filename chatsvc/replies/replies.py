@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from chatsvc.backends.base import Backend
-from chatsvc.cursor import is_reply_id, new_reply_id
+from chatsvc.client_limits import NO_LIMITS, ClientLimits, StartLimits
+from chatsvc.cursor import is_reply_id
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
@@ -33,8 +34,7 @@ class Replies:
     between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
     without a reader; `max_reply` the bytes of UTF-8 that a reply's text may have and `max_parts` those of
     all else in it (see `units.size_of`); `max_seconds` the seconds in which the backend must have given all its text, counted from when this node began to
-    produce the reply; `max_running` how many this node produces at once, and `max_per_client` how
-    many for one client (0: no limit).
+    produce the reply; `max_running` how many run at once on all nodes (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
     `has_ended` returns whether a user, by the name, has ended: no reply of that user is produced.
 
@@ -53,13 +53,12 @@ class Replies:
         max_parts: int = 4 * 1024 * 1024,
         max_seconds: float = 1800.0,
         max_running: int = 10_000,
-        max_per_client: int = 0,
         observers: tuple[Observer, ...] = (),
         has_ended: Callable[[str], bool] = lambda user: False,
     ) -> None:
         self.store = store
         self.backend = backend
-        self.admission = Admission(max_running, max_per_client)
+        self.admission = Admission(max_running)
         self._pace = backend.pace if pace is None else pace
         self._background = Background()
         self._registry = Registry(store, ticker, grace, self._background)
@@ -97,6 +96,7 @@ class Replies:
         key: str = "",
         digest: str = "",
         client: str = "",
+        limits: ClientLimits = NO_LIMITS,
         context: Context | None = None,
         note: str = "",
     ) -> Reply:
@@ -104,8 +104,9 @@ class Replies:
 
         `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
         with the place that it is known in if it is not known everywhere, or "" for none; `digest`
-        is a hash of the request that it came with. `client` is what `max_per_client` counts by,
-        for example an address. `context` has the `chat` and the `headers` that the backend may know.
+        is a hash of the request that it came with. `client` is the account that the reply is counted
+        for, and `limits` are its limits of running replies and of starts. A reply that a key
+        stands for already is no start. `context` has the `chat` and the `headers` that the backend may know.
         `note` is the endpoint's own (see `Record`).
 
         Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
@@ -113,8 +114,11 @@ class Replies:
         reply is no longer kept, and `StoreUnavailable`.
         """
         lag = self.backend.lag
+        keep_to = StartLimits(
+            client, limits.running or 0, limits.starts or 0, self.admission.most
+        )
         record = Record(
-            new_reply_id(),
+            self.store.cluster.new_reply_id(client),
             prompt,
             user=user,
             key=key,
@@ -130,8 +134,14 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
-            self.admission.admit(client)
-            creating = self._create(record, client)
+            self.admission.check(keep_to)
+            start = None
+            if not key:
+                # It counts from here on. One with a key may turn out to be no new reply, and such
+                # repetitions, when they come at once, would keep each other out.
+                self.admission.count(client, 1)
+                start = self.admission.add_start(keep_to)
+            creating = self._create(record, keep_to, start)
             if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
@@ -143,20 +153,32 @@ class Replies:
                 "This Idempotency-Key was used with another request; use a new one."
             ) from None
 
-    async def _create(self, record: Record, client: str) -> Reply:
+    async def _create(
+        self, record: Record, limits: StartLimits, start: int | None
+    ) -> Reply:
+        """Create a reply that `Admission.check` has let pass; one without a key is counted already."""
+        admission, account = self.admission, limits.account
+        counted, begun = not record.key, False
         try:
-            reply_id = await self.store.create(record)
+            reply_id = await self.store.create(record, limits)
             reply = await self.open(reply_id, user=record.user)
+            begun = self._is_orphan(reply)
         except StoreUnavailable:
+            begun = counted  # it may turn out so
             self._background.run(self._handover.produce_if_created(record))
             raise
         finally:
-            self.admission.count(client, -1)
+            if counted:
+                admission.count(account, -1)
+            if not begun:
+                admission.take_back(limits, start)
         if self._has_ended(reply.record.user):
             # While the reply was created: `stop_ended` could not know it yet.
             await self._stop_ended(reply)
         if self._is_orphan(reply):
-            self._producers.start(reply, client)
+            if not counted:
+                admission.add_start(limits)
+            self._producers.start(reply, account)
             # Text that the backend has at once is then released before the first reader looks, and
             # goes out together with the head of the response.
             await asyncio.sleep(0)

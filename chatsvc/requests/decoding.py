@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from chatsvc.problems import BadJson, BadText, InvalidRequest, Problem
+from chatsvc.problem import Problem
+from chatsvc.problems import BadJson, BadText, InvalidRequest
 
 Decoded = TypeVar("Decoded")
 

@@ -71,7 +71,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
     client's address, empty if it is unknown. `account` is what the client's use of the service is
-    counted by, and `limits` what is allowed to it. `connection` is a random text of a WebSocket's own,
+    counted by, and `limits` what is allowed to it, without a None where an endpoint has made the caller. `connection` is a random text of a WebSocket's own,
     which no other connection has, and empty for a request over HTTP. `headers` are those of the
     request, or of the WebSocket's handshake, that backends may know, by their names.
     """

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
+from chatsvc.cursor import new_reply_id
 from chatsvc.log import Log
 from chatsvc.model import Context, End, Prompt
 from chatsvc.ticker import Clock
@@ -116,12 +118,14 @@ class Store(Protocol):
         """Return whether the store can be used now (for `/readyz`)."""
         ...
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         """Create the reply that a record describes, and return its id.
 
         If `record.key` was used before with the same request, nothing is created, and the id of
-        that reply is returned. Raises `KeyReused` and `ReplyExpired` as `known` does, and
-        `StoreUnavailable`.
+        that reply is returned. A store that several nodes share counts the replies of all of them,
+        and raises `Overloaded` or `TooManyRequests` in place of exceeding `limits`; where one node is
+        alone, `Admission` has counted them. Raises `KeyReused` and `ReplyExpired` as `known` does,
+        and `StoreUnavailable`.
         """
         ...
 
@@ -226,6 +230,10 @@ class Cluster(Protocol):
         """Whether several nodes may use the store."""
         ...
 
+    def new_reply_id(self, account: str) -> str:
+        """Return the id of a new reply, under which the store can count it for an account."""
+        ...
+
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """Call `adopt` from now on with the id of each reply whose owner has died or released it.
 
@@ -276,6 +284,10 @@ class SingleNode:
     """The `Cluster` of a store that one node uses alone: this node owns every reply."""
 
     shared = False
+
+    def new_reply_id(self, account: str) -> str:
+        """See `Cluster.new_reply_id`."""
+        return new_reply_id()
 
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """Do nothing: no other node can leave a reply behind."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
@@ -89,7 +90,7 @@ class MemoryStore:
         """Return True."""
         return True
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         """See `Store.create`."""
         known = await self.known(record)
         if known is not None:

@@ -9,14 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 
+import msgspec
 from aiohttp import WSMessage, WSMsgType, web
 
-from chatsvc.problems import (
-    Draining,
-    Overloaded,
-    Problem,
-    UnsupportedMediaType,
-)
+from chatsvc.problem import Problem
+from chatsvc.problems import Draining, Overloaded, UnsupportedMediaType
 from chatsvc.replies import Reply, SentAway
 from chatsvc.tracebacks import without_tracebacks
 from chatsvc.transports.codec import StreamCodec
@@ -42,6 +39,19 @@ NORMAL = 1000
 
 PROTOCOL_ERROR = 1002
 """The close code for a peer that breaks RFC 6455."""
+
+
+class Delivery(msgspec.Struct):
+    """A reply that is to be sent by a codec.
+
+    It is sent from behind `after`: a position (code points), or an offset if the codec is one of
+    parts. `leave` is called when it has been sent, or is not sent any more; perhaps twice.
+    """
+
+    reply: Reply
+    after: int
+    codec: StreamCodec
+    leave: Callable[[], None]
 
 
 class _Farewell(Exception):
@@ -87,37 +97,44 @@ class Connection:
 
     def begin(
         self,
-        reply: Reply,
-        after: int,
-        codec: StreamCodec,
+        delivery: Delivery,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
-        """Begin to stream a reply from behind `after`, in a task of its own.
+        """Begin to stream a reply, in a task of its own.
 
-        That is a position (code points), or an offset if `codec` is one of parts. When the reply
-        has ended, that task awaits `finish(reply)`; it does not when this node sends its readers
-        away. Raises `ClientGone`.
+        When the reply has ended, that task leaves the delivery and awaits `finish(reply)`; it does
+        not await that when this node sends its readers away. Raises `ClientGone`.
         """
-        self._check_open()
-        task = asyncio.create_task(self._stream(reply, after, codec, finish))
+        try:
+            self._check_open()
+        except ClientGone:
+            delivery.leave()
+            raise
+        task = asyncio.create_task(self._stream(delivery, finish))
         self._streams.add(task)
+        # Also a task that is cancelled before it has begun calls this.
+        task.add_done_callback(lambda _: delivery.leave())
         task.add_done_callback(self._streamed)
 
     async def _stream(
         self,
-        reply: Reply,
-        after: int,
-        codec: StreamCodec,
+        delivery: Delivery,
         finish: Callable[[Reply], Awaitable[None]],
     ) -> None:
+        reply = delivery.reply
         try:
-            stream = make_stream(reply, after, self._transport, codec, WEBSOCKET)
+            stream = make_stream(
+                reply, delivery.after, self._transport, delivery.codec, WEBSOCKET
+            )
             with reply.reading(), closing(stream):
                 await stream.run()
                 stream.write_rest()
         except SentAway:
             self.send_away(Draining())
             return
+        finally:
+            # The next reply of the connection may begin in `finish`.
+            delivery.leave()
         await finish(reply)
 
     def _streamed(self, task: asyncio.Task[None]) -> None:

@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 
 from chatsvc.model import End
+from chatsvc.problem import Problem
 from chatsvc.problems import (
     BackendFailed,
     Overloaded,
-    Problem,
     UnsupportedMediaType,
     every_problem,
 )
 from chatsvc.replies import Reply
 from chatsvc.transports.codec import StreamCodec
-from chatsvc.transports.connection import Connection
+from chatsvc.transports.connection import Connection, Delivery
 from chatsvc.transports.framing import WEBSOCKET
 
 MAX_QUEUED = 64
@@ -32,18 +32,6 @@ MAX_QUEUED = 64
 
 MAX_QUEUED_CODE_POINTS = 1 << 20
 """Code points that the waiting requests may have in all; a single one may have more."""
-
-
-class Delivery(msgspec.Struct):
-    """A reply that is to be sent by a codec.
-
-    It is sent from behind `after`: a position (code points), or an offset if the codec is one of
-    parts.
-    """
-
-    reply: Reply
-    after: int
-    codec: StreamCodec
 
 
 async def serve_in_turn(
@@ -97,7 +85,7 @@ class _Turns:
             self._connection.send_away(problem)
             return
         finish = partial(self._finish, delivery.codec)
-        self._connection.begin(delivery.reply, delivery.after, delivery.codec, finish)
+        self._connection.begin(delivery, finish)
 
     async def _finish(self, codec: StreamCodec, reply: Reply) -> None:
         end = reply.end or End("done", "stop")
@@ -144,7 +132,7 @@ async def serve_at_once(
             if reply.end is not None:
                 connection.send(WEBSOCKET.wrap(codec.end(reply.end) or []))
 
-        connection.begin(delivery.reply, delivery.after, delivery.codec, finish)
+        connection.begin(delivery, finish)
 
 
 async def _next_text(connection: Connection) -> str | None:

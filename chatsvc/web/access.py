@@ -10,21 +10,33 @@ from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.use import USE, Place
 
 
-async def start_reply(app: web.Application, asked: Start) -> Reply:
-    """Start the reply that is asked for, or return the one with the same idempotency key.
+async def start_reply(app: web.Application, asked: Start) -> tuple[Reply, Place]:
+    """Start the reply that is asked for, or find the one with the same idempotency key.
 
-    Raises what `Replies.start` raises, and `Overloaded` when file descriptors run out: the backend
-    may need one.
+    Return it with the place of its reading, which is taken first: no reply begins that can't be
+    read. Raises what `Use.take_place` and `Replies.start` raise, and `Overloaded` when file
+    descriptors run out: the backend may need one.
     """
     app[DESCRIPTORS].check()
+    place = app[USE].take_place(asked.caller)
+    try:
+        return await _start(app, asked), place
+    except BaseException:
+        place.leave()
+        raise
+
+
+async def _start(app: web.Application, asked: Start) -> Reply:
     return await app[REPLIES].start(
         asked.prompt,
         user=asked.caller.user,
         key=asked.key,
         digest=asked.digest,
         client=asked.caller.account,
+        limits=asked.caller.limits,
         context=Context(chat=asked.chat, headers=asked.caller.headers),
         note=asked.note,
     )

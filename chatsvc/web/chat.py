@@ -27,6 +27,7 @@ from chatsvc.web.parsing import (
     read_stop,
 )
 from chatsvc.web.readers import stream_response
+from chatsvc.web.use import USE
 
 RENDERER = web.AppKey("renderer", Renderer)
 """The key of what renders the application's replies."""
@@ -86,19 +87,21 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     """Return what is asked for in the representation that is asked for. Raises a `Problem`."""
     app = service(request)
     if isinstance(asked, Start):
-        reply, after = await start_reply(app, asked), 0
+        (reply, place), after = await start_reply(app, asked), 0
     else:
         reply = await open_reply(app, asked)
         if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
             return web.Response(status=204, headers={"X-Reply-Id": reply.id})
         after = beginning(reply, asked)
+        place = app[USE].take_place(asked.caller)
     if asked.view.representation == JSON:
-        return await _json(request, reply, after, asked)
+        with place:
+            return await _json(request, reply, after, asked)
     if asked.view.representation == HTML:
-        with app[METRICS].reading("html"), reply.reading():
+        with place, app[METRICS].reading("html"), reply.reading():
             return await html_response(reply, app[RENDERER], asked.caller.account)
     codec = make_codec(reply.id, asked.view)
-    return stream_response(request, reply, codec, after)
+    return stream_response(request, reply, codec, place, after)
 
 
 async def _json(

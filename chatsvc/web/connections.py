@@ -11,15 +11,19 @@ and these limits are what its runner has.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
 
+from chatsvc.web.beyond import Beyond
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.phases import Phase
+from chatsvc.web.plain_answers import LARGE_HEAD, SLOW_HEAD
+from chatsvc.web.proxies import PROXIES
 from chatsvc.web.security import SERVER
+from chatsvc.web.use import USE
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -46,43 +50,10 @@ DISCARD_BYTES = 64 * 1024
 """Bytes of a refused request that are thrown away; what is more is not read."""
 
 RESERVE_HEAD_S = 1.0
-"""Seconds that a connection of the reserve (`Descriptors`) has for its head, from its start on."""
+"""Seconds that a connection of the reserve (`Descriptors`), or one beyond the limit of its address,
+has for its head, from its start on."""
 
 END_OF_HEAD = b"\r\n\r\n"
-
-
-def _plain(status: str, text: str) -> bytes:
-    """Return a whole answer in plain text, after which the connection closes."""
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-    ).encode()
-
-
-SLOW_HEAD = _plain("408 Request Timeout", "The head took too long.\n")
-"""The answer to a head that does not arrive in time."""
-
-LARGE_HEAD = _plain(
-    "431 Request Header Fields Too Large", "The head has too many bytes.\n"
-)
-"""The answer to a head of more than `HEAD_BYTES`."""
-
-
-class Phase(enum.Enum):
-    """What the bytes that a connection receives belong to."""
-
-    IDLE = enum.auto()
-    """Nothing yet: the next byte begins a head."""
-    HEAD = enum.auto()
-    """A head that has begun and is not whole."""
-    READ = enum.auto()
-    """A head that is whole and whose request is about to begin."""
-    REQUEST = enum.auto()
-    """The body of a request that is being answered, or what follows it."""
-    DISCARD = enum.auto()
-    """The rest of a body whose request has been answered without it."""
-    REFUSED = enum.auto()
-    """Nothing any more: the connection is about to close."""
 
 
 class Connections:
@@ -108,6 +79,7 @@ class Connections:
         self.options = options
         # The oldest one comes first.
         self.waiting: dict[GuardedConnection, None] = {} if waiting is None else waiting
+        self.beyond = Beyond(app[USE], app[PROXIES], app[METRICS])
         self._cut = app[METRICS].cut
 
     def __call__(self) -> GuardedConnection:
@@ -137,8 +109,10 @@ class Connections:
 class GuardedConnection(web.RequestHandler):
     """A client's connection: aiohttp's protocol with limits of time and size for what comes in.
 
-    The middleware calls `begin` when a request begins; aiohttp calls `log_access` when its answer
-    has been written. `in_reserve` is whether the connection has one of the last descriptors.
+    The middleware calls `begin` when a request begins, and `charge` when it knows the sender; aiohttp
+    calls `log_access` when its answer has been written. `in_reserve` is whether the connection has
+    one of the last descriptors, `account` what it is counted for, or "", and `beyond` whether it is
+    one more than that may have.
     """
 
     __slots__ = (
@@ -148,6 +122,8 @@ class GuardedConnection(web.RequestHandler):
         "_seen",
         "_tail",
         "_timer",
+        "account",
+        "beyond",
         "in_reserve",
     )
 
@@ -161,6 +137,8 @@ class GuardedConnection(web.RequestHandler):
             **connections.options,
         )
         self.in_reserve = False
+        self.account = ""
+        self.beyond = False
         self._connections = connections
         self._phase = Phase.IDLE
         self._seen = 0  # bytes of the head, sent ahead, or thrown away: as the phase is
@@ -184,6 +162,9 @@ class GuardedConnection(web.RequestHandler):
             waiting[self] = None
             self._limit_time(RESERVE_HEAD_S)
         super().connection_made(transport)
+        if self._connections.beyond.enter(self, self.peername):
+            self.beyond = True
+            self._limit_time(RESERVE_HEAD_S)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -192,6 +173,7 @@ class GuardedConnection(web.RequestHandler):
         self._stop_timer()
         if self.in_reserve:
             self._connections.waiting.pop(self, None)
+        self._connections.beyond.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -209,11 +191,23 @@ class GuardedConnection(web.RequestHandler):
         self._stop_timer()
         if self.in_reserve:
             self._connections.waiting.pop(self, None)
+        if self.beyond:
+            self._connections.beyond.begin(self)
         self._phase, self._seen, self._tail = Phase.REQUEST, 0, b""
         # What follows a request that asks for an upgrade are frames. If it is refused, aiohttp
         # keeps no more than a buffer of them.
         upgrade = hdrs.UPGRADE in request.headers
         self._body = None if upgrade else request.content
+
+    def charge(self, account: str, most: int) -> None:
+        """Count the connection for the sender of a request. See `Beyond.charge`."""
+        if self.beyond or account != self.account:
+            self._connections.beyond.charge(self, account, most)
+
+    def refuse_beyond(self) -> None:
+        """Answer that the client has too many connections, before it has sent a request."""
+        self._connections.beyond.begin(self)
+        self._refuse(self._connections.beyond.answer(), "limit")
 
     def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
         """See aiohttp's. The answer to what is not HTTP is made here, and by no middleware."""
@@ -302,7 +296,10 @@ class GuardedConnection(web.RequestHandler):
 
     def _be_late(self) -> None:
         self._timer = None
-        self._refuse(SLOW_HEAD, "slow-head")
+        if self.beyond:
+            self.refuse_beyond()
+        else:
+            self._refuse(SLOW_HEAD, "slow-head")
 
     def _refuse(self, answer: bytes, reason: str) -> None:
         """Answer a head that is not whole, and close the connection in `DISCARD_S`.
@@ -317,8 +314,8 @@ class GuardedConnection(web.RequestHandler):
             return
         self._connections.note_cut(reason, client)
         transport.write(answer)
-        # The descriptors of the reserve are not held any longer than for the answer.
-        wait = 0.0 if self.in_reserve else DISCARD_S
+        # What there is too much of is not held any longer than for the answer.
+        wait = 0.0 if self.in_reserve or self.beyond else DISCARD_S
         self._connections.loop.call_later(wait, transport.abort)
 
     def _client(self) -> object:

@@ -104,6 +104,11 @@ def identity_of(request: web.Request) -> Identity:
     return identity
 
 
+def account_of_request(request: web.Request, app: web.Application) -> str:
+    """Return what the use of the service by a request's sender is counted by (`account_of`)."""
+    return account_of(identity_of(request), app[PROXIES].client_address(request))
+
+
 def account_of(identity: Identity, address: str) -> str:
     """Return what the use of the service is counted by: the user's name, else the client's address.
 

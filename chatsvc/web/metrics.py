@@ -10,14 +10,14 @@ import os
 import platform
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 
 import aiohttp
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -29,18 +29,24 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from chatsvc import __version__
-from chatsvc.problems import BackendFailed
+from chatsvc.client_limits import ClientLimits
+from chatsvc.problem import Problem
+from chatsvc.problems import BackendFailed, TooManyRequests
 from chatsvc.replies import Reply
 from chatsvc.replies.outcome import FINISH_REASONS
 from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.ticker import monotonic
 from chatsvc.web.figures import Figure, Figures, Kind, Record, Table
+from chatsvc.web.process_metrics import process_metrics
 
 FIRST_CHARACTER_S = (0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30, 60)
 """The upper bounds of the histogram of the time to the first character (seconds)."""
 
 BACKEND_FAILURES = ("busy", "refused", "misconfigured", "broken")
 """The reasons by which failures of the backend are counted; any other counts as the last."""
+
+CLIENT_LIMITS = ClientLimits.__struct_fields__
+"""The names of the limits of a client, by which refusals are counted."""
 
 _INFINITY = "+Inf"
 
@@ -182,6 +188,12 @@ class Metrics(Collector):
         self.refusals = self._labelled(
             Kind.COUNTER, "chatsvc_refusals", "Requests answered by a problem", "code"
         )
+        self._limit_refusals = self._labelled(
+            Kind.COUNTER,
+            "chatsvc_limit_refusals",
+            "Requests, frames and connections beyond a limit of their client, by limit",
+            "limit",
+        )
         self.cut = self._labelled(
             Kind.COUNTER,
             "chatsvc_connections_cut",
@@ -215,6 +227,8 @@ class Metrics(Collector):
             self._backend_failures.labels(reason)
         for reason in STORE_FAILURES:
             self._store_failures.labels(reason)
+        for limit in CLIENT_LIMITS:
+            self._limit_refusals.labels(limit)
 
     def _labelled(
         self, kind: Kind, name: str, help: str, *labels: str
@@ -259,6 +273,11 @@ class Metrics(Collector):
         """Count a failure of the store; `reason` is one of `STORE_FAILURES`."""
         self._store_failures.labels(reason).inc()
 
+    def refused(self, problem: Problem) -> None:
+        """Count a problem that answers a request, a frame or a connection, if it is of a limit."""
+        if isinstance(problem, TooManyRequests):
+            self._limit_refusals.labels(problem.limit).inc()
+
     @contextmanager
     def reading(self, transport: str) -> Iterator[None]:
         """Return a context manager that counts a reader of `transport`."""
@@ -300,30 +319,6 @@ class Metrics(Collector):
             body=generate_latest(registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
-
-
-def process_metrics(pids: list[int]) -> list[Metric]:
-    """Return memory, CPU, descriptors and the start of processes, as the system knows them.
-
-    `pids` are the processes by their numbers; 0 stands for one that isn't there. Where there are
-    several, each has its number as the label `worker`: a sum of start times would mean nothing, and
-    the number stays while process ids change. Systems without /proc have none of these metrics.
-    """
-    found: dict[str, Metric] = {}
-    for number, pid in enumerate(pids):
-        labels = {"worker": str(number)} if len(pids) > 1 else {}
-        for metric in _process_metrics(pid) if pid else ():
-            samples = [sample._replace(labels=labels) for sample in metric.samples]
-            if metric.name in found:
-                found[metric.name].samples += samples
-            else:
-                metric.samples = samples
-                found[metric.name] = metric
-    return list(found.values())
-
-
-def _process_metrics(pid: int) -> Iterable[Metric]:
-    return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
 METRICS = web.AppKey("metrics", Metrics)

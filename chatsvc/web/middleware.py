@@ -12,19 +12,20 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 
-from chatsvc.problems import (
-    BadRequest,
-    InternalError,
-    Problem,
-    UnsupportedMediaType,
-)
+from chatsvc.problem import Problem
+from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
 from chatsvc.tracebacks import without_tracebacks
 from chatsvc.web.app_keys import SERVICE, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
 from chatsvc.web.hosts import HOSTS
-from chatsvc.web.identification import identify
+from chatsvc.web.identification import (
+    PUBLIC_PATHS,
+    account_of_request,
+    identify,
+    identity_of,
+)
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.problems import (
@@ -40,6 +41,7 @@ from chatsvc.web.security import (
     SERVER,
     VARY_ORIGIN,
 )
+from chatsvc.web.use import USE
 
 CLIENT_GONE_STATUS = 499
 """The status that access logs show where no answer, or no whole one, could be sent to the client.
@@ -65,9 +67,10 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     app[PROXIES].client_address(request)
     connection = request.protocol
     in_reserve = False
-    if isinstance(connection, GuardedConnection):
-        connection.begin(request)
-        in_reserve = connection.in_reserve
+    guarded = connection if isinstance(connection, GuardedConnection) else None
+    if guarded is not None:
+        guarded.begin(request)
+        in_reserve = guarded.in_reserve
     try:
         # The bodies of another version may end in ways that HTTP/1.1 does not know.
         if request.version > HttpVersion11:
@@ -87,8 +90,10 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=app[ORIGINS].preflight)
         await identify(request, app, path)
+        if guarded is not None and path not in RESERVE_PATHS:
+            _charge(guarded, request, app, path)
         response = await handler(request)
-        if in_reserve:
+        if in_reserve or (guarded is not None and guarded.beyond):
             response.force_close()
         return response
     except Problem as error:
@@ -113,13 +118,15 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
+    app[METRICS].refused(problem)
     if BEGUN in request:
         # The problem would stand inside the answer that has begun, so that is broken off.
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_GONE_STATUS)
     response = problem_response(request, problem)
-    if in_reserve or not request.content.is_eof():
+    too_many = in_reserve or (guarded is not None and guarded.beyond)
+    if too_many or not request.content.is_eof():
         response.force_close()
     if _is_encoded(request):
         response.headers[hdrs.ACCEPT_ENCODING] = "identity"  # [RFC 9110, 12.5.3]
@@ -128,6 +135,20 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         # application's, which may not have `auto_decompress=False`.
         connection.close()
     return response
+
+
+def _charge(
+    connection: GuardedConnection, request: web.Request, app: web.Application, path: str
+) -> None:
+    """Count a connection for whoever sends a request. Raises `TooManyRequests`.
+
+    Of a request for a public path nobody knows the user, so the connection stays the last one's.
+    """
+    account = account_of_request(request, app)
+    if path.startswith(PUBLIC_PATHS) and connection.account:
+        account = connection.account
+    limits = app[USE].limits_of(identity_of(request).limits)
+    connection.charge(account, limits.connections or 0)
 
 
 def _is_encoded(request: web.Request) -> bool:

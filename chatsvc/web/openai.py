@@ -34,16 +34,16 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     app = service(request)
     replies = app[REPLIES]
     asked = await read_completion(request)
-    reply = await start_reply(app, Start(asked.prompt, caller_of(request)))
+    reply, place = await start_reply(app, Start(asked.prompt, caller_of(request)))
     model = model_name(replies.backend, asked.prompt.options)
     try:
         if asked.stream:
             codec = Chunks(reply, model, usage=asked.usage)
-            stream = stream_response(request, reply, codec)
+            stream = stream_response(request, reply, codec, place)
             # Awaited here, because the reply is stopped below once its stream is over.
             await stream.prepare(request)
             return stream
-        with app[METRICS].reading(Chunks.transport):
+        with place, app[METRICS].reading(Chunks.transport):
             end = await until_end(reply)
             if end.state == "failed":
                 problem = end.problem or {}

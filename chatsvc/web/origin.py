@@ -32,7 +32,7 @@ ALLOWED_HEADERS = (
 )
 """The headers that the page of an allowed origin may send without `--allow-header`."""
 
-EXPOSED_HEADERS = "X-Reply-Id, Retry-After"
+EXPOSED_HEADERS = "X-Reply-Id, Retry-After, RateLimit, RateLimit-Policy"
 """The headers of an answer that the page of an allowed origin may read."""
 
 ANY_ORIGIN = "*"

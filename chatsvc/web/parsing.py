@@ -42,6 +42,7 @@ from chatsvc.web.identification import account_of, identity_of
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.proxies import PROXIES
+from chatsvc.web.use import USE
 
 JSON = "application/json"
 """The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
@@ -72,7 +73,7 @@ def caller_of(request: web.Request) -> Caller:
         user=identity.user,
         client=client,
         account=account_of(identity, client),
-        limits=identity.limits,
+        limits=app[USE].limits_of(identity.limits),
         headers=_headers(request, names) if names else {},
     )
 

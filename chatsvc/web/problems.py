@@ -12,20 +12,22 @@ import msgspec
 from aiohttp import hdrs, web
 from markupsafe import Markup
 
+from chatsvc.problem import Problem
 from chatsvc.problems import (
     BadRequest,
     Forbidden,
     InternalError,
     MethodNotAllowed,
     NotFound,
-    Problem,
     TooLarge,
+    TooManyRequests,
     Unauthorized,
 )
 from chatsvc.transports.openai import error_object
 from chatsvc.transports.templates import TEMPLATES
 from chatsvc.web.app_keys import inner_path
 from chatsvc.web.security import SECURITY_HEADERS
+from chatsvc.web.use import rate_limit_headers
 
 PROBLEM = web.RequestKey("problem", str)
 """The key of the code of a request's problem, for metrics and logs."""
@@ -56,6 +58,8 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
     headers = {**SECURITY_HEADERS}
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
+    if isinstance(problem, TooManyRequests):
+        headers |= rate_limit_headers(problem)
     if isinstance(problem, MethodNotAllowed):
         headers[hdrs.ALLOW] = problem.allowed
     # [RFC 6750, 3] A request without a token gets no error code.

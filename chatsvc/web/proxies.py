@@ -93,9 +93,13 @@ class TrustedProxies:
             return _Peer("", self._unix and remote is not None)
         return _Peer(str(address), self.trusts(address))
 
+    def is_trusted(self, remote: str | None) -> bool:
+        """Return whether the other end of a connection, as `request.remote` has it, is a proxy."""
+        return not self._none and self._peer(remote).trusted
+
     def sent(self, request: web.BaseRequest) -> bool:
         """Return whether a trusted proxy has sent a request."""
-        return not self._none and self._peer(request.remote).trusted
+        return self.is_trusted(request.remote)
 
     def came_by_tls(self, request: web.Request) -> bool:
         """Return whether a client's request came by TLS, to this service or to a trusted proxy.

@@ -12,6 +12,7 @@ from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.use import Place
 
 
 class ReaderScope:
@@ -20,15 +21,18 @@ class ReaderScope:
     It counts the client in the metrics, and watches its connection as the middleware does for other
     requests: a stream runs on after the middleware has returned. `transport` is the stream's name
     in the metrics; `after` is the position (code points), or the offset, that the stream begins
-    behind.
+    behind. `place` is left at the end.
     """
 
-    __slots__ = ("_clients", "_gauge", "_request")
+    __slots__ = ("_clients", "_gauge", "_place", "_request")
 
-    def __init__(self, request: web.Request, transport: str, after: int = 0) -> None:
+    def __init__(
+        self, request: web.Request, transport: str, place: Place, after: int = 0
+    ) -> None:
         app = service(request)
         metrics = app[METRICS]
         self._request = request
+        self._place = place
         self._clients = app[CLIENTS]
         self._gauge = metrics.readers.labels(transport)
         if after:
@@ -40,6 +44,7 @@ class ReaderScope:
 
     def __exit__(self, *_: object) -> None:
         self._gauge.dec()
+        self._place.leave()
         self._clients.leave()
         self._clients.watch_sending(self._request)
 
@@ -48,13 +53,14 @@ def stream_response(
     request: web.Request,
     reply: Reply,
     codec: StreamCodec,
+    place: Place,
     after: int = 0,
     delivered: Callable[[], Awaitable[None]] | None = None,
 ) -> ReplyResponse:
     """Return the response that streams a reply from behind `after`.
 
-    That is a position (code points), or an offset if `codec` is one of parts. `delivered` is that of
-    `ReplyResponse`.
+    That is a position (code points), or an offset if `codec` is one of parts. `place` is left when
+    the stream is over. `delivered` is that of `ReplyResponse`.
     """
-    scope = ReaderScope(request, codec.transport, after)
+    scope = ReaderScope(request, codec.transport, place, after)
     return ReplyResponse(request, reply, after, scope, codec, delivered)

@@ -16,12 +16,8 @@ from typing import TypeVar
 from aiohttp import web
 from msgspec.structs import replace
 
-from chatsvc.problems import (
-    Draining,
-    InternalError,
-    InvalidRequest,
-    Problem,
-)
+from chatsvc.problem import Problem
+from chatsvc.problems import Draining, InternalError, InvalidRequest
 from chatsvc.requests.chat import read_frame, read_message
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
@@ -30,8 +26,8 @@ from chatsvc.requests.values import (
     Start,
     Stop,
 )
-from chatsvc.transports.connection import Connection
-from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
+from chatsvc.transports.connection import Connection, Delivery
+from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import LIMITS, REPLIES, service
@@ -39,6 +35,7 @@ from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.identification import identity_of
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
+from chatsvc.web.use import USE
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -93,23 +90,24 @@ async def _serve(app: web.Application, connection: Connection, caller: Caller) -
     try:
         if subprotocol := connection.ws.ws_protocol:
             answer = partial(_answer_frame, app, connection, caller, subprotocol)
-            await serve_at_once(connection, lambda text: _guarded(answer(text)))
+            await serve_at_once(connection, lambda text: _guarded(app, answer(text)))
         else:
             start = partial(_answer_message, app, caller)
-            await serve_in_turn(connection, lambda text: _guarded(start(text)))
+            await serve_in_turn(connection, lambda text: _guarded(app, start(text)))
     except Problem as problem:
         await connection.close(problem)
 
 
-async def _guarded(answer: Awaitable[Result]) -> Result:
+async def _guarded(app: web.Application, answer: Awaitable[Result]) -> Result:
     """Return the result of `answer`.
 
-    Raises its `Problem`; logs any other error of it and raises `InternalError` in its place. After
+    Raises its `Problem`, which is counted if it is of a limit; logs any other error of it and raises `InternalError` in its place. After
     the upgrade the middleware can't do that, for there is no HTTP answer any more.
     """
     try:
         return await answer
-    except Problem:
+    except Problem as problem:
+        app[METRICS].refused(problem)
         raise
     except Exception as error:
         logger.error("a frame failed", exc_info=error)
@@ -119,8 +117,8 @@ async def _guarded(answer: Awaitable[Result]) -> Result:
 async def _answer_message(app: web.Application, caller: Caller, text: str) -> Delivery:
     """Start the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
     asked = read_message(text, caller, app[LIMITS])
-    reply = await start_reply(app, asked)
-    return Delivery(reply, 0, make_codec(reply.id, asked.view))
+    reply, place = await start_reply(app, asked)
+    return Delivery(reply, 0, make_codec(reply.id, asked.view), place.leave)
 
 
 async def _answer_frame(
@@ -141,13 +139,14 @@ async def _answer_frame(
     # Behind the stops, which need no room for another reply and make some.
     connection.check_room()
     if isinstance(asked, Start):
-        reply, after = await start_reply(app, asked), 0
+        (reply, place), after = await start_reply(app, asked), 0
     else:
         reply = await open_reply(app, asked)
         after = beginning(reply, asked)
+        place = app[USE].take_place(caller)
         if after:
             app[METRICS].resumes.labels(subprotocol).inc()
-    return Delivery(reply, after, make_codec(reply.id, asked.view))
+    return Delivery(reply, after, make_codec(reply.id, asked.view), place.leave)
 
 
 async def close_sockets(app: web.Application) -> None:

@@ -16,6 +16,7 @@ from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.names import chat_name, find_kept, find_named, message_name
 from chatsvc.web.parsing import caller_of, keyed_start, read_turn
 from chatsvc.web.readers import stream_response
+from chatsvc.web.use import USE, Place
 
 
 async def post_turn(request: web.Request) -> web.StreamResponse:
@@ -29,7 +30,7 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
     turn = await read_turn(request)
     note = encode_continued(turn.continued)
     asked = replace(keyed_start(request, turn.prompt), chat=turn.chat_id, note=note)
-    reply = await start_reply(app, asked)
+    reply, place = await start_reply(app, asked)
     caller = caller_of(request)
     if turn.continued.message:
         message = message_name(caller, turn.continued.message)
@@ -43,7 +44,7 @@ async def post_turn(request: web.Request) -> web.StreamResponse:
         last = await find_kept(replies, caller, before)
         if last is not None and last.id != reply.id and last.end is None:
             await replies.stop(last)
-    return _stream(request, reply, chat)
+    return _stream(request, reply, place, chat)
 
 
 async def get_turn(request: web.Request) -> web.StreamResponse:
@@ -58,11 +59,17 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
     reply = await find_named(service(request)[REPLIES], caller, chat)
     if reply is None:
         return web.Response(status=204)
-    return _stream(request, reply, chat, replay=True)
+    place = service(request)[USE].take_place(caller)
+    return _stream(request, reply, place, chat, replay=True)
 
 
 def _stream(
-    request: web.Request, reply: Reply, chat: str | None, *, replay: bool = False
+    request: web.Request,
+    reply: Reply,
+    place: Place,
+    chat: str | None,
+    *,
+    replay: bool = False,
 ) -> web.StreamResponse:
     """Return the response that gives a reply, after which its chat's name stands for it no more."""
 
@@ -75,7 +82,7 @@ def _stream(
 
     continued = decode_continued(reply.record.note)
     codec = UIChunks(reply.id, continued, replay=replay)
-    return stream_response(request, reply, codec, delivered=forget)
+    return stream_response(request, reply, codec, place, delivered=forget)
 
 
 def add_ui(app: web.Application) -> None:

@@ -90,12 +90,10 @@ class Innocents:
     async def run(self, chats: int) -> Report:
         """Run the chats, half of them over each transport, and the clients of new requests."""
         watch = asyncio.create_task(self._watch())
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            await asyncio.gather(
-                *(self._chat(session, n, n / chats) for n in range(chats)),
-                *(self._fresh(n) for n in range(FRESH_CLIENTS)),
-            )
+        await asyncio.gather(
+            *(self._chats(n, n / chats) for n in range(chats)),
+            *(self._fresh(n) for n in range(FRESH_CLIENTS)),
+        )
         watch.cancel()
         report = self.report
         stalls = self._times.pop("stall", array("d"))
@@ -116,6 +114,12 @@ class Innocents:
         return now
 
     # ---------------------------------------------------------------------- paced chats
+
+    async def _chats(self, number: int, share: float) -> None:
+        # Each at an address of its own, for the node limits what one address has.
+        connector = aiohttp.TCPConnector(local_addr=(f"127.0.2.{number % 250 + 1}", 0))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await self._chat(session, number, share)
 
     async def _chat(
         self, session: aiohttp.ClientSession, number: int, share: float
@@ -202,7 +206,9 @@ class Innocents:
 
     async def _fresh(self, number: int) -> None:
         await asyncio.sleep(number * FRESH_PAUSE_S / FRESH_CLIENTS)
-        connector = aiohttp.TCPConnector(force_close=True)
+        connector = aiohttp.TCPConnector(
+            force_close=True, local_addr=(f"127.0.3.{number % 250 + 1}", 0)
+        )
         async with aiohttp.ClientSession(connector=connector) as session:
             while time.monotonic() < self._deadline:
                 try:

@@ -226,6 +226,13 @@ async def kept(server: RedisServer) -> dict[str, Any]:
         return {reply: fields for reply, fields in found.items() if fields}
 
 
+async def counted(server: RedisServer) -> set[str]:
+    """The replies that count as running for the client that began them."""
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        keys = [key async for key in redis.scan_iter("*:running:*", 1000, "set")]
+        return {str(each) for key in keys for each in await redis.smembers(key)}
+
+
 async def owners(server: RedisServer) -> dict[str, Any]:
     """Until when each node's lease is, and how much each owns."""
     async with Redis.from_url(server.url, decode_responses=True) as redis:
@@ -266,10 +273,13 @@ async def test_every_reader_has_the_exact_reply_once(
     cluster: Cluster,
     redis_server: RedisServer,
     request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     seed: int,
     mix: str,
 ) -> None:
     count = int(os.environ.get("CHATSVC_CHAOS_READERS", "60")) // 2
+    if count > 100:  # all of them come from one address
+        monkeypatch.setenv("CHATSVC_LIMITS", "off")
     seconds = float(os.environ.get("CHATSVC_CHAOS_SECONDS", "8"))
     flags = ["--pace", f"{PACE}", "--drain", "0.2", "--grace", "60"]
     carried_on = seed % 3 != 0
@@ -329,4 +339,9 @@ async def test_every_reader_has_the_exact_reply_once(
             mine in fields["r"] and "x" not in fields
             for fields in (await kept(redis_server)).values()
         ):
+            await asyncio.sleep(0.2)
+        # None counts any more for the address that began it. A node of the other version leaves some.
+        while mix != "versions" and await counted(redis_server) & {
+            asked.reply for asked in all_asked
+        }:
             await asyncio.sleep(0.2)

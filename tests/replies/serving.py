@@ -9,6 +9,7 @@ from typing import Any
 
 from chatsvc.backends import Backend
 from chatsvc.backends.function import FunctionBackend
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.log import Log
 from chatsvc.model import Message, Prompt
 from chatsvc.replies import Replies
@@ -124,9 +125,9 @@ class SlowStore(MemoryStore):
 
     cluster = Shared()
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         await asyncio.sleep(0)
-        reply_id = await super().create(record)
+        reply_id = await super().create(record, limits)
         await asyncio.sleep(0)
         return reply_id
 

@@ -77,7 +77,7 @@ async def test_a_key_attaches_after_the_end() -> None:
 
 
 async def test_a_key_attaches_when_there_is_no_room_for_another_reply() -> None:
-    async with serving(Hanging("a"), max_running=1, max_per_client=1) as replies:
+    async with serving(Hanging("a"), max_running=1) as replies:
         reply = await replies.start(asking(), key="k", digest="d", client="c")
         with pytest.raises(Overloaded):
             await replies.start(asking(), client="c")

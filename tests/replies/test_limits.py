@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chatsvc.client_limits import ClientLimits
 from chatsvc.cursor import new_reply_id
 from chatsvc.log import Log
 from chatsvc.problems import Overloaded, TooManyRequests
@@ -82,19 +83,20 @@ async def test_only_so_many_run_at_once(store: type[MemoryStore]) -> None:
 async def test_only_so_many_of_one_client_run_at_once(
     store: type[MemoryStore],
 ) -> None:
-    async with serving(Hanging("a"), store(keep=60), max_per_client=2) as replies:
+    two = ClientLimits(running=2)
+    async with serving(Hanging("a"), store(keep=60)) as replies:
         started = await asyncio.gather(
-            *(replies.start(asking(), client="c") for _ in range(3)),
+            *(replies.start(asking(), client="c", limits=two) for _ in range(3)),
             return_exceptions=True,
         )
         assert [type(one) for one in started].count(TooManyRequests) == 1
-        other = await replies.start(asking(), client="other")
+        other = await replies.start(asking(), client="other", limits=two)
         mine = next(one for one in started if isinstance(one, Reply))
         await replies.stop(mine)
         assert await replies.stopped(mine)
-        await replies.start(asking(), client="c")
+        await replies.start(asking(), client="c", limits=two)
         with pytest.raises(TooManyRequests):
-            await replies.start(asking(), client="c")
+            await replies.start(asking(), client="c", limits=two)
         assert other.end is None
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.model import End, Finish
-from chatsvc.problems import BackendFailed, BadRequest, Problem
+from chatsvc.problem import Problem
+from chatsvc.problems import BackendFailed, BadRequest
 from chatsvc.replies.outcome import (
     DEEPEST_USAGE,
     LONGEST_DETAIL,

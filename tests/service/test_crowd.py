@@ -52,7 +52,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
         await all_have_begun.wait()
         yield text[-1]
 
-    async with inside(Settings(pace=0.3), backend=echo) as chat:
+    async with inside(Settings(pace=0.3, limits="off"), backend=echo) as chat:
 
         async def one(number: int) -> None:
             nonlocal begun
@@ -80,7 +80,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
 
 @pytest.mark.thorough
 async def test_1000_clients_that_vanish_leave_nothing() -> None:
-    async with inside(Settings(pace=0.05, grace=0.2)) as chat:
+    async with inside(Settings(pace=0.05, grace=0.2, limits="off")) as chat:
         body = json.dumps({"message": "x" * 10_000}).encode()
 
         async def vanish(number: int) -> None:

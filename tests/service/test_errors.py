@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.problems import ReplyNotFound, StoreUnavailable, every_problem
 from chatsvc.settings import Settings
 from chatsvc.stores import Record
@@ -40,7 +41,8 @@ def problem(answer: Answer, code: str, status: int) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(answer.body)
     assert (told["type"], answer.status) == (f"/problems/{code}", status)
     assert told["status"] == status
-    assert set(told) == {"type", "title", "status", "detail"}
+    more = {"limit", "retry_after"} if status == 429 else set()
+    assert set(told) == {"type", "title", "status", "detail"} | more
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Traceback" not in told["detail"]
@@ -294,7 +296,7 @@ async def test_a_whole_reply_that_draining_cuts_says_when_to_come_back(
 class Away(MemoryStore):
     """A store that can't be reached."""
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         raise StoreUnavailable(retry_after=1)
 
     def ready(self) -> bool:
@@ -318,7 +320,7 @@ class Broken(MemoryStore):
         super().__init__(keep=1)
         self.mistake = mistake
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         raise self.mistake("a path: /somewhere/secret.py")
 
 

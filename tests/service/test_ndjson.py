@@ -212,7 +212,7 @@ async def test_a_refusal_is_a_problem(chat: Inside, line: str, status: int) -> N
 
 
 async def test_a_crowd_has_its_own_text_each() -> None:
-    async with inside(Settings(pace=0.02)) as chat:
+    async with inside(Settings(pace=0.02, limits="off")) as chat:
 
         async def one(number: int) -> None:
             text = f"{number}多👨‍👩‍👧‍👦\n x"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.settings import Settings
 from chatsvc.stores import Record
 from chatsvc.stores.memory import MemoryStore
@@ -85,12 +86,12 @@ class Gated(MemoryStore):
         self.begun = 0
         self.waits, self.go = asyncio.Event(), asyncio.Event()
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         self.begun += 1
         if self.begun > 1:
             self.waits.set()
             await self.go.wait()
-        return await super().create(record)
+        return await super().create(record, limits)
 
 
 async def test_a_frame_that_comes_while_a_reply_is_begun_waits_for_its_turn() -> None:

@@ -222,9 +222,9 @@ def slow_create(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     def wait(kind: type[Any]) -> None:
         create = kind.create
 
-        async def create_later(self: Store, record: Any) -> Any:
+        async def create_later(self: Store, *given: Any) -> Any:
             await go.wait()
-            return await create(self, record)
+            return await create(self, *given)
 
         monkeypatch.setattr(kind, "create", create_later)
 

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.backends.function import FunctionBackend
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
@@ -36,8 +37,8 @@ class Counted:
 class LosesTheAnswer(RedisStore):
     """Is away when Redis has begun a reply, and this node has not heard of that."""
 
-    async def create(self, record: Record) -> str:
-        self._owner.forget(await super().create(record))
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
+        self._owner.forget(await super().create(record, limits))
         raise StoreUnavailable("Redis can't be reached.")
 
 
@@ -88,7 +89,7 @@ async def test_a_reply_that_was_begun_after_all_is_produced(
 class Away(RedisStore):
     """Is away whenever a reply is begun or looked at."""
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         raise StoreUnavailable("Redis can't be reached.")
 
     async def find(self, reply_id: str) -> tuple[Record, Log]:

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import trustme
 
+from chatsvc.client_limits import StartLimits
 from chatsvc.log import Log
-from chatsvc.model import End
-from chatsvc.problems import StoreUnavailable
+from chatsvc.model import End, Prompt
+from chatsvc.problem import Problem
+from chatsvc.problems import Overloaded, StoreUnavailable, TooManyRequests
+from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import disconnect
 from chatsvc.units import Mark, PartText, Unit
@@ -206,3 +209,46 @@ async def _write(store: RedisStore, log: Log, over: asyncio.Event) -> str:
         await store.seal(log, end)
         await store.finish(log, end)
     return text
+
+
+async def test_limits_hold_for_all_nodes_on_every_kind(kind: Kind) -> None:
+    a, b = RedisStore(kind.url, keep=60), RedisStore(kind.url, keep=60)
+    place = RedisPlace(kind.url)
+    await place.client.flushall()
+    try:
+        for store in a, b:
+            await store.open()
+        limits = StartLimits("address:192.0.2.1", running=3, starts=4, in_all=8)
+
+        async def start(store: RedisStore, limits: StartLimits) -> str | Problem:
+            reply_id = store.cluster.new_reply_id(limits.account)
+            try:
+                return await store.create(Record(reply_id, Prompt(())), limits)
+            except Problem as problem:
+                return problem
+
+        def limit_of(problem: str | Problem) -> str:
+            return problem.limit if isinstance(problem, TooManyRequests) else ""
+
+        results = [await start(store, limits) for store in (a, b) * 3]
+        assert [*map(limit_of, results)] == [*("", "", ""), *("running",) * 3]
+        _, log = await a.find(str(results[0]))
+        await a.finish(log, End("done", "stop"))
+        assert [limit_of(await start(each, limits)) for each in (b, a)] == [
+            "",
+            "running",
+        ]
+        _, log = await a.find(str(results[2]))
+        await a.finish(log, End("done", "stop"))
+        assert limit_of(await start(b, limits)) == "starts"
+        # What others begin counts in all, in a Cluster some moments later.
+        for number in range(6):
+            await start(b, StartLimits(f"address:192.0.2.{number}", running=9))
+        for store in a, b:
+            await store._limits.look()
+        full = await start(a, StartLimits("address:192.0.2.99", in_all=8))
+        assert isinstance(full, Overloaded)
+    finally:
+        for store in a, b:
+            await store.close()
+        await disconnect(place.client)

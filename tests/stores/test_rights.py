@@ -18,7 +18,14 @@ from chatsvc.stores.redis.connect import disconnect
 from tests.conftest import require
 from tests.readme import README
 
-from . import test_adopting, test_beginning, test_following, test_redis, test_stopping
+from . import (
+    test_adopting,
+    test_beginning,
+    test_following,
+    test_limits,
+    test_redis,
+    test_stopping,
+)
 from .contract import StoreContract
 from .kinds import RedisCluster, Sentinels, Tls
 from .limited import (
@@ -31,9 +38,10 @@ from .limited import (
     rights,
 )
 from .test_following import client
+from .test_limits import redis
 from .test_redis import Node, RedisPlace, node
 
-__all__ = ["client", "node"]
+__all__ = ["client", "node", "redis"]
 
 CHATSVC = Path(__file__).parent.parent.parent / "chatsvc" / "stores" / "redis"
 
@@ -76,7 +84,7 @@ class TestFollowing:
 
 
 for _kind, _modules in (
-    (TestLife, (test_adopting, test_beginning, test_redis, test_stopping)),
+    (TestLife, (test_adopting, test_beginning, test_limits, test_redis, test_stopping)),
     (TestFollowing, (test_following,)),
 ):
     for _module in _modules:

@@ -7,6 +7,7 @@
     outbox       what is still to be written of one of them
     owner_scripts  the arguments of the scripts that it runs
     leases       this node's sign of life, the clock, and the search for replies of dead nodes
+    limits       by what starts are counted, and what they are refused with
     presence     which nodes have readers of a reply, and whether one still works on it
     idempotency  which reply a key or a name stands for
     rights       at the start: may the user of Redis do all that the store does?

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from chatsvc.log import Log
 from chatsvc.stores.redis.leases import Leases
+from chatsvc.stores.redis.limits import Limits
 from chatsvc.stores.redis.owner import Owner
 from chatsvc.stores.redis.presence import Presence
 from chatsvc.stores.redis.tasks import DetachedTasks
@@ -17,12 +18,22 @@ class ManyNodes:
     shared = True
 
     def __init__(
-        self, leases: Leases, owner: Owner, presence: Presence, tasks: DetachedTasks
+        self,
+        leases: Leases,
+        limits: Limits,
+        owner: Owner,
+        presence: Presence,
+        tasks: DetachedTasks,
     ) -> None:
         self._leases = leases
+        self._limits = limits
         self._owner = owner
         self._presence = presence
         self._tasks = tasks
+
+    def new_reply_id(self, account: str) -> str:
+        """See `Cluster.new_reply_id`."""
+        return self._limits.new_reply_id(account)
 
     def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
         """See `Cluster.on_orphan`."""

@@ -13,6 +13,7 @@ A reply's hash:
     h   the record's `context`, as JSON; not there if it holds nothing
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
+    a   the digest of the account that the reply is counted for (see `limits`); not there without one
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end

@@ -10,6 +10,8 @@ tag. `chatsvc` stands for the prefix, which `--store-prefix` sets.
     chatsvc:{T}:ID:readers  hash: which nodes have readers or have none any more, and since when
     chatsvc:{T}:nodes       sorted set: the leases of the nodes (see `leases`)
     chatsvc:{T}:owned:NODE  set: the ids of the replies that a node owns
+    chatsvc:{T}:running:HASH  set: the ids of the replies of an account that run (see `limits`)
+    chatsvc:{T}:starts:HASH string: what an account has started within the last minute
     chatsvc:{T}:news        stream: which replies ended or changed owners (see `follower`)
     chatsvc:{T}:bell:NODE   stream: a node ends its own blocking read by it (see `bell`)
     chatsvc:{T}:rights:NODE what a node writes and deletes at once to find out what it may do
@@ -35,7 +37,8 @@ could not read, or would spoil, what this one writes; what it can pass over adds
 class HashTag:
     """The names of the keys that the nodes have once for each hash tag.
 
-    `leases`, `news` and `owned` (the prefix of `owned_by`, for scripts) are names of keys.
+    `leases` and `news` are names of keys; `owned` and `running` are the prefixes, for scripts, of
+    those of `owned_by` and `running_of`.
     """
 
     def __init__(self, prefix: str, number: int) -> None:
@@ -43,10 +46,19 @@ class HashTag:
         self.leases = f"{self.prefix}nodes"
         self.news = f"{self.prefix}news"
         self.owned = f"{self.prefix}owned:"
+        self.running = f"{self.prefix}running:"
 
     def owned_by(self, node: str) -> str:
         """Return the name of the set of what a node owns."""
         return self.owned + node
+
+    def running_of(self, account: str) -> str:
+        """Return the name of the set of what runs for an account, by its digest (hexadecimal)."""
+        return self.running + account
+
+    def starts(self, account: str) -> str:
+        """Return the name of what an account has started, by its digest (hexadecimal)."""
+        return f"{self.prefix}starts:{account}"
 
     def bell(self, node: str) -> str:
         """Return the name of a node's bell."""

@@ -36,7 +36,8 @@ class Outbox:
     then has, which are less than these when Redis has lost some; it raises `NotWritable` when this
     node does not own the reply any more.
 
-    `record` is the reply's, or None when another node created it. `position` is up to where Redis
+    `record` is the reply's, or None when another node created it. `account` is the digest of what the
+    reply is counted for, or "". `position` is up to where Redis
     has acknowledged the text, and `sides` how many side units it has acknowledged.
     """
 
@@ -48,6 +49,7 @@ class Outbox:
         "_planned_end",
         "_usage",
         "_write",
+        "account",
         "epoch",
         "flushing",
         "log",
@@ -65,8 +67,10 @@ class Outbox:
             Awaitable[tuple[int, int]],
         ],
         record: Record | None = None,
+        account: str = "",
     ) -> None:
         self.log = log
+        self.account = account
         self.epoch = epoch
         self.record = record
         self.position = log.position

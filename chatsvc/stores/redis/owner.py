@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from chatsvc.client_limits import StartLimits
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
@@ -28,6 +29,7 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import HashTag, Keys
+from chatsvc.stores.redis.limits import digest_of
 from chatsvc.stores.redis.outbox import Outbox, Run
 from chatsvc.stores.redis.owner_scripts import OwnerScripts
 from chatsvc.stores.redis.tasks import DetachedTasks
@@ -98,17 +100,21 @@ class Owner:
             outbox.lose()
             self.forget(reply_id)
 
-    async def create(self, record: Record, now_us: int) -> None:
+    async def create(
+        self, record: Record, now_us: int, limits: StartLimits, elsewhere: int
+    ) -> None:
         """Create a reply, unless one with its id is there; `now_us` is by the store's clock.
 
-        Raises `StoreUnavailable`.
+        `elsewhere` is how many replies run under other hash tags. Raises `Overloaded`,
+        `TooManyRequests` and `StoreUnavailable`.
         """
         reply_id = record.reply_id
-        status = await self._scripts.create(record, now_us)
-        if status == "ok" and reply_id not in self._outboxes:
+        created = await self._scripts.create(record, now_us, limits, elsewhere)
+        if created and reply_id not in self._outboxes:
             log = Log(reply_id, pace=record.pace, lag=record.lag)
             self._followers.of(reply_id).add(log, "0-0")
-            self._outboxes[reply_id] = Outbox(log, 1, self._write, record)
+            account = digest_of(limits.account)
+            self._outboxes[reply_id] = Outbox(log, 1, self._write, record, account)
 
     # ------------------------------------------------------------------ text
 
@@ -198,7 +204,7 @@ class Owner:
             await self._finish(log, end, outbox, DETACHED_PATIENCE_S)
         finally:  # if Redis refuses, `Leases` finds it in this node's set, as one it does not know
             self.forget(log.reply_id)
-        await self._remove_from_own(log.reply_id)
+        await self._scripts.retire(log.reply_id, outbox.account, DETACHED_PATIENCE_S)
 
     async def _finish(
         self, log: Log, end: End, outbox: Outbox | None, patience: float
@@ -260,11 +266,10 @@ class Owner:
         outbox = self._outboxes.get(log.reply_id)
         if log.end is not None and outbox is not None and not outbox.given_up:
             self.forget(log.reply_id)
-            self._tasks.run(self._remove_from_own(log.reply_id))
-
-    async def _remove_from_own(self, reply_id: str) -> None:
-        owned = self._keys.tag(reply_id).owned_by(self._node)
-        await self._commands.ask("SREM", owned, reply_id, patience=DETACHED_PATIENCE_S)
+            retiring = self._scripts.retire(
+                log.reply_id, outbox.account, DETACHED_PATIENCE_S
+            )
+            self._tasks.run(retiring)
 
     # ------------------------------------------------------------------ ownership
 
@@ -280,8 +285,8 @@ class Owner:
         # It may have been stopped meanwhile, or taken over by another call.
         if log.end is not None or reply_id in self._outboxes:
             return False
-        epoch, *there = taken
-        outbox = Outbox(log, epoch, self._write)
+        epoch, there, account = taken
+        outbox = Outbox(log, epoch, self._write, account=account)
         self._outboxes[reply_id] = outbox
         outbox.rewind(*there)
         return True

@@ -6,10 +6,12 @@ stands in the head of each, in `scripts/*.lua`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from chatsvc.client_limits import StartLimits
 from chatsvc.model import End
 from chatsvc.stores.base import REMEMBERED_S, Record
 from chatsvc.stores.redis.commands import Commands
@@ -24,6 +26,7 @@ from chatsvc.stores.redis.entries import (
 )
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.leases import NOBODY
+from chatsvc.stores.redis.limits import digest_of, refusal
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
 
 Counts = tuple[int, int]
@@ -46,24 +49,35 @@ class OwnerScripts:
         self._keep_ms = max(1, round(keep * 1000))
         self._patience = patience
 
-    async def create(self, record: Record, now_us: int) -> str:
-        """Create a reply, and return the status; `now_us` is by the store's clock."""
+    async def create(
+        self, record: Record, now_us: int, limits: StartLimits, elsewhere: int
+    ) -> bool:
+        """Create a reply; return False if there is one with its id. `now_us` is by the store's clock.
+
+        `elsewhere` is that of `create.lua`. Raises `Overloaded` and `TooManyRequests` at a limit.
+        """
         reply_id = record.reply_id
         tag = self._keys.tag(reply_id)
+        account = digest_of(limits.account)
         keys = [
             self._keys.reply(reply_id),
             self._keys.gone(reply_id),
-            tag.owned_by(self._node),
+            tag.owned,
             tag.leases,
+            tag.running_of(account),
+            tag.starts(account),
         ]
-        status: str = await self._commands.run(
+        status, *more = await self._commands.run(
             CREATE,
             keys,
             *(encode_record(record), self._node, reply_id, now_us),
             encode_context(record),
             record.note,
+            *(account, limits.running, limits.starts, limits.in_all, elsewhere),
         )
-        return status
+        if status in ("ok", "known"):
+            return bool(status == "ok")
+        raise refusal(limits, status, *map(int, more))
 
     async def write(
         self,
@@ -119,6 +133,7 @@ class OwnerScripts:
             self._keys.readers(reply_id),
             tag.news,
             tag.owned,
+            tag.running,
         ]
         answer: list[str] = await self._commands.run(
             FINISH,
@@ -135,12 +150,29 @@ class OwnerScripts:
         )
         return answer
 
-    async def take_over(self, reply_id: str) -> tuple[int, int, int] | None:
-        """Return the epoch in which the node owns a reply now, its position and side units, or None."""
-        taken: Any = await self._commands.run(
-            TAKE_OVER, self._ownership_keys(reply_id), self._node, reply_id
+    async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
+        """Return the epoch in which the node owns a reply now, what is there, and its account, or None.
+
+        The account is that of `digest_of`.
+        """
+        tag = self._keys.tag(reply_id)
+        keys = [*self._ownership_keys(reply_id), tag.running]
+        taken: Any = await self._commands.run(TAKE_OVER, keys, self._node, reply_id)
+        if not taken:
+            return None
+        epoch, position, sides, account = taken
+        return int(epoch), (int(position), int(sides)), str(account)
+
+    async def retire(self, reply_id: str, account: str, patience: float) -> None:
+        """Take an ended reply from the node's own set, and from that of its account."""
+        tag = self._keys.tag(reply_id)
+        names = [tag.owned_by(self._node)]
+        if account:
+            names.append(tag.running_of(account))
+        ask = self._commands.ask
+        await asyncio.gather(
+            *(ask("SREM", name, reply_id, patience=patience) for name in names)
         )
-        return (int(taken[0]), int(taken[1]), int(taken[2])) if taken else None
 
     async def release(self, reply_id: str, epoch: int) -> bool:
         """Give a reply to nobody, and return whether that was done."""
@@ -151,6 +183,6 @@ class OwnerScripts:
         return bool(status == "ok")
 
     def _ownership_keys(self, reply_id: str) -> list[str]:
-        """Return the KEYS of `take_over.lua` and `release.lua`."""
+        """Return the KEYS of `release.lua`, and the first of `take_over.lua`."""
         tag = self._keys.tag(reply_id)
         return [self._keys.reply(reply_id), tag.leases, tag.owned, tag.news]

@@ -33,6 +33,7 @@ class Script:
 
 
 CREATE = Script("create")
+COUNT_RUNNING = Script("count_running")
 WRITE = Script("write")
 FINISH = Script("finish")
 TAKE_OVER = Script("take_over")
@@ -48,6 +49,7 @@ RIGHTS = Script("rights")
 
 ALL = (
     CREATE,
+    COUNT_RUNNING,
     WRITE,
     FINISH,
     TAKE_OVER,

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
@@ -24,6 +25,7 @@ from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.idempotency import Idempotency
 from chatsvc.stores.redis.keys import FORMAT, Keys
 from chatsvc.stores.redis.leases import LEASE_S, Leases
+from chatsvc.stores.redis.limits import Limits
 from chatsvc.stores.redis.logs import Logs
 from chatsvc.stores.redis.owner import Owner
 from chatsvc.stores.redis.presence import Presence
@@ -85,6 +87,7 @@ class RedisStore:
         )
         self._logs = Logs(commands, keys, self._followers, on_lost=self.lost)
         self._idempotency = Idempotency(commands, keys)
+        self._limits = Limits(commands, keys)
         self._presence = Presence(commands, keys, self.clock, self.node)
         self._owner = Owner(
             commands,
@@ -106,7 +109,7 @@ class RedisStore:
             on_renewed=self._on_renewed,
         )
         self.cluster: Cluster = ManyNodes(
-            self._leases, self._owner, self._presence, self._tasks
+            self._leases, self._limits, self._owner, self._presence, self._tasks
         )
 
     async def open(self) -> None:
@@ -157,12 +160,13 @@ class RedisStore:
 
     # ------------------------------------------------------------------ replies
 
-    async def create(self, record: Record) -> str:
+    async def create(self, record: Record, limits: StartLimits = UNLIMITED) -> str:
         """See `Store.create`. Never raises `ReplyExpired`: `find` does, for the id."""
         if record.key:
             reply_id = await self._idempotency.claim(record)
             record = msgspec.structs.replace(record, reply_id=reply_id)
-        await self._owner.create(record, self.clock.now())
+        elsewhere = self._limits.elsewhere(self._keys.tag(record.reply_id))
+        await self._owner.create(record, self.clock.now(), limits, elsewhere)
         if (created := self._owner.created_here(record.reply_id)) is not None:
             self._logs.add(created[1])
         return record.reply_id
@@ -224,6 +228,7 @@ class RedisStore:
         """
         with suppress(*FAILURES):  # no Sentinel answers: another time, then
             await follow_master(self._client)
+        await self._limits.look()
         await self._presence.renew()
         now = monotonic()
         if now - self._audited_us >= AUDIT_US:

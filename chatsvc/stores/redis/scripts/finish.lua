@@ -6,6 +6,7 @@
 --       readers        the nodes that have readers of the reply; deleted
 --       news           the end is added to it
 --       owned          the prefix of the names of the sets of what a node owns
+--       running        the prefix of the names of the sets of what runs for an account
 -- ARGV  node           the node that sets the end
 --       epoch          the epoch in which it owns the reply; empty if any node may set this end (a stop)
 --       position       the position up to which the node has written; only with an epoch
@@ -15,16 +16,16 @@
 --       keep_ms        milliseconds for which the text is kept
 --       remember_ms    milliseconds for which the id is known
 --       reply_id
---       still_working  empty if the owner's set loses the reply now; else the owner removes it itself, when its
---                      producer has ended
+--       still_working  empty if the owner's set and the account's lose the reply now; else the owner removes it
+--                      itself, when its producer has ended
 --
 -- Returns {'ok', id of the entry, position of the text, number of side units, the end as it is set}; {'gone'}, {'ended'}, {'lost'} as
 -- `write.lua`; {'torn', position, side units} if the stream has less than the node has written.
-local reply, stream, gone, readers, news, owned = unpack(KEYS)
+local reply, stream, gone, readers, news, owned, running = unpack(KEYS)
 local node, epoch, position, sides, the_end, usage, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
 
-local owner, its_epoch, ended, written, its_sides, last_usage =
-  unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's', 'u'))
+local owner, its_epoch, ended, written, its_sides, last_usage, account =
+  unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's', 'u', 'a'))
 if not owner then return {'gone'} end
 if ended then return {'ended'} end
 its_sides = its_sides or '0'
@@ -45,6 +46,9 @@ redis.call('PEXPIRE', reply, keep_ms)
 redis.call('PEXPIRE', stream, keep_ms)
 redis.call('SET', gone, '1', 'PX', remember_ms)
 redis.call('DEL', readers)
-if still_working == '' then redis.call('SREM', owned .. owner, reply_id) end
+if still_working == '' then
+  redis.call('SREM', owned .. owner, reply_id)
+  if account then redis.call('SREM', running .. account, reply_id) end
+end
 publish(news, reply_id)
 return {'ok', id, written, its_sides, the_end}

@@ -26,3 +26,12 @@ local function publish(news, reply_id, epoch)
   redis.call('XADD', news, 'MAXLEN', '~', 4096, '*', 'n', number, 'r', reply_id, unpack(owner))
 end
 
+-- Return how many replies run on all nodes: each, also that of a dead node, is in the set of a node that has a lease.
+local function count_running(leases, owned)
+  local count = 0
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', '+inf')) do
+    count = count + redis.call('SCARD', owned .. node)
+  end
+  return count
+end
+

@@ -4,22 +4,24 @@
 --       leases    the leases of the nodes
 --       owned     the prefix of the names of the sets of what a node owns
 --       news      the new owner is added to it
+--       running   the prefix of the names of the sets of what runs for an account
 -- ARGV  node      the new owner
 --       reply_id
 --
--- Returns {epoch, position of the text, number of side units}, also when the node is the owner already; nothing if the
--- owner lives, or the reply has its end or is gone.
-local reply, leases, owned, news = unpack(KEYS)
+-- Returns {epoch, position of the text, number of side units, the account's digest or ''}, also when the node is the
+-- owner already; nothing if the owner lives, or the reply has its end or is gone.
+local reply, leases, owned, news, running = unpack(KEYS)
 local node, reply_id = unpack(ARGV)
 
-local owner, epoch, position, ended, sides = unpack(redis.call('HMGET', reply, 'o', 'e', 'p', 'x', 's'))
+local owner, epoch, position, ended, sides, account = unpack(redis.call('HMGET', reply, 'o', 'e', 'p', 'x', 's', 'a'))
 if not owner then return false end
-sides = sides or '0'
+sides, account = sides or '0', account or ''
 if ended then
   redis.call('SREM', owned .. owner, reply_id)
+  if account ~= '' then redis.call('SREM', running .. account, reply_id) end
   return false
 end
-if owner == node then return {epoch, position, sides} end
+if owner == node then return {epoch, position, sides, account} end
 if is_alive(leases, owner) then return false end
 local next_epoch = tostring(math.floor(epoch) + 1)
 redis.call('HSET', reply, 'o', node, 'e', next_epoch)
@@ -27,4 +29,4 @@ redis.call('SREM', owned .. owner, reply_id)
 redis.call('SADD', owned .. node, reply_id)
 ensure_lease(leases, node)
 publish(news, reply_id, next_epoch)
-return {next_epoch, position, sides}
+return {next_epoch, position, sides, account}
