@@ -16,6 +16,9 @@ from chatsvc.units import MARK_BYTES
 FUNCTION = "function"
 """The type of a call that its mark does not say."""
 
+CALL_TYPE = "call_type"
+"""The member of a call's marks that is its type: in an event, `type` says which event it is."""
+
 CUSTOM = "custom"
 """The type of a call whose arguments are plain text, and the member of it that names its tool."""
 
@@ -101,7 +104,7 @@ class Call:
         """Return, once, the members that the call's next mark has beside its id and name."""
         members: dict[str, Any] = {}
         if self.new_type:
-            members["type"] = self.type
+            members[CALL_TYPE] = self.type
         if self.metadata is not None:
             members["metadata"] = self.metadata
         if self.more:

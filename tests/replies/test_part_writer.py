@@ -271,7 +271,9 @@ def test_the_type_and_further_members_of_a_call_stand_in_its_marks() -> None:
         Finish("tool_calls"),
         ToolCall("1", more={"late": 1}),
     ) == [
-        call(1, "1", type="custom", more={"s": "ab", "n": 1, "custom": {"l": [1]}}),
+        call(
+            1, "1", call_type="custom", more={"s": "ab", "n": 1, "custom": {"l": [1]}}
+        ),
         PartText(1, "x"),
         PartText(1, "y"),
         Close(
@@ -289,7 +291,7 @@ def test_the_type_and_further_members_of_a_call_stand_in_its_marks() -> None:
     ]
     assert flat(ToolCall("1", "f"), ToolCall("1", type="mcp"), Finish()) == [
         call(1, "1"),
-        Close(1, {"type": "mcp"}),
+        Close(1, {"call_type": "mcp"}),
     ]
 
 
