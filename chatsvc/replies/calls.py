@@ -208,9 +208,18 @@ class Calls:
     def _find(self, id: str, name: str, index: int | None) -> Call | None:
         if id and id in self._by_id:
             return self._by_id[id]
+        latest = self._latest
+        if latest is not None and latest.index is None:
+            # What it lacks may come late: its index with arguments alone, or its name with anything
+            # but another id.
+            goes_on = not (id or name or latest.ended)
+            if not latest.name:
+                goes_on = latest.made or not id
+            if goes_on and index not in self._by_index:
+                return latest
         if index is None:
             # A new id, or a name, begins a call; arguments alone go to the latest.
-            return None if id or name else self._latest
+            return None if id or name else latest
         known = self._by_index.get(index)
         if known is None or not known.name:
             return known

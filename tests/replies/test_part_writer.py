@@ -347,6 +347,20 @@ def test_a_name_may_come_late_and_arguments_wait_for_it() -> None:
             [ToolCall("", "f", "1"), ToolCall("", "f", "2"), ToolCall("", "", "3")],
             ["1", "23"],
         ),
+        # The name comes late, without the id that the first piece had, or with the only one.
+        (
+            [ToolCall("a", "", "1"), ToolCall("", "f", "2"), ToolCall("a", "", "3")],
+            ["123"],
+        ),
+        (
+            [ToolCall("", "", "1"), ToolCall("", "f", "2"), ToolCall("", "g", "3")],
+            ["12", "3"],
+        ),
+        ([ToolCall("", "", "1"), ToolCall("a", "f", "2")], ["12"]),
+        ([ToolCall("a"), ToolCall("b", "g", "1"), ToolCall("a", "f", "2")], ["1", "2"]),
+        # The index comes late.
+        ([ToolCall("a", "f", "1"), ToolCall("", "", "2", index=0)], ["12"]),
+        ([ToolCall("a", "", "1"), ToolCall("", "f", "2", index=0)], ["12"]),
         # The id comes last.
         ([ToolCall("", "f", "1", index=0), ToolCall("a", "", "2", index=0)], ["12"]),
         ([ToolCall("", "", "1", index=0), ToolCall("a", "f", "2", index=0)], ["12"]),
