@@ -128,12 +128,17 @@ class RedisStore:
             raise
 
     async def _check_format(self) -> None:
-        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's."""
+        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's.
+
+        A version may have a smaller number behind a full stop, which says only what was added.
+        """
         key = self._keys.format
         found = await self._commands.ask("GET", key)
         if found is None:
             await self._commands.ask("SET", key, FORMAT, "NX")
-        elif found != str(FORMAT):
+            return
+        major = found.partition(".")[0]
+        if not (major.isascii() and major.isdecimal() and int(major[:9]) <= FORMAT):
             raise NewerFormat(found)
 
     async def close(self) -> None:
