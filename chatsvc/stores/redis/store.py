@@ -39,7 +39,7 @@ AUDIT_US = 2_000_000
 """Microseconds between two audits of what is followed (see `Follower.audit`)."""
 
 
-class NewerFormat(ValueError):
+class NewerFormat(StoreMisconfigured):
     """The error for a Redis whose replies a later version keeps in a format that this can't read."""
 
     def __init__(self, found: str) -> None:
@@ -130,7 +130,7 @@ class RedisStore:
     async def _check_format(self) -> None:
         """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's.
 
-        A version may have a smaller number behind a full stop, which says only what was added.
+        What stands behind a full stop is a minor version, which says only what was added.
         """
         key = self._keys.format
         found = await self._commands.ask("GET", key)
