@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.log import Log
-from chatsvc.model import End, Piece, Prompt
+from chatsvc.model import End, Finish, Piece, Prompt, ToolCall
 from chatsvc.replies import PartItem, Reply
 from chatsvc.replies.departure import Departure
 from chatsvc.requests.values import PARTS_SUBPROTOCOL, View
@@ -66,6 +66,18 @@ def test_an_item_is_one_line_of_json(item: PartItem) -> None:
     assert data.splitlines() == [data]
     assert json.loads(data) == told(item)
     assert list(json.loads(data))[:2] == ["type", "part"]
+
+
+@given(scripts, st.sampled_from(["", "f"]))
+def test_no_member_of_a_mark_is_hidden(script: list[Piece], name: str) -> None:
+    custom = [
+        ToolCall("7", name, type="custom", more={"type": "x", "part": 1}),
+        ToolCall("7", "f", type="mcp", metadata={"kind": 1}, more={"text": ""}),
+    ]
+    for unit in written([*custom, *script, Finish()]):
+        if isinstance(unit, Mark | Close):
+            event = json.loads(part_json(PartItem(1, unit)))
+            assert unit.members.items() <= event.items()
 
 
 @given(st.lists(items, max_size=4), st.text(max_size=4))
@@ -160,8 +172,10 @@ def test_the_whole_has_each_text_once(script: list[Piece]) -> None:
 
 def test_the_members_of_the_closing_mark_are_the_parts() -> None:
     found: list[Unit] = [
-        Mark(1, "tool_call", {"id": "a", "name": "f", "metadata": 1}),
-        Close(1, {"metadata": 2}),
+        Mark(
+            1, "tool_call", {"id": "a", "name": "f", "metadata": 1, "more": {"s": "x"}}
+        ),
+        Close(1, {"metadata": 2, "more": {"s": "y", "n": 1}}),
         Mark(2, "reasoning"),
         PartText(3, "of a part whose mark is not known"),
     ]
@@ -172,6 +186,7 @@ def test_the_members_of_the_closing_mark_are_the_parts() -> None:
             "id": "a",
             "name": "f",
             "metadata": 2,
+            "more": {"s": "xy", "n": 1},
             "text": "",
         },
         {"part": 2, "kind": "reasoning", "text": "", "open": True},

@@ -126,8 +126,12 @@ class AnswerPieces:
         self.progress += 1
         self.reason = None
 
-    def take(self) -> list[Piece]:
-        """Return the pieces since the last call, as few as hold them in order."""
+    def take(self, *, last: bool = False) -> list[Piece]:
+        """Return the pieces since the last call, as few as hold them in order.
+
+        `last` is whether no more of the answer is waited for: then usage that its finish has is no
+        piece. Until then it is, since a reply may be stopped while it waits.
+        """
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
             if not texts:
@@ -137,8 +141,8 @@ class AnswerPieces:
         if not self.progress or self.undecided:
             return []
         self._flush()
-        # A finish has it, and may still get another one.
-        if self.usage is not self._passed_usage and self.reason is None and self.usage:
+        finished = last and self.reason is not None
+        if self.usage is not self._passed_usage and self.usage and not finished:
             self._passed_usage = self.usage
             self._pieces.append(Usage(self.usage))
         self._pieces, pieces = [], self._pieces
@@ -159,7 +163,7 @@ class AnswerPieces:
             self._texts.append("\ufffd")
         if self._tags is not None:
             self._put_found(self._tags.undecided, self._tags.end())
-        return self.take()
+        return self.take(last=True)
 
     # ------------------------------------------------------------------ choices
 

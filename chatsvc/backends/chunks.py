@@ -128,7 +128,7 @@ class ChunkReader:
             self._size += len(data)
             if self._size > UNDECIDED_LIMIT_BYTES:
                 self._answer.decide()
-        return self._answer.take()
+        return self._answer.take(last=self.complete)
 
     def end(self) -> list[Piece]:
         """See `ResponseReader.end`: whole JSON is read now, and an event without its blank line."""
@@ -137,7 +137,7 @@ class ChunkReader:
         else:
             # An event that is half here is none: the server broke off.
             self._read_items([item for item in self._events.end() if _is_whole(item)])
-        return self._answer.take()
+        return self._answer.take(last=True)
 
     def rest(self) -> list[Piece]:
         """See `ResponseReader.rest`: half a surrogate pair becomes U+FFFD."""

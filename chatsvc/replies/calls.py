@@ -16,6 +16,9 @@ from chatsvc.units import MARK_BYTES
 FUNCTION = "function"
 """The type of a call that its mark does not say."""
 
+CALL_TYPE = "call_type"
+"""The member of a call's marks that is its type: in an event, `type` says which event it is."""
+
 CUSTOM = "custom"
 """The type of a call whose arguments are plain text, and the member of it that names its tool."""
 
@@ -101,7 +104,7 @@ class Call:
         """Return, once, the members that the call's next mark has beside its id and name."""
         members: dict[str, Any] = {}
         if self.new_type:
-            members["type"] = self.type
+            members[CALL_TYPE] = self.type
         if self.metadata is not None:
             members["metadata"] = self.metadata
         if self.more:
@@ -205,9 +208,18 @@ class Calls:
     def _find(self, id: str, name: str, index: int | None) -> Call | None:
         if id and id in self._by_id:
             return self._by_id[id]
+        latest = self._latest
+        if latest is not None and latest.index is None:
+            # What it lacks may come late: its index with arguments alone, or its name with anything
+            # but another id.
+            goes_on = not (id or name or latest.ended)
+            if not latest.name:
+                goes_on = latest.made or not id
+            if goes_on and index not in self._by_index:
+                return latest
         if index is None:
             # A new id, or a name, begins a call; arguments alone go to the latest.
-            return None if id or name else self._latest
+            return None if id or name else latest
         known = self._by_index.get(index)
         if known is None or not known.name:
             return known

@@ -81,7 +81,10 @@ class NotWritable(Exception):
 
 
 class StoreMisconfigured(ValueError):
-    """The error of a store that answers and refuses its user: a wrong password, a missing right."""
+    """The error of a store that answers, and can't be used as it is set up.
+
+    It refuses the user's password, the user lacks a right, or a later version keeps its replies there.
+    """
 
 
 class Store(Protocol):

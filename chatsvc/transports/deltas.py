@@ -13,7 +13,7 @@ import msgspec
 
 from chatsvc.log import Log
 from chatsvc.replies import PartItem
-from chatsvc.replies.calls import CUSTOM, FUNCTION, joined_members
+from chatsvc.replies.calls import CALL_TYPE, CUSTOM, FUNCTION, joined_members
 from chatsvc.units import ANSWER, Close, Mark, PartText
 
 OF_A_CHUNK = frozenset({"id", "object", "created", "choices", "usage", "error"})
@@ -156,9 +156,9 @@ class Deltas:
 
     def _call_draft(self, members: dict[str, Any], arguments: str) -> Draft:
         index = self._next_index("tool_calls")
-        if members.get("type") == CUSTOM:
+        if members.get(CALL_TYPE) == CUSTOM:
             self._custom.add(index)
-        return self._call_piece(index, {"type": FUNCTION, **members}, arguments)
+        return self._call_piece(index, {CALL_TYPE: FUNCTION, **members}, arguments)
 
     def _call_piece(self, index: int, members: dict[str, Any], text: str) -> Draft:
         """Return the draft of a piece of a call: the members of its mark, and more of its text.
@@ -176,9 +176,10 @@ class Deltas:
         tool[text_name] = text
         if self.calls_functions and kind == FUNCTION:
             return Draft({"function_call": tool})
-        call = {"index": index} | {
-            n: members[n] for n in ("id", "type") if n in members
-        }
+        call = {"index": index}
+        for name, member in (("id", "id"), ("type", CALL_TYPE)):
+            if member in members:
+                call[name] = members[member]
         if "metadata" in members:
             more["extra_content"] = members["metadata"]
         return Draft({"tool_calls": [more | call | {kind: tool}]})

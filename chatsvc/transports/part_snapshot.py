@@ -13,6 +13,7 @@ from aiohttp import web
 from chatsvc.model import End
 from chatsvc.problems import Draining
 from chatsvc.replies import PartItem, Reply, units_at_once
+from chatsvc.replies.calls import joined_members
 from chatsvc.requests.values import View
 from chatsvc.transports.part_frames import PartFrames
 from chatsvc.transports.snapshot import (
@@ -138,7 +139,12 @@ class WholeParts:
                 self._begin(number, unit)
             elif number in self._parts:
                 part = self._parts[number]
-                part |= unit.members | {"part": number, "kind": part["kind"]}
+                kept = {"part": number, "kind": part["kind"]}
+                mores = (each.get("more") for each in (part, unit.members))
+                objects = [more for more in mores if isinstance(more, dict)]
+                if len(objects) == 2:
+                    kept["more"] = joined_members(objects)
+                part |= unit.members | kept
                 self._unclosed.discard(number)
 
     def _begin(self, number: int, mark: Mark) -> None:

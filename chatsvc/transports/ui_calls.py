@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from chatsvc.replies.calls import joined_members
+from chatsvc.replies.calls import CALL_TYPE, joined_members
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import json_event
 
@@ -26,21 +27,19 @@ _syntax = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Call:
-    """A call of a tool: its `id` in the stream, its name, its arguments so far, and its metadata.
+    """A call of a tool: its `id` in the stream, its name, and its arguments so far.
 
-    `metadata` are the members of its marks that must come back. `plain` is whether its arguments are
+    `marks` are the members of its marks, of which some must come back. `plain` is whether its arguments are
     plain text, as those of custom tools are, `closed` whether they are complete, and `answered`
     whether it has a result.
     """
 
-    __slots__ = ("answered", "arguments", "closed", "id", "metadata", "name", "plain")
+    __slots__ = ("answered", "arguments", "closed", "id", "marks", "name", "plain")
 
-    def __init__(
-        self, id: str, name: str, metadata: dict[str, Any], *, plain: bool
-    ) -> None:
+    def __init__(self, id: str, mark: dict[str, Any], *, plain: bool) -> None:
         self.id = id
-        self.name = name
-        self.metadata = metadata
+        self.name = mark["name"]
+        self.marks = [mark]
         self.plain = plain
         self.arguments: list[str] = []
         self.closed = False
@@ -68,18 +67,18 @@ def input_event(call: Call, *, executed: bool = False) -> bytes:
         chunk["input"] = arguments
     if executed:
         chunk["providerExecuted"] = True
-    if call.metadata:
-        chunk["providerMetadata"] = {METADATA: call.metadata}
+    if kept := kept_members(call.marks):
+        chunk["providerMetadata"] = {METADATA: kept}
     return json_event(chunk)
 
 
-def kept_members(*marks: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a call's marks, first to last, that must come back unchanged."""
+def kept_members(marks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the members of a call's marks, first to last, have that must come back unchanged."""
     kept: dict[str, Any] = {
-        name: mark[name]
+        name: mark[member]
         for mark in marks
-        for name in ("metadata", "type")
-        if name in mark
+        for name, member in (("metadata", "metadata"), ("type", CALL_TYPE))
+        if member in mark
     }
     if more := [mark["more"] for mark in marks if "more" in mark]:
         kept["more"] = joined_members(more)

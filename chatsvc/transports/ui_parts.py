@@ -18,10 +18,10 @@ from typing import Any
 from chatsvc.model import End
 from chatsvc.problems import BackendFailed
 from chatsvc.replies import PartItem
-from chatsvc.replies.calls import CUSTOM
+from chatsvc.replies.calls import CALL_TYPE, CUSTOM
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
-from chatsvc.transports.ui_calls import METADATA, Call, input_event, kept_members
+from chatsvc.transports.ui_calls import METADATA, Call, input_event
 from chatsvc.units import ANSWER, Close, Mark, PartText
 
 _FINISH_REASONS = {"content_filter": "content-filter", "tool_calls": "tool-calls"}
@@ -192,14 +192,14 @@ class UIParts:
             out.append(_event(chunk, close.members, metadata=("signature",)))
         else:
             call.closed = True
-            call.metadata = kept_members(call.metadata, close.members)
+            call.marks.append(close.members)
 
     # ------------------------------------------------------------------ calls
 
     def _begin_call(self, out: list[bytes], part: int, members: dict[str, Any]) -> None:
         known = members["id"]
-        plain, kept = members.get("type") == CUSTOM, kept_members(members)
-        call = Call(self._free(known), members["name"], kept, plain=plain)
+        plain = members.get(CALL_TYPE) == CUSTOM
+        call = Call(self._free(known), members, plain=plain)
         self._open[part] = self._calls[known] = call
         self._unanswered += 1
         chunk = {

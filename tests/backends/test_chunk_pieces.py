@@ -537,8 +537,11 @@ def test_usage_before_the_finish_and_behind_it() -> None:
     assert reader.feed(early) == []
     assert reader.feed(chunk("a")) == ["a", Usage({"n": 1})]
     assert reader.feed(STOP) == []
-    assert reader.feed(event({"choices": [], "usage": {"n": 2}})) == []
+    # More may be waited for, and the reply stopped meanwhile.
+    assert reader.feed(event({"choices": [], "usage": {"n": 2}})) == [Usage({"n": 2})]
     assert reader.finish == Finish("stop", {"n": 2})
+    assert reader.feed(event({"choices": [], "usage": {"n": 3}}) + DONE) == []
+    assert reader.finish == Finish("stop", {"n": 3})
 
 
 def test_what_a_log_can_not_hold_is_no_extra() -> None:

@@ -159,8 +159,15 @@ async def test_nothing_is_asked_again_behind_reasoning() -> None:
         assert units(reply) == [Mark(1, "reasoning"), PartText(1, "hm")]
 
 
-async def test_usage_is_kept_when_the_reply_is_stopped() -> None:
-    counted = event({"choices": [{"delta": {"content": "b"}}], "usage": {"n": 2}})
+@pytest.mark.parametrize(
+    "counted",
+    [
+        event({"choices": [{"delta": {"content": "b"}}], "usage": {"n": 2}}),
+        STOP + event({"choices": [], "usage": {"n": 2}}),
+        event({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"n": 2}}),
+    ],
+)
+async def test_usage_is_kept_when_the_reply_is_stopped(counted: bytes) -> None:
     script = [head(), chunk("a") + counted, HANG]
     async with replying(script) as (reply, replies, _):
         async with asyncio.timeout(WAIT):

@@ -271,7 +271,9 @@ def test_the_type_and_further_members_of_a_call_stand_in_its_marks() -> None:
         Finish("tool_calls"),
         ToolCall("1", more={"late": 1}),
     ) == [
-        call(1, "1", type="custom", more={"s": "ab", "n": 1, "custom": {"l": [1]}}),
+        call(
+            1, "1", call_type="custom", more={"s": "ab", "n": 1, "custom": {"l": [1]}}
+        ),
         PartText(1, "x"),
         PartText(1, "y"),
         Close(
@@ -289,7 +291,7 @@ def test_the_type_and_further_members_of_a_call_stand_in_its_marks() -> None:
     ]
     assert flat(ToolCall("1", "f"), ToolCall("1", type="mcp"), Finish()) == [
         call(1, "1"),
-        Close(1, {"type": "mcp"}),
+        Close(1, {"call_type": "mcp"}),
     ]
 
 
@@ -345,6 +347,20 @@ def test_a_name_may_come_late_and_arguments_wait_for_it() -> None:
             [ToolCall("", "f", "1"), ToolCall("", "f", "2"), ToolCall("", "", "3")],
             ["1", "23"],
         ),
+        # The name comes late, without the id that the first piece had, or with the only one.
+        (
+            [ToolCall("a", "", "1"), ToolCall("", "f", "2"), ToolCall("a", "", "3")],
+            ["123"],
+        ),
+        (
+            [ToolCall("", "", "1"), ToolCall("", "f", "2"), ToolCall("", "g", "3")],
+            ["12", "3"],
+        ),
+        ([ToolCall("", "", "1"), ToolCall("a", "f", "2")], ["12"]),
+        ([ToolCall("a"), ToolCall("b", "g", "1"), ToolCall("a", "f", "2")], ["1", "2"]),
+        # The index comes late.
+        ([ToolCall("a", "f", "1"), ToolCall("", "", "2", index=0)], ["12"]),
+        ([ToolCall("a", "", "1"), ToolCall("", "f", "2", index=0)], ["12"]),
         # The id comes last.
         ([ToolCall("", "f", "1", index=0), ToolCall("a", "", "2", index=0)], ["12"]),
         ([ToolCall("", "", "1", index=0), ToolCall("a", "f", "2", index=0)], ["12"]),

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from chatsvc.app import create_app
 from chatsvc.backends.echo import EchoBackend
@@ -19,6 +20,7 @@ from chatsvc.web.logs import API_PARTS, SECRET_PARTS
 
 from ..conftest import require_module
 from ..loopback import listening
+from ..redis_server import RedisServer
 from .running import (
     Child,
     Inside,
@@ -300,6 +302,22 @@ async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
         process.send_signal(signal.SIGINT)
         out, errors = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, out, errors) == (130, b"", b"")
+
+
+@pytest.mark.any_store
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_redis_of_a_later_version_is_refused_in_one_line(
+    redis_server: RedisServer, workers: str
+) -> None:
+    url = redis_server.database(7)
+    async with Redis.from_url(url) as client:
+        await client.set("chatsvc:{0}:format", "2")
+        process = await launch("--port", "0", "--store", url, "--workers", workers)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        await client.delete("chatsvc:{0}:format")
+    assert process.returncode == 2
+    assert errors.startswith(b"chatsvc: --store: ") and errors.count(b"\n") == 1
+    assert b"a later version of chatsvc" in errors
 
 
 @pytest.mark.any_store

@@ -435,10 +435,14 @@ async def test_a_producer_waits_when_too_many_marks_are_pending(node: Node) -> N
 async def test_a_newer_format_is_refused_in_words(node: Node, client: Any) -> None:
     await node()
     assert await client.get("chatsvc:{0}:format") == str(FORMAT)
-    await client.set("chatsvc:{0}:format", FORMAT + 1)
     try:
-        with pytest.raises(NewerFormat, match="later version of chatsvc"):
-            await node()
+        for newer in (f"{FORMAT + 1}", f"{FORMAT + 1}.0", "10", "later"):
+            await client.set("chatsvc:{0}:format", newer)
+            with pytest.raises(NewerFormat, match="later version of chatsvc"):
+                await node()
+        await client.set("chatsvc:{0}:format", f"{FORMAT}.7")
+        await node()
+        assert await client.get("chatsvc:{0}:format") == f"{FORMAT}.7"
     finally:
         await client.delete("chatsvc:{0}:format")
     await node()

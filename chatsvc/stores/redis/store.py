@@ -41,7 +41,7 @@ AUDIT_US = 2_000_000
 """Microseconds between two audits of what is followed (see `Follower.audit`)."""
 
 
-class NewerFormat(ValueError):
+class NewerFormat(StoreMisconfigured):
     """The error for a Redis whose replies a later version keeps in a format that this can't read."""
 
     def __init__(self, found: str) -> None:
@@ -131,12 +131,17 @@ class RedisStore:
             raise
 
     async def _check_format(self) -> None:
-        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's."""
+        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's.
+
+        What stands behind a full stop is a minor version, which says only what was added.
+        """
         key = self._keys.format
         found = await self._commands.ask("GET", key)
         if found is None:
             await self._commands.ask("SET", key, FORMAT, "NX")
-        elif found != str(FORMAT):
+            return
+        major = found.partition(".")[0]
+        if not (major.isascii() and major.isdecimal() and int(major[:9]) <= FORMAT):
             raise NewerFormat(found)
 
     async def close(self) -> None:
