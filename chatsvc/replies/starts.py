@@ -26,7 +26,7 @@ SLOTS = MINUTE_S // SLOT_S
 """The slots of a minute: a start counts in its own slot and in as many after it."""
 
 MOST_ACCOUNTS = 100_000
-"""Accounts that are known at most, some 30 MB."""
+"""Accounts that are known at most: some 40 MB."""
 
 
 class Starts:

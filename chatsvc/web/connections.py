@@ -201,7 +201,8 @@ class GuardedConnection(web.RequestHandler):
 
     def charge(self, account: str, most: int) -> None:
         """Count the connection for the sender of a request. See `Beyond.charge`."""
-        if self.beyond or account != self.account:
+        # One that is lost meanwhile has been counted for the last time.
+        if self.transport is not None and (self.beyond or account != self.account):
             self._connections.beyond.charge(self, account, most)
 
     def refuse_beyond(self) -> None:

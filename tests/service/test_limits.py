@@ -218,8 +218,11 @@ async def test_each_reply_that_a_websocket_gets_is_a_reader() -> None:
         assert (event["data"]["status"], event["data"]["retry_after"]) == (429, 1)
         metrics = await greedy.metrics()
         assert metrics['chatsvc_limit_refusals_total{limit="readers"}'] == 1
+        connections = greedy.app[USE].connections
+        before = connections.total
         await ws.close()
         await eventually(lambda: readers.total == 0)
+        await eventually(lambda: connections.total == before - 1)
 
 
 async def test_replies_in_turn_on_a_bare_websocket_are_one_reader() -> None:
@@ -285,6 +288,30 @@ async def test_users_at_one_address_are_counted_by_their_names() -> None:
         refused(await client.raw("GET /", "Authorization: ann"), "connections", 2)
         writer.close()
         assert client.app[USE].connections.of("address:127.0.0.2") == 0
+
+
+async def test_who_leaves_before_it_is_known_is_counted_for_nothing() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: web.Request) -> str | None:
+        asked.set()
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            await go_on.wait()
+        return "ann"
+
+    async with two_clients(Settings(), authorize=slowly) as (client, _):
+        counts = client.app[USE].connections
+        _, writer = await client.connect("GET /v1/models")
+        await asked.wait()
+        assert counts.of("address:127.0.0.2") == 1
+        writer.close()
+        await eventually(lambda: counts.of("address:127.0.0.2") == 0)
+        go_on.set()
+        await client.raw("GET /v1/models")
+        await eventually(lambda: counts.total == 0)
+        assert not len(counts)
 
 
 # ---------------------------------------------------------------------- connections
