@@ -24,6 +24,7 @@ bottom; imports point down only:
      │                      │   it is released                  │
     model · problems · cursor · graphemes · ticker · eventstream · settings
     setting_formats · client_limits · host_names · retry_after · exit_status · proxies · tracebacks
+    machine_memory · memory_budget
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor

@@ -192,6 +192,11 @@ class Settings:
     max_per_client: int = setting(
         0, LIMIT, "running replies of one client address; 0: no limit"
     )
+    max_memory: int | None = setting(
+        None,
+        SIZE,
+        "bytes that prompts, replies and connections may hold (half of what there is)",
+    )
     allow_origin: tuple[str, ...] = setting(
         (), ORIGIN, "another origin that may use the service; repeatable"
     )

@@ -31,6 +31,8 @@ FLOORS = (
         "setting_formats",
         "host_names",
         "client_limits",
+        "machine_memory",
+        "memory_budget",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
@@ -51,6 +53,7 @@ FLOORS = (
 
 NEIGHBOURS = {
     ("cursor", "problems"),
+    ("memory_budget", "problems"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("client", "client"),

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from chatsvc.backends.base import Backend
 from chatsvc.cursor import is_reply_id, new_reply_id
+from chatsvc.memory_budget import MemoryBudget
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
@@ -33,6 +34,9 @@ class Replies:
     many for one client (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
 
+    `budget` is that of the process's memory (None: without a limit); `memory` is what the replies
+    hold of it.
+
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
     """
 
@@ -50,13 +54,17 @@ class Replies:
         max_running: int = 10_000,
         max_per_client: int = 0,
         observers: tuple[Observer, ...] = (),
+        budget: MemoryBudget | None = None,
     ) -> None:
         self.store = store
         self.backend = backend
         self.admission = Admission(max_running, max_per_client)
         self._pace = backend.pace if pace is None else pace
         self._background = Background()
-        self._registry = Registry(store, ticker, grace, self._background)
+        self._registry = Registry(
+            store, ticker, grace, self._background, budget or MemoryBudget()
+        )
+        self.memory = self._registry.memory
         self._producers = Producers(
             store,
             backend,
@@ -101,7 +109,8 @@ class Replies:
         for example an address. `context` has the `chat` and the `headers` that the backend may know.
         `note` is the endpoint's own (see `Record`).
 
-        Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
+        Raises `Draining`, `Overloaded` (also for want of memory) or `TooManyRequests` when the reply
+        isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
         reply is no longer kept, and `StoreUnavailable`.
         """
@@ -123,8 +132,13 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
-            self.admission.admit(client)
-            creating = self._create(record, client)
+            needed = await self.memory.admit(record)
+            try:
+                self.admission.admit(client)
+            except BaseException:
+                self.memory.started(needed)
+                raise
+            creating = self._create(record, client, needed)
             if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
@@ -136,7 +150,7 @@ class Replies:
                 "This Idempotency-Key was used with another request; use a new one."
             ) from None
 
-    async def _create(self, record: Record, client: str) -> Reply:
+    async def _create(self, record: Record, client: str, needed: int) -> Reply:
         try:
             reply_id = await self.store.create(record)
             reply = await self.open(reply_id, user=record.user)
@@ -145,6 +159,7 @@ class Replies:
             raise
         finally:
             self.admission.count(client, -1)
+            self.memory.started(needed)
         if self._is_orphan(reply):
             self._producers.start(reply, client)
             # Text that the backend has at once is then released before the first reader looks, and
