@@ -191,21 +191,38 @@ class Stream(WritingReader, ReplyReader):
 
         `run` is resumed at the end, on an error, and when the connection is full.
         """
-        ticker, transport, encoder = self.ticker, self._transport, self._encoder
+        transport = self._transport
         try:
             # Before anything is written, for other streams may have filled the connection.
-            while transport.get_write_buffer_size() <= FULL_BYTES:
-                taken = self.take()
-                if taken is None:
-                    break
-                position, run = taken
-                if self.slot == NOW and self._is_rest(run):
-                    self.rest = taken
-                    continue  # nothing more is taken
-                data = encoder.encode(position, run)
-                if transport.is_closing():
-                    raise ClientGone
-                transport.write(data)
+            if transport.get_write_buffer_size() > FULL_BYTES:
+                self._resume_run(None)
+                return
+            taken = self.take()
+            if taken is None or self.slot == NOW:
+                self._write_on(taken)
+                return
+            # Nearly every call ends here: there is no more now.
+            position, run = taken
+            data = self._encoder.encode(position, run)
+            if transport.is_closing():
+                raise ClientGone
+            transport.write(data)
+            self.wrote = self.ticker.now
+        except Exception as error:  # noqa: BLE001
+            self._resume_run(error)
+
+    def _write_on(self, taken: Run | None) -> None:
+        """Write what was `taken` and what follows it, until nothing more is out now.
+
+        Raises `ClientGone` and what `take` raises.
+        """
+        ticker, transport = self.ticker, self._transport
+        while taken is not None:
+            position, run = taken
+            if self.slot == NOW and self._is_rest(run):
+                self.rest = taken
+            else:
+                write(transport, self._encoder.encode(position, run))
                 self.wrote = ticker.now
                 if self.slot != NOW:  # there is no more now
                     return
@@ -213,12 +230,11 @@ class Stream(WritingReader, ReplyReader):
                     # There is much to catch up with: other streams get their turn in between.
                     self.slot = ticker.slot
                     return
-            else:  # the connection is full
-                self._resume_run(None)
-            if self.over:
-                self._resume_run(None)
-        except Exception as error:  # noqa: BLE001
-            self._resume_run(error)
+                if transport.get_write_buffer_size() > FULL_BYTES:
+                    break
+            taken = self.take()
+        if self.over or taken is not None:  # all is written, or the connection is full
+            self._resume_run(None)
 
     def write_rest(self) -> None:
         """See `WritingReader.write_rest`."""
