@@ -14,6 +14,8 @@ from aiohttp import web
 from chatsvc.backends import Backend, make_backend
 from chatsvc.backends.base import abilities, chosen_models
 from chatsvc.backends.function import Function, FunctionBackend
+from chatsvc.machine_memory import usable_memory
+from chatsvc.memory_budget import MemoryBudget
 from chatsvc.replies import Replies
 from chatsvc.requests.content import request_limits
 from chatsvc.setting_formats import each_name
@@ -36,6 +38,7 @@ from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health, add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import EventLog
+from chatsvc.web.memory import MEMORY, MemoryWatch
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
@@ -123,6 +126,9 @@ def build_app(
     app[ORIGINS] = Origins(settings)
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
+    app[MEMORY] = MemoryWatch(
+        MemoryBudget(memory_limit(settings)), app[CLIENTS], metrics
+    )
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
         chosen_store = store if store is not None else make_store(settings)
@@ -141,6 +147,17 @@ def build_app(
     add_health(app)
     add_pages(app, max_message=settings.max_message)
     return app
+
+
+def memory_limit(settings: Settings) -> int | None:
+    """Return the bytes that each process may hold, or None where the system can't say what it has.
+
+    The workers share what `settings.max_memory` allows in equal parts.
+    """
+    most = settings.max_memory
+    if most is None and (usable := usable_memory()) is not None:
+        most = usable // 2
+    return None if most is None else most // settings.workers
 
 
 def build_admin_app(app: web.Application) -> web.Application:
@@ -191,6 +208,7 @@ async def _run(
             takes=abilities(backend),
             models=chosen_models(backend),
         )
+        budget = app[MEMORY].budget
         replies = app[REPLIES] = Replies(
             store,
             backend,
@@ -203,10 +221,13 @@ async def _run(
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,
             observers=(app[METRICS], EventLog()),
+            budget=budget,
         )
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)
+        memory = asyncio.create_task(app[MEMORY].watch(replies.memory))
+        stack.callback(memory.cancel)
         stalls = StallWatch(app[METRICS].stalls, app[METRICS].longest_stall)
         stalls.start()
         stack.callback(stalls.stop)

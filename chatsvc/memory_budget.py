@@ -58,7 +58,11 @@ class MemoryBudget:
     def check(self, more: int = 0) -> None:
         """Raise `Overloaded` when there is no room for `more` bytes."""
         if self.excess(more):
-            raise Overloaded(
-                "The service holds as much as its memory has room for; try again in a moment.",
-                retry_after=RETRY_AFTER_S,
-            )
+            raise self.overloaded()
+
+    def overloaded(self) -> Overloaded:
+        """Return the problem that says that there is no room."""
+        return Overloaded(
+            "The service holds as much as its memory has room for; try again in a moment.",
+            retry_after=RETRY_AFTER_S,
+        )

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 
 from chatsvc.memory_budget import Kind, MemoryBudget
 from chatsvc.replies.reply import Reply
-from chatsvc.stores.base import Record, Store, prompt_bytes, record_bytes
+from chatsvc.stores.base import Record, Store
+from chatsvc.stores.sizes import prompt_bytes, record_bytes
 from chatsvc.ticker import monotonic
 
 SAMPLED_PER_TURN = 200

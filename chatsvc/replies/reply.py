@@ -11,7 +11,8 @@ from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.departure import Departure
 from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
-from chatsvc.stores.base import Record, without_prompt
+from chatsvc.stores.base import Record
+from chatsvc.stores.sizes import without_prompt
 from chatsvc.ticker import Ticker, monotonic
 
 

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from chatsvc.log import Log
 from chatsvc.model import Context, End, Prompt
@@ -71,31 +70,6 @@ class Record(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-RECORD_BYTES = 1536
-"""Bytes of memory that a reply takes beside its text: its log, its record and their names."""
-
-
-def prompt_bytes(record: Record) -> int:
-    """Return the bytes that a record's prompt counts for: those of its JSON."""
-    prompt = record.prompt
-    return len(msgspec.json.encode(prompt)) if prompt.messages else 0
-
-
-def record_bytes(record: Record) -> int:
-    """Return the bytes that a record counts for beside its prompt."""
-    headers = record.context.headers
-    size = RECORD_BYTES + len(record.note)
-    return size + sum(map(len, headers.values())) if headers else size
-
-
-def without_prompt(record: Record) -> Record:
-    """Return a record as it is when its reply has ended and nothing needs the prompt any more."""
-    return replace(record, prompt=_NO_PROMPT) if record.prompt.messages else record
-
-
-_NO_PROMPT = Prompt(())
-
-
 class KeyReused(Exception):
     """The error for an idempotency key that was used before, with another request."""
 
@@ -124,8 +98,7 @@ class Store(Protocol):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of memory that ended replies take in this process, as `record_bytes` and
-        `Log.held_bytes` count them; 0 for a store that keeps them elsewhere."""
+        """The bytes of memory of the ended replies that are kept in this process."""
         ...
 
     async def open(self) -> None:

@@ -22,10 +22,9 @@ from chatsvc.stores.base import (
     NotWritable,
     Record,
     SingleNode,
-    record_bytes,
-    without_prompt,
 )
 from chatsvc.stores.expired import Expired
+from chatsvc.stores.sizes import record_bytes, without_prompt
 from chatsvc.ticker import Clock, monotonic
 from chatsvc.units import Unit
 

@@ -18,9 +18,10 @@ for each frame.
 | `middleware`, `hosts`, `origin`, `proxies`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |
-| `connections`, `descriptors` | limits of a connection, and of how many there are |
+| `connections`, `phases`, `plain_answers`, `descriptors` | limits of a connection, and of how many there are |
+| `memory` | what connections hold in memory, and the watch over the budget |
 | `reach` | who can reach the service, and whether that is meant |
-| `logs`, `metrics`, `figures`, `stalls` | what operators see; the numbers, shared by all processes |
+| `logs`, `metrics`, `process_metrics`, `figures`, `stalls` | what operators see; the numbers, shared by all processes |
 | `app_keys` | the typed keys of the application and of requests |
 
 Invariants:

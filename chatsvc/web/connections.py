@@ -11,14 +11,16 @@ and these limits are what its runner has.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
 
 from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.phases import Phase
+from chatsvc.web.plain_answers import LARGE_HEAD, SLOW_HEAD
 from chatsvc.web.security import SERVER
 
 logger = logging.getLogger("chatsvc.web")
@@ -30,7 +32,7 @@ HEAD_BYTES = 64 * 1024
 """Bytes that a request's head may have in all."""
 
 AHEAD_BYTES = 64 * 1024
-"""Bytes that a client may send behind a request that is still being answered."""
+"""Bytes that a client may send behind a request that is still being answered, or as trailers."""
 
 IDLE_S = 75.0
 """Seconds after which a connection without a request is closed."""
@@ -49,40 +51,6 @@ RESERVE_HEAD_S = 1.0
 """Seconds that a connection of the reserve (`Descriptors`) has for its head, from its start on."""
 
 END_OF_HEAD = b"\r\n\r\n"
-
-
-def _plain(status: str, text: str) -> bytes:
-    """Return a whole answer in plain text, after which the connection closes."""
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
-    ).encode()
-
-
-SLOW_HEAD = _plain("408 Request Timeout", "The head took too long.\n")
-"""The answer to a head that does not arrive in time."""
-
-LARGE_HEAD = _plain(
-    "431 Request Header Fields Too Large", "The head has too many bytes.\n"
-)
-"""The answer to a head of more than `HEAD_BYTES`."""
-
-
-class Phase(enum.Enum):
-    """What the bytes that a connection receives belong to."""
-
-    IDLE = enum.auto()
-    """Nothing yet: the next byte begins a head."""
-    HEAD = enum.auto()
-    """A head that has begun and is not whole."""
-    READ = enum.auto()
-    """A head that is whole and whose request is about to begin."""
-    REQUEST = enum.auto()
-    """The body of a request that is being answered, or what follows it."""
-    DISCARD = enum.auto()
-    """The rest of a body whose request has been answered without it."""
-    REFUSED = enum.auto()
-    """Nothing any more: the connection is about to close."""
 
 
 class Connections:
@@ -109,10 +77,14 @@ class Connections:
         # The oldest one comes first.
         self.waiting: dict[GuardedConnection, None] = {} if waiting is None else waiting
         self._cut = app[METRICS].cut
+        app[MEMORY].connections.append(self._all)
 
     def __call__(self) -> GuardedConnection:
         """Return the protocol of a new connection."""
         return GuardedConnection(self)
+
+    def _all(self) -> list[GuardedConnection]:
+        return cast(list[GuardedConnection], self.server.connections)
 
     def make_room(self) -> bool:
         """Close the connection of the reserve that has waited longest; return whether there is one.
@@ -142,6 +114,7 @@ class GuardedConnection(web.RequestHandler):
     """
 
     __slots__ = (
+        "_arrived",
         "_body",
         "_connections",
         "_phase",
@@ -167,6 +140,12 @@ class GuardedConnection(web.RequestHandler):
         self._tail = b""  # the last three bytes of a head that is not whole
         self._timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
+        self._arrived = 0  # bytes of the body's content, without what frames it
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes of heads, and of what frames a body, that belong to nothing whole yet."""
+        return 0 if self._phase is Phase.REFUSED else self._seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`. The last descriptors are kept free."""
@@ -203,6 +182,8 @@ class GuardedConnection(web.RequestHandler):
             elif self._phase is not Phase.READ and not self._take(data):
                 return
         super().data_received(data)
+        if self._phase is Phase.REQUEST and self._body is not None:
+            self._limit_framing(self._body, len(data))
 
     def begin(self, request: web.BaseRequest) -> None:
         """Take what is received from now on for the body of `request`, and for what follows it."""
@@ -214,6 +195,7 @@ class GuardedConnection(web.RequestHandler):
         # keeps no more than a buffer of them.
         upgrade = hdrs.UPGRADE in request.headers
         self._body = None if upgrade else request.content
+        self._arrived = request.content.total_bytes
 
     def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
         """See aiohttp's. The answer to what is not HTTP is made here, and by no middleware."""
@@ -278,6 +260,23 @@ class GuardedConnection(web.RequestHandler):
         """Count bytes that follow a request which is being answered."""
         self._seen += len(data)
         self._tail = data[-3:]
+        self._limit_flood()
+
+    def _limit_framing(self, body: StreamReader, received: int) -> None:
+        """Count bytes of a body that bring nothing of its content: its trailers, as a rule.
+
+        aiohttp keeps the trailers of a body in chunks, each as long as a line may be, and gives
+        them to nobody. A chunk's own head is short, so what comes between two pieces is, too.
+        """
+        if body.is_eof():
+            return
+        if body.total_bytes != self._arrived:
+            self._arrived, self._seen = body.total_bytes, 0
+        else:
+            self._seen += received
+            self._limit_flood()
+
+    def _limit_flood(self) -> None:
         if self._seen > AHEAD_BYTES and self.transport is not None:
             self._connections.note_cut("flood", self._client())
             self.transport.abort()

@@ -55,6 +55,11 @@ class Clients:
         if request.transport is not None:
             self._sending[request.transport] = None
 
+    def transports(self) -> set[asyncio.Transport]:
+        """Return the connections that something is being sent to, or may be."""
+        found = {request.transport for request in self._tasks.values()}
+        return {each for each in found if each is not None}.union(self._sending)
+
     def leave(self) -> None:
         """Stop watching the request that the current task answers."""
         self._tasks.pop(asyncio.current_task(), None)

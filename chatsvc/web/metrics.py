@@ -10,14 +10,14 @@ import os
 import platform
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 
 import aiohttp
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -35,6 +35,7 @@ from chatsvc.replies.outcome import FINISH_REASONS
 from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.ticker import monotonic
 from chatsvc.web.figures import Figure, Figures, Kind, Record, Table
+from chatsvc.web.process_metrics import process_metrics
 
 FIRST_CHARACTER_S = (0.001, 0.005, 0.02, 0.1, 0.3, 1, 3, 10, 30, 60)
 """The upper bounds of the histogram of the time to the first character (seconds)."""
@@ -193,6 +194,15 @@ class Metrics(Collector):
             "chatsvc_descriptor_refusals",
             "Connections and replies refused for want of file descriptors",
         )
+        self.memory = self._labelled(
+            Kind.GAUGE,
+            "chatsvc_memory_bytes",
+            "Bytes that count against --max-memory, by what holds them",
+            "kind",
+        )
+        self.memory_limit = self._figure(
+            Kind.GAUGE, "chatsvc_memory_limit_bytes", "The bytes of --max-memory"
+        )
         self.stalls = self._figure(
             Kind.COUNTER,
             "chatsvc_loop_stalls",
@@ -300,30 +310,6 @@ class Metrics(Collector):
             body=generate_latest(registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},
         )
-
-
-def process_metrics(pids: list[int]) -> list[Metric]:
-    """Return memory, CPU, descriptors and the start of processes, as the system knows them.
-
-    `pids` are the processes by their numbers; 0 stands for one that isn't there. Where there are
-    several, each has its number as the label `worker`: a sum of start times would mean nothing, and
-    the number stays while process ids change. Systems without /proc have none of these metrics.
-    """
-    found: dict[str, Metric] = {}
-    for number, pid in enumerate(pids):
-        labels = {"worker": str(number)} if len(pids) > 1 else {}
-        for metric in _process_metrics(pid) if pid else ():
-            samples = [sample._replace(labels=labels) for sample in metric.samples]
-            if metric.name in found:
-                found[metric.name].samples += samples
-            else:
-                metric.samples = samples
-                found[metric.name] = metric
-    return list(found.values())
-
-
-def _process_metrics(pid: int) -> Iterable[Metric]:
-    return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -31,6 +31,7 @@ from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import LIMITS, REPLIES, service
 from chatsvc.web.disconnects import CLIENTS
+from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
 
@@ -40,6 +41,9 @@ Result = TypeVar("Result")
 
 SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
 """The key of the application's open WebSockets."""
+
+SPARED_BYTES = 64 * 1024
+"""Bytes of unfinished frames that a connection may have when memory is short."""
 
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -142,6 +146,13 @@ async def _answer_frame(
     return Delivery(reply, after, make_codec(reply.id, asked.view))
 
 
+def _end_unfinished(app: web.Application) -> None:
+    """Send away the clients of which much is here that is no whole frame: memory is short."""
+    for connection in app[SOCKETS]:
+        if connection.unfinished_bytes > SPARED_BYTES:
+            connection.send_away(app[MEMORY].budget.overloaded())
+
+
 async def close_sockets(app: web.Application) -> None:
     """Send the clients of all WebSockets away with `draining`: the service is going down."""
     going = Draining("The service is going down.")
@@ -153,4 +164,6 @@ def add_websocket(app: web.Application) -> None:
     """Add the endpoint to an application."""
     sockets: set[Connection] = set()
     app[SOCKETS] = sockets
+    app[MEMORY].connections.append(lambda: sockets)
+    app[MEMORY].when_full.append(lambda: _end_unfinished(app))
     app.router.add_get("/ws/chat", websocket, allow_head=False)

@@ -18,7 +18,8 @@ from chatsvc.model import End
 from chatsvc.problems import BackendFailed, Overloaded
 from chatsvc.stores.base import STORE_FAILURES
 from chatsvc.web.figures import Figures
-from chatsvc.web.metrics import BACKEND_FAILURES, Metrics, process_metrics
+from chatsvc.web.metrics import BACKEND_FAILURES, Metrics
+from chatsvc.web.process_metrics import process_metrics
 
 from .running import Inside, Scripted, eventually, inside
 
