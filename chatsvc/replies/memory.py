@@ -74,6 +74,7 @@ class ReplyMemory:
     def note(self, reply: Reply) -> None:
         """Count a reply whose readers or producer have come or gone."""
         self._unread.pop(reply, None)
+        _drop_prompt(reply)
         if not (reply.produced or reply.readers):
             held = self._held.pop(reply, None)
             if held is not None:
@@ -95,11 +96,10 @@ class ReplyMemory:
         text = 0
         if reply.end is None or self._counts_ended:
             text = reply.log.held_bytes() + record_bytes(reply.record)
-        if reply.end is not None and held.prompt:
+        if reply.end is not None:
             self._prompts -= held.prompt
             held.prompt = 0
-            if not reply.produced:
-                reply.drop_prompt()
+            _drop_prompt(reply)
         self._texts += text - held.text
         held.text = text
 
@@ -162,6 +162,12 @@ class ReplyMemory:
         if not await self._abandon(reply) and _is_unread(reply):
             self._unread[reply] = monotonic() + READ_ELSEWHERE_US
         self._look_at(reply)
+
+
+def _drop_prompt(reply: Reply) -> None:
+    """Forget the prompt of a reply that has ended: who reads it slowly would keep it."""
+    if reply.end is not None and not reply.produced:
+        reply.drop_prompt()
 
 
 def _is_unread(reply: Reply) -> bool:
