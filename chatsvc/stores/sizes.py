@@ -14,10 +14,28 @@ RECORD_BYTES = 1536
 _NO_PROMPT = Prompt(())
 
 
+QUOTE_BYTES = 64
+"""Bytes of memory for each quotation mark of a prompt's JSON: a name or a text takes some 130."""
+
+COMMA_BYTES = 32
+"""Bytes of memory for each comma of a prompt's JSON: an element of a list, as a number."""
+
+
 def prompt_bytes(record: Record) -> int:
-    """Return the bytes that a record's prompt counts for: those of its JSON."""
+    """Return about how many bytes of memory a record's prompt takes: as JSON and as objects.
+
+    A conversation of many short messages takes ten times as much as its JSON, one of long texts
+    hardly more. Punctuation inside the texts of messages is left out.
+    """
     prompt = record.prompt
-    return len(msgspec.json.encode(prompt)) if prompt.messages else 0
+    if not prompt.messages:
+        return 0
+    encoded = msgspec.json.encode(prompt)
+    quotes, commas = encoded.count(b'"'), encoded.count(b",")
+    for message in prompt.messages:
+        quotes -= message.content.count('"')
+        commas -= message.content.count(",")
+    return len(encoded) + quotes * QUOTE_BYTES + commas * COMMA_BYTES
 
 
 def record_bytes(record: Record) -> int:
