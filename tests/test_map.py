@@ -97,6 +97,8 @@ THROUGH_OTHERS = {
     "chatsvc.web.parsing": "tests/service/test_errors.py",
     "chatsvc.web.problems": "tests/service/test_errors.py",
     "chatsvc.web.readers": "tests/service/test_events.py",
+    "chatsvc.web.phases": "tests/service/test_connections.py",
+    "chatsvc.web.plain_answers": "tests/service/test_connections.py",
     "chatsvc.web.security": "tests/service/test_errors.py",
     "chatsvc.web.sockets": "tests/service/test_sockets.py",
     "chatsvc.web.ui": "tests/service/test_ui.py",
