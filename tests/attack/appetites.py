@@ -88,12 +88,12 @@ async def _takes_nothing(target: Target, number: int) -> None:
 
 
 APPETITES: dict[str, Attack] = {
-    "large-prompts": Attack(_large_prompt, at_once=150),
-    "unread-replies": Attack(_unread, at_once=4, every_s=0.2),
+    "large-prompts": Attack(_large_prompt, at_once=60),
+    "unread-replies": Attack(_unread, at_once=2, every_s=0.5),
     "unfinished-heads": Attack(_head, at_once=60),
-    "unfinished-trailers": Attack(_trailers, at_once=60),
-    "unfinished-bodies": Attack(_body, at_once=60),
-    "unfinished-frames": Attack(_frame, at_once=30),
-    "slow-readers": Attack(_takes_nothing, at_once=40),
+    "unfinished-trailers": Attack(_trailers, at_once=60, every_s=5.0),
+    "unfinished-bodies": Attack(_body, at_once=30),
+    "unfinished-frames": Attack(_frame, at_once=15),
+    "slow-readers": Attack(_takes_nothing, at_once=20),
 }
 """All appetites by their names."""

@@ -18,8 +18,6 @@ from ..redis_server import RedisServer
 from .running import Inside, Scripted, child, eventually, inside
 from .test_workers import workers
 
-pytestmark = pytest.mark.any_store
-
 MIB = 1024**2
 HELD = 'chatsvc_memory_bytes{kind="%s"}'
 LIMIT = "chatsvc_memory_limit_bytes"
@@ -81,6 +79,7 @@ async def test_unread_replies_are_stopped_before_a_start_is_refused() -> None:
             assert b"[DONE]" in await asyncio.wait_for(stream.readuntil(b"[DONE]"), 10)
 
 
+@pytest.mark.any_store
 async def test_a_body_is_refused_before_it_is_read_and_while_it_arrives() -> None:
     async with inside(budget(2 * MIB), backend=Scripted("a")) as chat:
         watch = chat.app[MEMORY]
@@ -105,6 +104,7 @@ async def test_a_body_is_refused_before_it_is_read_and_while_it_arrives() -> Non
         watch.bodies -= 1
 
 
+@pytest.mark.any_store
 async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,6 +137,7 @@ async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
         await eventually(lambda: not watch._unfinished)
 
 
+@pytest.mark.any_store
 async def test_what_a_body_has_beside_its_content_is_limited() -> None:
     line = b"a:" + b"b" * 8000 + b"\r\n"
     async with inside(backend=Scripted("a")) as chat:
@@ -154,6 +155,7 @@ async def test_what_a_body_has_beside_its_content_is_limited() -> None:
         assert cut == 1
 
 
+@pytest.mark.any_store
 async def test_many_small_chunks_and_trailers_are_no_flood() -> None:
     async with inside(backend=Scripted("a")) as chat:
         reader, writer = await asyncio.open_connection(chat.host, chat.port)
@@ -170,6 +172,7 @@ async def test_many_small_chunks_and_trailers_are_no_flood() -> None:
         assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.any_store
 async def test_the_command_takes_a_budget_and_workers_share_it(
     redis_server: RedisServer,
 ) -> None:
@@ -185,6 +188,7 @@ async def test_the_command_takes_a_budget_and_workers_share_it(
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.any_store
 async def test_by_default_it_is_half_of_what_there_is() -> None:
     async with inside() as chat:
         assert (await chat.metrics())[LIMIT] > 2**23
