@@ -8,6 +8,8 @@ in `SAMPLE_S`, so that no write and no character is counted.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -18,11 +20,17 @@ from chatsvc.replies.memory import ReplyMemory
 from chatsvc.web.disconnects import Clients
 from chatsvc.web.metrics import Metrics
 
+logger = logging.getLogger("chatsvc")
+
 SAMPLE_S = 1.0
 """Seconds between two looks at all connections and replies."""
 
 SAMPLED_PER_TURN = 500
 """The connections that are looked at in one turn of the event loop: less than a millisecond."""
+
+
+LOG_INTERVAL_S = 60.0
+"""Seconds between two lines of the log that say that memory is used up."""
 
 
 class Unfinished(Protocol):
@@ -51,6 +59,7 @@ class MemoryWatch:
         self.when_full: list[Callable[[], None]] = []
         self._clients = clients
         self._metrics = metrics
+        self._logged = -LOG_INTERVAL_S  # time.monotonic() of the last line
         self._unsent = 0
         self._unfinished = 0
         budget.add_source(Kind.UNSENT, lambda: self._unsent)
@@ -70,10 +79,22 @@ class MemoryWatch:
             await replies.sample()
             await replies.make_room()
             if self.budget.excess():
+                self._log()
                 for relieve in self.when_full:
                     relieve()
             self.publish()
             await asyncio.sleep(SAMPLE_S)
+
+    def _log(self) -> None:
+        """Log that there is no room, if that was not logged for `LOG_INTERVAL_S`."""
+        now = time.monotonic()
+        if now - self._logged >= LOG_INTERVAL_S:
+            self._logged = now
+            held = {kind.value: self.budget.held(kind) for kind in Kind}
+            data = {"limit": self.budget.limit, **held}
+            logger.warning(
+                "the memory of --max-memory is used up", extra={"data": data}
+            )
 
     async def sample(self) -> None:
         """Look at all connections, in turns of the event loop."""

@@ -106,7 +106,7 @@ async def test_a_body_is_refused_before_it_is_read_and_while_it_arrives() -> Non
 
 @pytest.mark.any_store
 async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sockets, "SPARED_BYTES", 1000)
     text = "y" * 200_000
@@ -134,6 +134,8 @@ async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
         watch.budget.limit = 10_000
         message = await asyncio.wait_for(socket.receive(), 10)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1013)
+        logged = [record.message for record in caplog.records]
+        assert logged.count("the memory of --max-memory is used up") == 1
         await eventually(lambda: not watch._unfinished)
 
 
