@@ -36,11 +36,13 @@ class MemoryBudget:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
+        self._all: list[Callable[[], int]] = []
         self._sources: dict[Kind, list[Callable[[], int]]] = {kind: [] for kind in Kind}
 
     def add_source(self, kind: Kind, held: Callable[[], int]) -> None:
         """Count what `held` returns (bytes) from now on. It must be cheap: it is called often."""
         self._sources[kind].append(held)
+        self._all.append(held)
 
     def held(self, kind: Kind) -> int:
         """Return the bytes that are held now of one kind."""
@@ -49,7 +51,7 @@ class MemoryBudget:
     @property
     def used(self) -> int:
         """The bytes that are held now."""
-        return sum(map(self.held, Kind))
+        return sum([source() for source in self._all])
 
     def excess(self, more: int = 0) -> int:
         """Return by how many bytes `more` bytes would exceed the limit; 0 where there is room."""

@@ -266,7 +266,7 @@ def test_what_a_later_version_adds_is_passed_over() -> None:
     )
 
 
-side_units = st.lists(
+any_units: st.SearchStrategy[list[Unit]] = st.lists(
     st.one_of(
         st.builds(PartText, st.integers(1, 2), st.text(min_size=1, max_size=5)),
         st.builds(Mark, st.integers(1, 2), st.just("x"), st.just({"a": [1, "b"]})),
@@ -275,7 +275,7 @@ side_units = st.lists(
 )
 
 
-@given(side_units, st.sets(st.integers(0, 20)), st.integers(0, 20))
+@given(any_units, st.sets(st.integers(0, 20)), st.integers(0, 20))
 def test_the_bytes_are_the_same_whenever_they_are_asked_for(
     units: list[Unit], asked: set[int], kept: int
 ) -> None:
