@@ -24,7 +24,7 @@ bottom; imports point down only:
      │                      │   it is released                  │
     model · problem · problems · cursor · graphemes · ticker · eventstream · settings
     setting_formats · client_limits · host_names · named_functions · retry_after · exit_status
-    proxies · tracebacks
+    proxies · tracebacks · machine_memory · memory_budget
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor

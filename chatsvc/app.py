@@ -15,6 +15,8 @@ from aiohttp import web
 from chatsvc.backends import Backend, make_backend
 from chatsvc.backends.base import abilities, chosen_models
 from chatsvc.backends.function import Function, FunctionBackend
+from chatsvc.machine_memory import usable_memory
+from chatsvc.memory_budget import MemoryBudget
 from chatsvc.replies import Replies
 from chatsvc.requests.content import request_limits
 from chatsvc.setting_formats import each_name
@@ -41,6 +43,7 @@ from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health, add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import EventLog
+from chatsvc.web.memory import MEMORY, MemoryWatch
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
@@ -146,6 +149,9 @@ def build_app(
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
     app[USE] = Use(settings)
+    app[MEMORY] = MemoryWatch(
+        MemoryBudget(memory_limit(settings)), app[CLIENTS], metrics
+    )
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)
     try:
         chosen_store = store if store is not None else make_store(settings)
@@ -164,6 +170,17 @@ def build_app(
     add_health(app)
     add_pages(app, max_message=settings.max_message)
     return app
+
+
+def memory_limit(settings: Settings) -> int | None:
+    """Return the bytes that each process may hold, or None where the system can't say what it has.
+
+    The workers share what `settings.max_memory` allows in equal parts.
+    """
+    most = settings.max_memory
+    if most is None and (usable := usable_memory()) is not None:
+        most = usable // 2
+    return None if most is None else most // settings.workers
 
 
 def build_admin_app(app: web.Application) -> web.Application:
@@ -217,6 +234,7 @@ async def _run(
             models=chosen_models(backend),
         )
         keys = app[KEYS]
+        budget = app[MEMORY].budget
         replies = app[REPLIES] = Replies(
             store,
             backend,
@@ -229,12 +247,15 @@ async def _run(
             max_running=app[USE].max_replies,
             observers=(app[METRICS], EventLog()),
             has_ended=lambda user: keys is not None and user in keys.ended_users,
+            budget=budget,
         )
         if keys is not None:
             keys.on_withdrawal(partial(end_withdrawn, app))
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)
+        memory = asyncio.create_task(app[MEMORY].watch(replies.memory))
+        stack.callback(memory.cancel)
         stalls = StallWatch(app[METRICS].stalls, app[METRICS].longest_stall)
         stalls.start()
         stack.callback(stalls.stop)

@@ -116,6 +116,12 @@ class Log:
             if waiter.slot < 0:
                 waiter.ticker.wake(waiter)
 
+    def held_bytes(self) -> int:
+        """Return about how many bytes of memory the text and the side units take."""
+        # A code point beyond ASCII takes at most twice its UTF-8, with the ends of characters.
+        size = self.size if self.size == self.position else 2 * self.size
+        return size if self.side is None else size + self.side.held_bytes()
+
     def append_side(self, units: Sequence[Unit]) -> None:
         """Append side units behind all that has arrived, and wake the readers that wait for them.
 

@@ -240,7 +240,7 @@ class Unavailable(Problem):
 
 
 class Overloaded(Unavailable):
-    """Raised when the node, or the connection, has as many running replies as it may have."""
+    """Raised when the node or the connection has as many replies, or as much memory, as it may."""
 
     code = "overloaded"
     title = "The service is full"

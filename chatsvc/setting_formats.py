@@ -103,7 +103,7 @@ def text_format(metavar: str, takes: str) -> ValueFormat:
 
 def _bytes(text: str) -> int:
     number, factor = text.strip(), 1
-    for suffix, times in (("KiB", 1024), ("MiB", 1024**2)):
+    for suffix, times in (("KiB", 1024), ("MiB", 1024**2), ("GiB", 1024**3)):
         if number.endswith(suffix):
             number, factor = number.removesuffix(suffix).strip(), times
     if not re.fullmatch("0*[1-9][0-9]{0,14}", number, re.ASCII):
@@ -237,7 +237,7 @@ ADDRESS = ValueFormat(
 SWITCH = ValueFormat("yes|no", "yes or no", _switch)
 """The format of a switch: a variable is `yes` or `no`, and the flag takes nothing."""
 SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
-"""The format of a size in bytes, with the suffix KiB or MiB where wanted."""
+"""The format of a size in bytes, with the suffix KiB, MiB or GiB where wanted."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
 """The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
 HOST = ValueFormat(

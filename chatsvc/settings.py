@@ -225,6 +225,11 @@ class Settings:
         choice_format("on", "off"),
         "off lifts all limits of the five flags before, for tests and benchmarks",
     )
+    max_memory: int | None = setting(
+        None,
+        SIZE,
+        "bytes that prompts, replies and connections may hold (half of what there is)",
+    )
     allow_origin: tuple[str, ...] = setting(
         (), ORIGIN, "another origin that may use the service; repeatable"
     )
@@ -276,10 +281,7 @@ def flag(name: str) -> str:
 
 
 def forget_secrets(kind: type[DataclassInstance]) -> None:
-    """Remove the variables of the settings without a flag from this process's environment.
-
-    The processes that it starts then don't get them.
-    """
+    """Remove the variables of settings without a flag: processes that are started lack them then."""
     for each in fields(kind):
         if each.metadata["flagless"]:
             os.environ.pop(variable(each.name), None)

@@ -17,13 +17,30 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
 from chatsvc.ticker import Waiter
-from chatsvc.units import ANSWER, Close, Mark, PartText, Unit, behind, count_of, split
+from chatsvc.units import (
+    ANSWER,
+    Close,
+    Mark,
+    PartText,
+    Unit,
+    behind,
+    count_of,
+    size_of,
+    split,
+)
 
 MERGED_LENGTH = 2048
 """The code points up to which texts that follow each other in a part become one."""
 
 SNAPSHOT_ENTRIES = 256
 """The entries after which the open parts are noted, so that a look-up starts from there."""
+
+
+ENTRY_BYTES = 200
+"""Bytes of memory that an entry takes beside what its unit holds."""
+
+MEMBERS_FACTOR = 4
+"""How many times as much memory a mark's members take as their JSON."""
 
 
 class Placed:
@@ -53,12 +70,23 @@ _START = attrgetter("start")
 class SideUnits:
     """All side units of one log. `count` is their number; `waiters` are the readers of them here."""
 
-    __slots__ = ("_entries", "_open", "_snapshots", "count", "waiters")
+    __slots__ = (
+        "_entries",
+        "_measured",
+        "_measured_bytes",
+        "_open",
+        "_snapshots",
+        "count",
+        "waiters",
+    )
 
     def __init__(self) -> None:
         self.count = 0
         self.waiters: set[Waiter] = set()
         self._entries: list[Placed] = []
+        # The number of entries whose bytes are known: all but the last, which may still grow.
+        self._measured = 0
+        self._measured_bytes = 0
         self._open: dict[int, Mark] = {}  # behind the last entry, by the part's number
         # The number of entries before, and the parts that are open there.
         self._snapshots: list[tuple[int, tuple[Mark, ...]]] = []
@@ -89,6 +117,15 @@ class SideUnits:
             self._snapshots.append((len(entries), tuple(self._open.values())))
         entries.append(Placed(unit, position, start))
         _follow(self._open, unit)
+
+    def held_bytes(self) -> int:
+        """Return the bytes of memory that the units take, about: what is new is measured."""
+        entries = self._entries
+        for number in range(self._measured, len(entries) - 1):
+            self._measured_bytes += _held_bytes(entries[number].unit)
+        self._measured = max(0, len(entries) - 1)
+        last = _held_bytes(entries[-1].unit) if entries else 0
+        return self._measured_bytes + last
 
     def until(self, position: int) -> int:
         """Return how many side units stand at `position` or before it."""
@@ -193,6 +230,8 @@ class SideUnits:
         index = bisect_right(self._entries, position, key=_POSITION)
         self.count = self._start(index)
         del self._entries[index:]
+        if self._measured > index:
+            self._measured = self._measured_bytes = 0
         while self._snapshots and self._snapshots[-1][0] > index:
             self._snapshots.pop()
         self._open = self._open_before(index)
@@ -214,6 +253,11 @@ class SideUnits:
         for entry in self._entries[begin:index]:
             _follow(found, entry.unit)
         return found
+
+
+def _held_bytes(unit: Unit) -> int:
+    size = size_of(unit)
+    return ENTRY_BYTES + (size if type(unit) is PartText else MEMBERS_FACTOR * size)
 
 
 def _follow(parts: dict[int, Mark], unit: Unit) -> None:

@@ -33,6 +33,8 @@ FLOORS = (
         "host_names",
         "named_functions",
         "client_limits",
+        "machine_memory",
+        "memory_budget",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
@@ -55,6 +57,7 @@ NEIGHBOURS = {
     ("problems", "problem"),
     ("cursor", "problems"),
     ("client_limits", "problems"),
+    ("memory_budget", "problems"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("setting_formats", "named_functions"),

@@ -266,3 +266,18 @@ def test_an_empty_append_and_an_empty_log() -> None:
     assert log.text(0, 5) == ""
     log.finish(DONE, 5)
     assert (log.end, log.text(0), log.position) == (DONE, "", 0)
+
+
+@given(appends)
+def test_a_log_holds_at_least_its_text_and_less_once_it_is_cut(
+    pieces: list[tuple[int, str]],
+) -> None:
+    log, at = Log("r", pace=100_000), 0
+    for wait, text in pieces:
+        at += wait
+        log.append(text, at)
+    held = log.held_bytes()
+    assert log.size <= held <= 2 * log.size
+    assert held == log.size or not "".join(text for _, text in pieces).isascii()
+    log.finish(STOPPED, -1)
+    assert log.held_bytes() == 0

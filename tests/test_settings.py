@@ -62,6 +62,9 @@ GOOD = [
     ("trusted_proxy", "10.0.0.0/8", ("10.0.0.0/8",)),
     ("trusted_proxy", "192.0.2.1", ("192.0.2.1/32",)),
     ("trusted_proxy", "FD00::/8", ("fd00::/8",)),
+    ("max_memory", "512MiB", 512 * 1024**2),
+    ("max_memory", "2GiB", 2 * 1024**3),
+    ("max_memory", "1000000", 1_000_000),
     ("drain", "2.5", 2.5),
     ("log_format", "json", "json"),
 ]
@@ -96,6 +99,7 @@ BAD = [
     ("max_reply", ["", "0", "-1", "1kB", "1.5MiB", "KiB", "²", "9" * 5000], "bytes"),
     ("max_message", ["0", "x"], "bytes"),
     ("max_files", ["0", "x", "4 GB"], "bytes"),
+    ("max_memory", ["0", "512MB", "half", "1TiB"], "bytes"),
     ("max_replies", ["0", "1.5", "many"], "a whole number, 1 or more"),
     ("max_per_client", ["-1", ""], "a whole number, 0 or more"),
     ("limits", ["no", ""], "one of on, off"),

@@ -264,3 +264,29 @@ def test_what_a_later_version_adds_is_passed_over() -> None:
     assert (
         decode_units("") == decode_units("[" * 9999) == decode_units('{"part":1}') == ()
     )
+
+
+any_units: st.SearchStrategy[list[Unit]] = st.lists(
+    st.one_of(
+        st.builds(PartText, st.integers(1, 2), st.text(min_size=1, max_size=5)),
+        st.builds(Mark, st.integers(1, 2), st.just("x"), st.just({"a": [1, "b"]})),
+    ),
+    max_size=20,
+)
+
+
+@given(any_units, st.sets(st.integers(0, 20)), st.integers(0, 20))
+def test_the_bytes_are_the_same_whenever_they_are_asked_for(
+    units: list[Unit], asked: set[int], kept: int
+) -> None:
+    often, once = SideUnits(), SideUnits()
+    for position, unit in enumerate(units):
+        often.append([unit], position // 2)
+        if position in asked:
+            often.held_bytes()
+    for position, unit in enumerate(units[: 2 * kept + 2]):
+        once.append([unit], position // 2)
+    often.drop_behind(kept)
+    assert often.held_bytes() == once.held_bytes() == often.held_bytes()
+    often.drop_behind(-1)
+    assert often.held_bytes() == 0

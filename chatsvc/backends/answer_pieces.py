@@ -25,8 +25,7 @@ LINGER_S = 2.0
 """The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
 
 LINGER_WITH_WORDS_S = 10.0
-"""The seconds in which something may follow a chunk that has a finish and a part of the answer:
-some servers say `stop` in every chunk."""
+"""The same for a chunk that has a part of the answer, too: some servers say `stop` in each."""
 
 
 class AnswerPieces:
@@ -38,8 +37,7 @@ class AnswerPieces:
     - `usage`: the last usage that a chunk has reported, or None.
 
     With `cumulative` each text is the whole one so far. With `think_tags` reasoning is looked for in
-    the text; `undecided` is true while nothing is passed on because it isn't known which of the two it
-    is, and `decide` ends that.
+    the text; while nobody knows which of the two it is, it is `undecided`, until `decide`.
 
     Invariants:
 
@@ -50,8 +48,7 @@ class AnswerPieces:
       `message` or from `text`, whichever of the two gives some first: what the others repeat is
       passed over. The same holds for what stands beside the text.
     - A `reason` that more of the answer follows, in a later chunk, is None again.
-    - Extras and usage are passed on only behind something of the answer: before that nothing is, and
-      the request may be sent again.
+    - Extras and usage follow something of the answer: before it, the request may be sent again.
     - No text holds half of a surrogate pair; in other pieces it may be cut in two.
     """
 
@@ -129,8 +126,7 @@ class AnswerPieces:
     def take(self, *, last: bool = False) -> list[Piece]:
         """Return the pieces since the last call, as few as hold them in order.
 
-        `last` is whether no more of the answer is waited for: then usage that its finish has is no
-        piece. Until then it is, since a reply may be stopped while it waits.
+        Usage is one of them, for a reply may be stopped; but not that of a finish with the `last`.
         """
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
@@ -141,10 +137,10 @@ class AnswerPieces:
         if not self.progress or self.undecided:
             return []
         self._flush()
-        finished = last and self.reason is not None
-        if self.usage is not self._passed_usage and self.usage and not finished:
-            self._passed_usage = self.usage
-            self._pieces.append(Usage(self.usage))
+        usage = None if last and self.reason is not None else self.usage
+        if usage and usage is not self._passed_usage:
+            self._passed_usage = usage
+            self._pieces.append(Usage(usage))
         self._pieces, pieces = [], self._pieces
         self._leading = 0
         return pieces

@@ -26,6 +26,7 @@ Each module imports only modules below it in this list:
     json_values values of a backend, as JSON can hold them
     timer       one call that is due later
     release     the wait until all text is released, and the end that is set then
+    memory      what replies hold in memory; stops unread ones when there is no room
     reply       a reply as transports see it; counts its readers
     parts_reader  all units behind an offset, text as it is released
     reader      what is released behind a position, character by character
@@ -45,7 +46,7 @@ Invariants:
   called by `LogWriter` alone, which belongs to a `Producer`, so is `note_usage`, and `seal` by
   `Producer` alone.
 - `finish`, or `finish_now` in its place, is called by `Producer` and for it by `end_if_released`, by
-  `Producers`, `Registry` (when the grace is over), `Handover` and `Replies.stop`. The first end
+  `Producers`, `Registry` (when the grace is over, or memory is short), `Handover` and `Replies.stop`. The first end
   stands, so they need not know of each other.
 - `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
+from chatsvc.memory_budget import MemoryBudget
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies.background import Background
 from chatsvc.replies.departure import Departure
+from chatsvc.replies.memory import ReplyMemory
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Store
 from chatsvc.ticker import Ticker
@@ -17,7 +20,8 @@ class Registry:
     """The open replies of this node by their ids, and their timers of grace.
 
     A reply that is produced here and has had no reader on any node for `grace` seconds is stopped
-    as `abandoned` (PROTOCOL.md section 7).
+    as `abandoned` (PROTOCOL.md section 7), and before if `budget` has no room left: `memory` has what
+    the open replies hold.
 
     Invariants:
 
@@ -28,13 +32,19 @@ class Registry:
     """
 
     def __init__(
-        self, store: Store, ticker: Ticker, grace: float, background: Background
+        self,
+        store: Store,
+        ticker: Ticker,
+        grace: float,
+        background: Background,
+        budget: MemoryBudget,
     ) -> None:
         self._store = store
         self._ticker = ticker
         self._grace = grace
         self._background = background
         self._departure = Departure()
+        self.memory = ReplyMemory(store, budget, self._abandon_now)
         self._replies: WeakValueDictionary[str, Reply] = WeakValueDictionary()
 
     def __len__(self) -> int:
@@ -77,6 +87,7 @@ class Registry:
         production begins or ends here.
         """
         reply.cancel_grace()
+        self.memory.note(reply)
         if not reply.produced:
             if reply.end is None or not reply.readers:
                 self._store.cluster.announce_readers(reply.log, reply.readers > 0)
@@ -95,15 +106,30 @@ class Registry:
 
     async def _abandon(self, reply: Reply) -> None:
         """Stop a reply whose grace is over here, unless another node has had readers since."""
-        clock = self._store.clock
-        try:
-            last = await self._store.cluster.last_read(reply.log)
-        except StoreUnavailable:
-            last = clock.now()
+        last = await self._last_read(reply)
         if reply.readers or not reply.produced:
             return
-        left = self._grace - (clock.now() - last) / 1e6
+        left = self._grace - (self._store.clock.now() - last) / 1e6
         if last and left > 0:
             self._wait_for_readers(reply, min(left, self._grace))
         else:
             await self._store.finish(reply.log, End("stopped", "abandoned"))
+
+    async def _abandon_now(self, reply: Reply) -> bool:
+        """Stop a reply before its grace is over, unless a node reads it; return whether it has ended.
+
+        While the store is away, nothing is known of other nodes, and the reply stays.
+        """
+        last = await self._last_read(reply)
+        read = reply.readers or last >= self._store.clock.now()
+        if reply.produced and not read and reply.end is None:
+            with suppress(StoreUnavailable):
+                await self._store.finish(reply.log, End("stopped", "abandoned"))
+        return reply.end is not None
+
+    async def _last_read(self, reply: Reply) -> int:
+        """Return `Cluster.last_read`, or the present if the store is away."""
+        try:
+            return await self._store.cluster.last_read(reply.log)
+        except StoreUnavailable:
+            return self._store.clock.now()

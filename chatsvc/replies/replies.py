@@ -9,6 +9,7 @@ from contextlib import suppress
 from chatsvc.backends.base import Backend
 from chatsvc.client_limits import NO_LIMITS, ClientLimits, StartLimits
 from chatsvc.cursor import is_reply_id
+from chatsvc.memory_budget import MemoryBudget
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
@@ -38,6 +39,9 @@ class Replies:
     `observers` are called when a reply that is produced here starts, has text, and ends.
     `has_ended` returns whether a user, by the name, has ended: no reply of that user is produced.
 
+    `budget` is that of the process's memory (None: without a limit); `memory` is what the replies
+    hold of it.
+
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
     """
 
@@ -55,13 +59,17 @@ class Replies:
         max_running: int = 10_000,
         observers: tuple[Observer, ...] = (),
         has_ended: Callable[[str], bool] = lambda user: False,
+        budget: MemoryBudget | None = None,
     ) -> None:
         self.store = store
         self.backend = backend
         self.admission = Admission(max_running)
         self._pace = backend.pace if pace is None else pace
         self._background = Background()
-        self._registry = Registry(store, ticker, grace, self._background)
+        self._registry = Registry(
+            store, ticker, grace, self._background, budget or MemoryBudget()
+        )
+        self.memory = self._registry.memory
         self._producers = Producers(
             store,
             backend,
@@ -109,7 +117,8 @@ class Replies:
         stands for already is no start. `context` has the `chat` and the `headers` that the backend may know.
         `note` is the endpoint's own (see `Record`).
 
-        Raises `Draining`, `Overloaded` or `TooManyRequests` when the reply isn't admitted,
+        Raises `Draining`, `Overloaded` (also for want of memory) or `TooManyRequests` when the reply
+        isn't admitted,
         `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
         reply is no longer kept, and `StoreUnavailable`.
         """
@@ -134,14 +143,19 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
-            self.admission.check(keep_to)
+            needed = await self.memory.admit(record)
             start = None
+            try:
+                self.admission.check(keep_to)
+            except BaseException:
+                self.memory.started(needed)
+                raise
             if not key:
                 # It counts from here on. One with a key may turn out to be no new reply, and such
                 # repetitions, when they come at once, would keep each other out.
                 self.admission.count(client, 1)
                 start = self.admission.add_start(keep_to)
-            creating = self._create(record, keep_to, start)
+            creating = self._create(record, keep_to, start, needed)
             if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
@@ -154,9 +168,12 @@ class Replies:
             ) from None
 
     async def _create(
-        self, record: Record, limits: StartLimits, start: int | None
+        self, record: Record, limits: StartLimits, start: int | None, needed: int
     ) -> Reply:
-        """Create a reply that `Admission.check` has let pass; one without a key is counted already."""
+        """Create a reply that `Admission.check` has let pass; one without a key is counted already.
+
+        `needed` are the bytes that the budget of memory keeps free for it until then.
+        """
         admission, account = self.admission, limits.account
         counted, begun = not record.key, False
         try:
@@ -168,6 +185,7 @@ class Replies:
             self._background.run(self._handover.produce_if_created(record))
             raise
         finally:
+            self.memory.started(needed)
             if counted:
                 admission.count(account, -1)
             if not begun:

@@ -12,6 +12,7 @@ from chatsvc.replies.departure import Departure
 from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.stores.base import Record
+from chatsvc.stores.sizes import without_prompt
 from chatsvc.ticker import Ticker, monotonic
 
 
@@ -181,6 +182,10 @@ class Reply:
         """Note whether a producer on this node writes the reply. Only `Producers` calls it."""
         self.produced = produced
         self._on_change(self)
+
+    def drop_prompt(self) -> None:
+        """Forget the prompt of a reply that has ended. Only `ReplyMemory` calls it."""
+        self.record = without_prompt(self.record)
 
     def start_grace(self, seconds: float, then: Callable[[], object]) -> None:
         """Call `then` after `seconds`, unless it is cancelled. Only `Registry` calls it."""

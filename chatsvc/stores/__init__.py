@@ -3,10 +3,11 @@
     redis/     RedisStore: replies live in Redis, and any number of nodes share them (its own map)
     memory     MemoryStore: replies live in this process and go with it
     expired    a compact set of ids and keys, for MemoryStore
+    sizes      how much memory a record counts for
     base       the interfaces: Store, Cluster; Record, and the errors of stores
     address    the syntax of addresses of Redis
 
-A module imports only those below it in this list, and `redis` only the last two; also `chatsvc.log`
+A module imports only those below it in this list, and `redis` only the last three; also `chatsvc.log`
 and what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
 `redis` only when the settings name a store in Redis, because the client library is an extra.
 

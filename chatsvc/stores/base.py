@@ -101,6 +101,11 @@ class Store(Protocol):
         """The part of the store that concerns other nodes."""
         ...
 
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of memory of the ended replies that are kept in this process."""
+        ...
+
     async def open(self) -> None:
         """Connect, and start background work; called once, before anything else.
 

@@ -11,11 +11,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.log import Log
-from chatsvc.model import End, Prompt
+from chatsvc.model import End
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import (
     EXPIRED,
@@ -27,14 +25,13 @@ from chatsvc.stores.base import (
     SingleNode,
 )
 from chatsvc.stores.expired import Expired
+from chatsvc.stores.sizes import record_bytes, without_prompt
 from chatsvc.ticker import Clock, monotonic
 from chatsvc.units import Unit
 
 MOST_REMEMBERED = 500_000
 """Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the
 oldest are forgotten."""
-
-_NO_PROMPT = Prompt(())
 
 _Item = TypeVar("_Item")
 
@@ -67,7 +64,9 @@ class MemoryStore:
         # From user and key to reply id and digest.
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: OrderedDict[str, str] = OrderedDict()
-        self._ended: _Queue[str] = _Queue()
+        # With the bytes that each counts for.
+        self._ended: _Queue[tuple[str, int]] = _Queue()
+        self.kept_bytes = 0
         self._expired = Expired()
         # Of the keys of expired replies: each by itself, and each with its digest.
         self._used_keys = Expired()
@@ -162,11 +161,14 @@ class MemoryStore:
         if log.end is None:
             now = self._now()
             log.finish(end.with_usage(log.usage), now)
-            self._ended.append((now / 1e6 + self._keep, log.reply_id))
             # The prompt is a whole conversation, perhaps many times as long as the reply, and
             # nothing needs it any more.
             record, _ = self._kept[log.reply_id]
-            self._kept[log.reply_id] = replace(record, prompt=_NO_PROMPT), log
+            record = without_prompt(record)
+            self._kept[log.reply_id] = record, log
+            held = log.held_bytes() + record_bytes(record)
+            self.kept_bytes += held
+            self._ended.append((now / 1e6 + self._keep, (log.reply_id, held)))
 
     async def refresh(self, log: Log) -> None:
         """Return at once: whatever is appended is in the log already."""
@@ -193,8 +195,9 @@ class MemoryStore:
         """Let go of the replies, and of the remembered ids and keys, whose time has come."""
         now = self._now() / 1e6
         until = now + REMEMBERED_S
-        for reply_id in self._ended.due(now):
+        for reply_id, held in self._ended.due(now):
             record, _ = self._kept.pop(reply_id)
+            self.kept_bytes -= held
             self._expired.add(reply_id, until)
             if record.key:
                 del self._keys[record.user, record.key]

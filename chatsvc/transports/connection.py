@@ -91,7 +91,13 @@ class Connection:
         # What the client is sent away with.
         self._away: Problem | _Farewell | None = None
         self._receive_timeout: asyncio.Timeout | None = None
-        self._transport.set_protocol(MaskCheck(request.protocol, self._refuse_unmasked))
+        self._frames = MaskCheck(request.protocol, self._refuse_unmasked)
+        self._transport.set_protocol(self._frames)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes that were received behind the last whole message."""
+        return self._frames.received
 
     # ------------------------------------------------------------------ sending
 
@@ -185,6 +191,7 @@ class Connection:
                 await self._close(farewell.code, farewell.reason)
                 return None
             self._heard = True
+            self._frames.received = 0
             if message.type is WSMsgType.PONG:
                 continue
             self._used = self._loop.time()

@@ -14,21 +14,23 @@ class MaskCheck(asyncio.Protocol):
 
     At a frame that is not, `refuse()` is called, and nothing that is received goes on any more. A
     block is passed on whole or not at all, so aiohttp may miss frames that came together with the
-    bad one.
+    bad one. `received` are the bytes that were received; who reads the messages sets it back.
     """
 
-    __slots__ = ("_head", "_inner", "_left", "_refuse")
+    __slots__ = ("_head", "_inner", "_left", "_refuse", "received")
 
     def __init__(self, inner: asyncio.Protocol, refuse: Callable[[], None]) -> None:
         self._inner = inner
         self._refuse: Callable[[], None] | None = refuse
         self._head = b""  # a frame's head that is not whole
+        self.received = 0
         self._left = 0  # bytes of the frame's payload that are still to come
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._refuse is None:
             return
+        self.received += len(data)
         if self._is_masked(data):
             self._inner.data_received(data)
         else:

@@ -1,8 +1,7 @@
 """The connections of `chatsvc serve`: limits that aiohttp's server does not have.
 
-aiohttp limits each line of a request's head, but neither the head as a whole nor the time that it
-takes: its authors leave both to a proxy in front. `GuardedConnection` is aiohttp's own protocol
-with these limits. It counts blocks as they are received; nothing is added to what is sent.
+aiohttp limits each line of a request's head, but leaves its whole size and time to a proxy in front.
+`GuardedConnection` is aiohttp's own protocol with these limits. It counts blocks as they come in.
 
 Where the application is mounted in another one, that application's runner makes the connections,
 and these limits are what its runner has.
@@ -16,8 +15,10 @@ from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
 
+from chatsvc.web import connection_limits as limits
 from chatsvc.web.beyond import Beyond
 from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.phases import Phase
 from chatsvc.web.plain_answers import LARGE_HEAD, SLOW_HEAD
@@ -26,32 +27,6 @@ from chatsvc.web.security import SERVER
 from chatsvc.web.use import USE
 
 logger = logging.getLogger("chatsvc.web")
-
-HEAD_S = 10.0
-"""Seconds in which a request's head must arrive, from its first byte on."""
-
-HEAD_BYTES = 64 * 1024
-"""Bytes that a request's head may have in all."""
-
-AHEAD_BYTES = 64 * 1024
-"""Bytes that a client may send behind a request that is still being answered."""
-
-IDLE_S = 75.0
-"""Seconds after which a connection without a request is closed."""
-
-DISCARD_S = 1.0
-"""Seconds in which the rest of a refused request is thrown away, so that the answer arrives.
-
-To close a connection on which bytes are unread is to reset it, which may cost the client the
-answer.
-"""
-
-DISCARD_BYTES = 64 * 1024
-"""Bytes of a refused request that are thrown away; what is more is not read."""
-
-RESERVE_HEAD_S = 1.0
-"""Seconds that a connection of the reserve (`Descriptors`), or one beyond the limit of its address,
-has for its head, from its start on."""
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -81,10 +56,14 @@ class Connections:
         self.waiting: dict[GuardedConnection, None] = {} if waiting is None else waiting
         self.beyond = Beyond(app[USE], app[PROXIES], app[METRICS])
         self._cut = app[METRICS].cut
+        app[MEMORY].connections.append(self._all)
 
     def __call__(self) -> GuardedConnection:
         """Return the protocol of a new connection."""
         return GuardedConnection(self)
+
+    def _all(self) -> list[GuardedConnection]:
+        return cast(list[GuardedConnection], self.server.connections)
 
     def make_room(self) -> bool:
         """Close the connection of the reserve that has waited longest; return whether there is one.
@@ -116,6 +95,7 @@ class GuardedConnection(web.RequestHandler):
     """
 
     __slots__ = (
+        "_arrived",
         "_body",
         "_connections",
         "_phase",
@@ -132,8 +112,8 @@ class GuardedConnection(web.RequestHandler):
             connections.server,
             loop=connections.loop,
             auto_decompress=False,
-            keepalive_timeout=IDLE_S,
-            lingering_time=DISCARD_S,
+            keepalive_timeout=limits.IDLE_S,
+            lingering_time=limits.DISCARD_S,
             **connections.options,
         )
         self.in_reserve = False
@@ -145,6 +125,12 @@ class GuardedConnection(web.RequestHandler):
         self._tail = b""  # the last three bytes of a head that is not whole
         self._timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
+        self._arrived = 0  # bytes of the body's content, without what frames it
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes of heads, and of what frames a body, that belong to nothing whole yet."""
+        return 0 if self._phase is Phase.REFUSED else self._seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`. The last descriptors are kept free."""
@@ -160,11 +146,11 @@ class GuardedConnection(web.RequestHandler):
                     cast(asyncio.Transport, transport).abort()
                     return
             waiting[self] = None
-            self._limit_time(RESERVE_HEAD_S)
+            self._limit_time(limits.RESERVE_HEAD_S)
         super().connection_made(transport)
         if self._connections.beyond.enter(self, self.peername):
             self.beyond = True
-            self._limit_time(RESERVE_HEAD_S)
+            self._limit_time(limits.RESERVE_HEAD_S)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -185,6 +171,8 @@ class GuardedConnection(web.RequestHandler):
             elif self._phase is not Phase.READ and not self._take(data):
                 return
         super().data_received(data)
+        if self._phase is Phase.REQUEST and self._body is not None:
+            self._limit_framing(self._body, len(data))
 
     def begin(self, request: web.BaseRequest) -> None:
         """Take what is received from now on for the body of `request`, and for what follows it."""
@@ -198,6 +186,7 @@ class GuardedConnection(web.RequestHandler):
         # keeps no more than a buffer of them.
         upgrade = hdrs.UPGRADE in request.headers
         self._body = None if upgrade else request.content
+        self._arrived = request.content.total_bytes
 
     def charge(self, account: str, most: int) -> None:
         """Count the connection for the sender of a request. See `Beyond.charge`."""
@@ -235,7 +224,7 @@ class GuardedConnection(web.RequestHandler):
             self._phase, self._seen, self._body = Phase.DISCARD, 0, request.content
         elif self._seen:  # A head is here in part, or a whole one begins at once.
             self._phase = Phase.HEAD
-            self._limit_time(HEAD_S)
+            self._limit_time(limits.HEAD_S)
         else:
             self._phase = Phase.IDLE
 
@@ -249,7 +238,7 @@ class GuardedConnection(web.RequestHandler):
             return self._discard(data)
         if self._phase is Phase.IDLE:
             if not data.lstrip(b"\r\n"):  # [RFC 9112, 2.2] Empty lines before a head.
-                self._limit_time(HEAD_S)
+                self._limit_time(limits.HEAD_S)
                 return True
             data = data.lstrip(b"\r\n")
             self._phase, self._seen, self._tail = Phase.HEAD, 0, b""
@@ -259,28 +248,45 @@ class GuardedConnection(web.RequestHandler):
             self._seen += end + len(END_OF_HEAD) - len(self._tail)
         else:
             self._seen += len(data)
-        if self._seen > HEAD_BYTES:
+        if self._seen > limits.HEAD_BYTES:
             self._refuse(LARGE_HEAD, "large-head")
             return False
         if end >= 0:
             self._phase = Phase.READ
         else:
             self._tail = joined[-3:]
-            self._limit_time(HEAD_S)
+            self._limit_time(limits.HEAD_S)
         return True
 
     def _take_ahead(self, data: bytes) -> None:
         """Count bytes that follow a request which is being answered."""
         self._seen += len(data)
         self._tail = data[-3:]
-        if self._seen > AHEAD_BYTES and self.transport is not None:
+        self._limit_flood()
+
+    def _limit_framing(self, body: StreamReader, received: int) -> None:
+        """Count bytes of a body that bring nothing of its content: its trailers, as a rule.
+
+        aiohttp keeps the trailers of a body in chunks, each as long as a line may be, and gives
+        them to nobody. A chunk's own head is short, so what comes between two pieces is, too.
+        """
+        if body.is_eof():
+            return
+        if body.total_bytes != self._arrived:
+            self._arrived, self._seen = body.total_bytes, 0
+        else:
+            self._seen += received
+            self._limit_flood()
+
+    def _limit_flood(self) -> None:
+        if self._seen > limits.AHEAD_BYTES and self.transport is not None:
             self._connections.note_cut("flood", self._client())
             self.transport.abort()
 
     def _discard(self, data: bytes) -> bool:
         """Count bytes that are thrown away; return whether aiohttp gets them, to find their end."""
         self._seen += len(data)
-        if self._seen <= DISCARD_BYTES:
+        if self._seen <= limits.DISCARD_BYTES:
             return self._phase is Phase.DISCARD
         if self.transport is not None:
             self.transport.pause_reading()
@@ -316,7 +322,7 @@ class GuardedConnection(web.RequestHandler):
         self._connections.note_cut(reason, client)
         transport.write(answer)
         # What there is too much of is not held any longer than for the answer.
-        wait = 0.0 if self.in_reserve or self.beyond else DISCARD_S
+        wait = 0.0 if self.in_reserve or self.beyond else limits.DISCARD_S
         self._connections.loop.call_later(wait, transport.abort)
 
     def _client(self) -> object:

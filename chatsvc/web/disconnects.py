@@ -66,6 +66,11 @@ class Clients:
             if IDENTITY in request and request[IDENTITY].key:
                 self._keys[request.transport] = request[IDENTITY].key
 
+    def transports(self) -> set[asyncio.Transport]:
+        """Return the connections that something is being sent to, or may be."""
+        found = {request.transport for request in self._tasks.values()}
+        return {each for each in found if each is not None}.union(self._sending)
+
     def leave(self) -> None:
         """Stop watching the request that the current task answers."""
         self._tasks.pop(asyncio.current_task(), None)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chatsvc.problems import Draining, StoreUnavailable
 from chatsvc.web.app_keys import PUBLIC_METRICS, REPLIES, service
+from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 
 
@@ -32,6 +33,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Answer `GET /metrics` in the exposition format of Prometheus."""
+    service(request)[MEMORY].publish()
     return service(request)[METRICS].exposition()
 
 

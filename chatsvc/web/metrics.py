@@ -96,8 +96,7 @@ class LabelledFigures:
 
     def labels(self, *values: str) -> Figure:
         """Return the figure for these values of the labels, in the order of their names."""
-        figure = self._known.get(values)
-        if figure is None:
+        if (figure := self._known.get(values)) is None:
             figure = self._table.figure(self._family.kind, self._family.name, *values)
             self._known[values] = figure
         return figure
@@ -205,6 +204,15 @@ class Metrics(Collector):
             "chatsvc_descriptor_refusals",
             "Connections and replies refused for want of file descriptors",
         )
+        self.memory = self._labelled(
+            Kind.GAUGE,
+            "chatsvc_memory_bytes",
+            "Bytes that count against --max-memory, by what holds them",
+            "kind",
+        )
+        self.memory_limit = self._figure(
+            Kind.GAUGE, "chatsvc_memory_limit_bytes", "The bytes of --max-memory"
+        )
         self.stalls = self._figure(
             Kind.COUNTER,
             "chatsvc_loop_stalls",
@@ -307,18 +315,15 @@ class Metrics(Collector):
                 found[record.name].append(record)
         for name, metric_of in self._families.items():
             yield metric_of(found[name])
-        alone = len(tables) == 1
-        pids = [os.getpid()] if alone else [table.pid for table in tables]
+        pids = [table.pid for table in tables] if len(tables) > 1 else [os.getpid()]
         yield from process_metrics(pids)
 
     def exposition(self) -> web.Response:
         """Return the response to a scrape."""
         registry = CollectorRegistry()
         registry.register(self)
-        return web.Response(
-            body=generate_latest(registry),
-            headers={"Content-Type": CONTENT_TYPE_LATEST},
-        )
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=generate_latest(registry), headers=headers)
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -39,6 +39,7 @@ from chatsvc.requests.values import (
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
 from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
 from chatsvc.web.identification import account_of, identity_of
+from chatsvc.web.memory import MEMORY, MemoryWatch
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.proxies import PROXIES
@@ -260,7 +261,7 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """Return the body, which must be JSON by its headers, of at most `max_bytes`.
 
     Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in
-    `BODY_DEADLINE_S`.
+    `BODY_DEADLINE_S`. Raises `Overloaded` when there is no memory left, also while it arrives.
     """
     if request.content_type != JSON:
         raise UnsupportedMediaType(
@@ -271,29 +272,38 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
     if (request.content_length or 0) > max_bytes:
         raise TooLarge(f"A body may have {max_bytes} bytes.")
+    memory = service(request)[MEMORY]
+    memory.budget.check()
     if request.content.is_eof():  # it came with the head, as most do
         body = request.content.read_nowait()
     else:
-        body = await _read_arriving(request.content, max_bytes)
+        body = await _read_arriving(request.content, max_bytes, memory)
     if len(body) > max_bytes:
         raise TooLarge(f"A body may have {max_bytes} bytes.")
     return body
 
 
-async def _read_arriving(content: StreamReader, max_bytes: int) -> bytes:
+async def _read_arriving(
+    content: StreamReader, max_bytes: int, memory: MemoryWatch
+) -> bytes:
     """Return a body once it is whole; or, as soon as it has more than `max_bytes`, what there is.
 
-    Raises `BadRequest` after `BODY_DEADLINE_S`.
+    It counts in `memory` while it arrives. Raises `BadRequest` after `BODY_DEADLINE_S`, and
+    `Overloaded`.
     """
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             async for piece in content.iter_any():
                 body += piece
+                memory.bodies += len(piece)
+                memory.budget.check()
                 if len(body) > max_bytes:
                     break
     except TimeoutError:
         raise BadRequest(
             f"The body did not arrive in {BODY_DEADLINE_S:g} s.", status=408
         ) from None
+    finally:
+        memory.bodies -= len(body)
     return bytes(body)

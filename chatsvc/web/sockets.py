@@ -33,6 +33,7 @@ from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import LIMITS, REPLIES, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.identification import identity_of
+from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
 from chatsvc.web.use import USE
@@ -44,6 +45,9 @@ Result = TypeVar("Result")
 SOCKETS: web.AppKey[dict[Connection, str]] = web.AppKey("sockets", dict)
 """The key of the application's open WebSockets, with the API key (by its digest) that each rests on.
 """
+
+SPARED_BYTES = 64 * 1024
+"""Bytes of unfinished frames that a connection may have when memory is short."""
 
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -149,6 +153,13 @@ async def _answer_frame(
     return Delivery(reply, after, make_codec(reply.id, asked.view), place.leave)
 
 
+def _end_unfinished(app: web.Application) -> None:
+    """Send away the clients of which much is here that is no whole frame: memory is short."""
+    for connection in app[SOCKETS]:
+        if connection.unfinished_bytes > SPARED_BYTES:
+            connection.send_away(app[MEMORY].budget.overloaded())
+
+
 async def close_sockets(app: web.Application) -> None:
     """Send the clients of all WebSockets away with `draining`: the service is going down."""
     going = Draining("The service is going down.")
@@ -160,4 +171,6 @@ def add_websocket(app: web.Application) -> None:
     """Add the endpoint to an application."""
     sockets: dict[Connection, str] = {}
     app[SOCKETS] = sockets
+    app[MEMORY].connections.append(lambda: sockets)
+    app[MEMORY].when_full.append(lambda: _end_unfinished(app))
     app.router.add_get("/ws/chat", websocket, allow_head=False)

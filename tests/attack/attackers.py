@@ -10,8 +10,12 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from .appetites import APPETITES
 from .attacks import ATTACKS, Attack
 from .target import Target
+
+KNOWN = {**ATTACKS, **APPETITES}
+"""All that can be asked for; without names, it is `ATTACKS`."""
 
 ROUND_S = 30.0
 """How long one round of an attack may take."""
@@ -36,9 +40,9 @@ async def _main(port: int, seconds: float, names: list[str]) -> None:
         for index, name in enumerate(names or ATTACKS)
     }
     rounds: list[Coroutine[Any, Any, None]] = [
-        _repeat(ATTACKS[name], target, first)
+        _repeat(KNOWN[name], target, first)
         for name, target in targets.items()
-        for first in range(ATTACKS[name].at_once)
+        for first in range(KNOWN[name].at_once)
     ]
     print("ready", flush=True)
     loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from .machine import Cores, idle_look
 from .report import NOISE, show, write
 from .scenarios import (
     attack,
+    budget,
     endings,
     growth,
     layers,
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "memory": memory,
     "soak": soak,
     "attack": attack,
+    "budget": budget,
     "endings": endings,
     "relay": relay,
     "layers": layers,

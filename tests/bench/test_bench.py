@@ -449,6 +449,8 @@ SMALL = {
     "soak": ["--minutes", "0.03", "--streams", "20", "--length", "9", "--keep", "1"],
     "attack": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
     + ["--attacks", "slow-heads"],
+    "budget": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
+    + ["--appetites", "unfinished-heads"],
     "endings": ["--minutes", "0.05", "--streams", "24", "--most", "1000"],
     "layers": ["--streams", "20", "--seconds", "1"],
 }

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from aiohttp import StreamReader, web
 
-from chatsvc.web import connections
+from chatsvc.web import connection_limits
 
 from ..stalls import without_stall
 from .running import (
@@ -41,16 +41,16 @@ CUT = 'chatsvc_connections_cut_total{reason="%s"}'
 PATCHED = """
 import sys
 from chatsvc.cli import main
-from chatsvc.web import connections
+from chatsvc.web import connection_limits
 for name, _, value in (each.partition("=") for each in sys.argv.pop(1).split()):
-    setattr(connections, name, float(value))
+    setattr(connection_limits, name, float(value))
 sys.exit(main())
 """
 
 
 @asynccontextmanager
 async def patched_child(constants: str, *flags: str) -> AsyncIterator[Child]:
-    """Run `chatsvc` with other constants of `connections`, such as `"HEAD_S=0.2"`.
+    """Run `chatsvc` with other constants of `connection_limits`, such as `"HEAD_S=0.2"`.
 
     Its event loop is uvloop's where that is installed.
     """
@@ -92,9 +92,9 @@ async def slow_heads(chat: Chat) -> None:
 
 
 async def test_heads_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connections.HEAD_S == 10
-    monkeypatch.setattr(connections, "HEAD_S", 0.1)
-    monkeypatch.setattr(connections, "DISCARD_S", 0.01)
+    assert connection_limits.HEAD_S == 10
+    monkeypatch.setattr(connection_limits, "HEAD_S", 0.1)
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.01)
     async with inside() as chat:
         await slow_heads(chat)
         await eventually(lambda: chat.connections <= 1)  # that of `metrics`
@@ -108,8 +108,8 @@ async def test_heads_that_do_not_end_on_the_loop_of_the_command() -> None:
 async def test_a_byte_now_and_then_does_not_prolong_a_head(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
-    monkeypatch.setattr(connections, "DISCARD_S", 0.01)
+    monkeypatch.setattr(connection_limits, "HEAD_S", 0.2)
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.01)
     async with inside() as chat:
         for begin in (b"\r\n", b"GET /a"):
             reader, writer = await sent(chat, begin)
@@ -124,8 +124,8 @@ async def test_a_byte_now_and_then_does_not_prolong_a_head(
 async def test_a_head_of_too_many_bytes(
     piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connections.HEAD_BYTES == 64 * 1024
-    monkeypatch.setattr(connections, "DISCARD_S", 0.1)
+    assert connection_limits.HEAD_BYTES == 64 * 1024
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.1)
 
     def head(size: int) -> bytes:
         fields = b"".join(b"X-%d: %b\r\n" % (n, b"x" * 990) for n in range(size))
@@ -179,8 +179,8 @@ async def test_requests_that_come_together_are_answered_in_turn(chat: Inside) ->
 
 
 async def test_what_is_sent_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_S", 0.1)
-    monkeypatch.setattr(connections, "DISCARD_S", 0.01)
+    monkeypatch.setattr(connection_limits, "HEAD_S", 0.1)
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.01)
     go = asyncio.Event()
     async with inside(backend=Scripted("\n", go), send_buffer=0) as chat:
 
@@ -213,8 +213,8 @@ async def test_what_is_sent_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connections.IDLE_S == 75
-    monkeypatch.setattr(connections, "IDLE_S", 0.1)
+    assert connection_limits.IDLE_S == 75
+    monkeypatch.setattr(connection_limits, "IDLE_S", 0.1)
     async with inside() as chat:
         for first in (b"", HEALTH):
             reader, _ = await sent(chat, first)
@@ -331,8 +331,11 @@ async def test_identity_is_no_encoding(chat: Inside) -> None:
 async def test_little_of_a_refused_body_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert (connections.DISCARD_BYTES, connections.DISCARD_S) == (64 * 1024, 1)
-    monkeypatch.setattr(connections, "DISCARD_S", 0.3)
+    assert (connection_limits.DISCARD_BYTES, connection_limits.DISCARD_S) == (
+        64 * 1024,
+        1,
+    )
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.3)
     taken = 0
     original = web.RequestHandler.data_received
 
@@ -355,7 +358,7 @@ async def test_little_of_a_refused_body_is_read(
                     writer.write(bytes(10_000))
                     await writer.drain()
         await eventually(lambda: not chat.connections)
-        assert taken <= len(head) + connections.DISCARD_BYTES
+        assert taken <= len(head) + connection_limits.DISCARD_BYTES
 
 
 # ---------------------------------------------------------------------- answers

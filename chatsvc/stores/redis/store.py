@@ -187,6 +187,7 @@ class RedisStore:
 
     append_now = None
     finish_now = None
+    kept_bytes = 0
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""

@@ -1,0 +1,65 @@
+"""How much memory a reply's record counts for."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import msgspec
+import pytest
+
+from chatsvc.model import Context, Message, Prompt
+from chatsvc.stores import Record
+from chatsvc.stores.sizes import (
+    RECORD_BYTES,
+    prompt_bytes,
+    record_bytes,
+    without_prompt,
+)
+
+CONVERSATIONS = {
+    "long": [{"role": "user", "content": "x" * 30_000}] * 5,
+    "short": [{"role": "user", "content": f"hello {n}"} for n in range(3000)],
+    "parts": [
+        {
+            "role": "user",
+            "content": "",
+            "members": {"content": [{"type": "text", "text": f"a {n}"}] * 3},
+        }
+        for n in range(1000)
+    ],
+    "numbers": [{"role": "user", "content": "", "members": {"x": [0.5] * 20_000}}],
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_prompt_counts_for_about_what_it_takes(name: str) -> None:
+    data = msgspec.json.encode({"messages": CONVERSATIONS[name]})
+    tracemalloc.start()
+    try:
+        prompt = msgspec.json.decode(data, type=Prompt)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    counted = prompt_bytes(Record("r", prompt))
+    assert len(data) <= counted
+    assert taken * 0.8 < counted < taken * 4 + 2048
+
+
+def test_quotation_marks_in_a_text_are_text() -> None:
+    said = Record("r", Prompt((Message("user", '"",,' * 10_000),)))
+    assert prompt_bytes(said) < 62_000
+
+
+def test_an_ended_reply_has_no_prompt() -> None:
+    record = Record("r", Prompt((Message("user", "x"),)), note="n")
+    ended = without_prompt(record)
+    assert prompt_bytes(ended) == 0
+    assert without_prompt(ended) is ended
+    assert (ended.reply_id, ended.note) == ("r", "n")
+
+
+def test_what_came_with_the_request_counts_while_the_reply_is_kept() -> None:
+    plain = record_bytes(Record("r", Prompt(())))
+    context = Context(headers={"X-Tenant": "t" * 500})
+    noted = Record("r", Prompt(()), context=context, note="n" * 100)
+    assert (plain, record_bytes(noted)) == (RECORD_BYTES, RECORD_BYTES + 600)
