@@ -23,7 +23,7 @@ bottom; imports point down only:
     log                     │   what has arrived, and when      │
      │                      │   it is released                  │
     model · problems · cursor · graphemes · ticker · eventstream · settings
-    setting_formats · client_limits · host_names · retry_after · exit_status · proxies · tracebacks
+    setting_formats · kept_prompt · client_limits · host_names · retry_after · exit_status · proxies · tracebacks
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor

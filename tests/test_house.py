@@ -31,6 +31,7 @@ FLOORS = (
         "setting_formats",
         "host_names",
         "client_limits",
+        "kept_prompt",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
@@ -51,6 +52,7 @@ FLOORS = (
 
 NEIGHBOURS = {
     ("cursor", "problems"),
+    ("kept_prompt", "model"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("client", "client"),

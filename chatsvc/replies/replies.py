@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from chatsvc.backends.base import Backend
 from chatsvc.cursor import is_reply_id, new_reply_id
+from chatsvc.kept_prompt import KeptPrompt, keep
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
@@ -15,6 +16,7 @@ from chatsvc.replies.handover import Handover
 from chatsvc.replies.producers import Observer, Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
+from chatsvc.replies.share_links import ShareLinks
 from chatsvc.stores.base import KeyReused, Record, Store
 from chatsvc.ticker import Ticker
 
@@ -34,6 +36,7 @@ class Replies:
     `observers` are called when a reply that is produced here starts, has text, and ends.
 
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
+    `share_links` are the tokens by which others may read a reply.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Replies:
             store, backend, self.admission, self._registry, self._producers
         )
         self.drain = self._handover.drain
+        self.share_links = ShareLinks(store, self._registry)
 
     @property
     def running(self) -> int:
@@ -84,7 +88,7 @@ class Replies:
 
     async def start(
         self,
-        prompt: Prompt,
+        prompt: KeptPrompt | Prompt,
         *,
         user: str = "",
         key: str = "",
@@ -108,7 +112,7 @@ class Replies:
         lag = self.backend.lag
         record = Record(
             new_reply_id(),
-            prompt,
+            keep(prompt) if isinstance(prompt, Prompt) else prompt,
             user=user,
             key=key,
             digest=digest,

@@ -83,7 +83,8 @@ class Reply:
     def prompt(self) -> PromptInContext:
         """Return the prompt for the backend: with the text that is there already, and the context."""
         record = self.record
-        asked, context = record.prompt, record.context
+        kept, context = record.prompt, record.context
+        asked = kept.read()
         written = self.log.text(0) if self.log.size else ""
         return PromptInContext(
             asked.messages,
@@ -96,6 +97,7 @@ class Reply:
                 options=asked.options,
                 headers=context.headers,
             ),
+            kept.json,
         )
 
     @property

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from chatsvc.kept_prompt import KeptPrompt
 from chatsvc.log import Log
-from chatsvc.model import Context, End, Prompt
+from chatsvc.model import Context, End
 from chatsvc.ticker import Clock
 from chatsvc.units import Unit
 
@@ -48,6 +49,7 @@ write to its disk or its replicas; demands another password or right; refuses fo
 class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
+    `prompt` is what is asked; of an ended reply it is the question alone.
     `user` is the name of the user who asked for it, empty without authorization. `key` is the
     idempotency key, with the place that it is known in if it is not known everywhere, and empty if
     none was sent; `digest` identifies the request that came with it.
@@ -60,7 +62,7 @@ class Record(msgspec.Struct, frozen=True):
     """
 
     reply_id: str
-    prompt: Prompt
+    prompt: KeptPrompt
     user: str = ""
     key: str = ""
     digest: str = ""
@@ -68,6 +70,17 @@ class Record(msgspec.Struct, frozen=True):
     lag: int | None = None
     context: Context = Context()
     note: str = ""
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that a client decides: of the prompt, and of the note as ASCII."""
+        return self.prompt.size + len(self.note)
+
+    def new_log(self) -> Log:
+        """Return an empty log of the reply, whose end drops the prompt but for the question."""
+        log = Log(self.reply_id, pace=self.pace, lag=self.lag)
+        log.prompt = self.prompt
+        return log
 
 
 class KeyReused(Exception):
@@ -136,9 +149,9 @@ class Store(Protocol):
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """Return a reply's record, and its live log with all that has arrived.
 
-        The record of an ended reply may be without its prompt. Raises `ReplyNotFound` for an id
-        that was never given, `ReplyExpired` for one whose text is no longer kept, and
-        `StoreUnavailable`.
+        Of the prompt of an ended reply the question alone is there, unless a node of an older
+        version has set the end. Raises `ReplyNotFound` for an id that was never given,
+        `ReplyExpired` for one whose text is no longer kept, and `StoreUnavailable`.
         """
         ...
 
@@ -195,20 +208,23 @@ class Store(Protocol):
         Raises `StoreUnavailable`.
         """
 
-    async def remember(self, name: str, reply_id: str) -> str | None:
-        """Let `name` stand for a reply, and return the id that it stood for before, if any.
+    async def remember(
+        self, name: str, value: str, *, only_new: bool = False
+    ) -> str | None:
+        """Let `name` stand for a reply's id or token; return what it stood for before, if anything.
 
-        A store in Redis keeps names for `REMEMBERED_S`; one in memory keeps a number of them, and
-        forgets the one that was set longest ago. Raises `StoreUnavailable`.
+        With `only_new` a name that stands for something is left as it is. A store in Redis keeps
+        names for `REMEMBERED_S`, and as much longer as it keeps an ended reply; one in memory keeps a
+        number of them, and forgets the one that was set longest ago. Raises `StoreUnavailable`.
         """
         ...
 
     async def recall(self, name: str) -> str | None:
-        """Return the id that `name` stands for, or None. Raises `StoreUnavailable`."""
+        """Return what `name` stands for, or None. Raises `StoreUnavailable`."""
         ...
 
-    async def forget(self, name: str, reply_id: str) -> None:
-        """Let `name` stand for no reply, if it stands for this one. Raises `StoreUnavailable`."""
+    async def forget(self, name: str, value: str) -> None:
+        """Let `name` stand for nothing, if it stands for `value`. Raises `StoreUnavailable`."""
 
 
 class Cluster(Protocol):

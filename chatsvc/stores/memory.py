@@ -11,10 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from chatsvc.log import Log
-from chatsvc.model import End, Prompt
+from chatsvc.model import End
 from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import (
     EXPIRED,
@@ -32,8 +30,6 @@ from chatsvc.units import Unit
 MOST_REMEMBERED = 500_000
 """Expired ids that are remembered at most, keys of expired replies, and names; beyond that, the
 oldest are forgotten."""
-
-_NO_PROMPT = Prompt(())
 
 _Item = TypeVar("_Item")
 
@@ -96,8 +92,7 @@ class MemoryStore:
             return known
         if record.key:
             self._keys[record.user, record.key] = record.reply_id, record.digest
-        log = Log(record.reply_id, pace=record.pace, lag=record.lag)
-        self._kept[record.reply_id] = record, log
+        self._kept[record.reply_id] = record, record.new_log()
         return record.reply_id
 
     async def known(self, record: Record) -> str | None:
@@ -162,18 +157,16 @@ class MemoryStore:
             now = self._now()
             log.finish(end.with_usage(log.usage), now)
             self._ended.append((now / 1e6 + self._keep, log.reply_id))
-            # The prompt is a whole conversation, perhaps many times as long as the reply, and
-            # nothing needs it any more.
-            record, _ = self._kept[log.reply_id]
-            self._kept[log.reply_id] = replace(record, prompt=_NO_PROMPT), log
 
     async def refresh(self, log: Log) -> None:
         """Return at once: whatever is appended is in the log already."""
 
-    async def remember(self, name: str, reply_id: str) -> str | None:
+    async def remember(
+        self, name: str, value: str, *, only_new: bool = False
+    ) -> str | None:
         """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""
         before = self._names.pop(name, None)  # so that it moves to the end of the order
-        self._names[name] = reply_id
+        self._names[name] = before if before is not None and only_new else value
         if len(self._names) > MOST_REMEMBERED:
             # A dict would have to search for its first item, behind all that were deleted before.
             self._names.popitem(last=False)
@@ -183,9 +176,9 @@ class MemoryStore:
         """See `Store.recall`."""
         return self._names.get(name)
 
-    async def forget(self, name: str, reply_id: str) -> None:
+    async def forget(self, name: str, value: str) -> None:
         """See `Store.forget`."""
-        if self._names.get(name) == reply_id:
+        if self._names.get(name) == value:
             del self._names[name]
 
     def expire(self) -> None:

@@ -8,8 +8,8 @@ from chatsvc.problems import Unauthorized
 from chatsvc.users.identity import STRANGER, Identity
 from chatsvc.web.app_keys import AUTHORIZE, IDENTITY
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
-"""The beginnings of the paths that need no authorization."""
+PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/", "/api/shared/")
+"""The beginnings of the paths that need no authorization. Of the last a token decides."""
 
 
 async def identify(request: web.Request, app: web.Application, path: str) -> None:
@@ -40,7 +40,8 @@ async def _authorized(request: web.Request, app: web.Application) -> str:
 
 def identity_of(request: web.Request) -> Identity:
     """Return who a request is from: `STRANGER` where the service has no users."""
-    return request[IDENTITY] if IDENTITY in request else STRANGER
+    identity: Identity = request.get(IDENTITY, STRANGER)
+    return identity
 
 
 def account_of(identity: Identity, address: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Message, Piece, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
@@ -51,7 +52,7 @@ class Place(Protocol):
 
 
 def record(key: str = "", **more: object) -> Record:
-    return Record(new_reply_id(), PROMPT, key=key, **more)  # type: ignore[arg-type]
+    return Record(new_reply_id(), keep(PROMPT), key=key, **more)  # type: ignore[arg-type]
 
 
 async def begin(store: Store, **more: object) -> Log:

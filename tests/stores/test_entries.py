@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.stores.base import Record
@@ -27,8 +28,8 @@ from chatsvc.stores.redis.entries import (
     decode_hash,
     decode_news,
     encode,
-    encode_record,
 )
+from chatsvc.stores.redis.records import encode_ended_record, encode_record
 from tests.redis_server import RedisServer
 
 from .contract import DONE, FAILED, PROMPT, STOPPED, record
@@ -53,7 +54,7 @@ def test_an_entry_is_read_as_it_was_written(entry: ReplyEntry) -> None:
 
 
 @given(
-    st.builds(Record, texts, st.just(PROMPT), texts, texts, texts, positions),
+    st.builds(Record, texts, st.just(keep(PROMPT)), texts, texts, texts, positions),
     positions,
     st.booleans(),
 )
@@ -132,7 +133,13 @@ async def test_the_scripts_write_these_fields(
         await store.create(asked)
         found = await redis.hgetall(key)
         assert int(found.pop("at")) > 0
-        created = {"r": encode_record(asked), "o": "node", "e": "1", "p": "0"}
+        created = {
+            "r": encode_record(asked),
+            "q": encode_ended_record(asked),
+            "o": "node",
+            "e": "1",
+            "p": "0",
+        }
         assert found == created
         _, log = await store.find(asked.reply_id)
         await store.append(log, "ab")
@@ -144,7 +151,8 @@ async def test_the_scripts_write_these_fields(
             "at": await redis.hget(key, "at"),
         }
         await store.finish(log, DONE)
-        assert await redis.hmget(key, HASH_FIELDS) == [created["r"], "2", "1", None]
+        assert await redis.hmget(key, HASH_FIELDS) == [created["q"], "2", "1", None]
+        assert await redis.hget(key, "q") == ""
         done = msgspec.json.encode(DONE).decode()
         written = [fields for _, fields in await redis.xrange(f"{key}:log")]
         assert written[-1] == {"p": "2", "e": done} == encode(decode(written[-1]))

@@ -106,7 +106,7 @@ class Owner:
         reply_id = record.reply_id
         status = await self._scripts.create(record, now_us)
         if status == "ok" and reply_id not in self._outboxes:
-            log = Log(reply_id, pace=record.pace, lag=record.lag)
+            log = record.new_log()
             self._followers.of(reply_id).add(log, "0-0")
             self._outboxes[reply_id] = Outbox(log, 1, self._write, record)
 

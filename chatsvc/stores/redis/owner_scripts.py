@@ -17,13 +17,16 @@ from chatsvc.stores.redis.entries import (
     PLANNED_END,
     ReplyEntry,
     encode,
-    encode_context,
     encode_end,
-    encode_record,
     encode_usage,
 )
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.leases import NOBODY
+from chatsvc.stores.redis.records import (
+    encode_context,
+    encode_ended_record,
+    encode_record,
+)
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
 
 Counts = tuple[int, int]
@@ -62,6 +65,7 @@ class OwnerScripts:
             *(encode_record(record), self._node, reply_id, now_us),
             encode_context(record),
             record.note,
+            encode_ended_record(record),
         )
         return status
 
