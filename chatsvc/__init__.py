@@ -23,8 +23,8 @@ bottom; imports point down only:
     log                     │   what has arrived, and when      │
      │                      │   it is released                  │
     model · problem · problems · cursor · graphemes · ticker · eventstream · settings
-    setting_formats · client_limits · host_names · named_functions · retry_after · exit_status
-    proxies · tracebacks · machine_memory · memory_budget
+    setting_formats · kept_prompt · client_limits · host_names · named_functions · retry_after
+    exit_status · proxies · tracebacks · machine_memory · memory_budget
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor

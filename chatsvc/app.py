@@ -210,6 +210,14 @@ async def _drain(app: web.Application) -> None:
         await replies.drain(app[SETTINGS].drain)
 
 
+def _has_ended(app: web.Application, user: str) -> bool:
+    """Return whether nobody can be a user any more: the last key is withdrawn, and only keys say."""
+    keys = app[KEYS]
+    if keys is None or app[AUTHORIZE] is not None or app[PROXIES].user_header:
+        return False
+    return user in keys.ended_users
+
+
 async def _run(
     app: web.Application, backend: Backend, store: Store
 ) -> AsyncIterator[None]:
@@ -246,7 +254,7 @@ async def _run(
             max_seconds=settings.max_seconds,
             max_running=app[USE].max_replies,
             observers=(app[METRICS], EventLog()),
-            has_ended=lambda user: keys is not None and user in keys.ended_users,
+            has_ended=partial(_has_ended, app),
             budget=budget,
         )
         if keys is not None:

@@ -30,6 +30,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from chatsvc.kept_prompt import KeptPrompt
 from chatsvc.model import End
 from chatsvc.segment import Segment
 from chatsvc.side import SideUnits
@@ -55,7 +56,8 @@ class Log:
     `end` by `finish`; both are None before. `on_end` is called once the end is set: the producer's
     callback. `waiters` holds the readers of this node. `side` holds the side units; it is None before
     there are any, or readers of them. `usage` is what the backend says that the reply has used so far,
-    as OpenAI's usage object, on the node that produces it; else None.
+    as OpenAI's usage object, on the node that produces it; else None. `prompt` is what the reply
+    answers, or None where that is not kept: the end drops all of it but the question.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class Log:
         "pace",
         "planned_end",
         "position",
+        "prompt",
         "reply_id",
         "segments",
         "side",
@@ -77,6 +80,7 @@ class Log:
 
     def __init__(self, reply_id: str, *, pace: int = 0, lag: int | None = None) -> None:
         self.reply_id = reply_id
+        self.prompt: KeptPrompt | None = None
         self.pace = pace
         self.lag = lag
         self.segments: list[Segment] = []
@@ -115,12 +119,6 @@ class Log:
             # A reader that stands in a slot of the ticker finds new text when its slot comes.
             if waiter.slot < 0:
                 waiter.ticker.wake(waiter)
-
-    def held_bytes(self) -> int:
-        """Return about how many bytes of memory the text and the side units take."""
-        # A code point beyond ASCII takes at most twice its UTF-8, with the ends of characters.
-        size = self.size if self.size == self.position else 2 * self.size
-        return size if self.side is None else size + self.side.held_bytes()
 
     def append_side(self, units: Sequence[Unit]) -> None:
         """Append side units behind all that has arrived, and wake the readers that wait for them.
@@ -216,6 +214,8 @@ class Log:
         self.interrupt()
         if self.on_end is not None:
             self.on_end()
+        if self.prompt is not None:
+            self.prompt.drop()
         # A set stays as large as it once was, a copy doesn't, and ended logs are kept for minutes.
         self.waiters = set(self.waiters)
 

@@ -89,9 +89,14 @@ class PromptInContext(Prompt, frozen=True):
 
     The prompt that is kept has no `context`: nodes of older versions read it, and its digest, by which
     a repeated request is known, must not depend on where it came from.
+
+    `json` is that prompt as JSON, without `written` and `context`, or empty where nobody keeps it. A
+    backend that may need the prompt once more, to ask a server again, keeps these bytes, which are
+    there anyway, rather than the values, which take several times their room.
     """
 
     context: Context = Context()
+    json: bytes = b""
 
 
 class Finish(msgspec.Struct, frozen=True):

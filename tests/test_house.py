@@ -35,6 +35,7 @@ FLOORS = (
         "client_limits",
         "machine_memory",
         "memory_budget",
+        "kept_prompt",
     }
     | {"retry_after", "exit_status", "proxies", "tracebacks"},
     {"segment", "side"},
@@ -58,6 +59,7 @@ NEIGHBOURS = {
     ("cursor", "problems"),
     ("client_limits", "problems"),
     ("memory_budget", "problems"),
+    ("kept_prompt", "model"),
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("setting_formats", "named_functions"),

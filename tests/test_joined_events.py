@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.graphemes import Splitter
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply
@@ -101,7 +102,11 @@ async def written(
         Splitter(),
     )
     reply = Reply(
-        Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda reply: None
+        Record(log.reply_id, keep(Prompt(()))),
+        log,
+        ticker,
+        Departure(),
+        lambda reply: None,
     )
     encoder = make_encoder(make(reply), BARE)
     with closing(Stream(reply, 0, wire, encoder)) as stream:
@@ -158,7 +163,11 @@ async def test_what_is_out_at_once_is_one_event_however_many_segments_hold_it() 
     with hand_of_time() as hand:
         log, ticker, wire = Log("r" * 22, pace=10_000, lag=50_000), Ticker(), Wire()
         reply = Reply(
-            Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda r: None
+            Record(log.reply_id, keep(Prompt(()))),
+            log,
+            ticker,
+            Departure(),
+            lambda r: None,
         )
         encoder = make_encoder(UIChunks(reply.id), BARE)
         with closing(Stream(reply, 0, wire, encoder)) as stream:
@@ -196,7 +205,7 @@ async def test_a_chunk_is_little_more_than_the_models_own() -> None:
         b"\n\n"
     )
     log = Log("r" * 22)
-    record = Record(log.reply_id, Prompt(()))
+    record = Record(log.reply_id, keep(Prompt(())))
     reply = Reply(record, log, Ticker(), Departure(), lambda reply: None)
     first, event = Chunks(reply, "m").events(0, "000 ")
     assert b'"role":"assistant","content":""' in first
@@ -213,7 +222,11 @@ async def test_a_reader_that_is_sent_away_has_been_given_what_is_out() -> None:
     with hand_of_time() as hand:
         log, ticker, wire, departure = Log("r" * 22), Ticker(), Wire(), Departure()
         reply = Reply(
-            Record(log.reply_id, Prompt(())), log, ticker, departure, lambda r: None
+            Record(log.reply_id, keep(Prompt(()))),
+            log,
+            ticker,
+            departure,
+            lambda r: None,
         )
         encoder = make_encoder(UIChunks(reply.id), BARE)
         with closing(Stream(reply, 0, wire, encoder)) as stream:

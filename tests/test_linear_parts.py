@@ -12,7 +12,7 @@ from chatsvc.model import End
 from chatsvc.replies import PartItem
 from chatsvc.replies.calls import joined_members
 from chatsvc.transports.completion import WholeCompletion
-from chatsvc.transports.deltas import Deltas
+from chatsvc.transports.deltas import Deltas, ToolOffer
 from chatsvc.transports.ui_parts import UIParts
 from chatsvc.units import Close, Mark, Unit
 
@@ -52,7 +52,7 @@ def page(units: list[Unit]) -> Work:
 
 def stream(units: list[Unit]) -> Work:
     log = Log("r" * 22)
-    return lambda: Deltas(log, {}).feed(items(units))
+    return lambda: Deltas(log, ToolOffer()).feed(items(units))
 
 
 def whole(units: list[Unit]) -> Work:
@@ -60,7 +60,7 @@ def whole(units: list[Unit]) -> Work:
     log.finish(End("done", "stop"), 0)
 
     def work() -> dict[str, Any]:
-        made = WholeCompletion(reply_of(log), "m")
+        made = WholeCompletion(reply_of(log), "m", ToolOffer())
         made.add(items(units))
         return made.body()
 

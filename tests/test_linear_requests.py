@@ -12,6 +12,7 @@ from yarl import URL
 
 from chatsvc.cursor import parse_cursor
 from chatsvc.host_names import host_of
+from chatsvc.kept_prompt import keep
 from chatsvc.model import ABILITIES
 from chatsvc.problem import Problem
 from chatsvc.problems import BadJson, BadText, InvalidRequest
@@ -115,7 +116,7 @@ JSON: dict[str, Make] = {
 CALLER = Caller()
 
 PARSERS: dict[str, Callable[[str], object]] = {
-    "chat": lambda body: digest(make_prompt(parse_chat(body.encode()), NO_LIMIT)),
+    "chat": lambda body: digest(keep(make_prompt(parse_chat(body.encode()), NO_LIMIT))),
     "frame": lambda text: read_frame(text, CALLER, NO_LIMIT),
     "completion": lambda body: parse_completion(body.encode(), NO_LIMIT),
     "turn": lambda body: parse_turn(body.encode(), NO_LIMIT),

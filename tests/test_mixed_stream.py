@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply, SentAway
@@ -58,7 +59,7 @@ class Running:
         self.log = Log("r" * 22, pace=pace)
         self.ticker = Ticker()
         self.departure = Departure()
-        record = Record(self.log.reply_id, Prompt(()))
+        record = Record(self.log.reply_id, keep(Prompt(())))
         self.reply = Reply(
             record, self.log, self.ticker, self.departure, lambda r: None
         )

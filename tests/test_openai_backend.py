@@ -7,6 +7,7 @@ from base64 import b64encode
 from contextlib import aclosing
 from traceback import format_exception
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from chatsvc.backends import make_backend
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.openai import CompletionRequest, OpenAIBackend, completions_url
-from chatsvc.model import Finish, Message, Prompt, Reasoning
+from chatsvc.model import (
+    Context,
+    Finish,
+    Message,
+    Prompt,
+    PromptInContext,
+    Reasoning,
+)
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 from tests.backends.asking import PROMPT, asked, route
@@ -582,3 +590,36 @@ def test_a_setting_that_is_no_unicode_is_sent_escaped() -> None:
     sent = json.loads(body)
     assert (sent["model"], sent["messages"][0]["content"]) == ("é", "\udcff")
     assert sent["messages"][1] == {"role": "user", "content": "你"}
+
+
+async def test_a_request_is_made_again_of_what_is_kept() -> None:
+    """After a refusal, and where a connection that was kept has broken, in the same words."""
+    asked = Prompt((Message("user", "你"),), "so far", {"seed": 7, "stream_options": {"x": 1}})  # fmt: skip
+    json_ = msgspec.json.encode(msgspec.structs.replace(asked, written=""))
+    backend = OpenAIBackend("http://127.0.0.1/v1", "m", resumes=True)
+    in_context = PromptInContext(asked.messages, asked.written, asked.options, Context(), json_)  # fmt: skip
+    for prompt in (asked, in_context):
+        request = CompletionRequest(backend, prompt)
+        first = request.body()
+        assert request.body() == first == request.body()
+        assert msgspec.json.decode(first)["messages"][-1]["content"] == "so far"
+        request.refused(400, None, b"stream_options")
+        again = msgspec.json.decode(request.body())
+        assert again == {**msgspec.json.decode(first), "stream_options": {"include_usage": True}}  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.builds(
+            Message,
+            st.sampled_from(["user", "assistant"]),
+            st.text(st.characters(exclude_categories=["Cs"])),
+        ),
+        min_size=1,
+        max_size=4,
+    ).map(tuple)
+)
+def test_the_second_body_is_the_first(messages: tuple[Message, ...]) -> None:
+    backend = OpenAIBackend("http://127.0.0.1/v1", "m")
+    request = CompletionRequest(backend, Prompt(messages, options={"seed": 1 << 53}))
+    assert request.body() == request.body()

@@ -15,6 +15,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from chatsvc.backends.chunks import ChunkReader
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import (
     Data,
@@ -35,7 +36,7 @@ from chatsvc.replies.departure import Departure
 from chatsvc.stores import Record
 from chatsvc.ticker import SLOT_US, Ticker
 from chatsvc.transports.completion import WholeCompletion
-from chatsvc.transports.deltas import tools_of
+from chatsvc.transports.deltas import ToolOffer, tool_offer, tools_of
 from chatsvc.transports.framing import BARE
 from chatsvc.transports.openai import Chunks
 from chatsvc.transports.streams import MixedStream, make_stream
@@ -54,7 +55,7 @@ DONE = End("done", "stop", usage=USAGE)
 
 def reply_of(log: Log, options: dict[str, Any] | None = None) -> Reply:
     prompt = Prompt((), options={"tools": TOOLS} if options is None else options)
-    record = Record(log.reply_id, prompt)
+    record = Record(log.reply_id, keep(prompt))
     return Reply(record, log, Ticker(), Departure(), lambda reply: None)
 
 
@@ -70,9 +71,14 @@ def ended(script: list[Piece], end: End = DONE, options: dict[str, Any] | None =
     return reply_of(log, options)
 
 
+def offer_of(reply: Reply) -> ToolOffer:
+    """What the reply's request says of tools."""
+    return tool_offer(reply.record.prompt.read().options)
+
+
 def completed(reply: Reply) -> dict[str, Any]:
     """The whole completion that a reply is."""
-    whole, log = WholeCompletion(reply, "m"), reply.log
+    whole, log = WholeCompletion(reply, "m", offer_of(reply)), reply.log
     whole.add(PartItem(*each) for each in log.units(0, log.offset))
     return whole.body()
 
@@ -87,7 +93,7 @@ def parsed(events: list[bytes]) -> list[Any]:
 
 def streamed(reply: Reply, cuts: list[int], *, usage: bool = True) -> list[Any]:
     """The chunks of a reply whose units are read in pieces that end at some offsets."""
-    codec, log = Chunks(reply, "m", usage=usage), reply.log
+    codec, log = Chunks(reply, "m", usage=usage, offer=offer_of(reply)), reply.log
     events, begin = [], 0
     for cut in sorted({*(min(cut, log.offset) for cut in cuts), log.offset}):
         items = [PartItem(*each) for each in log.units(begin, cut)]
@@ -612,7 +618,7 @@ def test_however_it_arrives_all_is_there_once(
     async def run(hand: Hand) -> tuple[str, list[Any], Any]:
         log, wire = Log("r" * 22, pace=pace), Wire()
         reply = reply_of(log)
-        codec = Chunks(reply, "m")
+        codec = Chunks(reply, "m", offer=offer_of(reply))
         stream = make_stream(reply, 0, wire, codec, BARE)
         assert isinstance(stream, MixedStream)
         with closing(stream):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Finish, Piece, Prompt, ToolCall
 from chatsvc.replies import PartItem, Reply
@@ -198,7 +199,7 @@ def test_the_members_of_the_closing_mark_are_the_parts() -> None:
 
 def new_reply(ticker: Ticker, pace: int = 0) -> Reply:
     log = Log(REPLY, pace=pace)
-    record = Record(REPLY, Prompt(()))
+    record = Record(REPLY, keep(Prompt(())))
     return Reply(record, log, ticker, Departure(), lambda reply: None)
 
 

@@ -85,6 +85,18 @@ def test_the_example_that_repeats_a_key_gets_one_reply(port: str) -> None:
     assert len(set(re.findall(r"id: ([\w-]{22}):", out))) == 1
 
 
+def test_the_example_that_shares_a_reply_shows_it_by_its_token(port: str) -> None:
+    require("curl", "python3")
+    [example] = blocks("sh", "/share")
+    question, _, body = run(example, port).partition("}")
+    assert question == '{"question":"你好"'
+    [token] = set(re.findall(r"id: ([\w-]{22}):", body))
+    with urlopen(f"http://127.0.0.1:{port}/api/shared/{token}/question") as answer:
+        assert answer.status == 200
+    assert "data: 好" in body
+    assert "data: [DONE]" in body
+
+
 def test_ask_prints_the_reply(port: str) -> None:
     [example] = [text for text in blocks("sh", "chatsvc ask") if "$key" not in text]
     assert run(example, port).strip() == "你好"

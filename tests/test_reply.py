@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatsvc.graphemes import Splitter
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.problems import CursorPastEnd
@@ -40,7 +41,7 @@ def hand() -> Iterator[Hand]:
 
 def make(ticker: Ticker, *, pace: int = 0, lag: int | None = None) -> Reply:
     """A reply with an empty log."""
-    record = Record("r" * 22, Prompt(()))
+    record = Record("r" * 22, keep(Prompt(())))
     log = Log(record.reply_id, pace=pace, lag=lag)
     return Reply(record, log, ticker, Departure(), lambda reply: None)
 
@@ -341,7 +342,7 @@ async def test_what_is_due_behind_the_clocks_limit_is_not_out(
     begin = hand.now
     clock = Clock(limit=begin + 250_000)
     ticker = Ticker(clock)
-    record = Record("r" * 22, Prompt(()))
+    record = Record("r" * 22, keep(Prompt(())))
     log = Log(record.reply_id, pace=100_000)
     reply = Reply(record, log, ticker, Departure(), lambda reply: None)
     log.append("abcdefgh", begin)
@@ -361,7 +362,7 @@ async def test_readers_go_on_when_the_limit_does(run: Modes, hand: Hand) -> None
     begin = hand.now
     clock = Clock(limit=begin)
     ticker = Ticker(clock)
-    record = Record("r" * 22, Prompt(()))
+    record = Record("r" * 22, keep(Prompt(())))
     log = Log(record.reply_id, pace=100_000)
     reply = Reply(record, log, ticker, Departure(), lambda reply: None)
     log.append("abcdefgh", begin)
@@ -382,7 +383,11 @@ async def test_the_end_is_not_late_when_the_limit_was(hand: Hand) -> None:
     ticker = Ticker(clock)
     log = Log("r" * 22, pace=100_000)
     reply = Reply(
-        Record(log.reply_id, Prompt(())), log, ticker, Departure(), lambda reply: None
+        Record(log.reply_id, keep(Prompt(()))),
+        log,
+        ticker,
+        Departure(),
+        lambda reply: None,
     )
     log.append("abcdefgh", begin)
     calls: list[int] = []
@@ -447,7 +452,7 @@ async def test_a_release_waiter_calls_once_all_is_released(hand: Hand) -> None:
 def test_readers_are_counted_and_reported(hand: Hand) -> None:
     async def count() -> None:
         calls: list[int] = []
-        record = Record("r" * 22, Prompt(()))
+        record = Record("r" * 22, keep(Prompt(())))
         log = Log(record.reply_id)
         reply = Reply(
             record, log, Ticker(), Departure(), lambda r: calls.append(r.readers)

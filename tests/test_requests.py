@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsvc.kept_prompt import keep
 from chatsvc.model import Message, Prompt
 from chatsvc.problem import Problem
 from chatsvc.problems import BadJson, BadText, InvalidRequest, TooLarge
@@ -212,4 +213,4 @@ turns = st.lists(
 def test_a_digest_tells_requests_apart(
     one: tuple[Message, ...], other: tuple[Message, ...]
 ) -> None:
-    assert (digest(Prompt(one)) == digest(Prompt(other))) == (one == other)
+    assert (digest(keep(Prompt(one))) == digest(keep(Prompt(other)))) == (one == other)

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.replies import Reply
@@ -70,7 +71,11 @@ def reply_of(text: str, pace: int, hand: Hand) -> Reply:
     log = Log("r" * 22, pace=pace)
     log.append(text, hand.now)
     return Reply(
-        Record(log.reply_id, Prompt(())), log, Ticker(), Departure(), lambda reply: None
+        Record(log.reply_id, keep(Prompt(()))),
+        log,
+        Ticker(),
+        Departure(),
+        lambda reply: None,
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -64,14 +64,13 @@ class DirectRoute:
         self._none_left = asyncio.Event()
         self._closed = False
 
-    async def post(self, body: bytes) -> Connection:
+    async def post(self, make_body: Callable[[], bytes]) -> Connection:
         """See `Route.post`.
 
         A server may close a connection that was kept just when a request is sent on it. Then the
         request is sent again, on a new one: as long as nothing of a response has come, it was not
         the request that the server refused.
         """
-        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         if self._free:
             # The one that became free last: the others may come to the end of their time.
             connection, _ = self._free.popitem()
@@ -79,8 +78,28 @@ class DirectRoute:
                 connection.idle_timer.cancel()
                 connection.idle_timer = None
             with suppress(_Stale):
-                return await _exchange(connection, request)
-        return await _exchange(await self._connect(), request)
+                return await self._exchange(connection, make_body)
+        return await self._exchange(await self._connect(), make_body)
+
+    async def _exchange(
+        self, connection: Connection, make_body: Callable[[], bytes]
+    ) -> Connection:
+        """Send a request, and return the connection when the response's head has come."""
+        try:
+            body = make_body()
+            connection.ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+            del body
+            await connection.head()
+        except ConnectionError:
+            stale = connection.used and not connection.answered
+            connection.abort()
+            if stale:
+                raise _Stale from None
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
 
     async def close(self) -> None:
         """See `Route.close`."""
@@ -156,23 +175,6 @@ class DirectRoute:
 
 class _Stale(Exception):
     """A connection that was kept, and closed by the server before it answered."""
-
-
-async def _exchange(connection: Connection, request: bytes) -> Connection:
-    """Send `request` and return the connection when the response's head has come."""
-    try:
-        connection.ask(request)
-        await connection.head()
-    except ConnectionError:
-        stale = connection.used and not connection.answered
-        connection.abort()
-        if stale:
-            raise _Stale from None
-        raise
-    except BaseException:
-        connection.abort()
-        raise
-    return connection
 
 
 def make_socket(address: aiohappyeyeballs.AddrInfoType) -> socket.socket:

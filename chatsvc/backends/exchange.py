@@ -6,7 +6,7 @@ A *route* is such a way: `chatsvc.backends.direct` connects to the server itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from chatsvc.backends.response import Receiver
@@ -50,8 +50,11 @@ class Route(Protocol):
     def proxy(self) -> Proxy | None:
         """The proxy that stands between, or None."""
 
-    async def post(self, body: bytes) -> Exchange:
-        """POST `body` and return the exchange once the response's head has come.
+    async def post(self, make_body: Callable[[], bytes]) -> Exchange:
+        """POST what `make_body` returns, and return the exchange once the response's head has come.
+
+        The body is made for each time that it is sent, and let go of when it is written: a server
+        may let many large requests wait for long.
 
         Raises `TimeoutError` when no connection is there in time, and another `OSError` when the
         server can't be reached or its answer is no HTTP.

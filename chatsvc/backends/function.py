@@ -92,6 +92,8 @@ class FunctionBackend:
             pieces = self._function(messages, context=context)
         else:
             pieces = self._function(messages)
+        # They belong to the function alone now: it may need them no more long before its end.
+        del prompt, messages, context
         if inspect.isawaitable(pieces):  # a coroutine that returns an iterator
             pieces = await pieces
         if not hasattr(pieces, "__aiter__"):

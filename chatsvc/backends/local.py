@@ -93,7 +93,9 @@ class LocalBackend:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """See `Backend.stream`; raises as `OpenAIBackend.stream` does, and as `open`."""
         server = await self._running_server()
-        async with aclosing(server.stream(prompt)) as pieces:
+        pieces = server.stream(prompt)
+        del prompt  # it takes several times the room of what is kept
+        async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
 
@@ -102,7 +104,9 @@ class LocalBackend:
     ) -> AsyncGenerator[Piece, None]:
         """See `DirectBackend.stream_to`; raises as `stream` does."""
         server = await self._running_server()
-        async with aclosing(server.stream_to(prompt, take)) as pieces:
+        pieces = server.stream_to(prompt, take)
+        del prompt
+        async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
 

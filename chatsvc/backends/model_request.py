@@ -18,7 +18,10 @@ class ModelRequest(Protocol):
     """
 
     def body(self) -> bytes:
-        """Return the body to send, which is JSON. It may be another one after a refusal."""
+        """Return the body to send, which is JSON. It may be another one after a refusal.
+
+        It is asked again, too, where a connection that was kept has broken before any answer.
+        """
 
     def reader(self) -> ResponseReader:
         """Return the reader of a response of status 200, a new one for each."""

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from msgspec.structs import replace
 from yarl import URL
 
 from chatsvc.backends.chunks import WHOLE_LIMIT_BYTES, ChunkReader
@@ -20,7 +21,7 @@ from chatsvc.backends.redaction import Secrets
 from chatsvc.backends.refusals import refusal
 from chatsvc.backends.request_options import OptionPolicy
 from chatsvc.backends.upstream import FIRST_BACKOFF_S, UpstreamClient
-from chatsvc.model import ABILITIES, Piece, Prompt
+from chatsvc.model import ABILITIES, Piece, Prompt, PromptInContext
 from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization
 
@@ -192,19 +193,32 @@ class CompletionRequest:
 
     Where the server refuses `stream_options` it is sent without those of the client, then without
     any; once that was taken, the backend sends no more of them.
+
+    A request may wait for long, so it keeps neither the prompt nor its first body: that is made at
+    once and given away, and each later one is made of the prompt's JSON, which the reply keeps.
     """
 
     def __init__(self, backend: OpenAIBackend, prompt: Prompt) -> None:
         self._backend = backend
-        self._prompt = prompt
         self._chose_model = backend.chose_model(prompt)
         self._with_usage = backend.takes_stream_options
         self._with_theirs = "stream_options" in backend.policy.apply(prompt.options)
+        kept = prompt.json if isinstance(prompt, PromptInContext) else b""
+        self._json = kept or msgspec.json.encode(prompt)
+        self._written = prompt.written
+        self._first_body: bytes | None = self._make_body(prompt)
 
     def body(self) -> bytes:
         """See `ModelRequest.body`."""
+        body, self._first_body = self._first_body, None
+        if body is None:
+            prompt = msgspec.json.decode(self._json, type=Prompt)
+            body = self._make_body(replace(prompt, written=self._written))
+        return body
+
+    def _make_body(self, prompt: Prompt) -> bytes:
         members = self._backend.members(
-            self._prompt,
+            prompt,
             with_usage=self._with_usage,
             with_theirs=self._with_theirs,
         )

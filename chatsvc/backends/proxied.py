@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 from yarl import URL
@@ -60,13 +60,13 @@ class SessionRoute:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def post(self, body: bytes) -> SessionExchange:
-        """See `Route.post`."""
+    async def post(self, make_body: Callable[[], bytes]) -> SessionExchange:
+        """See `Route.post`; but aiohttp keeps the body until the response's head has come."""
         try:
             # A redirect would carry the conversation, and perhaps the key, elsewhere.
             response = await self._session.post(
                 self._url,
-                data=body,
+                data=make_body(),
                 proxy=self.proxy.url if self.proxy is not None else None,
                 allow_redirects=False,
             )

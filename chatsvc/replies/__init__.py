@@ -14,6 +14,7 @@ A reply's life:
 Each module imports only modules below it in this list:
 
     replies     the service: start, open, check, stop, drain
+    share_links tokens that lead to one reply each
     handover    adopts replies of dead nodes, releases this node's own when it leaves
     registry    the open replies by id; ends those that have no reader
     producers   all producers of this node, and the observers that are called for them

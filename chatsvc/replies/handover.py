@@ -72,6 +72,8 @@ class Handover:
         if self._polls >= MOST_CREATED_POLLS:
             return
         self._polls += 1
+        # Only its key and its id are looked for; if the store has the reply, it has the prompt.
+        record.prompt.drop()
         try:
             with suppress(ReplyNotFound, ReplyExpired, KeyReused):
                 # While this node drains, another one adopts the reply.

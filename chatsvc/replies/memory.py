@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from chatsvc.memory_budget import Kind, MemoryBudget
 from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import Record, Store
-from chatsvc.stores.sizes import prompt_bytes, record_bytes
+from chatsvc.stores.sizes import log_bytes, prompt_bytes, record_bytes
 from chatsvc.ticker import monotonic
 
 SAMPLED_PER_TURN = 200
@@ -74,7 +74,6 @@ class ReplyMemory:
     def note(self, reply: Reply) -> None:
         """Count a reply whose readers or producer have come or gone."""
         self._unread.pop(reply, None)
-        _drop_prompt(reply)
         if not (reply.produced or reply.readers):
             held = self._held.pop(reply, None)
             if held is not None:
@@ -95,11 +94,12 @@ class ReplyMemory:
             return
         text = 0
         if reply.end is None or self._counts_ended:
-            text = reply.log.held_bytes() + record_bytes(reply.record)
+            text = log_bytes(reply.log) + record_bytes(reply.record)
+            if reply.end is not None:  # the question is left
+                text += reply.record.prompt.size
         if reply.end is not None:
             self._prompts -= held.prompt
             held.prompt = 0
-            _drop_prompt(reply)
         self._texts += text - held.text
         held.text = text
 
@@ -162,12 +162,6 @@ class ReplyMemory:
         if not await self._abandon(reply) and _is_unread(reply):
             self._unread[reply] = monotonic() + READ_ELSEWHERE_US
         self._look_at(reply)
-
-
-def _drop_prompt(reply: Reply) -> None:
-    """Forget the prompt of a reply that has ended: who reads it slowly would keep it."""
-    if reply.end is not None and not reply.produced:
-        reply.drop_prompt()
 
 
 def _is_unread(reply: Reply) -> bool:

@@ -238,6 +238,7 @@ class Producer:
             stream = self._direct.stream_to(prompt, self._take)
         else:
             stream = self._backend.stream(prompt)
+        del prompt  # it takes several times the room of what is kept
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if self._closing:  # it has swallowed its cancellation

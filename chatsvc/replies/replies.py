@@ -9,6 +9,7 @@ from contextlib import suppress
 from chatsvc.backends.base import Backend
 from chatsvc.client_limits import NO_LIMITS, ClientLimits, StartLimits
 from chatsvc.cursor import is_reply_id
+from chatsvc.kept_prompt import KeptPrompt, keep
 from chatsvc.memory_budget import MemoryBudget
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
@@ -18,6 +19,7 @@ from chatsvc.replies.handover import Handover
 from chatsvc.replies.producers import Observer, Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
+from chatsvc.replies.share_links import ShareLinks
 from chatsvc.stores.base import KeyReused, Record, Store
 from chatsvc.ticker import Ticker
 
@@ -43,6 +45,7 @@ class Replies:
     hold of it.
 
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
+    `share_links` are the tokens by which others may read a reply.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Replies:
             store, backend, self.admission, self._registry, self._producers, has_ended
         )
         self.drain = self._handover.drain
+        self.share_links = ShareLinks(store, self._registry)
 
     @property
     def running(self) -> int:
@@ -98,7 +102,7 @@ class Replies:
 
     async def start(
         self,
-        prompt: Prompt,
+        prompt: KeptPrompt | Prompt,
         *,
         user: str = "",
         key: str = "",
@@ -128,7 +132,7 @@ class Replies:
         )
         record = Record(
             self.store.cluster.new_reply_id(client),
-            prompt,
+            keep(prompt) if isinstance(prompt, Prompt) else prompt,
             user=user,
             key=key,
             digest=digest,

@@ -12,7 +12,6 @@ from chatsvc.replies.departure import Departure
 from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
 from chatsvc.stores.base import Record
-from chatsvc.stores.sizes import without_prompt
 from chatsvc.ticker import Ticker, monotonic
 
 
@@ -84,7 +83,8 @@ class Reply:
     def prompt(self) -> PromptInContext:
         """Return the prompt for the backend: with the text that is there already, and the context."""
         record = self.record
-        asked, context = record.prompt, record.context
+        kept, context = record.prompt, record.context
+        asked = kept.read()
         written = self.log.text(0) if self.log.size else ""
         return PromptInContext(
             asked.messages,
@@ -97,6 +97,7 @@ class Reply:
                 options=asked.options,
                 headers=context.headers,
             ),
+            kept.json,
         )
 
     @property
@@ -182,10 +183,6 @@ class Reply:
         """Note whether a producer on this node writes the reply. Only `Producers` calls it."""
         self.produced = produced
         self._on_change(self)
-
-    def drop_prompt(self) -> None:
-        """Forget the prompt of a reply that has ended. Only `ReplyMemory` calls it."""
-        self.record = without_prompt(self.record)
 
     def start_grace(self, seconds: float, then: Callable[[], object]) -> None:
         """Call `then` after `seconds`, unless it is cancelled. Only `Registry` calls it."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from chatsvc.cursor import parse_place
+from chatsvc.kept_prompt import KeptPrompt, keep
 from chatsvc.model import Prompt
 from chatsvc.problems import InvalidRequest
 from chatsvc.requests.conversation import (
@@ -136,9 +137,9 @@ def scoped_key(key: str, caller: Caller) -> str:
     return key if caller.shares(key) else f"{key} {caller.place}"
 
 
-def digest(prompt: Prompt) -> str:
-    """Return the SHA-256 of a prompt, as 64 hexadecimal digits."""
-    return hashlib.sha256(msgspec.json.encode(prompt)).hexdigest()
+def digest(prompt: KeptPrompt) -> str:
+    """Return the SHA-256 of a prompt as JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(prompt.json).hexdigest()
 
 
 def make_start(
@@ -149,11 +150,11 @@ def make_start(
     `key` is the idempotency key, None for none. Raises `InvalidRequest` for a malformed key, as the
     empty one is.
     """
-    view = view or View()
+    view, kept = view or View(), keep(prompt)
     if key is None:
-        return Start(prompt, caller, view=view)
+        return Start(kept, caller, view=view)
     key = scoped_key(check_key(key), caller)
-    return Start(prompt, caller, key, digest(prompt), view)
+    return Start(kept, caller, key, digest(kept), view)
 
 
 def read_message(text: str, caller: Caller, limits: RequestLimits) -> Start:

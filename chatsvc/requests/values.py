@@ -13,7 +13,7 @@ import msgspec
 
 from chatsvc.client_limits import ClientLimits
 from chatsvc.cursor import Place
-from chatsvc.model import Prompt
+from chatsvc.kept_prompt import KeptPrompt
 
 EVENT_STREAM = "text/event-stream"
 """The media type of server-sent events."""
@@ -133,7 +133,7 @@ class Start(msgspec.Struct, frozen=True):
     reply (see `Record`).
     """
 
-    prompt: Prompt
+    prompt: KeptPrompt
     caller: Caller
     key: str = ""
     digest: str = ""
@@ -145,17 +145,19 @@ class Start(msgspec.Struct, frozen=True):
 class Read(msgspec.Struct, frozen=True):
     """A request to read a reply from behind a place, or None for its end.
 
-    Whatever the view, `after` may be a position or an offset.
+    Whatever the view, `after` may be a position or an offset. `shared` is whether `reply_id` is the
+    token of a share link: the answer has it wherever it would have the id.
     """
 
     reply_id: str
     after: Place | None
     caller: Caller
     view: View = View()
+    shared: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """A request to stop a reply."""
+    """A request to stop a reply, or to let others read it."""
 
     reply_id: str
     caller: Caller

@@ -3,7 +3,8 @@
     redis/     RedisStore: replies live in Redis, and any number of nodes share them (its own map)
     memory     MemoryStore: replies live in this process and go with it
     expired    a compact set of ids and keys, for MemoryStore
-    sizes      how much memory a record counts for
+    sizes      how much memory a record and a log count for
+    single_node  the cluster of a store that one node uses alone
     base       the interfaces: Store, Cluster; Record, and the errors of stores
     address    the syntax of addresses of Redis
 
@@ -34,11 +35,11 @@ from chatsvc.stores.base import (
     KeyReused,
     NotWritable,
     Record,
-    SingleNode,
     Store,
     StoreMisconfigured,
 )
 from chatsvc.stores.memory import MemoryStore
+from chatsvc.stores.single_node import SingleNode
 
 
 def _redis(settings: Settings, address: str) -> Store:

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import msgspec
 
 from chatsvc.client_limits import UNLIMITED, StartLimits
-from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import KeptPrompt
 from chatsvc.log import Log
-from chatsvc.model import Context, End, Prompt
+from chatsvc.model import Context, End
 from chatsvc.ticker import Clock
 from chatsvc.units import Unit
 
@@ -50,6 +50,7 @@ write to its disk or its replicas; demands another password or right; refuses fo
 class Record(msgspec.Struct, frozen=True):
     """The facts about a reply that are known when it starts and never change.
 
+    `prompt` is what is asked; of an ended reply it is the question alone.
     `user` is the name of the user who asked for it, empty without authorization. `key` is the
     idempotency key, with the place that it is known in if it is not known everywhere, and empty if
     none was sent; `digest` identifies the request that came with it.
@@ -62,7 +63,7 @@ class Record(msgspec.Struct, frozen=True):
     """
 
     reply_id: str
-    prompt: Prompt
+    prompt: KeptPrompt
     user: str = ""
     key: str = ""
     digest: str = ""
@@ -70,6 +71,12 @@ class Record(msgspec.Struct, frozen=True):
     lag: int | None = None
     context: Context = Context()
     note: str = ""
+
+    def new_log(self) -> Log:
+        """Return an empty log of the reply, whose end drops the prompt but for the question."""
+        log = Log(self.reply_id, pace=self.pace, lag=self.lag)
+        log.prompt = self.prompt
+        return log
 
 
 class KeyReused(Exception):
@@ -148,9 +155,9 @@ class Store(Protocol):
     async def find(self, reply_id: str) -> tuple[Record, Log]:
         """Return a reply's record, and its live log with all that has arrived.
 
-        The record of an ended reply may be without its prompt. Raises `ReplyNotFound` for an id
-        that was never given, `ReplyExpired` for one whose text is no longer kept, and
-        `StoreUnavailable`.
+        Of the prompt of an ended reply the question alone is there, unless a node of an older
+        version has set the end. Raises `ReplyNotFound` for an id that was never given,
+        `ReplyExpired` for one whose text is no longer kept, and `StoreUnavailable`.
         """
         ...
 
@@ -207,20 +214,23 @@ class Store(Protocol):
         Raises `StoreUnavailable`.
         """
 
-    async def remember(self, name: str, reply_id: str) -> str | None:
-        """Let `name` stand for a reply, and return the id that it stood for before, if any.
+    async def remember(
+        self, name: str, value: str, *, only_new: bool = False
+    ) -> str | None:
+        """Let `name` stand for a reply's id or token; return what it stood for before, if anything.
 
-        A store in Redis keeps names for `REMEMBERED_S`; one in memory keeps a number of them, and
-        forgets the one that was set longest ago. Raises `StoreUnavailable`.
+        With `only_new` a name that stands for something is left as it is. A store in Redis keeps
+        names for `REMEMBERED_S`, and as much longer as it keeps an ended reply; one in memory keeps a
+        number of them, and forgets the one that was set longest ago. Raises `StoreUnavailable`.
         """
         ...
 
     async def recall(self, name: str) -> str | None:
-        """Return the id that `name` stands for, or None. Raises `StoreUnavailable`."""
+        """Return what `name` stands for, or None. Raises `StoreUnavailable`."""
         ...
 
-    async def forget(self, name: str, reply_id: str) -> None:
-        """Let `name` stand for no reply, if it stands for this one. Raises `StoreUnavailable`."""
+    async def forget(self, name: str, value: str) -> None:
+        """Let `name` stand for nothing, if it stands for `value`. Raises `StoreUnavailable`."""
 
 
 class Cluster(Protocol):
@@ -286,42 +296,3 @@ class Cluster(Protocol):
         `StoreUnavailable`.
         """
         ...
-
-
-class SingleNode:
-    """The `Cluster` of a store that one node uses alone: this node owns every reply."""
-
-    shared = False
-
-    def new_reply_id(self, account: str) -> str:
-        """See `Cluster.new_reply_id`."""
-        return new_reply_id()
-
-    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
-        """Do nothing: no other node can leave a reply behind."""
-
-    def owns(self, log: Log) -> bool:
-        """Return True."""
-        return True
-
-    async def take_over(self, log: Log) -> bool:
-        """Return False: no reply is without its owner."""
-        return False
-
-    async def release(self, log: Log) -> bool:
-        """Return False: no other node could take the reply over."""
-        return False
-
-    def producer_ended(self, log: Log) -> None:
-        """Do nothing: no other node waits for it."""
-
-    async def wait_for_producer(self, log: Log, seconds: float) -> bool:
-        """Return True: no other node works on the reply."""
-        return True
-
-    def announce_readers(self, log: Log, present: bool) -> None:
-        """Do nothing: the owner is this node."""
-
-    async def last_read(self, log: Log) -> int:
-        """Return 0: no other node has readers."""
-        return 0

@@ -22,10 +22,10 @@ from chatsvc.stores.base import (
     KeyReused,
     NotWritable,
     Record,
-    SingleNode,
 )
 from chatsvc.stores.expired import Expired
-from chatsvc.stores.sizes import record_bytes, without_prompt
+from chatsvc.stores.single_node import SingleNode
+from chatsvc.stores.sizes import log_bytes, record_bytes
 from chatsvc.ticker import Clock, monotonic
 from chatsvc.units import Unit
 
@@ -96,8 +96,7 @@ class MemoryStore:
             return known
         if record.key:
             self._keys[record.user, record.key] = record.reply_id, record.digest
-        log = Log(record.reply_id, pace=record.pace, lag=record.lag)
-        self._kept[record.reply_id] = record, log
+        self._kept[record.reply_id] = record, record.new_log()
         return record.reply_id
 
     async def known(self, record: Record) -> str | None:
@@ -161,22 +160,20 @@ class MemoryStore:
         if log.end is None:
             now = self._now()
             log.finish(end.with_usage(log.usage), now)
-            # The prompt is a whole conversation, perhaps many times as long as the reply, and
-            # nothing needs it any more.
             record, _ = self._kept[log.reply_id]
-            record = without_prompt(record)
-            self._kept[log.reply_id] = record, log
-            held = log.held_bytes() + record_bytes(record)
+            held = log_bytes(log) + record_bytes(record) + record.prompt.size
             self.kept_bytes += held
             self._ended.append((now / 1e6 + self._keep, (log.reply_id, held)))
 
     async def refresh(self, log: Log) -> None:
         """Return at once: whatever is appended is in the log already."""
 
-    async def remember(self, name: str, reply_id: str) -> str | None:
+    async def remember(
+        self, name: str, value: str, *, only_new: bool = False
+    ) -> str | None:
         """See `Store.remember`. Beyond `MOST_REMEMBERED` names the oldest is forgotten."""
         before = self._names.pop(name, None)  # so that it moves to the end of the order
-        self._names[name] = reply_id
+        self._names[name] = before if before is not None and only_new else value
         if len(self._names) > MOST_REMEMBERED:
             # A dict would have to search for its first item, behind all that were deleted before.
             self._names.popitem(last=False)
@@ -186,9 +183,9 @@ class MemoryStore:
         """See `Store.recall`."""
         return self._names.get(name)
 
-    async def forget(self, name: str, reply_id: str) -> None:
+    async def forget(self, name: str, value: str) -> None:
         """See `Store.forget`."""
-        if self._names.get(name) == reply_id:
+        if self._names.get(name) == value:
             del self._names[name]
 
     def expire(self) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-from msgspec.structs import replace
-
-from chatsvc.model import Prompt
+from chatsvc.log import Log
 from chatsvc.stores.base import Record
 
 RECORD_BYTES = 1536
 """Bytes of memory that a reply takes beside its text: its log, its record and their names."""
-
-_NO_PROMPT = Prompt(())
-
 
 QUOTE_BYTES = 64
 """Bytes of memory for each quotation mark of a prompt's JSON: a name or a text takes some 130."""
@@ -24,18 +18,13 @@ COMMA_BYTES = 32
 def prompt_bytes(record: Record) -> int:
     """Return about how many bytes of memory a record's prompt takes: as JSON and as objects.
 
-    A conversation of many short messages takes ten times as much as its JSON, one of long texts
-    hardly more. Punctuation inside the texts of messages is left out.
+    The backend has it as objects. A conversation of many short messages takes ten times as much as
+    its JSON, one of long texts hardly more: most commas in a text have a space behind them.
     """
-    prompt = record.prompt
-    if not prompt.messages:
-        return 0
-    encoded = msgspec.json.encode(prompt)
-    quotes, commas = encoded.count(b'"'), encoded.count(b",")
-    for message in prompt.messages:
-        quotes -= message.content.count('"')
-        commas -= message.content.count(",")
-    return len(encoded) + quotes * QUOTE_BYTES + commas * COMMA_BYTES
+    json = record.prompt.json
+    quotes = json.count(b'"') - json.count(b'\\"')
+    commas = json.count(b",") - json.count(b", ")
+    return record.prompt.size + quotes * QUOTE_BYTES + commas * COMMA_BYTES
 
 
 def record_bytes(record: Record) -> int:
@@ -45,6 +34,8 @@ def record_bytes(record: Record) -> int:
     return size + sum(map(len, headers.values())) if headers else size
 
 
-def without_prompt(record: Record) -> Record:
-    """Return a record as it is when its reply has ended and nothing needs the prompt any more."""
-    return replace(record, prompt=_NO_PROMPT) if record.prompt.messages else record
+def log_bytes(log: Log) -> int:
+    """Return about how many bytes of memory a log's text and side units take."""
+    # A code point beyond ASCII takes at most twice its UTF-8, with the ends of characters.
+    size = log.size if log.size == log.position else 2 * log.size
+    return size if log.side is None else size + log.side.held_bytes()

@@ -10,17 +10,18 @@ from typing import Any
 from chatsvc.model import FRAGMENTS, End
 from chatsvc.replies import PartItem, Reply, units_at_once
 from chatsvc.replies.calls import joined_members
-from chatsvc.transports.deltas import Deltas, Draft
+from chatsvc.transports.deltas import Deltas, Draft, ToolOffer
 from chatsvc.transports.openai import NO_USAGE, completion_id, finish_reason
 
 
-async def completion(reply: Reply, model: str) -> dict[str, Any]:
+async def completion(reply: Reply, model: str, offer: ToolOffer) -> dict[str, Any]:
     """Return the `chat.completion` object of a reply that ended and did not fail.
 
-    `model` is the model's name where the model's server named none. The event loop gets its turns
+    `model` is the model's name where the model's server named none, and `offer` what the request
+    says of tools. The event loop gets its turns
     meanwhile, for a reply of many parts takes some tenths of a second.
     """
-    whole, log, offset = WholeCompletion(reply, model), reply.log, 0
+    whole, log, offset = WholeCompletion(reply, model, offer), reply.log, 0
     while units := units_at_once(log, offset, log.offset):
         whole.add(PartItem(*found) for found in units)
         offset = units[-1][0]
@@ -31,9 +32,9 @@ async def completion(reply: Reply, model: str) -> dict[str, Any]:
 class WholeCompletion:
     """The `chat.completion` object of a reply, of which all units are added in their order."""
 
-    def __init__(self, reply: Reply, model: str) -> None:
+    def __init__(self, reply: Reply, model: str, offer: ToolOffer) -> None:
         self._end = reply.end or End("done", "stop")
-        self._deltas = Deltas(reply.log, reply.record.prompt.options)
+        self._deltas = Deltas(reply.log, offer)
         self._members: dict[str, Any] = {"model": model}
         self._states: dict[str, Any] = {"logprobs": None}  # of the choice
         self._fragments: list[dict[str, Any]] = []  # of the choice

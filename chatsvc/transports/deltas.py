@@ -44,10 +44,26 @@ class _OwnCall:
         self.closed = False
 
 
+class ToolOffer(msgspec.Struct, frozen=True):
+    """What a request's options say of tools: the `names` of those that it offers.
+
+    `as_functions` is whether it offers them only by OpenAI's older interface, as `functions`.
+    """
+
+    names: frozenset[str] = frozenset()
+    as_functions: bool = False
+
+
+def tool_offer(options: dict[str, Any]) -> ToolOffer:
+    """Return what a request's options say of tools."""
+    older = bool(options.get("functions")) and "tools" not in options
+    return ToolOffer(tools_of(options), older)
+
+
 class Deltas:
     """The drafts of one reply's chunks, from its units in order.
 
-    `options` are those of the request. `text_name` is the member of a delta that text of the answer
+    `offer` is what the request says of tools. `text_name` is the member of a delta that text of the answer
     stands in: `content`, or `REFUSAL` behind the mark that says so. `calls_functions` is whether
     calls stand in the older `function_call`, because the request offers tools only as `functions`.
 
@@ -58,11 +74,11 @@ class Deltas:
     - `tool_result` and `data` have no place in OpenAI's protocol.
     """
 
-    def __init__(self, log: Log, options: dict[str, Any]) -> None:
+    def __init__(self, log: Log, offer: ToolOffer) -> None:
         self.text_name = "content"
-        self.calls_functions = bool(options.get("functions")) and "tools" not in options
+        self.calls_functions = offer.as_functions
         self._log = log
-        self._tools = tools_of(options)
+        self._tools = offer.names
         self._indexes: dict[int, int] = {}  # of the calls that were begun, by part
         self._custom: set[int] = set()  # the indexes of those of custom tools
         self._own_calls: dict[int, _OwnCall] = {}  # by part

@@ -18,9 +18,12 @@ HTML_HEADERS = {
 """The headers of a reply as HTML: opened by itself it runs and loads nothing, either."""
 
 
-async def html_response(reply: Reply, renderer: Renderer, client: str) -> web.Response:
+async def html_response(
+    reply: Reply, shown_id: str, renderer: Renderer, client: str
+) -> web.Response:
     """Return what is out of a reply as a page of HTML, rendered in the turn of `client`.
 
+    `shown_id` is what the headers call the reply: its id, or the token of a share link.
     Raises what `Renderer.render` raises.
     """
     text = reply.log.text(0, reply.released_now())
@@ -29,5 +32,5 @@ async def html_response(reply: Reply, renderer: Renderer, client: str) -> web.Re
     return web.Response(
         text=page,
         content_type="text/html",
-        headers={**HTML_HEADERS, "X-Reply-Id": reply.id},
+        headers={**HTML_HEADERS, "X-Reply-Id": shown_id},
     )

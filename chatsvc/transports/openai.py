@@ -15,7 +15,7 @@ from chatsvc.model import FRAGMENTS, End
 from chatsvc.problems import BackendFailed, Draining
 from chatsvc.replies import PartItem, Reply
 from chatsvc.transports.codec import MixedCodec
-from chatsvc.transports.deltas import Deltas, Draft
+from chatsvc.transports.deltas import Deltas, Draft, ToolOffer
 from chatsvc.transports.json_line import json_line
 from chatsvc.transports.sse import DONE, json_event
 
@@ -97,7 +97,7 @@ class Chunks(MixedCodec):
     A chunk has the members that OpenAI requires, and those that the model's server had there, and no
     others, because it is sent with each token. With `usage` (`stream_options.include_usage`) every
     chunk has a member `usage`, which is null in all but the last one. `model` is the model's name as
-    long as the model's server has named none.
+    long as the model's server has named none, and `offer` what the request says of tools.
 
     The first chunk has the role. It waits for the first unit, so that it has what the model's server
     says of all chunks.
@@ -116,13 +116,20 @@ class Chunks(MixedCodec):
     transport = "openai"
     joins = True
 
-    def __init__(self, reply: Reply, model: str, *, usage: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        model: str,
+        *,
+        usage: bool = False,
+        offer: ToolOffer | None = None,
+    ) -> None:
         self._head = completion_id().encode(), int(time.time())
         self._sticky: dict[str, Any] = {"model": model}
         self._begun = False
         self._first = Draft({})  # what waits for the first chunk
         self._usage = usage
-        self._deltas = Deltas(reply.log, reply.record.prompt.options)
+        self._deltas = Deltas(reply.log, offer or ToolOffer())
         super().__init__(
             _content_without_usage_yet if usage else _content, probe_times_us=()
         )

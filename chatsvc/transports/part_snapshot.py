@@ -42,9 +42,10 @@ class PartsSnapshot(msgspec.Struct):
     usage: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-def parts_snapshot(reply: Reply, after: int) -> PartsSnapshot:
+def parts_snapshot(reply: Reply, shown_id: str, after: int) -> PartsSnapshot:
     """Return what is out behind the offset `after`, or as much of it as goes out at once.
 
+    It calls the reply `shown_id`: by its id, or by the token of a share link.
     The state is final only when nothing is left behind `next`.
     """
     log = reply.log
@@ -54,12 +55,12 @@ def parts_snapshot(reply: Reply, after: int) -> PartsSnapshot:
     items += [PartItem(offset, unit) for offset, unit in units]
     reached = units[-1][0] if units else after
     end = reply.end if reached >= log.offset else None
-    codec = PartFrames(reply.id, View())
+    codec = PartFrames(shown_id, View())
     events = codec.events(items)
     if end is not None:
         events.append(codec.end_event(end))
     found = PartsSnapshot(
-        reply=reply.id,
+        reply=shown_id,
         state=end.state if end is not None else "running",
         finish_reason=end.finish_reason if end is not None else None,
         after=f"@{after}",
@@ -78,11 +79,11 @@ def _is_news(items: list[PartItem]) -> bool:
 
 
 async def parts_poll_response(
-    reply: Reply, after: int, wait: float, *, started: bool = False
+    reply: Reply, shown_id: str, after: int, wait: float, *, started: bool = False
 ) -> web.Response:
     """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    News is a unit behind the offset `after`, or the end of the reply. Raises `Draining` when this
+    `shown_id` is what it calls the reply. News is a unit behind the offset `after`, or the end of the reply. Raises `Draining` when this
     node sends its readers away before there is news; but not if this request has `started` the
     reply, because then its id is news.
     """
@@ -91,12 +92,12 @@ async def parts_poll_response(
         if wait and reply.released_offset_now() <= after and reply.end is None:
             async with aclosing(reply.parts(after)) as parts:
                 sent_away = await wait_for_news(parts, wait, _is_news)
-        found = parts_snapshot(reply, after)
+        found = parts_snapshot(reply, shown_id, after)
     no_news = found.next == found.after and found.state == "running"
     if sent_away and not started and no_news:
         # A snapshot without news would make the client ask this node again at once.
         raise Draining(retry_after=1)
-    return json_response(reply, found)
+    return json_response(shown_id, found)
 
 
 async def whole_parts_response(reply: Reply) -> web.Response:

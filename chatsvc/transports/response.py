@@ -60,7 +60,8 @@ FIRST_BYTES = 4096
 class ReplyResponse(web.StreamResponse):
     """A reply as a stream: the events of `codec` behind `after`.
 
-    That is a position (code points), or an offset if the codec is one of parts.
+    That is a position (code points), or an offset if the codec is one of parts. `shown_id` is what
+    the headers call the reply: its id, or the token of a share link.
 
     It streams while aiohttp prepares it, as `FileResponse` sends its file. By then the handler and
     all middlewares have returned, so a stream that runs keeps none of their frames in memory; a
@@ -78,6 +79,7 @@ class ReplyResponse(web.StreamResponse):
         self,
         request: web.Request,
         reply: Reply,
+        shown_id: str,
         after: int,
         scope: AbstractContextManager[None],
         codec: StreamCodec,
@@ -86,7 +88,7 @@ class ReplyResponse(web.StreamResponse):
         headers = {
             **STREAM_HEADERS,
             **codec.headers,
-            "X-Reply-Id": reply.id,
+            "X-Reply-Id": shown_id,
             # Set here, since aiohttp's attributes for it make the header anew for each of the two.
             hdrs.CONTENT_TYPE: codec.media_type
             if codec.charset is None

@@ -45,7 +45,9 @@ async def serve_in_turn(
     """
     turns = _Turns(connection, start)
     while (text := await connection.receive()) is not None:
-        await turns.take(text)
+        taking = turns.take(text)
+        del text  # it may be large, and the next one may come much later
+        await taking
 
 
 class _Turns:
@@ -125,6 +127,8 @@ async def serve_at_once(
         except Problem as problem:
             await connection.answer_frame(failed_event(problem, text))
             continue
+        finally:
+            del text  # it may be large, and the next one may come much later
         if delivery is None:
             continue
 

@@ -32,15 +32,15 @@ class Snapshot(msgspec.Struct):
     problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-def snapshot(reply: Reply, after: int) -> Snapshot:
-    """Return what is released behind position `after`.
+def snapshot(reply: Reply, shown_id: str, after: int) -> Snapshot:
+    """Return what is released behind position `after`, of a reply that is to be called `shown_id`.
 
     The state is final only when no text is left behind `next`.
     """
     released = max(after, reply.released_now())
     end = reply.end if released == reply.log.position else None
     return Snapshot(
-        reply=reply.id,
+        reply=shown_id,
         state=end.state if end is not None else "running",
         finish_reason=end.finish_reason if end is not None else None,
         after=after,
@@ -50,9 +50,12 @@ def snapshot(reply: Reply, after: int) -> Snapshot:
     )
 
 
-def json_response(reply: Reply, body: object, status: int = 200) -> web.Response:
-    """Return a response about a reply whose body is JSON."""
-    headers = {**REPLY_HEADERS, "X-Reply-Id": reply.id}
+def json_response(shown_id: str, body: object, status: int = 200) -> web.Response:
+    """Return a response whose body is JSON, about the reply that the headers call `shown_id`.
+
+    That is the reply's id, or the token of a share link.
+    """
+    headers = {**REPLY_HEADERS, "X-Reply-Id": shown_id}
     if status == 503:
         # The node or its store cut the reply short: another attempt may succeed.
         headers["Retry-After"] = "1"
@@ -65,11 +68,11 @@ def json_response(reply: Reply, body: object, status: int = 200) -> web.Response
 
 
 async def poll_response(
-    reply: Reply, after: int, wait: float, *, started: bool = False
+    reply: Reply, shown_id: str, after: int, wait: float, *, started: bool = False
 ) -> web.Response:
     """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    News is text behind `after`, or the end of the reply. Raises `Draining` when this node sends its
+    `shown_id` is what it calls the reply. News is text behind `after`, or the end of the reply. Raises `Draining` when this node sends its
     readers away before there is news; but not if this request has `started` the reply, because then
     its id is news.
     """
@@ -78,11 +81,11 @@ async def poll_response(
         if wait and reply.released_now() <= after and reply.end is None:
             async with aclosing(reply.characters(after)) as characters:
                 sent_away = await wait_for_news(characters, wait)
-        found = snapshot(reply, after)
+        found = snapshot(reply, shown_id, after)
     if sent_away and not started and not found.text and found.state == "running":
         # A snapshot without news would make the client ask this node again at once.
         raise Draining(retry_after=1)
-    return json_response(reply, found)
+    return json_response(shown_id, found)
 
 
 async def wait_for_news(
@@ -128,7 +131,7 @@ async def whole_response(reply: Reply) -> web.Response:
     so the partial text, in it. Raises `Draining` when this node sends its readers away before.
     """
     end = await until_end(reply)
-    whole = snapshot(reply, 0)
+    whole = snapshot(reply, reply.id, 0)
     whole.problem = msgspec.UNSET  # it is what the members stand in
     return ended_response(reply, end, msgspec.to_builtins(whole))
 
@@ -139,10 +142,10 @@ def ended_response(reply: Reply, end: End, body: dict[str, Any]) -> web.Response
     For one that failed it is the problem, with the members of `body` in it.
     """
     if end.state != "failed":
-        return json_response(reply, body)
+        return json_response(reply.id, body)
     problem = end.problem or {}
     response = json_response(
-        reply, {**problem, **body}, int(problem.get("status", 502))
+        reply.id, {**problem, **body}, int(problem.get("status", 502))
     )
     response.content_type = "application/problem+json"
     return response

@@ -43,13 +43,16 @@ async def _start(app: web.Application, asked: Start) -> Reply:
 
 
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
-    """Return the reply that is to be read or stopped.
+    """Return the reply that is to be read or stopped: a caller's own, or that of a share link.
 
     Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a place that
     the reply has not reached.
     """
     replies = app[REPLIES]
-    reply = await replies.open(asked.reply_id, user=asked.caller.user)
+    if isinstance(asked, Read) and asked.shared:
+        reply = await replies.share_links.open(asked.reply_id)
+    else:
+        reply = await replies.open(asked.reply_id, user=asked.caller.user)
     if isinstance(asked, Read):
         if isinstance(asked.after, Offset):
             await replies.check_offset(reply, asked.after.units)

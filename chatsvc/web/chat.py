@@ -23,6 +23,7 @@ from chatsvc.web.parsing import (
     JSON,
     read_get_chat,
     read_get_reply,
+    read_get_shared,
     read_post_chat,
     read_stop,
 )
@@ -65,7 +66,40 @@ async def stop_reply(request: web.Request) -> web.Response:
         "next": reply.released_now(),
         "offset": reply.released_offset_now(),
     }
-    return json_response(reply, body, 200 if ended else 202)
+    return json_response(reply.id, body, 200 if ended else 202)
+
+
+async def share_reply(request: web.Request) -> web.Response:
+    """Answer `POST /api/chat/{reply}/share`: give the token of the reply's share link.
+
+    It is the same for each request, until the link is withdrawn.
+    """
+    app, asked = service(request), read_stop(request)
+    reply = await open_reply(app, asked)
+    token = await app[REPLIES].share_links.make(reply)
+    path = request.path.removesuffix(f"/chat/{asked.reply_id}/share")
+    body = {"token": token, "path": f"{path}/shared/{token}"}
+    return json_response(reply.id, body)
+
+
+async def unshare_reply(request: web.Request) -> web.Response:
+    """Answer `POST /api/chat/{reply}/unshare`: withdraw the reply's share link, if it has one."""
+    app = service(request)
+    reply = await open_reply(app, read_stop(request))
+    await app[REPLIES].share_links.withdraw(reply)
+    return web.Response(status=204, headers={"X-Reply-Id": reply.id})
+
+
+async def get_shared(request: web.Request) -> web.StreamResponse:
+    """Answer `GET /api/shared/{token}`: give the reply of a share link, as `get_reply` does."""
+    return await _answer(request, read_get_shared(request))
+
+
+async def get_question(request: web.Request) -> web.Response:
+    """Answer `GET /api/shared/{token}/question`: give what the reply answers, or null."""
+    token = request.match_info["token"]
+    reply = await service(request)[REPLIES].share_links.open(token)
+    return json_response(token, {"question": reply.record.prompt.question})
 
 
 async def _find_to_stop(app: web.Application, asked: Stop) -> Reply:
@@ -88,28 +122,31 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     app = service(request)
     if isinstance(asked, Start):
         (reply, place), after = await start_reply(app, asked), 0
+        shown_id = reply.id
     else:
-        reply = await open_reply(app, asked)
+        # By a share link it is known by the token alone: the id is the right to stop it as well.
+        reply, shown_id = await open_reply(app, asked), asked.reply_id
         if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
-            return web.Response(status=204, headers={"X-Reply-Id": reply.id})
+            return web.Response(status=204, headers={"X-Reply-Id": shown_id})
         after = beginning(reply, asked)
         place = app[USE].take_place(asked.caller)
     if asked.view.representation == JSON:
         with place:
-            return await _json(request, reply, after, asked)
+            return await _json(request, reply, shown_id, after, asked)
     if asked.view.representation == HTML:
         with place, app[METRICS].reading("html"), reply.reading():
-            return await html_response(reply, app[RENDERER], asked.caller.account)
-    codec = make_codec(reply.id, asked.view)
-    return stream_response(request, reply, codec, place, after)
+            account = asked.caller.account
+            return await html_response(reply, shown_id, app[RENDERER], account)
+    codec = make_codec(shown_id, asked.view)
+    return stream_response(request, reply, codec, place, after, shown_id=shown_id)
 
 
 async def _json(
-    request: web.Request, reply: Reply, after: int, asked: Start | Read
+    request: web.Request, reply: Reply, shown_id: str, after: int, asked: Start | Read
 ) -> web.Response:
     """Return a snapshot, or the whole reply once it has ended.
 
-    The whole reply is for a request that starts it and has no `wait`. `after` is an offset in a
+    `shown_id` is what the answer calls the reply. The whole reply is for a request that starts it and has no `wait`. `after` is an offset in a
     view of parts, else a position.
     """
     metrics, wait = service(request)[METRICS], asked.view.wait
@@ -118,11 +155,11 @@ async def _json(
         poll, whole = parts_poll_response, whole_parts_response
     if isinstance(asked, Read):
         with metrics.reading("poll"):
-            return await poll(reply, after, wait or 0)
+            return await poll(reply, shown_id, after, wait or 0)
     with metrics.reading("json"):
         if wait is None:
             return await whole(reply)
-        return await poll(reply, 0, wait, started=True)
+        return await poll(reply, shown_id, 0, wait, started=True)
 
 
 async def _render(app: web.Application) -> AsyncIterator[None]:
@@ -139,3 +176,7 @@ def add_chat(app: web.Application) -> None:
     app.router.add_get("/api/chat", get_chat, allow_head=False)
     app.router.add_get("/api/chat/{reply}", get_reply, allow_head=False)
     app.router.add_post("/api/chat/{reply}/stop", stop_reply)
+    app.router.add_post("/api/chat/{reply}/share", share_reply)
+    app.router.add_post("/api/chat/{reply}/unshare", unshare_reply)
+    app.router.add_get("/api/shared/{token}", get_shared, allow_head=False)
+    app.router.add_get("/api/shared/{token}/question", get_question, allow_head=False)

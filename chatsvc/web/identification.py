@@ -11,8 +11,8 @@ from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS, Auth
 from chatsvc.web.authorization import authorized_user
 from chatsvc.web.proxies import PROXIES
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/static/")
-"""The beginnings of the paths that need no authorization."""
+PUBLIC_PATHS = ("/healthz", "/readyz", "/static/", "/api/shared/")
+"""The beginnings of the paths that need no authorization. Of the last a token decides."""
 
 METRICS_PATH = "/metrics"
 """The beginning of the path that needs none where the metrics are public, and else `ADMIN`."""

@@ -24,11 +24,21 @@ from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import CLIENT, SERVICE
 from chatsvc.web.problems import PROBLEM
 
-SECRET_PARTS = ("{reply}", "{chat}")
+SECRET_PARTS = ("{reply}", "{chat}", "{token}")
 """The parts of routes that stand for capabilities: to know one is the right to read what it names.
 """
 
-API_PARTS = ("api", "chat", "stop", "stream", "ui")
+API_PARTS = (
+    "api",
+    "chat",
+    "question",
+    "share",
+    "shared",
+    "stop",
+    "stream",
+    "ui",
+    "unshare",
+)
 """The parts of the routes below `/api/` that are no capabilities."""
 
 PATH_CHARACTERS = 200
@@ -194,7 +204,7 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _without_capability(request: web.BaseRequest) -> str:
-    """Return a request's path, in which ids of replies and chats are cut to their beginnings.
+    """Return a request's path, in which ids of replies and chats, and tokens, are cut to their beginnings.
 
     The path stays percent-encoded, so that its parts correspond to those of the route, and it is
     one line. It has at most `PATH_CHARACTERS`.

@@ -8,9 +8,11 @@ import msgspec
 from aiohttp import web
 
 from chatsvc.backends.base import listed_models, model_name
+from chatsvc.kept_prompt import keep
 from chatsvc.problems import NotFound
 from chatsvc.requests.values import Start
 from chatsvc.transports.completion import completion
+from chatsvc.transports.deltas import tool_offer
 from chatsvc.transports.openai import Chunks, error_object
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
@@ -34,22 +36,27 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
     app = service(request)
     replies = app[REPLIES]
     asked = await read_completion(request)
-    reply, place = await start_reply(app, Start(asked.prompt, caller_of(request)))
-    model = model_name(replies.backend, asked.prompt.options)
+    # What is needed of it for as long as the reply runs is little, and takes the place of the rest.
+    options = asked.prompt.options
+    model, offer = model_name(replies.backend, options), tool_offer(options)
+    stream, usage = asked.stream, asked.usage
+    start = Start(keep(asked.prompt), caller_of(request))
+    del asked, options
+    reply, place = await start_reply(app, start)
     try:
-        if asked.stream:
-            codec = Chunks(reply, model, usage=asked.usage)
-            stream = stream_response(request, reply, codec, place)
+        if stream:
+            codec = Chunks(reply, model, usage=usage, offer=offer)
+            response = stream_response(request, reply, codec, place)
             # Awaited here, because the reply is stopped below once its stream is over.
-            await stream.prepare(request)
-            return stream
+            await response.prepare(request)
+            return response
         with place, app[METRICS].reading(Chunks.transport):
             end = await until_end(reply)
             if end.state == "failed":
                 problem = end.problem or {}
                 status = int(problem.get("status", 502))
-                return json_response(reply, error_object(problem), status)
-            return json_response(reply, await completion(reply, model))
+                return json_response(reply.id, error_object(problem), status)
+            return json_response(reply.id, await completion(reply, model, offer))
     finally:
         if reply.end is None:
             await replies.stop(reply)

@@ -134,7 +134,17 @@ def read_get_chat(request: web.Request) -> Start | Read:
 
 def read_get_reply(request: web.Request) -> Read:
     """Return what a `GET /api/chat/{reply}` asks for. Raises a `Problem`."""
-    reply_id = request.match_info["reply"]
+    return _read_named(request, request.match_info["reply"])
+
+
+def read_get_shared(request: web.Request) -> Read:
+    """Return what a `GET /api/shared/{token}` asks for. Raises a `Problem`."""
+    asked = _read_named(request, request.match_info["token"])
+    return msgspec.structs.replace(asked, shared=True)
+
+
+def _read_named(request: web.Request, reply_id: str) -> Read:
+    """Return the request to read the reply that the URL names."""
     representation = _representation(request, (*MEDIA_TYPES, HTML))
     if representation == HTML and not _is_of_parts(
         request, HTML
@@ -144,7 +154,7 @@ def read_get_reply(request: web.Request) -> Read:
 
 
 def read_stop(request: web.Request) -> Stop:
-    """Return what a `POST /api/chat/{reply}/stop` asks for."""
+    """Return what a `POST` to a reply's `stop`, `share` or `unshare` asks for."""
     return Stop(request.match_info["reply"], caller_of(request))
 
 

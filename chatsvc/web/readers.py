@@ -56,11 +56,16 @@ def stream_response(
     place: Place,
     after: int = 0,
     delivered: Callable[[], Awaitable[None]] | None = None,
+    *,
+    shown_id: str = "",
 ) -> ReplyResponse:
     """Return the response that streams a reply from behind `after`.
 
     That is a position (code points), or an offset if `codec` is one of parts. `place` is left when
-    the stream is over. `delivered` is that of `ReplyResponse`.
+    the stream is over. `delivered` and `shown_id` are those of `ReplyResponse`; an empty one stands for
+    the reply's id.
     """
     scope = ReaderScope(request, codec.transport, place, after)
-    return ReplyResponse(request, reply, after, scope, codec, delivered)
+    return ReplyResponse(
+        request, reply, shown_id or reply.id, after, scope, codec, delivered
+    )

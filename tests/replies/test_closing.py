@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import Finish
 from chatsvc.replies import producer
@@ -191,7 +192,7 @@ async def test_a_reply_that_is_carried_on_has_its_time_anew() -> None:
     store, orphaned = SlowStore(keep=60), Orphaned()
     store.cluster = orphaned
     async with serving(Resuming(), store, max_seconds=SOON * 5) as replies:  # type: ignore[arg-type]
-        record = Record(new_reply_id(), asking())
+        record = Record(new_reply_id(), keep(asking()))
         await store.create(record)
         _, log = await store.find(record.reply_id)
         await store.append(log, "a")

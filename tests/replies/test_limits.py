@@ -10,6 +10,7 @@ import pytest
 
 from chatsvc.client_limits import ClientLimits
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.problems import Overloaded, TooManyRequests
 from chatsvc.replies.reply import Reply
@@ -112,12 +113,12 @@ async def test_who_leaves_while_a_reply_is_begun_leaves_none_without_an_end(
             await asyncio.sleep(0)
         starting.cancel()
         await asyncio.wait([starting])
-        reply_id = await store.known(Record("", asking(), key="k", digest="d"))
+        reply_id = await store.known(Record("", keep(asking()), key="k", digest="d"))
         if patience == 0:
             assert reply_id is None
             return
         await asyncio.wait_for(watch.over.wait(), WAIT)
-        reply_id = await store.known(Record("", asking(), key="k", digest="d"))
+        reply_id = await store.known(Record("", keep(asking()), key="k", digest="d"))
         assert reply_id is not None
         assert (await read_all(await replies.open(reply_id)))[2] == "abandoned"
 
@@ -138,7 +139,9 @@ async def test_what_a_dead_node_left_is_taken_over_if_there_is_room() -> None:
     store, orphaned = SlowStore(keep=60), Orphaned()
     store.cluster = orphaned
     async with serving(Hanging("a"), store, max_running=1) as replies:
-        orphans = [await store.create(Record(new_reply_id(), asking())) for _ in "ab"]
+        orphans = [
+            await store.create(Record(new_reply_id(), keep(asking()))) for _ in "ab"
+        ]
         running = await replies.start(asking())
         await orphaned.adopt(orphans[0])
         assert orphaned.taken == []

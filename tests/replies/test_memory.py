@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatsvc.log import Log
 from chatsvc.memory_budget import Kind, MemoryBudget
-from chatsvc.model import Data, Reasoning
+from chatsvc.model import Data, Message, Reasoning
 from chatsvc.problems import Overloaded, TooManyRequests
 from chatsvc.replies import Replies, Reply, memory
 from chatsvc.stores.memory import MemoryStore
@@ -51,7 +51,7 @@ async def test_a_prompt_counts_until_its_reply_ends() -> None:
         await replies.stop(reply)
         await settled(budget, replies)
         assert budget.held(Kind.PROMPTS) == 0
-        assert not reply.record.prompt.messages
+        assert reply.record.prompt.read().messages == (Message("user", LARGE),)
 
 
 async def test_a_text_counts_while_it_runs_and_while_it_is_kept() -> None:

@@ -64,6 +64,13 @@ ROWS = [
     ),
     ("HEAD /api/chat/{reply}", (), b"", 405, KEPT_BY_NOBODY),
     ("POST /api/chat/{reply}/stop", (), b"", 200, KEPT_BY_NOBODY),
+    ("POST /api/chat/{reply}/share", (), b"", 200, KEPT_BY_NOBODY),
+    ("GET /api/shared/{token}", (), b"", 200, STREAM),
+    ("GET /api/shared/{token}", (JSON,), b"", 200, KEPT_BY_NOBODY),
+    ("GET /api/shared/{token}", (HTML,), b"", 200, KEPT_BY_NOBODY),
+    ("GET /api/shared/{token}/question", (), b"", 200, KEPT_BY_NOBODY),
+    ("GET /api/shared/nothing", (), b"", 404, KEPT_BY_NOBODY),
+    ("POST /api/chat/{other}/unshare", (), b"", 204, KEPT_BY_NOBODY),
     ("POST /v1/chat/completions", (), CHUNKS, 200, STREAM),
     ("POST /v1/chat/completions", (), WHOLE, 200, KEPT_BY_NOBODY),
     ("GET /v1/models", (), b"", 200, KEPT_BY_NOBODY),
@@ -98,11 +105,13 @@ async def test_each_answer_says_who_may_keep_it_and_what_it_depends_on(
     friendly: Inside,
 ) -> None:
     """`Vary` is the same with and without the headers that it names."""
-    reply = (await friendly.raw("POST /api/chat", body=BODY)).reply
+    reply, other = [(await friendly.raw("POST /api/chat", body=BODY)).reply for _ in "ab"]  # fmt: skip
+    share = await friendly.raw(f"POST /api/chat/{reply}/share")
+    names = {"reply": reply, "other": other, "token": json.loads(share.body)["token"]}
     for line, headers, body, status, caching in ROWS:
         for origin in ((), (f"Origin: {FRIEND}",)):
-            asked = [each.format(reply=reply) for each in (*headers, *origin)]
-            answer = await friendly.raw(line.format(reply=reply), *asked, body=body)
+            asked = [each.format(**names) for each in (*headers, *origin)]
+            answer = await friendly.raw(line.format(**names), *asked, body=body)
             # With an origin OPTIONS is a preflight, and a script may ask from another site.
             if origin and status in (403, 405):
                 status = {"OPTIONS": 204, "GET": 200, "HEAD": 405}[line.split()[0]]
@@ -134,6 +143,7 @@ async def test_the_rows_are_all_routes(friendly: Inside) -> None:
         name = resource.canonical.replace("{chat}", "short").replace(
             "{model}", "nothing"
         )
+        name = name.replace("{reply}/unshare", "{other}/unshare")
         assert name in asked or name in ("/", "/static/{digest}/{name}")
 
 

@@ -14,8 +14,10 @@ from typing import Protocol
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Message, Piece, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound
@@ -51,7 +53,7 @@ class Place(Protocol):
 
 
 def record(key: str = "", **more: object) -> Record:
-    return Record(new_reply_id(), PROMPT, key=key, **more)  # type: ignore[arg-type]
+    return Record(new_reply_id(), keep(PROMPT), key=key, **more)  # type: ignore[arg-type]
 
 
 async def begin(store: Store, **more: object) -> Log:
@@ -300,6 +302,37 @@ class StoreContract:
         await place.store.forget("name", one)
         assert await place.store.recall("name") is None
         assert await place.store.remember("name", other) is None
+
+    async def test_a_name_that_is_to_be_new_is_left_to_what_has_it(
+        self, place: Place
+    ) -> None:
+        one, other = new_reply_id(), new_reply_id()
+        assert await place.store.remember("name", one, only_new=True) is None
+        assert await place.store.remember("name", other, only_new=True) == one
+        assert await place.store.recall("name") == one
+        assert await place.store.remember("name", other) == one
+        assert await place.store.recall("name") == other
+
+    @pytest.mark.parametrize("end", [DONE, STOPPED, FAILED], ids=lambda end: end.state)
+    async def test_of_a_prompt_the_question_alone_outlives_the_end(
+        self, place: Place, end: End
+    ) -> None:
+        turns = Message("system", "s" * 1000), Message("user", "你好 \n"), Message("assistant", "…")  # fmt: skip
+        prompt = Prompt(turns, options={"tools": ["t" * 1000]})
+        asked = Record(new_reply_id(), keep(prompt), key="k", digest="d", user="u")
+        await place.store.create(asked)
+        found, log = await place.store.find(asked.reply_id)
+        assert found.prompt.read() == prompt
+        assert found.prompt.question == "你好 \n"
+        await place.store.append(log, "an answer")
+        await place.store.finish(log, end)
+        await place.settle(log, log.position, ended=True)
+        question = Prompt((Message("user", "你好 \n"),))
+        again, _ = await place.store.find(asked.reply_id)
+        for each in (found, again):
+            assert each.prompt.read() == question
+            assert each.prompt.question == "你好 \n"
+        assert again == replace(asked, prompt=keep(question))
 
     async def test_a_note_is_kept_with_the_reply(self, place: Place) -> None:
         asked = record(note='{"message":"你"}')

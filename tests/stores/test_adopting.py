@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from chatsvc.backends import make_backend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.model import End, Finish, Message, Prompt
 from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
@@ -94,7 +95,7 @@ async def test_what_is_a_nodes_own_without_its_knowing_ends_all_the_same(
     owner = await service(Scripted())
     store = owner.store
     assert isinstance(store, RedisStore)
-    reply_id = await store.create(Record(new_reply_id(), PROMPT))
+    reply_id = await store.create(Record(new_reply_id(), keep(PROMPT)))
     del store._owner._outboxes[reply_id]
     reply = await owner.open(reply_id)
     text, end = await ended(reply)

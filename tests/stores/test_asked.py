@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.model import ABILITIES, Piece, Prompt
 from chatsvc.requests.content import request_limits
 from chatsvc.requests.conversation import read_conversation
 from chatsvc.stores.base import Record
-from chatsvc.stores.redis.entries import decode_hash, encode_record
+from chatsvc.stores.redis.entries import decode_hash
+from chatsvc.stores.redis.records import encode_record
 from tests.messages import IMAGE
 
 from .services import Scripted, Service, arrived, die, ended
@@ -76,6 +78,6 @@ async def test_who_takes_a_reply_over_asks_the_same(
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    record = Record(new_reply_id(), PROMPT)
+    record = Record(new_reply_id(), keep(PROMPT))
     found = decode_hash([encode_record(record), "0", None, None])
     assert found is not None and found.record == record

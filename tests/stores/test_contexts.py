@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.model import (
     Context,
     Extra,
@@ -21,7 +22,7 @@ from chatsvc.model import (
 )
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
-from chatsvc.stores.redis.entries import encode_context, with_later_fields
+from chatsvc.stores.redis.records import encode_context, with_later_fields
 from chatsvc.units import Mark, PartText
 from tests.redis_server import RedisServer
 
@@ -46,7 +47,7 @@ async def test_it_stands_in_a_field_of_its_own(
     await store.open()
     await other.open()
     try:
-        record = Record(new_reply_id(), PROMPT, context=context)
+        record = Record(new_reply_id(), keep(PROMPT), context=context)
         await store.create(record)
         fields = await redis.hgetall(f"chatsvc:{{0}}:{record.reply_id}")
         assert ("h" in fields) == (context != Context())
@@ -60,14 +61,14 @@ async def test_it_stands_in_a_field_of_its_own(
 
 
 def test_a_context_that_can_not_be_read_is_none() -> None:
-    record = Record("r", PROMPT)
+    record = Record("r", keep(PROMPT))
     for text in (None, "", "{", "5", '{"headers":5}', '{"chat":"\\ud800"}'):
         assert with_later_fields(record, (text, None)) == record
         noted = with_later_fields(record, (text, "so"))
         assert (noted.context, noted.note) == (Context(), "so")
     later = with_later_fields(record, ('{"chat":"c","new":1}', None))
     assert later.context == Context(chat="c")
-    known = Record("r", PROMPT, context=CONTEXT)
+    known = Record("r", keep(PROMPT), context=CONTEXT)
     assert with_later_fields(record, (encode_context(known), None)) == known
 
 

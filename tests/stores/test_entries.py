@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
-from chatsvc.model import End
+from chatsvc.model import End, Message, Prompt
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.entries import (
@@ -27,8 +29,8 @@ from chatsvc.stores.redis.entries import (
     decode_hash,
     decode_news,
     encode,
-    encode_record,
 )
+from chatsvc.stores.redis.records import encode_ended_record, encode_record
 from tests.redis_server import RedisServer
 
 from .contract import DONE, FAILED, PROMPT, STOPPED, record
@@ -53,7 +55,7 @@ def test_an_entry_is_read_as_it_was_written(entry: ReplyEntry) -> None:
 
 
 @given(
-    st.builds(Record, texts, st.just(PROMPT), texts, texts, texts, positions),
+    st.builds(Record, texts, st.just(keep(PROMPT)), texts, texts, texts, positions),
     positions,
     st.booleans(),
 )
@@ -132,7 +134,13 @@ async def test_the_scripts_write_these_fields(
         await store.create(asked)
         found = await redis.hgetall(key)
         assert int(found.pop("at")) > 0
-        created = {"r": encode_record(asked), "o": "node", "e": "1", "p": "0"}
+        created = {
+            "r": encode_record(asked),
+            "q": encode_ended_record(asked),
+            "o": "node",
+            "e": "1",
+            "p": "0",
+        }
         assert found == created
         _, log = await store.find(asked.reply_id)
         await store.append(log, "ab")
@@ -144,7 +152,8 @@ async def test_the_scripts_write_these_fields(
             "at": await redis.hget(key, "at"),
         }
         await store.finish(log, DONE)
-        assert await redis.hmget(key, HASH_FIELDS) == [created["r"], "2", "1", None]
+        assert await redis.hmget(key, HASH_FIELDS) == [created["q"], "2", "1", None]
+        assert await redis.hget(key, "q") == ""
         done = msgspec.json.encode(DONE).decode()
         written = [fields for _, fields in await redis.xrange(f"{key}:log")]
         assert written[-1] == {"p": "2", "e": done} == encode(decode(written[-1]))
@@ -172,3 +181,39 @@ async def test_news_of_another_owner_name_its_epoch(
         assert await redis.sismember("chatsvc:{0}:owned:-", reply_id)
     finally:
         await store.close()
+
+
+async def test_the_end_takes_the_prompt_out_of_redis(
+    redis: Any, redis_server: RedisServer
+) -> None:
+    """By the script that sets it, whichever node runs that, and by no further command."""
+    store = RedisStore(redis_server.url, keep=60)
+    other = RedisStore(redis_server.url, keep=60)
+    await store.open()
+    await other.open()
+    try:
+        for stops in (store, other):
+            turns = Message("system", "x" * 10_000), Message("user", "你好")
+            asked = Record(new_reply_id(), keep(Prompt(turns)))
+            key = f"chatsvc:{{0}}:{asked.reply_id}"
+            await store.create(asked)
+            assert len(await redis.hget(key, "r")) > 10_000
+            _, log = await stops.find(asked.reply_id)
+            before = await redis.info("commandstats")
+            await stops.finish(log, STOPPED)
+            after = await redis.info("commandstats")
+            sets = [stats["cmdstat_hset"]["calls"] for stats in (before, after)]
+            assert sets[1] - sets[0] == 1
+            left = await redis.hgetall(key)
+            assert sum(map(len, left.values())) < 300
+            assert left["r"] == encode_ended_record(asked)
+            # A node of an older version reads it as it reads any record.
+            assert msgspec.json.decode(left["r"])["prompt"] == {
+                "messages": [{"role": "user", "content": "你好"}],
+                "written": "",
+                "options": {},
+            }
+            assert asked.prompt.read().messages == turns[1:] or stops is other
+    finally:
+        await store.close()
+        await other.close()

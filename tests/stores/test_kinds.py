@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from chatsvc.client_limits import StartLimits
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Prompt
 from chatsvc.problem import Problem
@@ -223,7 +224,7 @@ async def test_limits_hold_for_all_nodes_on_every_kind(kind: Kind) -> None:
         async def start(store: RedisStore, limits: StartLimits) -> str | Problem:
             reply_id = store.cluster.new_reply_id(limits.account)
             try:
-                return await store.create(Record(reply_id, Prompt(())), limits)
+                return await store.create(Record(reply_id, keep(Prompt(()))), limits)
             except Problem as problem:
                 return problem
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.client_limits import NO_LIMITS, ClientLimits, StartLimits
+from chatsvc.kept_prompt import keep
 from chatsvc.model import End
 from chatsvc.problem import Problem
 from chatsvc.problems import Overloaded, TooManyRequests
@@ -357,6 +358,6 @@ async def test_a_reply_without_an_account_counts_for_nobody(
     node: Node, redis: Redis
 ) -> None:
     store = await node()
-    await store.create(Record("y" * 22, PROMPT))
+    await store.create(Record("y" * 22, keep(PROMPT)))
     assert not await redis.keys("*running*")
     assert await redis.hget(f"{TAG.prefix}{'y' * 22}", "a") is None

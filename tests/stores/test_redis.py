@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.log import Log
 from chatsvc.model import End, Message, Prompt
 from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
@@ -96,7 +97,7 @@ class TestRedisStore(StoreContract):
 
 def record(key: str = "", digest: str = "", pace: int = 0) -> Record:
     prompt = Prompt((Message("user", "你好"),))
-    return Record(new_reply_id(), prompt, key=key, digest=digest, pace=pace)
+    return Record(new_reply_id(), keep(prompt), key=key, digest=digest, pace=pace)
 
 
 async def begun(store: RedisStore, pace: int = 0) -> Log:
@@ -117,7 +118,7 @@ async def test_what_one_node_writes_another_reads(node: Node) -> None:
     assert log.text(0) == elsewhere.text(0) == "héllo 👩‍👩‍👧 wörld"
     found, late = await b.find(log.reply_id)
     assert late.text(0) == log.text(0)
-    assert found.prompt.messages[0].content == "你好"
+    assert found.prompt.read().messages[0].content == "你好"
 
 
 async def test_every_node_computes_the_same_times(node: Node) -> None:

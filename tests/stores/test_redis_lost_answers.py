@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chatsvc.cursor import new_reply_id
+from chatsvc.kept_prompt import keep
 from chatsvc.model import End, Message, Prompt
 from chatsvc.stores.base import Record
 from chatsvc.stores.redis import RedisStore
@@ -73,10 +74,10 @@ async def test_a_script_that_is_sent_twice_has_done_its_work_once(
     b = RedisStore(redis_server.database(1), keep=60)
     await a.open()
     await b.open()
-    record = Record(new_reply_id(), Prompt((Message("user", ""),)))
+    record = Record(new_reply_id(), keep(Prompt((Message("user", ""),))))
     try:
         await a.create(record)  # loads the scripts, which the first use of one does
-        record = Record(new_reply_id(), Prompt((Message("user", ""),)))
+        record = Record(new_reply_id(), keep(Prompt((Message("user", ""),))))
         line.break_next()
         await a.create(record)
         _, log = await a.find(record.reply_id)

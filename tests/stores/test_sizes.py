@@ -7,13 +7,13 @@ import tracemalloc
 import msgspec
 import pytest
 
+from chatsvc.kept_prompt import keep
 from chatsvc.model import Context, Message, Prompt
 from chatsvc.stores import Record
 from chatsvc.stores.sizes import (
     RECORD_BYTES,
     prompt_bytes,
     record_bytes,
-    without_prompt,
 )
 
 CONVERSATIONS = {
@@ -40,26 +40,25 @@ def test_a_prompt_counts_for_about_what_it_takes(name: str) -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    counted = prompt_bytes(Record("r", prompt))
+    counted = prompt_bytes(Record("r", keep(prompt)))
     assert len(data) <= counted
     assert taken * 0.8 < counted < taken * 4 + 2048
 
 
 def test_quotation_marks_in_a_text_are_text() -> None:
-    said = Record("r", Prompt((Message("user", '"",,' * 10_000),)))
+    said = Record("r", keep(Prompt((Message("user", '"", ' * 10_000),))))
     assert prompt_bytes(said) < 62_000
 
 
-def test_an_ended_reply_has_no_prompt() -> None:
-    record = Record("r", Prompt((Message("user", "x"),)), note="n")
-    ended = without_prompt(record)
-    assert prompt_bytes(ended) == 0
-    assert without_prompt(ended) is ended
-    assert (ended.reply_id, ended.note) == ("r", "n")
+def test_of_an_ended_reply_the_question_counts() -> None:
+    messages = Message("user", "x"), Message("assistant", "y" * 5000)
+    record = Record("r", keep(Prompt(messages)))
+    record.prompt.drop()
+    assert 0 < record.prompt.size < 100
 
 
 def test_what_came_with_the_request_counts_while_the_reply_is_kept() -> None:
-    plain = record_bytes(Record("r", Prompt(())))
+    plain = record_bytes(Record("r", keep(Prompt(()))))
     context = Context(headers={"X-Tenant": "t" * 500})
-    noted = Record("r", Prompt(()), context=context, note="n" * 100)
+    noted = Record("r", keep(Prompt(())), context=context, note="n" * 100)
     assert (plain, record_bytes(noted)) == (RECORD_BYTES, RECORD_BYTES + 600)

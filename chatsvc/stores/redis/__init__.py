@@ -17,6 +17,7 @@
     bell         how a node ends that blocking read
     commands     all other commands, in batches, with retries
     pages        the entries of a stream, read and taken some at a time
+    records      the record in a reply's hash, with the prompt, and without it after the end
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys

@@ -14,6 +14,8 @@ A reply's hash:
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
     a   the digest of the account that the reply is counted for (see `limits`); not there without one
+    q   the `Record` as it is to stand in `r` from the end on, when of the prompt the question alone is
+        left; empty when it does, and not there in what nodes of older versions have created
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
@@ -38,21 +40,22 @@ The id of an entry begins with the milliseconds at which it was added, by the cl
 Nodes of different versions share a Redis while they are replaced. Those without side units read past
 them: they write text without `b` and don't touch `s`. What a node does not know in an entry, or does
 not find, changes nothing but itself: an end without `p` is an end, an end that can't be read is a
-failure.
+failure. Nodes that don't know `q` find in `r` what they expect, and leave the whole prompt there when
+they set an end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
 from chatsvc.log import Log
-from chatsvc.model import Context, End
+from chatsvc.model import End
 from chatsvc.problems import InternalError
 from chatsvc.stores.base import Record
+from chatsvc.stores.redis.records import decode_record
 from chatsvc.units import (
     Unit,
     count_all,
@@ -72,9 +75,6 @@ UNITS, SIDES = "s", "b"
 
 HASH_FIELDS = ("r", "p", "x", "s")
 """The fields of a reply's hash that `decode_hash` takes, in this order."""
-
-LATER_FIELDS = ("h", "n")
-"""The fields of a reply's hash that `with_later_fields` takes, in this order."""
 
 Fields = dict[str, str]
 """The names and values of an entry's fields, as redis-py takes and returns them."""
@@ -113,38 +113,13 @@ class News(NamedTuple):
     epoch: int | None
 
 
-def encode_record(record: Record) -> str:
-    """Return the value of the field `r`: the record without its `context` and `note`."""
-    members = msgspec.structs.asdict(record)
-    del members["context"], members["note"]
-    return msgspec.json.encode(members).decode()
-
-
-def encode_context(record: Record) -> str:
-    """Return the value of the field `h`, or "" if there is to be none."""
-    context = record.context
-    return "" if context == Context() else msgspec.json.encode(context).decode()
-
-
-def with_later_fields(record: Record, values: Sequence[str | None]) -> Record:
-    """Return a record with what the `LATER_FIELDS` hold, if there is anything: `context` and `note`."""
-    text, note = values
-    if not (text or note):
-        return record
-    context = record.context
-    # What was written in a way that is not known here is left out.
-    with suppress(msgspec.MsgspecError, ValueError, RecursionError):
-        context = msgspec.json.decode(text or "{}", type=Context)
-    return msgspec.structs.replace(record, context=context, note=note or "")
-
-
 def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:
     """Return what the `HASH_FIELDS` say, or None when there is no such hash."""
     record, position, ended, sides = values
     if record is None:
         return None
     return ReplyHash(
-        msgspec.json.decode(record, type=Record),
+        decode_record(record),
         _number(position),
         bool(ended),
         _number(sides),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import InternalError, ReplyExpired, ReplyNotFound
@@ -14,15 +16,14 @@ from chatsvc.stores.base import EXPIRED, Record
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.entries import (
     HASH_FIELDS,
-    LATER_FIELDS,
     ReplyEntry,
     apply,
     decode_hash,
-    with_later_fields,
 )
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.pages import Page, Pages, in_turns
+from chatsvc.stores.redis.records import LATER_FIELDS, with_later_fields
 
 
 class Logs:
@@ -105,7 +106,7 @@ class Logs:
         record = with_later_fields(found.record, values[len(HASH_FIELDS) :])
         log = self._logs.get(reply_id)
         if log is None:
-            log = Log(reply_id, pace=record.pace, lag=record.lag)
+            log = record.new_log()
             last_id = "0-0"
             while page:
                 await in_turns(page, partial(_take, log))
@@ -120,6 +121,8 @@ class Logs:
             if log.end is None:
                 self._logs[reply_id] = log
                 self._followers.of(reply_id).add(log, last_id)
+        elif log.prompt is not None:  # the one that the log's end drops
+            record = replace(record, prompt=log.prompt)
         if log.end is None:
             await self._followers.refresh(log)
         return record, log

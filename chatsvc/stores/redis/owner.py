@@ -111,7 +111,7 @@ class Owner:
         reply_id = record.reply_id
         created = await self._scripts.create(record, now_us, limits, elsewhere)
         if created and reply_id not in self._outboxes:
-            log = Log(reply_id, pace=record.pace, lag=record.lag)
+            log = record.new_log()
             self._followers.of(reply_id).add(log, "0-0")
             account = digest_of(limits.account)
             self._outboxes[reply_id] = Outbox(log, 1, self._write, record, account)

@@ -19,14 +19,17 @@ from chatsvc.stores.redis.entries import (
     PLANNED_END,
     ReplyEntry,
     encode,
-    encode_context,
     encode_end,
-    encode_record,
     encode_usage,
 )
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.leases import NOBODY
 from chatsvc.stores.redis.limits import digest_of, refusal
+from chatsvc.stores.redis.records import (
+    encode_context,
+    encode_ended_record,
+    encode_record,
+)
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
 
 Counts = tuple[int, int]
@@ -74,6 +77,7 @@ class OwnerScripts:
             encode_context(record),
             record.note,
             *(account, limits.running, limits.starts, limits.in_all, elsewhere),
+            encode_ended_record(record),
         )
         if status in ("ok", "known"):
             return bool(status == "ok")

@@ -86,7 +86,7 @@ class RedisStore:
             self._client, commands, keys, self.node, self.clock, patience, self
         )
         self._logs = Logs(commands, keys, self._followers, on_lost=self.lost)
-        self._idempotency = Idempotency(commands, keys)
+        self._idempotency = Idempotency(commands, keys, keep)
         self._limits = Limits(commands, keys)
         self._presence = Presence(commands, keys, self.clock, self.node)
         self._owner = Owner(
@@ -213,17 +213,19 @@ class RedisStore:
         """See `Store.refresh`."""
         await self._followers.refresh(log)
 
-    async def remember(self, name: str, reply_id: str) -> str | None:
+    async def remember(
+        self, name: str, value: str, *, only_new: bool = False
+    ) -> str | None:
         """See `Store.remember`."""
-        return await self._idempotency.remember(name, reply_id)
+        return await self._idempotency.remember(name, value, only_new=only_new)
 
     async def recall(self, name: str) -> str | None:
         """See `Store.recall`."""
         return await self._idempotency.recall(name)
 
-    async def forget(self, name: str, reply_id: str) -> None:
+    async def forget(self, name: str, value: str) -> None:
         """See `Store.forget`."""
-        await self._idempotency.forget(name, reply_id)
+        await self._idempotency.forget(name, value)
 
     # ------------------------------------------------------------------ events
 

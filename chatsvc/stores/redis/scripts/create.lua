@@ -1,6 +1,6 @@
 -- Create a reply, unless there is one with this id already, or there was one, or a limit is reached.
 --
--- KEYS  reply       the reply's hash; its fields `r`, `o`, `e`, `p`, `at`, `a` are set (see `entries.py`)
+-- KEYS  reply       the reply's hash; its fields `r`, `q`, `o`, `e`, `p`, `at`, `a` are set (see `entries.py`)
 --       gone        the mark of an expired id
 --       owned       the prefix of the names of the sets of what a node owns
 --       leases      the leases of the nodes
@@ -17,10 +17,11 @@
 --       most_starts   of the account; '0' is no limit
 --       most_in_all   of all accounts; '0' is no limit
 --       elsewhere   how many replies run that have other hash tags
+--       ended       what goes into the field `q`: the record for the time after the end
 --
 -- Returns {'ok'} or {'known'}; {'full'}, {'running'} or {'starts', milliseconds to wait} for a limit.
 local reply, gone, owned, leases, running, starts = unpack(KEYS)
-local record, node, reply_id, created_us, context, note, account, most_running, most_starts, most_in_all, elsewhere = unpack(ARGV)
+local record, node, reply_id, created_us, context, note, account, most_running, most_starts, most_in_all, elsewhere, ended = unpack(ARGV)
 
 local SLOT_MS, SLOTS, LOOKED_AT, KEPT_MS = 5000, 12, 16, 24 * 3600 * 1000
 
@@ -70,7 +71,7 @@ if account ~= '' and most_starts > 0 then
   redis.call('SET', starts, table.concat(words, ' '), 'PX', (SLOTS + 1) * SLOT_MS)
 end
 
-redis.call('HSET', reply, 'r', record, 'o', node, 'e', '1', 'p', '0', 'at', created_us)
+redis.call('HSET', reply, 'r', record, 'q', ended, 'o', node, 'e', '1', 'p', '0', 'at', created_us)
 if context ~= '' then redis.call('HSET', reply, 'h', context) end
 if note ~= '' then redis.call('HSET', reply, 'n', note) end
 if account ~= '' then

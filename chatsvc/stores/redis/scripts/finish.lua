@@ -1,6 +1,6 @@
 -- Set a reply's end, and let it expire.
 --
--- KEYS  reply          the reply's hash; `x` is set
+-- KEYS  reply          the reply's hash; `x` is set, `r` loses the prompt but for the question: it gets what `q` holds
 --       stream         the reply's stream; an entry `p`, `b`, `e` is added (see `entries.py`)
 --       gone           the mark of an expired id
 --       readers        the nodes that have readers of the reply; deleted
@@ -24,8 +24,8 @@
 local reply, stream, gone, readers, news, owned, running = unpack(KEYS)
 local node, epoch, position, sides, the_end, usage, keep_ms, remember_ms, reply_id, still_working = unpack(ARGV)
 
-local owner, its_epoch, ended, written, its_sides, last_usage, account =
-  unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's', 'u', 'a'))
+local owner, its_epoch, ended, written, its_sides, last_usage, account, record =
+  unpack(redis.call('HMGET', reply, 'o', 'e', 'x', 'p', 's', 'u', 'a', 'q'))
 if not owner then return {'gone'} end
 if ended then return {'ended'} end
 its_sides = its_sides or '0'
@@ -41,7 +41,8 @@ local before = its_sides == '0' and {} or {'b', its_sides}
 before[#before + 1] = 'e'
 before[#before + 1] = the_end
 local id = redis.call('XADD', stream, '*', 'p', written, unpack(before))
-redis.call('HSET', reply, 'x', '1')
+local without_prompt = record and record ~= '' and {'r', record, 'q', ''} or {}
+redis.call('HSET', reply, 'x', '1', unpack(without_prompt))
 redis.call('PEXPIRE', reply, keep_ms)
 redis.call('PEXPIRE', stream, keep_ms)
 redis.call('SET', gone, '1', 'PX', remember_ms)

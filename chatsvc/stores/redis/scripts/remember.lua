@@ -5,7 +5,9 @@
 -- KEYS  name
 -- ARGV  value
 --       seconds  after which it expires
+--       only_new  not empty if a string that is there stays as it is, and expires as late as the new one would
 local name = unpack(KEYS)
-local value, seconds = unpack(ARGV)
+local value, seconds, only_new = unpack(ARGV)
 
+if only_new ~= '' then value = redis.call('GET', name) or value end
 return redis.call('SET', name, value, 'EX', seconds, 'GET')
