@@ -3,6 +3,7 @@
 | module | holds |
 | --- | --- |
 | `identity` | what is known of the sender of a request |
+| `attempts` | the limit of wrong keys from one address |
 | `signatures` | signed tokens: sessions of browsers, and tickets |
 
 Nothing here knows HTTP: `chatsvc.web.identification` reads requests.
