@@ -41,6 +41,7 @@ from chatsvc.web.middleware import complete_headers, middleware
 from chatsvc.web.openai import add_openai
 from chatsvc.web.origin import ORIGINS, Origins
 from chatsvc.web.pages import add_pages
+from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
 from chatsvc.web.ui import add_ui
@@ -119,8 +120,9 @@ def build_app(
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     app[AUTHORIZE] = authorize
+    app[PROXIES] = TrustedProxies(settings.trusted_proxy)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
-    app[ORIGINS] = Origins(settings)
+    app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
     app[CLIENTS] = Clients()
     app[DESCRIPTORS] = Descriptors(descriptor_limit(), app[METRICS].without_descriptor)

@@ -30,6 +30,7 @@ from chatsvc.web.negotiation import (
     parse_weights,
 )
 from chatsvc.web.origin import Origins
+from chatsvc.web.proxies import TrustedProxies
 
 from .linear import assert_linear_at
 
@@ -176,7 +177,7 @@ def _cursor(header: str) -> None:
 def _forwarded(header: str) -> bool:
     headers = {"X-Forwarded-Host": header, "Host": "a"}
     request = make_mocked_request("GET", "/", headers=headers)
-    return Origins(Settings()).is_own(request, "http://b")
+    return Origins(Settings(), TrustedProxies(())).is_own(request, "http://b")
 
 
 def _host(header: str) -> None:

@@ -10,15 +10,31 @@ from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.tickets import bind, check_ticket, keyed_by_ticket, reply_begun
 
 
 async def start_reply(app: web.Application, asked: Start) -> Reply:
     """Start the reply that is asked for, or return the one with the same idempotency key.
 
-    Raises what `Replies.start` raises, and `Overloaded` when file descriptors run out: the backend
-    may need one.
+    A caller with a ticket gets the reply that the ticket has begun already, if it is to the same
+    prompt.
+
+    Raises what `Replies.start` raises, `Overloaded` when file descriptors run out, for the backend
+    may need one, and `Unauthorized` for a ticket that has another reply.
     """
     app[DESCRIPTORS].check()
+    ticket = asked.caller.ticket
+    if not ticket:
+        return await _start(app, asked)
+    begun = await reply_begun(app[REPLIES], asked)
+    if begun is not None:
+        return begun
+    reply = await _start(app, keyed_by_ticket(asked))
+    await bind(app[REPLIES], ticket, reply)
+    return reply
+
+
+async def _start(app: web.Application, asked: Start) -> Reply:
     return await app[REPLIES].start(
         asked.prompt,
         user=asked.caller.user,
@@ -33,11 +49,14 @@ async def start_reply(app: web.Application, asked: Start) -> Reply:
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
     """Return the reply that is to be read or stopped.
 
-    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a place that
-    the reply has not reached.
+    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, `CursorPastEnd` for a place that the
+    reply has not reached, and `Unauthorized` for a ticket that is not good for this.
     """
-    replies = app[REPLIES]
+    replies, ticket = app[REPLIES], asked.caller.ticket
+    is_bound = not ticket or await check_ticket(replies, asked)
     reply = await replies.open(asked.reply_id, user=asked.caller.user)
+    if not is_bound:
+        await bind(replies, ticket, reply)
     if isinstance(asked, Read):
         if isinstance(asked.after, Offset):
             await replies.check_offset(reply, asked.after.units)

@@ -45,6 +45,9 @@ from chatsvc.web.origin import ORIGINS
 JSON = "application/json"
 """The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
 
+FORM = "application/x-www-form-urlencoded"
+"""The media type of what a page's form sends."""
+
 HTML = "text/html"
 """The media type of a reply whose Markdown is rendered."""
 
@@ -69,6 +72,8 @@ def caller_of(request: web.Request) -> Caller:
         client=client,
         account=account_of(identity, client),
         limits=identity.limits,
+        ticket=identity.ticket,
+        reply=identity.reply,
         headers=_headers(request, names) if names else {},
     )
 
@@ -264,6 +269,21 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     charset = (request.charset or "utf-8").lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
+    return await _read_whole(request, max_bytes)
+
+
+async def read_form(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body, which must be a form of a page's by its headers, of at most `max_bytes`.
+
+    Raises as `read_body`.
+    """
+    if request.content_type != FORM:
+        raise UnsupportedMediaType(f"The body must be a form, with Content-Type: {FORM}.")
+    return await _read_whole(request, max_bytes)
+
+
+async def _read_whole(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body. Raises `TooLarge`, and `BadRequest` after `BODY_DEADLINE_S`."""
     if (request.content_length or 0) > max_bytes:
         raise TooLarge(f"A body may have {max_bytes} bytes.")
     if request.content.is_eof():  # it came with the head, as most do

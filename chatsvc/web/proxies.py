@@ -48,3 +48,7 @@ class TrustedProxies:
             return False
         said = ",".join(request.headers.getall(FORWARDED_PROTO, ())).lower()
         return not TLS_SCHEMES.isdisjoint(map(str.strip, said.split(",")))
+
+
+PROXIES = web.AppKey("proxies", TrustedProxies)
+"""The key of the application's trusted proxies."""
