@@ -20,9 +20,12 @@ from chatsvc.setting_formats import each_name
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
+from chatsvc.users.current_keys import CurrentKeys, has_keys, read_keys
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import (
     AUTHORIZE,
     CONTEXT_HEADERS,
+    KEYS,
     LIMITS,
     PREFIX,
     REPLIES,
@@ -35,6 +38,7 @@ from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health, add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
+from chatsvc.web.login import add_login
 from chatsvc.web.logs import EventLog
 from chatsvc.web.metrics import METRICS, Metrics
 from chatsvc.web.middleware import complete_headers, middleware
@@ -44,6 +48,7 @@ from chatsvc.web.pages import add_pages
 from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
+from chatsvc.web.tickets import add_tickets
 from chatsvc.web.ui import add_ui
 
 
@@ -105,10 +110,12 @@ def build_app(
     backend: Backend | Function | None = None,
     store: Store | None = None,
     authorize: Authorize | None = None,
+    keys: KeyRing | None = None,
 ) -> web.Application:
     """Return the application of `create_app` without `/metrics`; what happens is in `metrics`.
 
-    The other arguments are those of `create_app`, which also says what is raised.
+    `keys` are the API keys, if they have been read from what the settings name. The other arguments
+    are those of `create_app`, which also says what is raised.
     """
     if backend is None:
         chosen_backend: Backend = make_backend(settings)
@@ -120,6 +127,9 @@ def build_app(
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     app[AUTHORIZE] = authorize
+    app[KEYS] = None
+    if has_keys(settings):
+        app[KEYS] = CurrentKeys(read_keys(settings) if keys is None else keys)
     app[PROXIES] = TrustedProxies(settings.trusted_proxy)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings, app[PROXIES])
@@ -142,6 +152,8 @@ def build_app(
     add_ui(app)
     add_health(app)
     add_pages(app, max_message=settings.max_message)
+    add_login(app)
+    add_tickets(app)
     return app
 
 

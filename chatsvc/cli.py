@@ -140,7 +140,11 @@ def command() -> None:
 
 
 def _options(kind: type[DataclassInstance]) -> list[click.Parameter]:
-    return [SettingOption(setting) for setting in fields(kind)]
+    return [
+        SettingOption(setting)
+        for setting in fields(kind)
+        if not setting.metadata["flagless"]
+    ]
 
 
 def serve_settings(

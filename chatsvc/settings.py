@@ -66,15 +66,21 @@ def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
 
 
 def setting(
-    default: Any, value_format: ValueFormat, help: str, *, secret: bool = False
+    default: Any,
+    value_format: ValueFormat,
+    help: str,
+    *,
+    secret: bool = False,
+    flagless: bool = False,
 ) -> Any:
     """Return a dataclass field that is a setting.
 
     `default` is a value, not a text; a tuple makes a setting that may be given several times, each
     in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a
-    phrase for `--help`. A `secret` value is not in the `repr` of the settings.
+    phrase for `--help`. A `secret` value is not in the `repr` of the settings. A `flagless` setting
+    has a variable alone: every user of a machine can see the flags of its processes.
     """
-    metadata = {"format": value_format, "help": help}
+    metadata = {"format": value_format, "help": help, "flagless": flagless}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -88,6 +94,18 @@ class Settings:
     port: int = setting(3000, PORT, "the port to listen on; 0 picks one")
     open: bool = setting(
         False, SWITCH, "let anyone in who reaches an address beyond this machine"
+    )
+    api_keys: str = setting(
+        "",
+        text_format("KEYS", "API keys"),
+        "the API keys of users, separated by spaces",
+        secret=True,
+        flagless=True,
+    )
+    api_keys_file: str = setting(
+        "",
+        text_format("FILE", "a file"),
+        "a TOML file of users' API keys, by their SHA-256; SIGHUP reads it again",
     )
     admin_port: tuple[str, int] | None = setting(
         None,

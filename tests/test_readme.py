@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from chatsvc.settings import Settings, flag
+from chatsvc.settings import Settings, flag, variable
 
 from .conftest import require
 from .readme import README, blocks
@@ -129,7 +129,8 @@ async def test_the_mounted_application_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
 def test_every_setting_is_in_the_readme(name: str) -> None:
-    assert f"`{flag(name)}`" in README.read_text()
+    text = README.read_text()
+    assert f"`{flag(name)}`" in text or f"`{variable(name)}`" in text
 
 
 def test_prometheus_finds_the_metrics_where_the_command_puts_them() -> None:

@@ -8,7 +8,8 @@ from chatsvc.cli import command, main, serve_settings
 from chatsvc.client.ask import AskSettings
 from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
 
-NAMES = [setting.name for setting in fields(Settings)]
+NAMES = [s.name for s in fields(Settings) if not s.metadata["flagless"]]
+FLAGLESS = [s.name for s in fields(Settings) if s.metadata["flagless"]]
 
 GOOD = [
     ("host", "::1", "::1"),
@@ -214,6 +215,18 @@ def test_the_help_names_the_flag_and_the_variable(
     shown = capsys.readouterr().out
     assert flag(name) in shown
     assert variable(name) in shown
+
+
+@pytest.mark.parametrize("name", FLAGLESS)
+def test_a_secret_is_read_from_its_variable_and_has_no_flag(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = serve_settings(parse(), {variable(name): "a-secret-of-length"})
+    assert getattr(settings, name) == "a-secret-of-length"
+    assert "a-secret-of-length" not in repr(settings)
+    assert main(["serve", flag(name), "a-secret-of-length"]) == 2
+    assert main(["serve", "--help"]) == 0
+    assert f"{flag(name)} " not in capsys.readouterr().out
 
 
 def test_only_its_own_variables_are_read_for_a_command() -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from chatsvc.replies import Replies
 from chatsvc.requests.values import RequestLimits
 from chatsvc.settings import Settings
+from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import Identity
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
@@ -34,6 +35,9 @@ CONTEXT_HEADERS: web.AppKey[tuple[str, ...]] = web.AppKey("context_headers")
 
 AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 """The key of the function that authorizes requests; its value is None if all are allowed."""
+
+KEYS: web.AppKey[CurrentKeys | None] = web.AppKey("keys")
+"""The key of the API keys that are good now; its value is None where the service has none."""
 
 PREFIX = web.AppKey("prefix", str)
 """The key of the path under which the application is mounted; empty if it is not mounted."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chatsvc.problems import Unauthorized
 from chatsvc.users.identity import STRANGER, Identity
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY
+from chatsvc.users.keys import KeyRing
+from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS
+from chatsvc.web.sessions import login_address, session_of, wants_login
+from chatsvc.web.tickets import holder_of, ticket_of
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/", "/login", "/logout")
 """The beginnings of the paths that need no authorization."""
 
 
@@ -18,11 +21,61 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
     `path` is that of the request below the prefix of the application. Without users, and for
     `PUBLIC_PATHS`, everybody is a stranger.
 
-    Raises `Unauthorized` when a user is wanted and the request names none.
+    Where there are API keys, a request names one, or a ticket, or else a session; the first of these
+    that it has counts, right or wrong.
+
+    Raises `Unauthorized` when a user is wanted and the request names none, in whose place a browser
+    that asks for a page gets a redirect to the login, and what `holder_of` and `session_of` raise.
     """
-    if app[AUTHORIZE] is None or path.startswith(PUBLIC_PATHS):
+    keys, authorize = app[KEYS], app[AUTHORIZE]
+    if (keys is None and authorize is None) or path.startswith(PUBLIC_PATHS):
         return
-    request[IDENTITY] = Identity(await _authorized(request, app))
+    token = bearer_token(request)
+    if keys is not None and token:
+        key = keys.ring.find(token)
+        if key is not None:
+            request[IDENTITY] = key.identity()
+            return
+    if keys is not None and token is None:
+        identity = await _of_browser(request, app, keys.ring, path)
+        if identity is not None:
+            request[IDENTITY] = identity
+            return
+    if authorize is not None:
+        request[IDENTITY] = Identity(await _authorized(request, app))
+        return
+    if token is not None:
+        raise Unauthorized("The key is none that this service knows.")
+    if wants_login(request, path):
+        raise web.HTTPSeeOther(login_address(path))
+    raise Unauthorized(
+        "This service wants a key: send it as Authorization: Bearer KEY."
+    )
+
+
+async def _of_browser(
+    request: web.Request, app: web.Application, ring: KeyRing, path: str
+) -> Identity | None:
+    """Return the identity of a request's ticket, else of its session, or None if it has neither."""
+    ticket = ticket_of(request, path)
+    if ticket is not None:
+        return await holder_of(app, ring, ticket)
+    return session_of(request, app, ring)
+
+
+def bearer_token(request: web.Request) -> str | None:
+    """Return the token of a request's `Authorization: Bearer` (RFC 6750 section 2.1).
+
+    Return None for a request that has no `Authorization`, and "" for one of another scheme, without
+    a token, or with several lines of that header, which nobody can say the meaning of.
+    """
+    lines = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not lines:
+        return None
+    scheme, _, token = lines[0].partition(" ")
+    if len(lines) > 1 or scheme.lower() != "bearer":
+        return ""
+    return token.strip(" ")
 
 
 async def _authorized(request: web.Request, app: web.Application) -> str:
@@ -40,7 +93,8 @@ async def _authorized(request: web.Request, app: web.Application) -> str:
 
 def identity_of(request: web.Request) -> Identity:
     """Return who a request is from: `STRANGER` where the service has no users."""
-    return request[IDENTITY] if IDENTITY in request else STRANGER
+    identity: Identity = request.get(IDENTITY, STRANGER)
+    return identity
 
 
 def account_of(identity: Identity, address: str) -> str:

@@ -14,8 +14,8 @@ from aiohttp import hdrs, web
 
 from chatsvc.problems import BadRequest, NotFound, TooManyRequests, Unauthorized
 from chatsvc.users.attempts import WrongKeys
-from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import CHAT
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import KEYS, service
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS
@@ -46,12 +46,12 @@ _PLACE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_~./=&?%@-]{0,499}", re.ASCII)
 
 async def get_login(request: web.Request) -> web.Response:
     """Answer `GET /login`: the page with the form, or the way back for who is signed in already."""
-    app, keys = service(request), _keys(request)
+    app, ring = service(request), _ring(request)
     place = _place(request.query.get("next", ""))
     kind = session_cookie(request, app)
     if kind is None:
         return _page(request, place, "insecure", 403)
-    if session_of(request, app, keys) is not None:
+    if session_of(request, app, ring) is not None:
         return _see(place)
     # The browser keeps its session back while it follows a link of another site. The page loads
     # itself again, which is then its own wish, and has the session sent if there is one.
@@ -61,7 +61,7 @@ async def get_login(request: web.Request) -> web.Response:
 
 async def post_login(request: web.Request) -> web.Response:
     """Answer `POST /login`: sign in with the form's `key`, and lead to the place `next`."""
-    app, keys = service(request), _keys(request)
+    app, ring = service(request), _ring(request)
     app[ORIGINS].check_own_form(request)
     form = await _form(request)
     place = _place(form.get("next", ""))
@@ -74,7 +74,7 @@ async def post_login(request: web.Request) -> web.Response:
         response = _page(request, place, "slow", 429)
         response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response
-    key = keys.ring.find(form.get("key", "").strip())
+    key = ring.find(form.get("key", "").strip())
     if key is None:
         app[WRONG_KEYS].add(address, now)
         response = _page(request, place, "wrong", 401)
@@ -83,13 +83,13 @@ async def post_login(request: web.Request) -> web.Response:
     if CHAT not in key.scopes:
         return _page(request, place, "forbidden", 403)
     response = _see(place)
-    begin_session(response, kind, keys, key)
+    begin_session(response, kind, ring, key)
     return response
 
 
 async def post_logout(request: web.Request) -> web.Response:
     """Answer `POST /logout`: let the browser forget its session, and lead to the form."""
-    app, _ = service(request), _keys(request)
+    app, _ = service(request), _ring(request)
     app[ORIGINS].check_own_form(request)
     response = web.Response(status=303, headers={hdrs.LOCATION: "login"})
     kind: SessionCookie | None = session_cookie(request, app)
@@ -98,12 +98,12 @@ async def post_logout(request: web.Request) -> web.Response:
     return response
 
 
-def _keys(request: web.Request) -> CurrentKeys:
+def _ring(request: web.Request) -> KeyRing:
     """Return the API keys of the service. Raises `NotFound` where it has none."""
     keys = service(request)[KEYS]
     if keys is None:
         raise NotFound("There is nothing at this address.")
-    return keys
+    return keys.ring
 
 
 async def _form(request: web.Request) -> dict[str, str]:

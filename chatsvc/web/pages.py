@@ -96,7 +96,9 @@ async def _page(request: web.Request) -> web.Response:
         "signed_in": bool(identity.key),
     }
     response = render_page(request, "chat.html", context)
-    response.headers["Cache-Control"] = "private, no-cache" if identity.user else "no-cache"
+    response.headers["Cache-Control"] = (
+        "private, no-cache" if identity.user else "no-cache"
+    )
     return response
 
 

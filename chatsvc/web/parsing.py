@@ -278,7 +278,9 @@ async def read_form(request: web.Request, max_bytes: int) -> bytes:
     Raises as `read_body`.
     """
     if request.content_type != FORM:
-        raise UnsupportedMediaType(f"The body must be a form, with Content-Type: {FORM}.")
+        raise UnsupportedMediaType(
+            f"The body must be a form, with Content-Type: {FORM}."
+        )
     return await _read_whole(request, max_bytes)
 
 

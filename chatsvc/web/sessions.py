@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
 from chatsvc.host_names import address_of, host_of
 from chatsvc.problems import ForbiddenOrigin
 from chatsvc.settings import flag
-from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import Identity
-from chatsvc.users.keys import ApiKey
+from chatsvc.users.keys import ApiKey, KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web.app_keys import PREFIX
 from chatsvc.web.negotiation import cookie
@@ -52,7 +52,7 @@ def session_cookie(request: web.Request, app: web.Application) -> SessionCookie 
 
 
 def session_of(
-    request: web.Request, app: web.Application, keys: CurrentKeys
+    request: web.Request, app: web.Application, ring: KeyRing
 ) -> Identity | None:
     """Return the identity that a request's session cookie stands for, or None.
 
@@ -66,10 +66,10 @@ def session_of(
     token = None if kind is None else cookie(header, kind.name)
     if not token:
         return None
-    session = keys.signer.verify(Purpose.SESSION, token)
+    session = ring.signer.verify(Purpose.SESSION, token)
     if session is None or session.expires_s <= time.time():
         return None
-    key = keys.ring.by_digest(session.key)
+    key = ring.by_digest(session.key)
     if key is None:
         return None
     if not app[ORIGINS].may_send_cookies(request):
@@ -80,12 +80,30 @@ def session_of(
     return key.identity()
 
 
+def wants_login(request: web.Request, path: str) -> bool:
+    """Return whether a request without a user is to be led to the form for signing in.
+
+    It is if it asks for the chat page, or if a person has a browser show something of the service;
+    a page's script wants to know that it was refused. `path` is that of the request below the
+    prefix of the application.
+    """
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return False
+    return path == "/" or request.headers.get("Sec-Fetch-Mode") == "navigate"
+
+
+def login_address(path: str) -> str:
+    """Return the address of the form that leads back to a path, relative to that path."""
+    up, place = "../" * (path.count("/") - 1), path.removeprefix("/")
+    return f"{up}login?{urlencode({'next': place})}" if place else "login"
+
+
 def begin_session(
-    response: web.Response, kind: SessionCookie, keys: CurrentKeys, key: ApiKey
+    response: web.Response, kind: SessionCookie, ring: KeyRing, key: ApiKey
 ) -> None:
     """Let a browser that gets a response be signed in with an API key from now on."""
     now = int(time.time())
-    token = keys.signer.sign(
+    token = ring.signer.sign(
         Purpose.SESSION, key.digest, issued_s=now, expires_s=now + SESSION_S
     )
     response.set_cookie(

@@ -26,8 +26,8 @@ from chatsvc.problems import NotFound, Unauthorized
 from chatsvc.replies import Replies, Reply
 from chatsvc.requests.chat import digest
 from chatsvc.requests.values import Read, Start, Stop
-from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import CHAT, STRANGER, Identity
+from chatsvc.users.keys import KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web.app_keys import IDENTITY, KEYS, REPLIES, service
 
@@ -48,7 +48,7 @@ async def post_ticket(request: web.Request) -> web.Response:
     if keys is None or not identity.key:
         raise NotFound("Tickets are for users with API keys.")
     now = int(time.time())
-    ticket = keys.signer.sign(
+    ticket = keys.ring.signer.sign(
         Purpose.TICKET, identity.key, issued_s=now, expires_s=now + TICKET_S
     )
     body = msgspec.json.encode({"ticket": ticket, "expires_in": TICKET_S})
@@ -68,14 +68,14 @@ def ticket_of(request: web.Request, path: str) -> str | None:
     return None
 
 
-async def holder_of(app: web.Application, keys: CurrentKeys, text: str) -> Identity:
+async def holder_of(app: web.Application, ring: KeyRing, text: str) -> Identity:
     """Return the identity of whoever holds a ticket.
 
     Raises `Unauthorized` for a ticket that is none, whose key has been withdrawn, or that has no
     reply and has expired, and `StoreUnavailable`.
     """
-    ticket = keys.signer.verify(Purpose.TICKET, text)
-    key = None if ticket is None else keys.ring.by_digest(ticket.key)
+    ticket = ring.signer.verify(Purpose.TICKET, text)
+    key = None if ticket is None else ring.by_digest(ticket.key)
     if ticket is None or key is None:
         raise Unauthorized("The ticket is none that this service has given.")
     name = f"ticket {ticket.id}"

@@ -1,0 +1,1 @@
+"""Users: identities and API keys, without HTTP."""
