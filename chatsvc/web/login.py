@@ -7,7 +7,7 @@ asked for, so the pages work under any prefix, also one that a proxy takes away.
 from __future__ import annotations
 
 import re
-import time
+from time import monotonic
 from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import hdrs, web
@@ -68,7 +68,7 @@ async def post_login(request: web.Request) -> web.Response:
     kind = session_cookie(request, app)
     if kind is None:
         return _page(request, place, "insecure", 403)
-    address, now = request.remote or "", time.monotonic()
+    address, now = request.remote or "", monotonic()
     wait_s = app[WRONG_KEYS].wait(address, now)
     if wait_s:
         response = _page(request, place, "slow", 429)

@@ -6,7 +6,7 @@ key knows the session, and it ends with the key, when it expires, or when the br
 
 from __future__ import annotations
 
-import time
+from time import time
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -67,7 +67,7 @@ def session_of(
     if not token:
         return None
     session = ring.signer.verify(Purpose.SESSION, token)
-    if session is None or session.expires_s <= time.time():
+    if session is None or session.expires_s <= time():
         return None
     key = ring.by_digest(session.key)
     if key is None:
@@ -102,7 +102,7 @@ def begin_session(
     response: web.Response, kind: SessionCookie, ring: KeyRing, key: ApiKey
 ) -> None:
     """Let a browser that gets a response be signed in with an API key from now on."""
-    now = int(time.time())
+    now = int(time())
     token = ring.signer.sign(
         Purpose.SESSION, key.digest, issued_s=now, expires_s=now + SESSION_S
     )

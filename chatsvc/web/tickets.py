@@ -16,7 +16,7 @@ Invariants:
 
 from __future__ import annotations
 
-import time
+from time import time
 
 import msgspec
 from aiohttp import hdrs, web
@@ -47,7 +47,7 @@ async def post_ticket(request: web.Request) -> web.Response:
     identity: Identity = request.get(IDENTITY, STRANGER)
     if keys is None or not identity.key:
         raise NotFound("Tickets are for users with API keys.")
-    now = int(time.time())
+    now = int(time())
     ticket = keys.ring.signer.sign(
         Purpose.TICKET, identity.key, issued_s=now, expires_s=now + TICKET_S
     )
@@ -80,7 +80,7 @@ async def holder_of(app: web.Application, ring: KeyRing, text: str) -> Identity:
         raise Unauthorized("The ticket is none that this service has given.")
     name = f"ticket {ticket.id}"
     reply = await app[REPLIES].recall_name(name)
-    if reply is None and ticket.expires_s <= time.time():
+    if reply is None and ticket.expires_s <= time():
         raise Unauthorized("The ticket has expired; ask for another ticket.")
     return replace(
         key.identity(),

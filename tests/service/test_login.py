@@ -197,9 +197,9 @@ async def test_a_session_ends_with_its_key(chat: Inside) -> None:
 
 async def test_a_session_expires(chat: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, now = await session(chat), time.time()
-    monkeypatch.setattr(sessions.time, "time", lambda: now + SESSION_S - 5)
+    monkeypatch.setattr(sessions, "time", lambda: now + SESSION_S - 5)
     assert (await chat.raw("GET /", alice)).status == 200
-    monkeypatch.setattr(sessions.time, "time", lambda: now + SESSION_S + 5)
+    monkeypatch.setattr(sessions, "time", lambda: now + SESSION_S + 5)
     assert (await chat.raw("GET /", alice)).status == 303
 
 
@@ -298,13 +298,13 @@ async def test_wrong_keys_are_limited(
     chat: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr(login.time, "monotonic", lambda: now)
+    monkeypatch.setattr(login, "monotonic", lambda: now)
     for _ in range(MOST_WRONG):
         assert (await sign_in(chat, key="wrong")).status == 401
     limited = await sign_in(chat)  # the right one would tell whoever tries them all
     assert (limited.status, limited.headers["Retry-After"]) == (429, "6")
     assert "Wait a minute" in limited.body.decode()
-    monkeypatch.setattr(login.time, "monotonic", lambda: now + 6)
+    monkeypatch.setattr(login, "monotonic", lambda: now + 6)
     assert (await sign_in(chat)).status == 303
 
 
@@ -392,8 +392,7 @@ async def test_without_keys_there_is_nothing_to_sign_in_to(authorized: bool) -> 
     async def user(request: web.Request) -> str | None:
         return "alice"
 
-    arguments = {"authorize": user} if authorized else {}
-    async with inside(**arguments) as chat:
+    async with inside(authorize=user if authorized else None) as chat:
         for line in ("GET /login", "POST /login", "POST /logout"):
             assert (await chat.raw(line, FORM)).status == 404
         page = await chat.raw("GET /")
