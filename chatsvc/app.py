@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiohttp import web
 
@@ -50,6 +51,7 @@ from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
 from chatsvc.web.tickets import add_tickets
 from chatsvc.web.ui import add_ui
+from chatsvc.web.withdrawal import end_withdrawn
 
 
 def create_app(
@@ -70,6 +72,10 @@ def create_app(
     the flag `--backend package.module:function` names one. None stands for the backend that
     `settings.backend` names. `store` keeps the replies; None stands for the one that
     `settings.store` names.
+
+    Where the settings name API keys (`api_keys`, `api_keys_file`), only requests with one of them are
+    let in, and `/metrics` is for keys with the scope `admin`. `authorize` is then asked for requests
+    without a key that is known.
 
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;
@@ -99,7 +105,7 @@ def create_app(
         store=store,
         authorize=authorize,
     )
-    add_metrics(app)
+    add_metrics(app, public=app[KEYS] is None)
     return app
 
 
@@ -167,8 +173,10 @@ def build_admin_app(app: web.Application) -> web.Application:
     for key in app:
         admin[key] = app[key]
     admin[PREFIX] = ""
+    # Whoever reaches the port may read the figures, and there is nothing else.
+    admin[KEYS] = admin[AUTHORIZE] = None
     admin.on_response_prepare.append(complete_headers)
-    add_metrics(admin)
+    add_metrics(admin, public=True)
     return admin
 
 
@@ -205,6 +213,7 @@ async def _run(
             takes=abilities(backend),
             models=chosen_models(backend),
         )
+        keys = app[KEYS]
         replies = app[REPLIES] = Replies(
             store,
             backend,
@@ -217,7 +226,10 @@ async def _run(
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,
             observers=(app[METRICS], EventLog()),
+            has_ended=lambda user: keys is not None and user in keys.ended_users,
         )
+        if keys is not None:
+            keys.on_withdrawal(partial(end_withdrawn, app))
         stack.push_async_callback(replies.close)
         watching = asyncio.create_task(app[CLIENTS].watch())
         stack.callback(watching.cancel)

@@ -24,6 +24,7 @@ from chatsvc.settings import (
     BadSetting,
     Settings,
     flag,
+    forget_secrets,
     read_settings,
     variable,
 )
@@ -184,6 +185,7 @@ def serve_settings(
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
     settings = serve_settings(flags)
+    forget_secrets(Settings)
     # Imported here: all that `ask` needs takes 0.4 s to import, and the server another 0.2 s, for
     # which `ask` would wait in vain.
     from chatsvc.serve import CANNOT_START, serve, start_failure

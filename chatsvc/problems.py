@@ -2,7 +2,7 @@
 
     Problem
     ├── BadRequest: BadJson, BadCursor, BadText
-    ├── Unauthorized, ForbiddenOrigin, MisdirectedRequest
+    ├── Unauthorized, Forbidden, ForbiddenOrigin, MisdirectedRequest
     ├── NotFound, MethodNotAllowed, NotAcceptable
     ├── ReplyNotFound, CursorPastEnd, ReplyExpired
     ├── TooLarge, UnsupportedMediaType, InvalidRequest
@@ -98,12 +98,29 @@ class BadText(BadRequest):
 
 
 class Unauthorized(Problem):
-    """Raised when the application's `authorize` names no user for the request."""
+    """Raised when a request names no user, or by a token that is `refused` or has been withdrawn."""
 
     code = "unauthorized"
     title = "Who are you?"
     status = 401
     close_code = 4401
+
+    def __init__(self, detail: str = "", *, refused: bool = False) -> None:
+        super().__init__(detail)
+        self.refused = refused
+
+
+class Forbidden(Problem):
+    """Raised when the API key of a request lacks the `scope` for what it asks for."""
+
+    code = "forbidden"
+    title = "You may not do this"
+    status = 403
+    close_code = 4403
+
+    def __init__(self, detail: str = "", *, scope: str = "chat") -> None:
+        super().__init__(detail)
+        self.scope = scope
 
 
 class ForbiddenOrigin(Problem):

@@ -25,7 +25,9 @@ from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
-from chatsvc.web.app_keys import REPLIES
+from chatsvc.users.current_keys import CurrentKeys, read_keys_again, report_keys
+from chatsvc.users.keys import KeyRing
+from chatsvc.web.app_keys import KEYS, REPLIES
 from chatsvc.web.connections import Connections
 from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.figures import Figures
@@ -33,7 +35,7 @@ from chatsvc.web.health import add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
 from chatsvc.web.logs import AccessLog, access, set_up_logs
 from chatsvc.web.metrics import Metrics
-from chatsvc.web.reach import check_reach, has_metrics, warn_if_open
+from chatsvc.web.reach import check_reach, has_metrics, is_loopback, warn_if_open
 
 logger = logging.getLogger("chatsvc")
 
@@ -92,6 +94,8 @@ class Worker(NamedTuple):
     """The write end of a pipe: the worker writes one byte when it listens."""
     parent: int
     """The read end of a pipe that reaches its end of file when the parent process is gone."""
+    keys: KeyRing | None
+    """The API keys that are good as the worker starts, if the service has any."""
 
 
 def serve(settings: Settings, worker: Worker | None = None) -> None:
@@ -109,13 +113,15 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     raise_descriptor_limit()
     if worker is None:
         check_reach(settings)
+        hold_hangups(settings)
         admin = listen_for_admin(settings.admin_port)
         app = build_app(settings, Metrics())
     else:
         admin = worker.admin
-        app = build_app(settings, Metrics(worker.figures, worker.number))
+        figures = Metrics(worker.figures, worker.number)
+        app = build_app(settings, figures, keys=worker.keys)
     if has_metrics(settings):
-        add_metrics(app)
+        add_metrics(app, public=is_loopback(settings.host))
     app[HOSTS] = Hosts(settings.allow_host)
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
@@ -224,7 +230,15 @@ async def _serve(
         # Before the address is printed: a program that reads it may send a signal at once.
         for number in signal.SIGTERM, signal.SIGINT:
             loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
+        keys = app[KEYS]
+        if keys is not None and settings.api_keys_file:
+            loop.add_signal_handler(
+                signal.SIGHUP, _on_hangup, keys, settings, worker is None
+            )
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         if worker is None:
+            if keys is not None:
+                report_keys(keys.ring)
             host, port = listener.sockets[0].getsockname()[:2]
             warn_if_open(settings)
             announce(host, port, admin)
@@ -281,6 +295,20 @@ def _on_parent_gone(
     # A pipe at its end of file stays readable: without this the loop would spin.
     loop.remove_reader(parent)
     stopping.set()
+
+
+def hold_hangups(settings: Settings) -> None:
+    """Block SIGHUP, if it has a file of API keys read again, until this process can do that."""
+    if settings.api_keys_file:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def _on_hangup(keys: CurrentKeys, settings: Settings, alone: bool) -> None:
+    ring = read_keys_again(settings)
+    if ring is not None:
+        keys.replace(ring)
+        if alone:  # with workers, the parent says it once
+            report_keys(ring)
 
 
 def _on_stop_signal(stopping: asyncio.Event, settings: Settings) -> None:

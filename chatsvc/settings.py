@@ -250,6 +250,16 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def forget_secrets(kind: type[DataclassInstance]) -> None:
+    """Remove the variables of the settings without a flag from this process's environment.
+
+    The processes that it starts then don't get them.
+    """
+    for each in fields(kind):
+        if each.metadata["flagless"]:
+            os.environ.pop(variable(each.name), None)
+
+
 def read_settings(
     kind: type[CommandSettings],
     flags: Mapping[str, Any],

@@ -7,8 +7,8 @@ The parent alone listens on the admin port, once, and the workers accept connect
 So the port stays open while workers are restarted, a second service can't take a share of it, and
 whichever worker is free answers: the figures of all are in memory that they share.
 
-The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on. It runs no
-event loop: it waits for signals with `sigtimedwait`.
+The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on, and SIGHUP once
+it has read a file of API keys again. It runs no event loop: it waits for signals with `sigtimedwait`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ from chatsvc.serve import (
     start_failure,
 )
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.users.current_keys import (
+    has_keys,
+    read_keys,
+    read_keys_again,
+    report_keys,
+)
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.figures import Figures
 from chatsvc.web.logs import set_up_logs
 from chatsvc.web.reach import check_reach, warn_if_open
@@ -63,10 +70,19 @@ class _Running(NamedTuple):
 
 
 class _Supervisor:
-    """The parent of the workers; `admin` is the socket of the admin port, if there is one."""
+    """The parent of the workers; `admin` is the socket of the admin port, if there is one.
 
-    def __init__(self, settings: Settings, admin: socket.socket | None) -> None:
+    `keys` are the API keys, if the service has any.
+    """
+
+    def __init__(
+        self, settings: Settings, admin: socket.socket | None, keys: KeyRing | None
+    ) -> None:
         self._settings = settings
+        self._keys = keys
+        self._signals = set(HANDLED_SIGNALS)
+        if settings.api_keys_file:
+            self._signals.add(signal.SIGHUP)
         self._admin = admin
         self._figures = Figures(settings.workers)
         self._ready_reader, self._ready_writer = os.pipe()
@@ -80,13 +96,15 @@ class _Supervisor:
 
     def run(self) -> int:
         """Run the workers until a signal ends them; return the exit status."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         # The first worker starts alone: when it can't, none can, and one message is enough.
         self._start(0)
         unready = self._settings.workers
         while True:
-            received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            received = signal.sigtimedwait(self._signals, POLL_S)
+            if received is not None and received.si_signo == signal.SIGHUP:
+                self._read_keys_again()
+            elif received is not None and received.si_signo != signal.SIGCHLD:
                 return self._drain(ExitStatus.OK)
             # The pipe is read even after all workers are ready: restarted ones write to it as well,
             # and would block once it is full.
@@ -97,6 +115,8 @@ class _Supervisor:
                 unready -= ready
                 if unready == 0:
                     warn_if_open(self._settings)
+                    if self._keys is not None:
+                        report_keys(self._keys)
                     announce(self._settings.host, self._settings.port, self._admin)
             for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
@@ -129,6 +149,7 @@ class _Supervisor:
                 self._admin,
                 self._ready_writer,
                 self._parent_reader,
+                self._keys,
             )
             serve(self._settings, place)
             status = ExitStatus.OK
@@ -143,6 +164,17 @@ class _Supervisor:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+
+    def _read_keys_again(self) -> None:
+        """Read the API keys, for the workers that are to be started, and have the others read them.
+
+        A file that is refused is refused here, once, and the workers go on with the keys they have.
+        """
+        keys = read_keys_again(self._settings)
+        if keys is not None:
+            self._keys = keys
+            report_keys(keys)
+            self._signal_all(signal.SIGHUP)
 
     def _count_ready(self) -> int:
         """Return how many workers have become ready since the last call."""
@@ -196,6 +228,7 @@ def serve_workers(settings: Settings) -> int:
             "with memory, each process would know its own replies only"
         )
     check_reach(settings)
+    keys = read_keys(settings) if has_keys(settings) else None
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # This socket is bound and never listens. It keeps the port while all workers restart, and the
     # kernel gives it no connection.
@@ -213,4 +246,4 @@ def serve_workers(settings: Settings) -> int:
             raise CannotListen(settings.host, settings.port, error) from None
         settings = replace(settings, port=reservation.getsockname()[1])
         admin = listen_for_admin(settings.admin_port)
-        return _Supervisor(settings, admin).run()
+        return _Supervisor(settings, admin, keys).run()

@@ -34,7 +34,6 @@ export const CODE_OF_CLOSE = new Map([
   [1012, 'draining'],
   [1013, 'overloaded'],
   [4401, 'unauthorized'],
-  [4403, 'forbidden-origin'],
   [4404, 'reply-not-found'],
   [4409, 'cursor-past-end'],
   [4410, 'reply-expired'],

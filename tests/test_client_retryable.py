@@ -20,7 +20,7 @@ def test_a_client_comes_back_after_what_passes_and_after_nothing_else() -> None:
 def test_a_close_that_no_problem_has_is_a_broken_connection() -> None:
     for code in (1000, 1001, 1005, 1006, 1011, 3000, 5000):
         assert code not in RETRIED_CLOSE_CODES and not is_final_close(code)
-    for code in (1003, 1009, 4404, 4410, 4422, 4502):
+    for code in (1003, 1009, 4401, 4404, 4410, 4422, 4502):
         assert is_final_close(code)
 
 
@@ -29,6 +29,7 @@ def test_the_statuses_of_a_refused_upgrade_are_the_services_own() -> None:
         problem.status
         for problem in every_problem()
         if problem.retryable
-        or problem.code in ("unauthorized", "forbidden-origin", "misdirected-request")
+        or problem.code
+        in ("unauthorized", "forbidden", "forbidden-origin", "misdirected-request")
     }
     assert before_upgrade == OWN_STATUSES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from chatsvc.backends.base import Backend
@@ -36,7 +37,8 @@ class Handover:
     """What this node does with replies of nodes that are gone, and with its own when it leaves.
 
     Until it drains it adopts the replies whose owner is gone, as the store reports them. When it
-    drains, its own replies are released to other nodes or ended.
+    drains, its own replies are released to other nodes or ended. Those of a user who `has_ended`
+    are stopped.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Handover:
         admission: Admission,
         registry: Registry,
         producers: Producers,
+        has_ended: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._backend = backend
         self._admission = admission
         self._registry = registry
         self._producers = producers
+        self._has_ended = has_ended
         self._polls = 0
         store.cluster.on_orphan(self._take_over)
 
@@ -93,6 +97,9 @@ class Handover:
         if admission.draining or len(self._producers) >= admission.most:
             return False
         reply = await self._registry.open(reply_id)
+        if self._has_ended(reply.record.user):
+            await self._store.finish(reply.log, End("stopped", "stopped"))
+            return True
         if self._producers.produces(reply) or not await self._store.cluster.take_over(
             reply.log
         ):

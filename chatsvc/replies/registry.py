@@ -41,6 +41,10 @@ class Registry:
         """Return how many replies are open here."""
         return len(self._replies)
 
+    def replies(self) -> list[Reply]:
+        """Return the replies that are open here now."""
+        return list(self._replies.values())
+
     async def open(self, reply_id: str) -> Reply:
         """Return a reply, from the store if it isn't open here yet.
 
@@ -63,7 +67,7 @@ class Registry:
     def send_readers_away(self) -> None:
         """Send away all readers of this node, and those that are still to come."""
         self._departure.begin()
-        for reply in list(self._replies.values()):
+        for reply in self.replies():
             reply.log.interrupt()
 
     def _reply_changed(self, reply: Reply) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from chatsvc.backends.base import Backend
@@ -18,6 +19,9 @@ from chatsvc.replies.reply import Reply
 from chatsvc.stores.base import KeyReused, Record, Store
 from chatsvc.ticker import Ticker
 
+STOP_RETRY_S = 1.0
+"""The seconds between two attempts to stop the reply of a user who has ended, without a store."""
+
 STOP_WAIT_S = 2.0
 """The seconds for which a stop waits for the producer to end (PROTOCOL.md section 7)."""
 
@@ -32,6 +36,7 @@ class Replies:
     produce the reply; `max_running` how many this node produces at once, and `max_per_client` how
     many for one client (0: no limit).
     `observers` are called when a reply that is produced here starts, has text, and ends.
+    `has_ended` returns whether a user, by the name, has ended: no reply of that user is produced.
 
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
     """
@@ -50,6 +55,7 @@ class Replies:
         max_running: int = 10_000,
         max_per_client: int = 0,
         observers: tuple[Observer, ...] = (),
+        has_ended: Callable[[str], bool] = lambda user: False,
     ) -> None:
         self.store = store
         self.backend = backend
@@ -67,8 +73,9 @@ class Replies:
             self._background,
             observers,
         )
+        self._has_ended = has_ended
         self._handover = Handover(
-            store, backend, self.admission, self._registry, self._producers
+            store, backend, self.admission, self._registry, self._producers, has_ended
         )
         self.drain = self._handover.drain
 
@@ -145,6 +152,9 @@ class Replies:
             raise
         finally:
             self.admission.count(client, -1)
+        if self._has_ended(reply.record.user):
+            # While the reply was created: `stop_ended` could not know it yet.
+            await self._stop_ended(reply)
         if self._is_orphan(reply):
             self._producers.start(reply, client)
             # Text that the backend has at once is then released before the first reader looks, and
@@ -203,6 +213,19 @@ class Replies:
         stopped = End("stopped", "stopped")
         finishing = self.store.finish(reply.log, stopped)
         await asyncio.shield(self._background.run(finishing))
+
+    def stop_ended(self) -> None:
+        """Begin to stop the running replies, produced or read here, of users who have ended."""
+        for reply in self._registry.replies():
+            if reply.end is None and self._has_ended(reply.record.user):
+                self._background.run(self._stop_ended(reply))
+
+    async def _stop_ended(self, reply: Reply) -> None:
+        """Stop a reply, once there is a store, unless its user is one again by then."""
+        while reply.end is None and self._has_ended(reply.record.user):
+            with suppress(StoreUnavailable):
+                return await self.stop(reply)
+            await asyncio.sleep(STOP_RETRY_S)
 
     async def stopped(self, reply: Reply) -> bool:
         """Return whether the producer of a stopped reply has ended, on whatever node.

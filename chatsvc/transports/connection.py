@@ -215,6 +215,15 @@ class Connection:
             if self._receive_timeout is not None:
                 self._receive_timeout.reschedule(0)
 
+    def dismiss(self, problem: Problem) -> None:
+        """Send the client away as `send_away` does, and nothing more of any reply before.
+
+        `receive` may be called only later: the frame before may have to wait for the store.
+        """
+        for task in self._streams:
+            task.cancel()
+        self.send_away(problem)
+
     async def keep_alive(self) -> None:
         """Ping every `PING_INTERVAL_S`, until cancelled.
 

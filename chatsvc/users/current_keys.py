@@ -8,14 +8,17 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
 
 from chatsvc.settings import BadSetting, Settings, flag, variable
-from chatsvc.users.identity import CHAT
+from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.keys import ApiKey, KeyRing, plain_keys
 from chatsvc.users.keys_file import read_keys_file
+
+logger = logging.getLogger("chatsvc")
 
 
 def has_keys(settings: Settings) -> bool:
@@ -39,6 +42,24 @@ def read_keys(settings: Settings, *, again: bool = False) -> KeyRing:
                 f"{variable('api_keys')}, too: each key is there once"
             )
     return KeyRing((*plain, *filed))
+
+
+def read_keys_again(settings: Settings) -> KeyRing | None:
+    """Return the API keys that the settings name now; None, and log why, when they can't be read."""
+    try:
+        return read_keys(settings, again=True)
+    except BadSetting as error:
+        logger.error("the API keys stay as they are: %s", error)
+        return None
+
+
+def report_keys(ring: KeyRing) -> None:
+    """Log how many API keys there are; it is a warning where there is none."""
+    users = len({key.name for key in ring})
+    if users:
+        logger.info("there are %d API keys of %d users", len(ring), users)
+    else:
+        logger.warning("there is no API key: nobody is let in")
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
@@ -68,6 +89,11 @@ class CurrentKeys:
     def on_withdrawal(self, listener: Callable[[Withdrawal], None]) -> None:
         """Call `listener` from now on, after each replacement that ends a key's identity."""
         self._listeners.append(listener)
+
+    def has_ended(self, identity: Identity) -> bool:
+        """Return whether the key that an identity rests on is good no more."""
+        key = self.ring.by_digest(identity.key)
+        return bool(identity.key) and (key is None or key.name != identity.user)
 
     def replace(self, ring: KeyRing) -> None:
         """Let the keys of `ring` be good in place of those that are, and tell the listeners."""

@@ -14,8 +14,8 @@ for each frame.
 | `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
 | `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
 | `access`, `names` | from such a value to its reply; from the names of chats and messages to theirs |
-| `identification` | who a request is from, and what its use is counted by |
 | `login`, `sessions`, `tickets` | signing in and out; the cookies of browsers; what stands for a key in a URL |
+| `identification`, `withdrawal` | who a request is from, and what its use is counted by; what ends with a key |
 | `middleware`, `hosts`, `origin`, `proxies`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |

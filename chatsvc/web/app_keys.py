@@ -39,6 +39,12 @@ AUTHORIZE: web.AppKey[Authorize | None] = web.AppKey("authorize")
 KEYS: web.AppKey[CurrentKeys | None] = web.AppKey("keys")
 """The key of the API keys that are good now; its value is None where the service has none."""
 
+PUBLIC_METRICS = web.AppKey("public_metrics", bool)
+"""The key of whether `/metrics` is for everybody who reaches it, or for the scope `admin` alone.
+
+It matters only where the service has users.
+"""
+
 PREFIX = web.AppKey("prefix", str)
 """The key of the path under which the application is mounted; empty if it is not mounted."""
 

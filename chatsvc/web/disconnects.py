@@ -13,17 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Container
 from typing import Any
 
 from aiohttp import web
 
 from chatsvc.transports.writing import STALLED_US
+from chatsvc.web.app_keys import IDENTITY
+from chatsvc.web.identification import identity_of
 
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at all connections: aiohttp has no callback for one that closes."""
 
 STALLED_S = STALLED_US / 1e6
 """Seconds after which a client that has taken nothing of an answer is dropped."""
+
+
+UPGRADED = web.RequestKey("upgraded", bool)
+"""The key that a request has once its connection is a WebSocket."""
 
 
 def is_gone(request: web.Request) -> bool:
@@ -43,21 +50,38 @@ class Clients:
         # The fewest bytes that waited to be sent, and since when (time.monotonic()); None: nobody
         # has looked yet.
         self._sending: dict[asyncio.Transport, tuple[int, float] | None] = {}
+        # The API keys, by their digests, of those whose answer is on its way and who have one.
+        self._keys: dict[asyncio.Transport, str] = {}
 
     def enter(self, request: web.Request) -> None:
         """Watch the client of a request that the current task answers."""
         self._tasks[asyncio.current_task()] = request
         if request.transport is not None:
-            self._sending.pop(request.transport, None)
+            self._forget(request.transport)
 
     def watch_sending(self, request: web.BaseRequest) -> None:
         """Watch that a client takes what is written now, until it has all or asks again."""
         if request.transport is not None:
             self._sending[request.transport] = None
+            if IDENTITY in request and request[IDENTITY].key:
+                self._keys[request.transport] = request[IDENTITY].key
 
     def leave(self) -> None:
         """Stop watching the request that the current task answers."""
         self._tasks.pop(asyncio.current_task(), None)
+
+    def cut(self, keys: Container[str]) -> None:
+        """Break off the answers to all requests that rest on some API keys (by their digests).
+
+        WebSockets go on: they can be closed with a code.
+        """
+        for request in list(self._tasks.values()):
+            cut = identity_of(request).key in keys and UPGRADED not in request
+            if cut and request.transport is not None:
+                request.transport.abort()
+        for transport, key in list(self._keys.items()):
+            if key in keys:
+                transport.abort()
 
     async def watch(self) -> None:
         """Look at all connections every `CHECK_INTERVAL_S`, until cancelled."""
@@ -74,12 +98,16 @@ class Clients:
         for transport, before in list(self._sending.items()):
             waiting = transport.get_write_buffer_size()
             if not waiting:
-                del self._sending[transport]
+                self._forget(transport)
             elif before is None or waiting < before[0]:
                 self._sending[transport] = waiting, now
             elif now - before[1] >= STALLED_S:
-                del self._sending[transport]
+                self._forget(transport)
                 transport.abort()
+
+    def _forget(self, transport: asyncio.Transport) -> None:
+        self._sending.pop(transport, None)
+        self._keys.pop(transport, None)
 
 
 CLIENTS = web.AppKey("clients", Clients)

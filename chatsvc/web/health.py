@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chatsvc.problems import Draining, StoreUnavailable
-from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.app_keys import PUBLIC_METRICS, REPLIES, service
 from chatsvc.web.metrics import METRICS
 
 
@@ -41,6 +41,10 @@ def add_health(app: web.Application) -> None:
     app.router.add_get("/readyz", readyz)
 
 
-def add_metrics(app: web.Application) -> None:
-    """Add `/metrics` to an application."""
+def add_metrics(app: web.Application, *, public: bool) -> None:
+    """Add `/metrics` to an application.
+
+    It is for everybody if it is `public` or the service has no users, else for the scope `admin`.
+    """
+    app[PUBLIC_METRICS] = public
     app.router.add_get("/metrics", metrics)

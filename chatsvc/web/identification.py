@@ -4,48 +4,64 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from chatsvc.problems import Unauthorized
-from chatsvc.users.identity import STRANGER, Identity
+from chatsvc.problems import Forbidden, Unauthorized
+from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
 from chatsvc.users.keys import KeyRing
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS
+from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS
 from chatsvc.web.sessions import login_address, session_of, wants_login
 from chatsvc.web.tickets import holder_of, ticket_of
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/metrics", "/static/", "/login", "/logout")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/static/", "/login", "/logout")
 """The beginnings of the paths that need no authorization."""
+
+METRICS_PATH = "/metrics"
+"""The beginning of the path that needs none where the metrics are public, and else `ADMIN`."""
 
 
 async def identify(request: web.Request, app: web.Application, path: str) -> None:
     """Keep the identity of a request's sender with the request, under `IDENTITY`.
 
-    `path` is that of the request below the prefix of the application. Without users, and for
-    `PUBLIC_PATHS`, everybody is a stranger.
+    `path` is that of the request below the prefix of the application. Without users, and for what
+    is public, everybody is a stranger.
 
-    Where there are API keys, a request names one, or a ticket, or else a session; the first of these
-    that it has counts, right or wrong.
-
-    Raises `Unauthorized` when a user is wanted and the request names none, in whose place a browser
-    that asks for a page gets a redirect to the login, and what `holder_of` and `session_of` raise.
+    Raises `Unauthorized` when a user is wanted and the request names none, `Forbidden` when the user
+    lacks the scope for the path, and what `holder_of` and `session_of` raise. A browser that asks
+    for a page gets a redirect to the form for signing in, `HTTPSeeOther`.
     """
-    keys, authorize = app[KEYS], app[AUTHORIZE]
-    if (keys is None and authorize is None) or path.startswith(PUBLIC_PATHS):
+    if app[KEYS] is None and app[AUTHORIZE] is None:
         return
+    needed = CHAT
+    if path.startswith(METRICS_PATH):
+        if app.get(PUBLIC_METRICS, True):
+            return
+        needed = ADMIN
+    elif path.startswith(PUBLIC_PATHS):
+        return
+    identity = await _identity(request, app, path)
+    if needed not in identity.scopes:
+        raise Forbidden(f"This key has not the scope {needed}.", scope=needed)
+    request[IDENTITY] = identity
+
+
+async def _identity(request: web.Request, app: web.Application, path: str) -> Identity:
+    """Return who a request is from: by its API key, its ticket or its session, the first that it has.
+
+    Without any of these the application's own function says it. Raises as `identify` does.
+    """
+    keys = app[KEYS]
     token = bearer_token(request)
     if keys is not None and token:
         key = keys.ring.find(token)
         if key is not None:
-            request[IDENTITY] = key.identity()
-            return
+            return key.identity()
     if keys is not None and token is None:
         identity = await _of_browser(request, app, keys.ring, path)
         if identity is not None:
-            request[IDENTITY] = identity
-            return
-    if authorize is not None:
-        request[IDENTITY] = Identity(await _authorized(request, app))
-        return
+            return identity
+    if app[AUTHORIZE] is not None:
+        return Identity(await _authorized(request, app))
     if token is not None:
-        raise Unauthorized("The key is none that this service knows.")
+        raise Unauthorized("The key is none that this service knows.", refused=True)
     if wants_login(request, path):
         raise web.HTTPSeeOther(login_address(path))
     raise Unauthorized(

@@ -12,7 +12,13 @@ from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import hdrs, web
 
-from chatsvc.problems import BadRequest, NotFound, TooManyRequests, Unauthorized
+from chatsvc.problems import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 from chatsvc.users.attempts import WrongKeys
 from chatsvc.users.identity import CHAT
 from chatsvc.users.keys import KeyRing
@@ -40,7 +46,11 @@ WRONG_KEYS = web.AppKey("wrong_keys", WrongKeys)
 """The key of the counts of wrong keys."""
 
 # The codes of the problems by which troubles are logged and counted.
-_CODES = {"wrong": Unauthorized.code, "slow": TooManyRequests.code}
+_CODES = {
+    "wrong": Unauthorized.code,
+    "slow": TooManyRequests.code,
+    "forbidden": Forbidden.code,
+}
 _PLACE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_~./=&?%@-]{0,499}", re.ASCII)
 
 
@@ -78,7 +88,7 @@ async def post_login(request: web.Request) -> web.Response:
     if key is None:
         app[WRONG_KEYS].add(address, now)
         response = _page(request, place, "wrong", 401)
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+        response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer error="invalid_token"'
         return response
     if CHAT not in key.scopes:
         return _page(request, place, "forbidden", 403)

@@ -14,11 +14,13 @@ from markupsafe import Markup
 
 from chatsvc.problems import (
     BadRequest,
+    Forbidden,
     InternalError,
     MethodNotAllowed,
     NotFound,
     Problem,
     TooLarge,
+    Unauthorized,
 )
 from chatsvc.transports.openai import error_object
 from chatsvc.transports.templates import TEMPLATES
@@ -56,8 +58,14 @@ def problem_response(request: web.Request, problem: Problem) -> web.Response:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
     if isinstance(problem, MethodNotAllowed):
         headers[hdrs.ALLOW] = problem.allowed
-    if problem.status == 401:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    # [RFC 6750, 3] A request without a token gets no error code.
+    if isinstance(problem, Forbidden):
+        challenge = f'Bearer error="insufficient_scope", scope="{problem.scope}"'
+        headers[hdrs.WWW_AUTHENTICATE] = challenge
+    elif problem.status == 401:
+        refused = isinstance(problem, Unauthorized) and problem.refused
+        challenge = 'Bearer error="invalid_token"' if refused else "Bearer"
+        headers[hdrs.WWW_AUTHENTICATE] = challenge
     if inner_path(request).startswith("/v1/"):  # where OpenAI's clients ask
         return web.Response(
             body=msgspec.json.encode(error_object(problem.as_dict())),

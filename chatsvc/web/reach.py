@@ -11,6 +11,7 @@ import logging
 import socket
 
 from chatsvc.settings import BadSetting, Settings
+from chatsvc.users.current_keys import has_keys
 
 logger = logging.getLogger("chatsvc")
 
@@ -39,22 +40,23 @@ def _is_loopback_address(text: str) -> bool:
 
 
 def check_reach(settings: Settings) -> None:
-    """Do nothing when only this machine reaches the service, or `--open` says that all may use it.
+    """Do nothing when the service has keys, only this machine reaches it, or it is `--open`.
 
     Raises `BadSetting` otherwise, for the service has no users.
     """
-    if settings.open or is_loopback(settings.host):
+    if settings.open or has_keys(settings) or is_loopback(settings.host):
         return
     raise BadSetting(
         f"--host {settings.host or repr('')} can be reached from other machines, and without users "
-        "anyone there may use the service: listen on 127.0.0.1 behind a proxy that lets the right "
+        "anyone there may use the service: give users keys (CHATSVC_API_KEYS or --api-keys-file), "
+        "listen on 127.0.0.1 behind a proxy that lets the right "
         "people in, mount the service with create_app(authorize=…), or let anyone in with --open"
     )
 
 
 def warn_if_open(settings: Settings) -> None:
-    """Log a warning when other machines reach the service, which `check_reach` has let pass."""
-    if not is_loopback(settings.host):
+    """Log a warning when other machines reach a service without keys, which `check_reach` let pass."""
+    if not has_keys(settings) and not is_loopback(settings.host):
         where = settings.host or "this machine"
         logger.warning("the service is open: whoever reaches %s may use it", where)
 
@@ -62,7 +64,10 @@ def warn_if_open(settings: Settings) -> None:
 def has_metrics(settings: Settings) -> bool:
     """Return whether `/metrics` stands on the service's own port.
 
-    It does where there is no admin port and only this machine reaches the service. The address of
-    a client never decides it: behind a proxy on the same machine, everybody comes from there.
+    It does where there is no admin port, and only this machine reaches the service, or it has keys,
+    of which some may have the scope for it. The address of a client never decides it: behind a
+    proxy on the same machine, everybody comes from there.
     """
-    return settings.admin_port is None and is_loopback(settings.host)
+    return settings.admin_port is None and (
+        has_keys(settings) or is_loopback(settings.host)
+    )

@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from chatsvc.host_names import address_of, host_of
 from chatsvc.problems import ForbiddenOrigin
 from chatsvc.settings import flag
-from chatsvc.users.identity import Identity
+from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.keys import ApiKey, KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web.app_keys import PREFIX
@@ -70,7 +70,7 @@ def session_of(
     if session is None or session.expires_s <= time():
         return None
     key = ring.by_digest(session.key)
-    if key is None:
+    if key is None or CHAT not in key.scopes:
         return None
     if not app[ORIGINS].may_send_cookies(request):
         raise ForbiddenOrigin(

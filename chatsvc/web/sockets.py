@@ -16,7 +16,13 @@ from typing import TypeVar
 from aiohttp import web
 from msgspec.structs import replace
 
-from chatsvc.problems import Draining, InternalError, InvalidRequest, Problem
+from chatsvc.problems import (
+    Draining,
+    InternalError,
+    InvalidRequest,
+    Problem,
+    Unauthorized,
+)
 from chatsvc.requests.chat import read_frame, read_message
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
@@ -29,8 +35,9 @@ from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import LIMITS, REPLIES, service
-from chatsvc.web.disconnects import CLIENTS
+from chatsvc.web.app_keys import KEYS, LIMITS, REPLIES, service
+from chatsvc.web.disconnects import CLIENTS, UPGRADED
+from chatsvc.web.identification import identity_of
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
 
@@ -38,8 +45,9 @@ logger = logging.getLogger("chatsvc.web")
 
 Result = TypeVar("Result")
 
-SOCKETS: web.AppKey[set[Connection]] = web.AppKey("sockets", set)
-"""The key of the application's open WebSockets."""
+SOCKETS: web.AppKey[dict[Connection, str]] = web.AppKey("sockets", dict)
+"""The key of the application's open WebSockets, with the API key (by its digest) that each rests on.
+"""
 
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -64,7 +72,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     await ws.prepare(request)
     connection = Connection(request, ws)
     caller = replace(caller_of(request), connection=secrets.token_urlsafe(16))
-    app[SOCKETS].add(connection)
+    request[UPGRADED] = True
+    identity, keys = identity_of(request), app[KEYS]
+    app[SOCKETS][connection] = identity.key
+    if keys is not None and keys.has_ended(identity):
+        connection.dismiss(Unauthorized())  # while the upgrade was written
     pinger = asyncio.create_task(connection.keep_alive())
     try:
         with (
@@ -74,7 +86,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             await _serve(app, connection, caller)
     finally:
         pinger.cancel()
-        app[SOCKETS].discard(connection)
+        del app[SOCKETS][connection]
         app[CLIENTS].watch_sending(request)
         await connection.end()
     return ws
@@ -151,6 +163,6 @@ async def close_sockets(app: web.Application) -> None:
 
 def add_websocket(app: web.Application) -> None:
     """Add the endpoint to an application."""
-    sockets: set[Connection] = set()
+    sockets: dict[Connection, str] = {}
     app[SOCKETS] = sockets
     app.router.add_get("/ws/chat", websocket, allow_head=False)

@@ -77,11 +77,15 @@ async def holder_of(app: web.Application, ring: KeyRing, text: str) -> Identity:
     ticket = ring.signer.verify(Purpose.TICKET, text)
     key = None if ticket is None else ring.by_digest(ticket.key)
     if ticket is None or key is None:
-        raise Unauthorized("The ticket is none that this service has given.")
+        raise Unauthorized(
+            "The ticket is none that this service has given.", refused=True
+        )
     name = f"ticket {ticket.id}"
     reply = await app[REPLIES].recall_name(name)
     if reply is None and ticket.expires_s <= time():
-        raise Unauthorized("The ticket has expired; ask for another ticket.")
+        raise Unauthorized(
+            "The ticket has expired; ask for another ticket.", refused=True
+        )
     return replace(
         key.identity(),
         scopes=key.scopes & {CHAT},
@@ -100,7 +104,7 @@ async def reply_begun(replies: Replies, asked: Start) -> Reply | None:
         return None
     reply = await replies.open(known, user=asked.caller.user)
     if reply.record.digest != digest(asked.prompt):
-        raise Unauthorized(_USED)
+        raise Unauthorized(_USED, refused=True)
     return reply
 
 
@@ -125,7 +129,7 @@ async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
         if known != asked.reply_id or asked.caller.reply:
             raise Unauthorized("This ticket may not stop the reply.")
     elif known not in (None, asked.reply_id):
-        raise Unauthorized(_USED)
+        raise Unauthorized(_USED, refused=True)
     return known is not None
 
 

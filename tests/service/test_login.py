@@ -285,7 +285,7 @@ async def test_a_wrong_key_gets_the_form_again(
     answer = await sign_in(chat, key=secret, next="api/chat/x")
     assert answer.status == 401
     assert "Set-Cookie" not in answer.headers
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     text = answer.body.decode()
     assert "This key is not known here" in text and 'value="api/chat/x"' in text
     assert secret not in text and secret not in caplog.text
