@@ -17,7 +17,7 @@ import click
 from chatsvc import __version__
 from chatsvc.client.ask import AskSettings, run_ask
 from chatsvc.client.doctor import DoctorSettings, run_doctor
-from chatsvc.client.wire import SERVICE_URL
+from chatsvc.client.wire import SERVICE_URL, check_api_key
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import (
@@ -214,7 +214,11 @@ def ask_command(message: str, **flags: Any) -> int:
     settings = read_settings(AskSettings, flags)
     settings.check()
     return run_ask(
-        message, settings.url, settings.transport, thinking=settings.thinking
+        message,
+        settings.url,
+        settings.transport,
+        thinking=settings.thinking,
+        api_key=settings.api_key,
     )
 
 
@@ -229,7 +233,9 @@ def doctor_command(url: str, **flags: Any) -> int:
         root = SERVICE_URL.parse(url)
     except ValueError as error:
         raise BadSetting(f"URL {error}") from None
-    return run_doctor(root, read_settings(DoctorSettings, flags).seconds)
+    settings = read_settings(DoctorSettings, flags)
+    check_api_key(root, settings.api_key)
+    return run_doctor(root, settings.seconds, settings.api_key)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,16 +44,20 @@ class ValueFormat:
     """The format in words, as messages say it: "a port from 0 to 65535"."""
     convert: Callable[[str], Any]
     """Returns the value of a text; raises `ValueError` when the text has another format."""
+    secret: bool = False
+    """Whether no message may show the text."""
 
     def parse(self, text: str) -> Any:
         """Return the value of `text`.
 
         Raises `ValueError`, whose message is "takes …, not …", when `text` has another format. The
-        message shows no password of a URL.
+        message shows no password of a URL, and nothing of a text that is `secret`.
         """
         try:
             return self.convert(text)
         except ValueError:
+            if self.secret:
+                raise ValueError(f"takes {self.takes}") from None
             shown = without_password(text)
             raise ValueError(f"takes {self.takes}, not {shown!r}") from None
 
@@ -157,6 +161,13 @@ def _url(text: str) -> str:
     return text
 
 
+def _api_key(text: str) -> str:
+    key = text.strip()
+    if not re.fullmatch("[!-~]*", key, re.ASCII):
+        raise ValueError
+    return key
+
+
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.strip().rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -238,5 +249,9 @@ KEY_PREFIX = ValueFormat(
     "PREFIX", "1 to 64 letters, digits and any of . : _ -", _key_prefix
 )
 """The format of what the names of all keys in Redis begin with."""
+API_KEY = ValueFormat(
+    "KEY", "one API key, of visible ASCII characters", _api_key, secret=True
+)
+"""The format of an API key that a client sends; empty for none."""
 JSON_OBJECT = ValueFormat("JSON", 'a JSON object, as {"top_p": 0.9}', _json_object)
 """The format of a JSON object, which stays text."""

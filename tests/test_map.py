@@ -100,6 +100,7 @@ THROUGH_OTHERS = {
     "chatsvc.web.security": "tests/service/test_errors.py",
     "chatsvc.web.sockets": "tests/service/test_sockets.py",
     "chatsvc.web.ui": "tests/service/test_ui.py",
+    "chatsvc.web.withdrawal": "tests/service/test_withdrawal.py",
     "chatsvc.workers": "tests/service/test_workers.py",
 }
 """The test file of each module that no test imports: it runs the module through those that do."""

@@ -18,9 +18,15 @@ from yarl import URL
 from chatsvc.client.reader import AUTO, TRANSPORTS, read_text, stop_reply
 from chatsvc.client.reading import Backoff, Reading
 from chatsvc.client.terminal import print_line, write_dim, write_text
-from chatsvc.client.wire import SERVICE_URL, Question, Timeouts, new_session
+from chatsvc.client.wire import (
+    SERVICE_URL,
+    Question,
+    Timeouts,
+    check_api_key,
+    new_session,
+)
 from chatsvc.exit_status import ExitStatus
-from chatsvc.setting_formats import SWITCH, choice_format
+from chatsvc.setting_formats import API_KEY, SWITCH, choice_format
 from chatsvc.settings import BadSetting, setting
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -46,11 +52,15 @@ class AskSettings:
     thinking: bool = setting(
         False, SWITCH, "show the model's reasoning, dim, on stderr"
     )
+    api_key: str = setting(
+        "", API_KEY, "a key of the service's", secret=True, flagless=True
+    )
 
     def check(self) -> None:
         """Raise `BadSetting` for two settings that don't go together."""
         if self.thinking and self.transport == "text":
             raise BadSetting("--thinking: the transport text carries the answer alone")
+        check_api_key(self.url, self.api_key)
 
 
 _CUT = {
@@ -61,13 +71,19 @@ _CUT = {
 
 
 def run_ask(
-    message: str, url: URL, transport: str, *, thinking: bool = False
+    message: str,
+    url: URL,
+    transport: str,
+    *,
+    thinking: bool = False,
+    api_key: str = "",
 ) -> ExitStatus:
     """Stream the reply to `message` to stdout; return the exit status.
 
     `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
     with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`. With `thinking` the
-    model's reasoning goes to stderr, which the transport `text` does not carry.
+    model's reasoning goes to stderr, which the transport `text` does not carry. `api_key` is that of
+    a user of the service, or "".
 
     `OK`: the whole reply is on stdout. `FAILED`: the reply failed, was cut by a limit or a filter,
     or could not be read; `STOPPED`: another client stopped it, or no reader was left. Both say why in one line on stderr, and stdout
@@ -83,7 +99,9 @@ def run_ask(
         except KeyboardInterrupt:
             return ExitStatus.INTERRUPTED
     try:
-        return asyncio.run(ask(url, message, transport, _write, thinking=thinking))
+        return asyncio.run(
+            ask(url, message, transport, _write, thinking=thinking, api_key=api_key)
+        )
     except KeyboardInterrupt:
         # A second Ctrl-C, while the stop that the first one sent is under way.
         return ExitStatus.INTERRUPTED
@@ -96,6 +114,7 @@ async def ask(
     write: Callable[[str], None],
     *,
     thinking: bool = False,
+    api_key: str = "",
     timeouts: Timeouts | None = None,
     backoff: Backoff | None = None,
 ) -> ExitStatus:
@@ -111,6 +130,7 @@ async def ask(
         base=url,
         body={"message": message},
         key=secrets.token_urlsafe(16),
+        api_key=api_key,
         timeouts=timeouts
         or (Timeouts() if auto else Timeouts(headers=_HEADERS_TIMEOUT_S)),
         has_alternatives=auto,
@@ -123,7 +143,7 @@ async def ask(
         sock_connect=_CONNECT_TIMEOUT_S,
         sock_read=question.timeouts.silence,
     )
-    async with new_session(url, timeout=client_timeout) as session:
+    async with new_session(url, api_key, timeout=client_timeout) as session:
         task = asyncio.create_task(_read(session, question, reading, write, thinking))
         interrupted = False
 

@@ -21,7 +21,7 @@ from chatsvc.client.signals import Attached, Ended
 from chatsvc.client.terminal import print_line
 from chatsvc.client.wire import Question, Timeouts, new_session
 from chatsvc.exit_status import ExitStatus
-from chatsvc.setting_formats import number_format
+from chatsvc.setting_formats import API_KEY, number_format
 from chatsvc.settings import setting
 
 ECHO_PACE_S = 0.1
@@ -48,16 +48,20 @@ class DoctorSettings:
         number_format("SECONDS", "a number from 1 to 600", least=1, most=600),
         "how long the reply is to take; more finds limits of time",
     )
+    api_key: str = setting(
+        "", API_KEY, "a key of the service's", secret=True, flagless=True
+    )
 
 
-def run_doctor(url: URL, seconds: float) -> ExitStatus:
+def run_doctor(url: URL, seconds: float, api_key: str = "") -> ExitStatus:
     """Try all transports by a reply of about `seconds` and print the report.
 
-    `url` is the service's root, with a slash at its end. Returns `OK` if every transport works,
+    `url` is the service's root, with a slash at its end, and `api_key` that of a user of the service,
+    or "". Returns `OK` if every transport works,
     `FAILED` if one doesn't, and `INTERRUPTED` after Ctrl-C, which stops the reply.
     """
     try:
-        trials = asyncio.run(examine(url, seconds))
+        trials = asyncio.run(examine(url, seconds, api_key=api_key))
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
@@ -68,7 +72,12 @@ def run_doctor(url: URL, seconds: float) -> ExitStatus:
 
 
 async def examine(
-    url: URL, seconds: float, *, overtime: float = OVERTIME_S, late: float = LATE_S
+    url: URL,
+    seconds: float,
+    *,
+    overtime: float = OVERTIME_S,
+    late: float = LATE_S,
+    api_key: str = "",
 ) -> list[Trial]:
     """Start one reply of about `seconds` and read it over all transports; return their trials.
 
@@ -82,6 +91,7 @@ async def examine(
         base=url,
         body={"message": message(seconds)},
         key=secrets.token_urlsafe(16),
+        api_key=api_key,
         timeouts=Timeouts(headers=limit, silence=limit),
     )
     reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -109,7 +119,7 @@ async def _stop(
 ) -> None:
     """Stop the reply, unless its end is known or none was started. Its id need not be known."""
     if not (_ended(trials) or _all_failed(trials)):
-        async with new_session(question.base) as session:
+        async with new_session(question.base, question.api_key) as session:
             known = reply.result() if reply.done() else None
             await stop_reply(session, question, known)
 
@@ -148,7 +158,10 @@ async def _read(trial: Trial, question: Question, reply: asyncio.Future[str]) ->
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
     async with (
         new_session(
-            question.base, timeout=timeout, trace_configs=[_head_trace(trial)]
+            question.base,
+            question.api_key,
+            timeout=timeout,
+            trace_configs=[_head_trace(trial)],
         ) as session,
         aclosing(read_step(session, question, step)) as signals,
     ):

@@ -13,14 +13,16 @@ from chatsvc.client.retryable import (
     is_final_close,
 )
 from chatsvc.client.signals import Broken, LastSignal, Refused, Signal
-from chatsvc.client.wire import Question, broken_signal
+from chatsvc.client.wire import Question, broken_signal, key_refusal
 from chatsvc.retry_after import retry_after
+from chatsvc.settings import variable
 
 _HEARTBEAT_S = (
     15.0  # seconds between the client's own pings, which find a dead connection
 )
 _PARTS = "chatsvc.v2"
 _FRAME_LIMIT_BYTES = 4 << 20  # of one frame of text
+_UNAUTHORIZED = 4401  # the close code of a connection whose user's key is good no more
 _CLOSE_TIMEOUT_S = 0.5  # seconds for sending the close frame
 
 
@@ -84,6 +86,9 @@ def _handshake_signal(
         after = error.headers.get("Retry-After") if error.headers else None
         return Refused(parse_problem(None, error.status, ""), retry_after(after) or 0.0)
     what = f"the WebSocket was refused with {error.status}"
+    challenge = error.headers.get("WWW-Authenticate", "") if error.headers else ""
+    if error.status == 401 and challenge.startswith("Bearer"):
+        what = key_refusal(error.request_info.headers)
     if question.has_alternatives or error.status >= 500:
         return Broken(what, switch=True)
     return Refused(parse_problem({"title": what}, error.status, ""))
@@ -94,6 +99,9 @@ def _close_signal(code: int | None, reason: object) -> Signal:
     if code in RETRIED_CLOSE_CODES:
         problem = parse_problem({"title": RETRIED_CLOSE_CODES[code]}, 503, "")
         return Refused(problem, 0.0)
+    if code == _UNAUTHORIZED:
+        title = f"the key of {variable('api_key')} has been withdrawn"
+        return Refused(parse_problem({"title": title}, code, ""))
     if code is not None and is_final_close(code):
         title = str(reason or f"the server closed with {code}")
         return Refused(parse_problem({"title": title}, code, ""))

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -28,6 +28,7 @@ from chatsvc.client.signals import (
 from chatsvc.proxies import is_loopback, netrc_authorization
 from chatsvc.retry_after import retry_after
 from chatsvc.setting_formats import ValueFormat
+from chatsvc.settings import BadSetting, variable
 
 # A whole JSON reply that failed has its partial text in the problem: up to `--max-reply`.
 _PROBLEM_LIMIT_BYTES = 1 << 20
@@ -52,6 +53,14 @@ def service_url(text: str) -> URL:
 
 SERVICE_URL = ValueFormat("URL", "a URL, as http://127.0.0.1:3000", service_url)
 """The format of a service's root."""
+
+
+def check_api_key(base: URL, api_key: str) -> None:
+    """Raise `BadSetting` for a key to a service whose URL has a user: one header would have both."""
+    if api_key and base.user is not None:
+        raise BadSetting(
+            f"{variable('api_key')} goes where the URL's user and password go: give one of them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,8 @@ class Question:
 
     A server of an older version gives the text in either case.
     """
+    api_key: str = field(default="", repr=False)
+    """The key of a user of the service, or "" for none."""
 
     @property
     def limit(self) -> int:
@@ -102,18 +113,45 @@ class Question:
         return self.base.joinpath(path).with_query(query)
 
 
-def new_session(base: URL, **options: Any) -> aiohttp.ClientSession:
+def new_session(base: URL, api_key: str = "", **options: Any) -> aiohttp.ClientSession:
     """Return a session for the service at `base`, to be closed by the caller.
 
     It goes through the proxy that the environment has for the service, and sends the password that
-    the netrc file has. `options` are those of `aiohttp.ClientSession`.
+    the netrc file has; or, in its place, `api_key` as a Bearer token (RFC 6750), unless that is
+    empty. `options` are those of `aiohttp.ClientSession`.
     """
+    if api_key:
+        options["middlewares"] = (_key_sender(base, api_key),)
     if not is_loopback(base):
         return aiohttp.ClientSession(trust_env=True, **options)
     # aiohttp would ask the proxy for its own loopback interface.
     known = netrc_authorization(base)
     headers = {"Authorization": known} if known else None
     return aiohttp.ClientSession(trust_env=False, headers=headers, **options)
+
+
+def _key_sender(base: URL, api_key: str) -> aiohttp.ClientMiddlewareType:
+    """Return a middleware that sends a key to the origin of `base`, and after a redirect to no other.
+
+    A header of the session could do that too, but aiohttp refuses it together with netrc.
+    """
+    origin = base.origin()
+
+    async def send_key(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.url.origin() == origin:
+            request.headers["Authorization"] = f"Bearer {api_key}"
+        return await handler(request)
+
+    return send_key
+
+
+def key_refusal(sent: Mapping[str, str]) -> str:
+    """Return what is said when the service names no user for a request of the headers `sent`."""
+    if sent.get("Authorization", "").startswith("Bearer "):
+        return f"the service does not know the key of {variable('api_key')}"
+    return f"the service wants a key, which {variable('api_key')} may hold"
 
 
 @asynccontextmanager
@@ -177,6 +215,9 @@ async def refusal_signals(
     elif response.status >= 500 and not problem.code:
         # A proxy's error: the service itself names a code.
         yield Broken(f"the server answered {response.status} {response.reason}")
+    elif problem.code == "unauthorized":
+        words = key_refusal(response.request_info.headers)
+        yield Refused(replace(problem, title=words, detail=""))
     else:
         yield Refused(problem)
 

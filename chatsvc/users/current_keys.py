@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from chatsvc.settings import BadSetting, Settings, flag, variable
-from chatsvc.users.identity import CHAT, Identity
+from chatsvc.users.identity import CHAT
 from chatsvc.users.keys import ApiKey, KeyRing, plain_keys
 from chatsvc.users.keys_file import read_keys_file
 
@@ -89,11 +89,6 @@ class CurrentKeys:
     def on_withdrawal(self, listener: Callable[[Withdrawal], None]) -> None:
         """Call `listener` from now on, after each replacement that ends a key's identity."""
         self._listeners.append(listener)
-
-    def has_ended(self, identity: Identity) -> bool:
-        """Return whether the key that an identity rests on is good no more."""
-        key = self.ring.by_digest(identity.key)
-        return bool(identity.key) and (key is None or key.name != identity.user)
 
     def replace(self, ring: KeyRing) -> None:
         """Let the keys of `ring` be good in place of those that are, and tell the listeners."""

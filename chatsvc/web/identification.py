@@ -39,7 +39,7 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
         return
     identity = await _identity(request, app, path)
     if needed not in identity.scopes:
-        raise Forbidden(f"This key has not the scope {needed}.", scope=needed)
+        raise Forbidden(f"This key lacks the scope {needed}.", scope=needed)
     request[IDENTITY] = identity
 
 

@@ -21,7 +21,6 @@ from chatsvc.problems import (
     InternalError,
     InvalidRequest,
     Problem,
-    Unauthorized,
 )
 from chatsvc.requests.chat import read_frame, read_message
 from chatsvc.requests.values import (
@@ -35,7 +34,7 @@ from chatsvc.transports.connection import Connection
 from chatsvc.transports.serving import Delivery, serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import KEYS, LIMITS, REPLIES, service
+from chatsvc.web.app_keys import LIMITS, REPLIES, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.identification import identity_of
 from chatsvc.web.metrics import METRICS
@@ -70,13 +69,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if not ws.can_prepare(request).ok:
         raise InvalidRequest("This address speaks WebSocket; ask for an upgrade.")
     await ws.prepare(request)
+    request[UPGRADED] = True
     connection = Connection(request, ws)
     caller = replace(caller_of(request), connection=secrets.token_urlsafe(16))
-    request[UPGRADED] = True
-    identity, keys = identity_of(request), app[KEYS]
-    app[SOCKETS][connection] = identity.key
-    if keys is not None and keys.has_ended(identity):
-        connection.dismiss(Unauthorized())  # while the upgrade was written
+    app[SOCKETS][connection] = identity_of(request).key
     pinger = asyncio.create_task(connection.keep_alive())
     try:
         with (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -543,6 +545,16 @@ async def test_authorize_knows_whose_a_reply_is() -> None:
             for name in ("ann", "bob")
         ]
         assert keyed[0] != keyed[1]
+
+
+async def test_a_key_without_the_scope_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    digest = hashlib.sha256(b"admins").hexdigest()
+    file.write_text(f'[[key]]\nname = "ann"\nsha256 = "{digest}"\nscopes = ["admin"]\n')
+    async with inside(Settings(api_keys_file=str(file))) as chat:
+        for line in (CHAT, GET, "GET /ws/chat", "GET /"):
+            answer = await chat.raw(line, "Authorization: Bearer admins", body=b"{}")
+            problem(answer, "forbidden", 403)
 
 
 @pytest.mark.parametrize("name", [42, "", b"ann", True, False, 0, ["ann"]])
