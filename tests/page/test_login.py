@@ -2,25 +2,32 @@
 
 import asyncio
 import hashlib
+import json
 import signal
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import pytest_asyncio
+import trustme
 from aiohttp import web
 from playwright.async_api import Browser, Error
 from selenium.common.exceptions import WebDriverException
 
+from chatsvc.app import create_app
+from chatsvc.settings import Settings
 from tests.loopback import free_port
 
 from . import driving
-from .browsers import READY, TIMEOUT_MS, Everywhere, NewProfile, Page
-from .conftest import PACE_S, OpenPage, end_service, start_service
+from .browsers import READY, TIMEOUT_MS, Everywhere, NewProfile, Page, PlaywrightProfile
+from .conftest import PACE_S, StartProfile, end_service, run_in_all, start_service
 from .driving import LAST, TEXT
-from .webdriver import POLL_S
+from .webdriver import POLL_S, WebDriverProfile, start_webkit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
@@ -156,7 +163,6 @@ async def test_a_key_is_withdrawn_while_a_reply_streams(
     chromium: Browser,
     guarded: tuple[subprocess.Popen[str], str],
     keys: Path,
-    open_page: OpenPage,
     transport: str,
 ) -> None:
     process, home = guarded
@@ -177,6 +183,75 @@ async def test_a_key_is_withdrawn_while_a_reply_streams(
         assert "sign in again" in await driving.seen(page, "#said")
         await page.click(f"{LAST} .sign-in")
         await arrived(page, FORM)
+    finally:
+        await context.close()
+
+
+@pytest.mark.parametrize("prefix", ["/", "/deep/chat/"])
+async def test_a_session_over_tls_is_kept_by_browsers(
+    chromium: Browser, firefox: Browser, display: str, prefix: str
+) -> None:
+    """Browsers throw a cookie away whose name promises what its attributes don't keep."""
+    service = outer = create_app(Settings(pace=0, api_keys=ALICE))
+    if prefix != "/":
+        outer = web.Application()
+        outer.add_subapp(prefix, service)
+    runner = web.AppRunner(
+        outer, handler_cancellation=prefix == "/", auto_decompress=False
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(
+            f"https://127.0.0.1:{port}{prefix}", FORM
+        )
+        await sign_in(page, ALICE)
+        await driving.send(page)
+        await driving.state(page, "done")
+        assert await driving.text(page) == TEXT
+        await page.click("#user button")
+        await arrived(page, FORM)
+        await page.evaluate("location.assign('./')")
+        await arrived(page, f"location.pathname.endsWith('/login') && {FORM}")
+
+    browsers: list[StartProfile] = [
+        partial(PlaywrightProfile.start, browser, ignore_https_errors=True)
+        for browser in (chromium, firefox)
+    ]
+    webkit = partial(WebDriverProfile.start, partial(start_webkit, display))
+    try:
+        await run_in_all([*browsers, webkit])(scenario)
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+async def test_axe_finds_nothing_on_the_form(
+    chromium: Browser,
+    guarded: tuple[subprocess.Popen[str], str],
+    npm: Path,
+    scheme: Literal["light", "dark"],
+    width: int,
+) -> None:
+    axe = (npm / "axe-core" / "axe.min.js").read_text()
+    context = await chromium.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 800}
+    )
+    try:
+        page = await context.new_page()
+        await page.goto(guarded[1])
+        await page.evaluate(axe)
+        for key, ready in (("wrong-0123456789abcdef", FORM), (ALICE, READY)):
+            found = await page.evaluate("axe.run().then(({violations}) => violations)")
+            assert found == [], json.dumps(found, indent=1)[:3000]
+            await sign_in(page, key, ready)
+            await page.evaluate(axe)
+        found = await page.evaluate("axe.run().then(({violations}) => violations)")
+        assert found == [], json.dumps(found, indent=1)[:3000]
     finally:
         await context.close()
 
