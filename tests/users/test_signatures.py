@@ -76,6 +76,13 @@ def test_no_altered_character_is_verified(at: int, character: str) -> None:
     assert (BOTH.verify(Purpose.SESSION, altered) is None) == (altered != text)
 
 
+def test_of_each_token_there_is_one_text() -> None:
+    text = token()
+    # The last character stands for two bits and has room for six.
+    for character in set(string.ascii_letters + string.digits + "-_=") - {text[-1]}:
+        assert BOTH.verify(Purpose.SESSION, text[:-1] + character) is None
+
+
 @given(st.integers(0, TOKEN_CHARACTERS), st.text(max_size=4))
 def test_no_longer_or_shorter_text_is_verified(at: int, more: str) -> None:
     text = token()
