@@ -6,6 +6,7 @@ key knows the session, and it ends with the key, when it expires, or when the br
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import time
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.keys import ApiKey, KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web.app_keys import PREFIX
+from chatsvc.web.hosts import KNOWN_HOSTS
 from chatsvc.web.negotiation import cookie
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.proxies import PROXIES
@@ -128,6 +130,7 @@ def end_session(response: web.Response, kind: SessionCookie) -> None:
     )
 
 
+@lru_cache(KNOWN_HOSTS)
 def _is_loopback(authority: str) -> bool:
     """Return whether a host, with its port or without, is the browser's own machine.
 
