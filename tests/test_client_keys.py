@@ -66,7 +66,8 @@ async def test_ask_sends_its_key_over_every_transport(
         ):
             status, text, line = await asked(url, transport, api_key, capsys)
             assert (status, text) == (1, "")
-            assert line == f"chatsvc ask: {said}\n"
+            assert line.startswith("chatsvc ask: ")
+            assert line.endswith(f"{said}\n")
 
 
 async def test_a_proxys_own_401_is_not_about_the_key(
@@ -109,7 +110,7 @@ async def test_a_key_that_is_withdrawn_meanwhile_is_said(
             await asyncio.wait_for(begun.wait(), 10)
             keys.replace(KeyRing())
             assert await asyncio.wait_for(asking, 10) == 1
-        assert capsys.readouterr().err == f"chatsvc ask: {said}\n"
+        assert capsys.readouterr().err.endswith(f"{said}\n")
 
 
 async def test_a_redirect_to_another_origin_gets_no_key(

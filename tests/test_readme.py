@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def test_the_example_that_repeats_a_key_gets_one_reply(port: str) -> None:
 
 
 def test_ask_prints_the_reply(port: str) -> None:
-    [example] = blocks("sh", "chatsvc ask")
+    [example] = [text for text in blocks("sh", "chatsvc ask") if "$key" not in text]
     assert run(example, port).strip() == "你好"
 
 
@@ -113,6 +114,39 @@ def test_the_openai_example_prints_the_reply(port: str) -> None:
         check=True,
     )
     assert done.stdout.decode().strip() == "你好"
+
+
+def test_users_with_keys_are_let_in_until_they_are_withdrawn(tmp_path: Path) -> None:
+    require("curl", "python3", "sha256sum")
+    [make] = blocks("sh", "keys.toml << END")
+    [serve] = blocks("sh", "--api-keys-file keys.toml")
+    [use] = blocks("sh", "CHATSVC_API_KEY=$key")
+    done = subprocess.run(
+        ["bash", "-euc", f'{make}\nprintf %s "$key"'],
+        capture_output=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    key = f"key={done.stdout.decode()}\n"
+    assert (tmp_path / "keys.toml").stat().st_mode & 0o777 == 0o600
+    words = serve.split()
+    command = [str(BIN / words[0]), *words[1:], "--port", "0", "--pace", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as service:
+        assert service.stdout is not None
+        port = service.stdout.readline().strip().rpartition(":")[2]
+        try:
+            asked, streamed = run(key + use, port).split(": t=", 1)
+            assert asked.strip() == "你好"
+            assert "data: [DONE]" in streamed
+            (tmp_path / "keys.toml").write_text("")
+            service.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.CalledProcessError) as refused:
+                run(key + use.splitlines()[0], port)
+            assert b"does not know the key" in refused.value.stderr
+        finally:
+            service.terminate()
 
 
 async def test_the_mounted_application_answers(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ async def refusal_signals(
         yield Broken(f"the server answered {response.status} {response.reason}")
     elif problem.code == "unauthorized":
         words = key_refusal(response.request_info.headers)
-        yield Refused(replace(problem, title=words, detail=""))
+        yield Refused(replace(problem, detail=words))
     else:
         yield Refused(problem)
 
