@@ -61,8 +61,11 @@ async def test_nobody_is_let_in_without_a_key(
     keyed: Inside, line: str, body: bytes
 ) -> None:
     without = await keyed.raw(line, body=body)
-    assert (without.status, problem_of(without)) == (401, "unauthorized")
-    assert without.headers["WWW-Authenticate"] == "Bearer"
+    if line == "GET /":  # a person is led to the form for signing in
+        assert (without.status, without.headers["Location"]) == (303, "login")
+    else:
+        assert (without.status, problem_of(without)) == (401, "unauthorized")
+        assert without.headers["WWW-Authenticate"] == "Bearer"
     for sent in (
         "Bearer no-key-that-there-is",
         "Bearer",
@@ -138,8 +141,8 @@ async def test_keys_hold_below_a_prefix(tmp_path: Path) -> None:
 
 
 @pytest.mark.any_store
-async def test_a_browser_that_asks_for_the_page_gets_one(keyed: Inside) -> None:
-    answer = await keyed.raw("GET /", "Accept: text/html")
+async def test_a_browser_that_asks_for_a_page_gets_one(keyed: Inside) -> None:
+    answer = await keyed.raw("GET /nowhere", "Accept: text/html")
     assert (answer.status, answer.headers["Content-Type"]) == (
         401,
         "text/html; charset=utf-8",
