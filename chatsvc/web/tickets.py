@@ -121,8 +121,8 @@ def keyed_by_ticket(asked: Start) -> Start:
 async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
     """Return whether a caller's ticket has a reply already, which is then the one that is asked for.
 
-    Raises `Unauthorized` unless the ticket is good for what is asked. Only on the connection on
-    which a reply was begun it may be stopped.
+    Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be
+    stopped only over the connection over which the ticket has got it.
     """
     known = await replies.recall_name(asked.caller.ticket)
     if isinstance(asked, Stop):

@@ -263,6 +263,16 @@ async def test_a_ticket_ends_with_its_key(chat: Inside) -> None:
     assert again.status == 401
 
 
+async def test_a_socket_ends_with_the_key_of_its_ticket(chat: Inside) -> None:
+    alice, bob = [
+        await socket(chat, await ticket_for(chat, key)) for key in (KEY, OTHER)
+    ]
+    replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+    await alice.receive(timeout=10)
+    assert alice.close_code == 4401
+    assert (await until_end(bob, message="ab"))[1] == "ab"
+
+
 async def test_a_session_gets_a_ticket_and_pages_of_other_origins_may(
     chat: Inside,
 ) -> None:
