@@ -187,6 +187,8 @@ addEventListener('hashchange', () => {
   else if (reply || persistence !== ownPersistence) location.reload();
 });
 addEventListener('pagehide', () => chat.save());
+// A page that a browser brings back on the way back may be that of a user who has signed out since.
+addEventListener('pageshow', ({ persisted }) => persisted && page.user && location.reload());
 addEventListener('storage', (event) => event.key === persistence.key('conversation') && chat.sync());
 find('#language', HTMLSelectElement).addEventListener('change', ({ target }) => {
   const { value } = /** @type {HTMLSelectElement} */ (target);

@@ -96,9 +96,9 @@ async def _page(request: web.Request) -> web.Response:
         "signed_in": bool(identity.key),
     }
     response = render_page(request, "chat.html", context)
-    response.headers["Cache-Control"] = (
-        "private, no-cache" if identity.user else "no-cache"
-    )
+    if not identity.user:
+        # That of a user is kept nowhere, so that it does not come back once they have signed out.
+        response.headers["Cache-Control"] = "no-cache"
     return response
 
 

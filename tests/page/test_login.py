@@ -32,7 +32,7 @@ from .webdriver import POLL_S, WebDriverProfile, start_webkit
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
 ALICE, BOB = "alice-0123456789abcdef", "bob-0123456789abcdef"
-MESSAGE = TEXT * 8
+MESSAGE = TEXT * 24  # which takes a while, also on a busy machine
 FORM = "document.querySelector('#key') !== null"
 """The expression that is true on the form for signing in."""
 LINKED = "#abcdefghijklmnopqrstuv"
@@ -126,6 +126,10 @@ async def test_signing_in_and_out_and_in_again(
         assert await driving.text(page) == MESSAGE
 
         await page.click("#user button")
+        await arrived(page, FORM)
+        # The way back shows nothing of what alice has seen.
+        await page.evaluate("() => { window.before = true; history.back(); }")
+        await arrived(page, f"!window.before && {FORM}")
         await sign_in(page, BOB)
         await driving.send(page, "of bob")
         await driving.state(page, "done")

@@ -81,7 +81,7 @@ async def test_the_page_leads_to_the_form_and_back(chat: Inside) -> None:
     page = await chat.raw("GET /", cookie_of(done))
     assert page.status == 200
     assert b">alice</span>" in page.body and b'action="logout"' in page.body
-    assert page.headers["Cache-Control"] == "private, no-cache"
+    assert page.headers["Cache-Control"] == "private, no-store"
     # Who is signed in already needs no form.
     again = await chat.raw("GET /login?next=api/chat/x", cookie_of(done))
     assert (again.status, again.headers["Location"]) == (303, "./api/chat/x")
