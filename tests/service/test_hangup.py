@@ -54,7 +54,7 @@ async def logged(chat: Child, words: str) -> str:
 async def test_a_hangup_has_the_file_read_again(tmp_path: Path) -> None:
     file = KeysFile(tmp_path, "alice")
     async with child("--api-keys-file", str(file.path)) as chat:
-        await logged(chat, "there are 1 API keys of 1 users")
+        await logged(chat, "API keys: 1, of users: 1")
         assert (await status(chat, "alice"), await status(chat, "bob")) == (200, 401)
         reader, _ = await chat.connect("POST /api/chat", bearer("alice"), body=LONG)
         await reader.readuntil(b"data: x")
@@ -62,7 +62,7 @@ async def test_a_hangup_has_the_file_read_again(tmp_path: Path) -> None:
         chat.process.send_signal(signal.SIGHUP)
         assert b"[DONE]" not in await asyncio.wait_for(reader.read(), 20)
         assert (await status(chat, "alice"), await status(chat, "bob")) == (401, 200)
-        await logged(chat, "there are 1 API keys of 1 users")
+        await logged(chat, "API keys: 1, of users: 1")
         # A file that is broken changes nothing, and is said once.
         file.path.write_text("[key")
         chat.process.send_signal(signal.SIGHUP)
@@ -144,6 +144,7 @@ async def test_a_hangup_while_workers_begin_or_end_kills_none(
         ("", "--api-keys-file /nowhere: can't read it"),
     ],
 )
+@pytest.mark.sampled
 async def test_bad_keys_are_said_in_one_line(
     workers: tuple[str, ...], keys: str, said: str
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
 from redis import Redis
 
 from chatsvc.model import End
@@ -199,6 +199,21 @@ async def test_a_user_whose_key_comes_back_finds_the_replies_again(
         assert answer.status == 200
         _, _, another = await begin(chat)
         assert another.end is None
+
+
+@pytest.mark.any_store
+async def test_a_user_whom_the_application_knows_as_well_has_not_ended(
+    tmp_path: Path,
+) -> None:
+    async def authorize(request: web.Request) -> str | None:
+        return request.query.get("who")
+
+    async with keyed(tmp_path, authorize=authorize) as (chat, operator):
+        reader, _, reply = await begin(chat)
+        operator.leaves(*REST)
+        assert b"[DONE]" not in (await rest_of(reader) or b"")
+        _, _, another = await begin(chat, line="POST /api/chat?who=alice")
+        assert reply.end is another.end is None
 
 
 @pytest.mark.any_store

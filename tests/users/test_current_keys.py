@@ -111,7 +111,7 @@ def test_how_many_keys_there_are_is_logged(caplog: pytest.LogCaptureFixture) -> 
     report_keys(KeyRing([ALICE, ALICES_OTHER, BOB]))
     report_keys(KeyRing())
     assert [(each.levelname, each.message) for each in caplog.records] == [
-        ("INFO", "there are 3 API keys of 2 users"),
+        ("INFO", "API keys: 3, of users: 2"),
         ("WARNING", "there is no API key: nobody is let in"),
     ]
 
