@@ -180,6 +180,15 @@ def build_admin_app(app: web.Application) -> web.Application:
     return admin
 
 
+def _has_ended(app: web.Application, user: str) -> bool:
+    """Return whether a user's last key has been withdrawn.
+
+    Where `authorize` names users as well, that is not known: it may name the same one.
+    """
+    keys = app[KEYS]
+    return keys is not None and app[AUTHORIZE] is None and user in keys.ended_users
+
+
 async def _drain(app: web.Application) -> None:
     """End all replies before aiohttp waits for their streams, which may take a minute and longer.
 
@@ -226,7 +235,7 @@ async def _run(
             max_running=settings.max_replies,
             max_per_client=settings.max_per_client,
             observers=(app[METRICS], EventLog()),
-            has_ended=lambda user: keys is not None and user in keys.ended_users,
+            has_ended=lambda user: _has_ended(app, user),
         )
         if keys is not None:
             keys.on_withdrawal(partial(end_withdrawn, app))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.keys import digest_of
 
 from .api_keys import TOKENS, KeysFile, authorization, bearer
-from .running import Answer, Inside, inside
+from .running import Answer, Inside, inside, parse
 from .test_mounted import theirs
 from .test_ui import turn
 
@@ -80,6 +81,16 @@ async def test_nobody_is_let_in_without_a_key(
         assert wrong.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     doubled = await keyed.raw(line, bearer("alice"), bearer("bob"), body=body)
     assert doubled.status == 401
+
+
+@pytest.mark.any_store
+async def test_a_token_that_is_no_text_is_none_that_is_known(keyed: Inside) -> None:
+    reader, writer = await asyncio.open_connection(keyed.host, keyed.port)
+    head = f"GET / HTTP/1.1\r\nHost: {keyed.host}\r\nConnection: close\r\n"
+    writer.write(head.encode() + b"Authorization: Bearer \xff\xfe\r\n\r\n")
+    answer = parse(await asyncio.wait_for(reader.read(), 10))
+    assert (answer.status, problem_of(answer)) == (401, "unauthorized")
+    writer.close()
 
 
 @pytest.mark.parametrize(("line", "body"), DOORS)
