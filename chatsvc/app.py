@@ -42,6 +42,7 @@ from chatsvc.web.descriptors import DESCRIPTORS, Descriptors, descriptor_limit
 from chatsvc.web.disconnects import CLIENTS, Clients
 from chatsvc.web.health import add_health, add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
+from chatsvc.web.login import add_login
 from chatsvc.web.logs import EventLog
 from chatsvc.web.memory import MEMORY, MemoryWatch
 from chatsvc.web.metrics import METRICS, Metrics
@@ -52,6 +53,7 @@ from chatsvc.web.pages import add_pages
 from chatsvc.web.proxies import PROXIES, TrustedProxies
 from chatsvc.web.sockets import add_websocket, close_sockets
 from chatsvc.web.stalls import StallWatch
+from chatsvc.web.tickets import add_tickets
 from chatsvc.web.ui import add_ui
 from chatsvc.web.use import USE, Use
 from chatsvc.web.withdrawal import end_withdrawn
@@ -144,6 +146,7 @@ def build_app(
     app[KEYS] = None
     if has_keys(settings):
         app[KEYS] = CurrentKeys(read_keys(settings) if keys is None else keys)
+    app[PROXIES] = TrustedProxies(settings.trusted_proxy)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
@@ -169,6 +172,8 @@ def build_app(
     add_ui(app)
     add_health(app)
     add_pages(app, max_message=settings.max_message)
+    add_login(app)
+    add_tickets(app)
     return app
 
 
@@ -211,7 +216,10 @@ async def _drain(app: web.Application) -> None:
 
 
 def _has_ended(app: web.Application, user: str) -> bool:
-    """Return whether nobody can be a user any more: the last key is withdrawn, and only keys say."""
+    """Return whether a user's last key has been withdrawn.
+
+    Where something else names users as well, that is not known: it may name the same one.
+    """
     keys = app[KEYS]
     if keys is None or app[AUTHORIZE] is not None or app[PROXIES].user_header:
         return False

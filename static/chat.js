@@ -8,7 +8,8 @@
  * @import { Persistence } from './storage.js'
  * @import { End, TransportName } from './transports/transport.js'
  *
- * @typedef {'started' | 'done' | 'length' | 'content_filter' | 'empty' | 'stopped' | 'failed' | 'lost'} Announcement
+ * @typedef {'started' | 'done' | 'length' | 'content_filter' | 'empty' | 'stopped' | 'failed' | 'lost'
+ *   | 'unauthorized'} Announcement
  *   What a screen reader says of a reply: that it has started, or how it ended or was given up. Of one that is done:
  *   that it is complete, was cut by its length or a filter, or has no text.
  *
@@ -33,6 +34,7 @@ import { isFinal, repliesOf, requestBody, runningReply } from './conversation.js
 import { CurrentStatus } from './current-status.js';
 import { completeness } from './ending.js';
 import { FollowedReplies } from './followed-replies.js';
+import { codeOf } from './problems.js';
 import { requestReplyId, requestStop } from './stop.js';
 import { newId } from './storage.js';
 import { TabConversation } from './tab-conversation.js';
@@ -269,7 +271,7 @@ export class Chat {
       case 'gave-up':
         this.#setStatus({ waiting: null });
         this.#tab.apply({ type: 'lost', entry, problem: progress.problem });
-        announce(progress.problem ? 'failed' : 'lost');
+        announce(!progress.problem ? 'lost' : codeOf(progress.problem) === 'unauthorized' ? 'unauthorized' : 'failed');
     }
   }
 

@@ -39,7 +39,7 @@
  *   this has changed has brought something, so it is worth remembering; `waiting`: a pause
  *   before the next attempt, because of a problem if the service named one; `end`: of the reply; `refused`:
  *   a problem that does not pass by itself; `gave-up`: too many attempts have failed, the last one with this
- *   problem.
+ *   problem, or the reader has to sign in again.
  *
  * @typedef {object} FollowOptions
  *   Which reply to follow, and how.
@@ -49,7 +49,7 @@
  */
 import { FALLBACK_ORDER, MAX_BREAKS, nextTransport, observe, startWatch } from './auto.js';
 import { backoffMs, MAX_ATTEMPTS } from './backoff.js';
-import { Problem } from './problems.js';
+import { codeOf, Problem } from './problems.js';
 import { take } from './units.js';
 
 /**
@@ -91,7 +91,9 @@ export async function follow({ target, transport, auto }, environment, emit, sig
     if (signal.aborted || outcome.type === 'end') return;
 
     if (outcome.type === 'problem' && !outcome.problem.retried) {
-      emit({ type: 'refused', problem: outcome.problem.details });
+      const problem = outcome.problem.details;
+      // Signing in again mends that one: the reply is still there, or the request still waits to be sent.
+      emit({ type: codeOf(problem) === 'unauthorized' ? 'gave-up' : 'refused', problem });
       return;
     }
     if (outcome.type === 'woken') continue;

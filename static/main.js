@@ -70,7 +70,8 @@ const openStorage = (kind) => {
     return { getItem: () => null, setItem: () => {} };
   }
 };
-const prefix = `chatsvc:${base.pathname}:`;
+// Who signs in on this browser after somebody else does not find their conversation.
+const prefix = `chatsvc:${base.pathname}:${page.user ? `@${page.user}:` : ''}`;
 const ownPersistence = new Persistence(openStorage('local'), prefix);
 // A linked reply that is not in the reader's own conversation is shown in another one, which lasts as long as the tab,
 // so that it does not end up in the reader's.
@@ -172,6 +173,8 @@ function removeReplyFromAddress() {
   if (persistence === ownPersistence) history.replaceState(null, '', base);
 }
 
+// The form leads back to the same reply.
+find('#reply-template', HTMLTemplateElement).content.querySelector('.sign-in')?.setAttribute('href', `login${location.hash}`);
 if (linkedReply) {
   // If the linked conversation is stored already, the reply is in it, or was cleared from it and stays away.
   if (!persistence.load()) chat.openLink(linkedReply);
@@ -184,6 +187,8 @@ addEventListener('hashchange', () => {
   else if (reply || persistence !== ownPersistence) location.reload();
 });
 addEventListener('pagehide', () => chat.save());
+// A page that a browser brings back on the way back may be that of a user who has signed out since.
+addEventListener('pageshow', ({ persisted }) => persisted && page.user && location.reload());
 addEventListener('storage', (event) => event.key === persistence.key('conversation') && chat.sync());
 find('#language', HTMLSelectElement).addEventListener('change', ({ target }) => {
   const { value } = /** @type {HTMLSelectElement} */ (target);

@@ -33,6 +33,7 @@ export const CODE_OF_CLOSE = new Map([
   [1009, 'too-large'],
   [1012, 'draining'],
   [1013, 'overloaded'],
+  [4401, 'unauthorized'],
   [4404, 'reply-not-found'],
   [4409, 'cursor-past-end'],
   [4410, 'reply-expired'],

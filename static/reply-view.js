@@ -24,6 +24,7 @@ import { GrowingText } from './growing-text.js';
 import { finishedLength, RENDER_INTERVAL_MS } from './markdown.js';
 import { PartsView } from './parts-view.js';
 import { indexOfCodePoint } from './position.js';
+import { codeOf } from './problems.js';
 
 /** How often HTML that could not be fetched is asked for again, each time after a pause twice as long. */
 const MAX_RETRIES = 5;
@@ -46,6 +47,8 @@ export class ReplyView {
   #rawButton;
   #retryButton;
   #resumeButton;
+  /** The link to the form for signing in; null where the service has none. @type {HTMLElement | null} */
+  #signIn;
   #copyButton;
   #link;
   /** The reply as it was drawn last. @type {Reply | null} */
@@ -87,6 +90,7 @@ export class ReplyView {
     this.#rawButton = find('.raw', HTMLButtonElement, element);
     this.#retryButton = find('.retry', HTMLButtonElement, element);
     this.#resumeButton = find('.resume', HTMLButtonElement, element);
+    this.#signIn = element.querySelector('.sign-in');
     this.#copyButton = find('.copy', HTMLButtonElement, element);
     this.#link = find('.link', HTMLAnchorElement, element);
     this.#rawButton.addEventListener('click', () => setRaw(this.#rawButton.getAttribute('aria-pressed') !== 'true'));
@@ -128,6 +132,7 @@ export class ReplyView {
     const hopeless = reply.state === 'failed' && reply.problem?.reason === 'misconfigured';
     this.#retryButton.hidden = !last || running || reply.key === '' || hopeless;
     this.#resumeButton.hidden = reply.state !== 'lost';
+    if (this.#signIn) this.#signIn.hidden = reply.state !== 'lost' || codeOf(reply.problem) !== 'unauthorized';
     this.#copyButton.hidden = running || reply.text === '';
     this.#link.hidden = reply.reply === null || !running;
     if (reply.reply && reply.reply !== this.#reply?.reply) this.#link.href = this.#actions.linkTo(reply.reply);

@@ -134,6 +134,7 @@ def test_users_with_keys_are_let_in_until_they_are_withdrawn(tmp_path: Path) -> 
     [make] = blocks("sh", "keys.toml << END")
     [serve] = blocks("sh", "--api-keys-file keys.toml")
     [use] = blocks("sh", "CHATSVC_API_KEY=$key")
+    [by_ticket] = blocks("sh", "ticket=")
     done = subprocess.run(
         ["bash", "-euc", f'{make}\nprintf %s "$key"'],
         capture_output=True,
@@ -153,6 +154,7 @@ def test_users_with_keys_are_let_in_until_they_are_withdrawn(tmp_path: Path) -> 
             asked, streamed = run(key + use, port).split(": t=", 1)
             assert asked.strip() == "你好"
             assert "data: [DONE]" in streamed
+            assert "data: [DONE]" in run(key + by_ticket, port)
             (tmp_path / "keys.toml").write_text("")
             service.send_signal(signal.SIGHUP)
             with pytest.raises(subprocess.CalledProcessError) as refused:

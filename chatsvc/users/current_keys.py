@@ -57,7 +57,7 @@ def report_keys(ring: KeyRing) -> None:
     """Log how many API keys there are; it is a warning where there is none."""
     users = len({key.name for key in ring})
     if users:
-        logger.info("there are %d API keys of %d users", len(ring), users)
+        logger.info("API keys: %d, of users: %d", len(ring), users)
     else:
         logger.warning("there is no API key: nobody is let in")
 

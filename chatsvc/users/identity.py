@@ -19,7 +19,8 @@ class Identity(msgspec.Struct, frozen=True):
     `key` is the SHA-256 of the API key that the identity rests on, in hexadecimal digits, or empty
     where it rests on none: with the key the identity ends. `scopes` are what it may do, and
     `limits` how much of the service it may use. `reply` is the id of the only reply that it may
-    read, and empty where it may read all that are the user's.
+    read, and empty where it may read all that are the user's. `ticket` is the name of the ticket
+    that it rests on, which may have one reply alone, and empty where it rests on none.
     """
 
     user: str = ""
@@ -27,6 +28,7 @@ class Identity(msgspec.Struct, frozen=True):
     scopes: frozenset[str] = frozenset({CHAT})
     limits: ClientLimits = ClientLimits()
     reply: str = ""
+    ticket: str = ""
 
 
 STRANGER = Identity()

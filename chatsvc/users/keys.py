@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import msgspec
 
 from chatsvc.client_limits import ClientLimits
 from chatsvc.settings import BadSetting, variable
 from chatsvc.users.identity import CHAT, Identity
+from chatsvc.users.signatures import Signer
 
 LEAST_KEY_CHARACTERS = 16
 """The fewest characters of a plain key.
@@ -92,6 +94,11 @@ class KeyRing:
     def __iter__(self) -> Iterator[ApiKey]:
         """Return an iterator over all keys, in the order in which they were given."""
         return iter(self._by_digest.values())
+
+    @cached_property
+    def signer(self) -> Signer:
+        """What signs and verifies the tokens that rest on these keys."""
+        return Signer(self._by_digest)
 
     def users(self, scope: str = CHAT) -> frozenset[str]:
         """Return the names of the users who have a key with a scope."""

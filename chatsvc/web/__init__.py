@@ -12,8 +12,9 @@ for each frame.
 | --- | --- |
 | `chat`, `sockets`, `openai`, `ui` | the endpoints of replies, by whose clients call them |
 | `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
-| `parsing`, `negotiation` | HTTP requests into values; what a client accepts |
+| `parsing`, `bodies`, `negotiation` | HTTP requests into values; their bodies; what a client accepts |
 | `access`, `names` | from such a value to its reply; from the names of chats and messages to theirs |
+| `login`, `sessions`, `tickets` | signing in and out; the cookies of browsers; what stands for a key in a URL |
 | `identification`, `authorization` | who a request is from, by whose word, and what its use is counted by |
 | `withdrawal` | what ends with a key |
 | `proxies`, `forwarded` | what trusted proxies say of a client |

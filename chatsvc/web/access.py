@@ -10,6 +10,7 @@ from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.descriptors import DESCRIPTORS
+from chatsvc.web.tickets import bind, check_ticket, keyed_by_ticket, reply_begun
 from chatsvc.web.use import USE, Place
 
 
@@ -17,16 +18,30 @@ async def start_reply(app: web.Application, asked: Start) -> tuple[Reply, Place]
     """Start the reply that is asked for, or find the one with the same idempotency key.
 
     Return it with the place of its reading, which is taken first: no reply begins that can't be
-    read. Raises what `Use.take_place` and `Replies.start` raise, and `Overloaded` when file
-    descriptors run out: the backend may need one.
+    read. A caller with a ticket gets the reply that the ticket has begun already, if it is to the
+    same prompt.
+
+    Raises what `Use.take_place` and `Replies.start` raise, `Overloaded` when file descriptors run
+    out, for the backend may need one, and `Unauthorized` for a ticket that has another reply.
     """
     app[DESCRIPTORS].check()
     place = app[USE].take_place(asked.caller)
     try:
+        if asked.caller.ticket:
+            return await _start_by_ticket(app, asked), place
         return await _start(app, asked), place
     except BaseException:
         place.leave()
         raise
+
+
+async def _start_by_ticket(app: web.Application, asked: Start) -> Reply:
+    begun = await reply_begun(app[REPLIES], asked)
+    if begun is not None:
+        return begun
+    reply = await _start(app, keyed_by_ticket(asked))
+    await bind(app[REPLIES], asked.caller.ticket, reply)
+    return reply
 
 
 async def _start(app: web.Application, asked: Start) -> Reply:
@@ -45,14 +60,17 @@ async def _start(app: web.Application, asked: Start) -> Reply:
 async def open_reply(app: web.Application, asked: Read | Stop) -> Reply:
     """Return the reply that is to be read or stopped: a caller's own, or that of a share link.
 
-    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, and `CursorPastEnd` for a place that
-    the reply has not reached.
+    Raises `ReplyNotFound`, `ReplyExpired`, `StoreUnavailable`, `CursorPastEnd` for a place that the
+    reply has not reached, and `Unauthorized` for a ticket that is not good for this.
     """
-    replies = app[REPLIES]
+    replies, ticket = app[REPLIES], asked.caller.ticket
     if isinstance(asked, Read) and asked.shared:
         reply = await replies.share_links.open(asked.reply_id)
     else:
+        is_bound = not ticket or await check_ticket(replies, asked)
         reply = await replies.open(asked.reply_id, user=asked.caller.user)
+        if not is_bound:
+            await bind(replies, ticket, reply)
     if isinstance(asked, Read):
         if isinstance(asked.after, Offset):
             await replies.check_offset(reply, asked.after.units)

@@ -16,11 +16,11 @@ from chatsvc.transports.snapshot import json_response, poll_response, whole_resp
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
 from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.bodies import JSON
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.names import find_named, message_name
 from chatsvc.web.parsing import (
     HTML,
-    JSON,
     read_get_chat,
     read_get_reply,
     read_get_shared,

@@ -7,11 +7,14 @@ from aiohttp import hdrs, web
 from chatsvc.host_names import client_network
 from chatsvc.problems import Forbidden, Unauthorized
 from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
+from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS, Authorize
 from chatsvc.web.authorization import authorized_user
 from chatsvc.web.proxies import PROXIES
+from chatsvc.web.sessions import login_address, session_of, wants_login
+from chatsvc.web.tickets import holder_of, ticket_of
 
-PUBLIC_PATHS = ("/healthz", "/readyz", "/static/", "/api/shared/")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/static/", "/login", "/logout", "/api/shared/")
 """The beginnings of the paths that need no authorization. Of the last a token decides."""
 
 METRICS_PATH = "/metrics"
@@ -25,7 +28,9 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
     is public, everybody is a stranger.
 
     Raises `Unauthorized` when a user is wanted and the request names none, `Forbidden` when the
-    user lacks the scope for the path, and `BadRequest` when what a proxy names is no user's name.
+    user lacks the scope for the path, `BadRequest` when what a proxy names is no user's name, and
+    what `holder_of` and `session_of` raise. A browser that asks for a page gets a redirect to the
+    form for signing in, `HTTPSeeOther`.
     """
     if not has_users(app):
         return
@@ -36,7 +41,7 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
         needed = ADMIN
     elif path.startswith(PUBLIC_PATHS):
         return
-    identity = await _identity(request, app)
+    identity = await _identity(request, app, path)
     if needed not in identity.scopes:
         raise Forbidden(f"This key lacks the scope {needed}.", scope=needed)
     request[IDENTITY] = identity
@@ -49,11 +54,11 @@ def has_users(app: web.Application) -> bool:
     )
 
 
-async def _identity(request: web.Request, app: web.Application) -> Identity:
-    """Return who a request is from.
+async def _identity(request: web.Request, app: web.Application, path: str) -> Identity:
+    """Return who a request is from: by its API key, its ticket or its session, the first that it has.
 
-    Its API key says so, if it has one that is known; else the operator's own function if there is
-    one; else the header that a trusted proxy writes. Raises `Unauthorized` and `BadRequest`.
+    Without any of these the operator's own function says it, else the header that a trusted proxy
+    writes. Raises as `identify` does.
     """
     keys, authorize, proxies = app[KEYS], app[AUTHORIZE], app[PROXIES]
     token = None if keys is None else bearer_token(request)
@@ -61,12 +66,18 @@ async def _identity(request: web.Request, app: web.Application) -> Identity:
         key = keys.ring.find(token)
         if key is not None:
             return key.identity()
+    if keys is not None and token is None:
+        identity = await _of_browser(request, app, keys.ring, path)
+        if identity is not None:
+            return identity
     if authorize is not None:
         return Identity(await _authorized(request, app, authorize))
-    if proxies.user_header:
+    if proxies.user_header and (keys is None or proxies.sent(request)):
         return Identity(proxies.user_of(request))
     if token is not None:
         raise Unauthorized("The key is none that this service knows.", refused=True)
+    if wants_login(request, path):
+        raise web.HTTPSeeOther(login_address(path))
     raise Unauthorized(
         "This service wants a key: send it as Authorization: Bearer KEY."
     )
@@ -81,6 +92,16 @@ async def _authorized(
     if seen is not request:
         request.update(seen)  # what the function keeps with the request
     return user
+
+
+async def _of_browser(
+    request: web.Request, app: web.Application, ring: KeyRing, path: str
+) -> Identity | None:
+    """Return the identity of a request's ticket, else of its session, or None if it has neither."""
+    ticket = ticket_of(request, path)
+    if ticket is not None:
+        return await holder_of(app, ring, ticket)
+    return session_of(request, app, ring)
 
 
 def bearer_token(request: web.Request) -> str | None:

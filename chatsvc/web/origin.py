@@ -110,6 +110,33 @@ class Origins:
             f"{flag('allow_origin')} would let it."
         )
 
+    def may_send_cookies(self, request: web.Request) -> bool:
+        """Return whether the cookies of a request count: the page that sends it may act for its reader.
+
+        A request without an origin is none of a script of another origin's.
+        """
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or self.is_own(request, origin):
+            return True
+        return self._credentials and self.is_allowed(origin)
+
+    def check_own_form(self, request: web.Request) -> None:
+        """Raise `ForbiddenOrigin` for a form that a page of another origin has sent.
+
+        So no page signs its reader in as somebody else, or out. Browsers send `Origin` with every
+        form; `Sec-Fetch-Site` is there for those that leave it out.
+        """
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            own = request.headers.get("Sec-Fetch-Site", "none") in (
+                "same-origin",
+                "none",
+            )
+        else:
+            own = self.is_own(request, origin)
+        if not own:
+            raise ForbiddenOrigin("This form belongs to the service's own pages.")
+
     def check_start_by_get(
         self, request: web.Request, media_types: Sequence[str]
     ) -> None:

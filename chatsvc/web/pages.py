@@ -26,6 +26,7 @@ from babel.support import NullTranslations, Translations
 
 from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.transports.templates import data_folder
+from chatsvc.web.identification import identity_of
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
 from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
 
@@ -81,6 +82,33 @@ def add_pages(app: web.Application, *, max_message: int) -> None:
 
 
 async def _page(request: web.Request) -> web.Response:
+    app, identity = request.app, identity_of(request)
+    context: dict[str, Any] = {
+        "limits": {
+            "message": app[MESSAGE_LIMIT],
+            # A little room for what the request carries beside the messages.
+            "body": app[MESSAGE_LIMIT] * BODY_FACTOR - 1024,
+        },
+        "modules": sorted(
+            name for name in app[FILES] if name.endswith(".js") and name != "main.js"
+        ),
+        "user": identity.user,
+        "signed_in": bool(identity.key),
+    }
+    response = render_page(request, "chat.html", context)
+    if not identity.user:
+        # That of a user is kept nowhere, so that it does not come back once they have signed out.
+        response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def render_page(
+    request: web.Request, template: str, context: dict[str, Any]
+) -> web.Response:
+    """Return a page in the language that its reader wants, with the headers of `PAGE_HEADERS`.
+
+    `context` holds what the template needs beside what every page has.
+    """
     app = request.app
     translations = app[TRANSLATIONS]
     language = _language(request, list(translations))
@@ -90,26 +118,17 @@ async def _page(request: web.Request) -> web.Response:
     def static(name: str) -> str:
         return f"static/{app[DIGEST]}/{name}"
 
-    context: dict[str, Any] = {
+    common: dict[str, Any] = {
         "language": language,
         "direction": locale.text_direction,
         "languages": {code: _own_name(code) for code in translations},
-        "limits": {
-            "message": app[MESSAGE_LIMIT],
-            # A little room for what the request carries beside the messages.
-            "body": app[MESSAGE_LIMIT] * BODY_FACTOR - 1024,
-        },
-        "modules": sorted(
-            name for name in app[FILES] if name.endswith(".js") and name != "main.js"
-        ),
         "static": static,
         "_": chosen.gettext,
         "gettext": chosen.gettext,
         "ngettext": chosen.ngettext,
     }
-    response = aiohttp_jinja2.render_template("chat.html", request, context)
+    response = aiohttp_jinja2.render_template(template, request, common | context)
     response.headers.update(PAGE_HEADERS)
-    response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Encoding, Accept-Language, Cookie"
     response.enable_compression()

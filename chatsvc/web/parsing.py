@@ -6,22 +6,18 @@ as a `Problem`, before a reply is started or looked for.
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 import msgspec
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import hdrs, web
 
 from chatsvc.cursor import parse_cursor, parse_place
 from chatsvc.model import Message, Prompt
 from chatsvc.problems import (
     BadCursor,
-    BadRequest,
     BadText,
     InvalidRequest,
     NotAcceptable,
-    TooLarge,
-    UnsupportedMediaType,
 )
 from chatsvc.requests.chat import make_start, read_prompt
 from chatsvc.requests.conversation import check_body, check_structure, check_text
@@ -38,15 +34,12 @@ from chatsvc.requests.values import (
 )
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
 from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
+from chatsvc.web.bodies import JSON, read_body
 from chatsvc.web.identification import account_of, identity_of
-from chatsvc.web.memory import MEMORY, MemoryWatch
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.proxies import PROXIES
 from chatsvc.web.use import USE
-
-JSON = "application/json"
-"""The media type of a reply that is given whole or as a snapshot, and of the bodies of requests."""
 
 HTML = "text/html"
 """The media type of a reply whose Markdown is rendered."""
@@ -58,9 +51,6 @@ MEDIA_TYPES = tuple(
 
 Of those that a wildcard in `Accept` covers, it stands for the first.
 """
-
-BODY_DEADLINE_S = 30.0
-"""Seconds in which a body must arrive."""
 
 
 def caller_of(request: web.Request) -> Caller:
@@ -75,6 +65,8 @@ def caller_of(request: web.Request) -> Caller:
         client=client,
         account=account_of(identity, client),
         limits=app[USE].limits_of(identity.limits),
+        ticket=identity.ticket,
+        reply=identity.reply,
         headers=_headers(request, names) if names else {},
     )
 
@@ -262,58 +254,3 @@ async def read_turn(request: web.Request) -> Turn:
     turn = parse_turn(body, limits)
     check_body(body, turn.prompt, limits)
     return turn
-
-
-# ---------------------------------------------------------------------- bodies
-
-
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """Return the body, which must be JSON by its headers, of at most `max_bytes`.
-
-    Raises `UnsupportedMediaType`, `TooLarge`, and `BadRequest` for one that has not arrived in
-    `BODY_DEADLINE_S`. Raises `Overloaded` when there is no memory left, also while it arrives.
-    """
-    if request.content_type != JSON:
-        raise UnsupportedMediaType(
-            f"The body must be JSON, with Content-Type: {JSON}, not {request.content_type}."
-        )
-    charset = (request.charset or "utf-8").lower()
-    if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise UnsupportedMediaType(f"The body must be UTF-8, not {charset}.")
-    if (request.content_length or 0) > max_bytes:
-        raise TooLarge(f"A body may have {max_bytes} bytes.")
-    memory = service(request)[MEMORY]
-    memory.budget.check()
-    if request.content.is_eof():  # it came with the head, as most do
-        body = request.content.read_nowait()
-    else:
-        body = await _read_arriving(request.content, max_bytes, memory)
-    if len(body) > max_bytes:
-        raise TooLarge(f"A body may have {max_bytes} bytes.")
-    return body
-
-
-async def _read_arriving(
-    content: StreamReader, max_bytes: int, memory: MemoryWatch
-) -> bytes:
-    """Return a body once it is whole; or, as soon as it has more than `max_bytes`, what there is.
-
-    It counts in `memory` while it arrives. Raises `BadRequest` after `BODY_DEADLINE_S`, and
-    `Overloaded`.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            async for piece in content.iter_any():
-                body += piece
-                memory.bodies += len(piece)
-                memory.budget.check()
-                if len(body) > max_bytes:
-                    break
-    except TimeoutError:
-        raise BadRequest(
-            f"The body did not arrive in {BODY_DEADLINE_S:g} s.", status=408
-        ) from None
-    finally:
-        memory.bodies -= len(body)
-    return bytes(body)

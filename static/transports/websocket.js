@@ -7,6 +7,7 @@
  */
 import { parseCursor } from '../position.js';
 import { CODE_OF_CLOSE, parseProblem, Problem } from '../problems.js';
+import { readSnapshot } from './snapshot.js';
 import { EventInterpreter } from './stream-events.js';
 import { TransportError } from './transport.js';
 
@@ -20,12 +21,15 @@ const CHARACTERS_SUBPROTOCOL = 'chatsvc.v1';
 /** The transport that reads over a WebSocket. @type {Transport} */
 export const websocket = {
   name: 'websocket',
-  read({ base, reply, place, start }, emit, signal) {
+  read(target, emit, signal) {
+    const { base, place, start } = target;
+    let { reply } = target;
     const url = new URL('ws/chat', base);
     url.protocol = url.protocol.replace('http', 'ws');
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(url, [PARTS_SUBPROTOCOL, CHARACTERS_SUBPROTOCOL]);
       const events = new EventInterpreter(emit);
+      let opened = false;
       /** @param {() => void} settle */
       const finish = (settle) => {
         signal.removeEventListener('abort', abort);
@@ -37,6 +41,7 @@ export const websocket = {
       signal.addEventListener('abort', abort);
 
       socket.onopen = () => {
+        opened = true;
         emit({ type: 'headers', reply: null });
         const after = socket.protocol === PARTS_SUBPROTOCOL ? `@${place.offset}` : place.position;
         socket.send(
@@ -73,7 +78,10 @@ export const websocket = {
         finish(() => {
           if (problemCode) reject(new Problem({ type: problemCode }));
           else if (code === NORMAL_CLOSURE) resolve();
-          else reject(new TransportError(`closed with ${code}`));
+          else if (opened) reject(new TransportError(`closed with ${code}`));
+          // `WebSocket` hides the status of an upgrade that failed, so a snapshot asks the service for its refusal. What
+          // it brings is dropped: only what comes over the socket shows that sockets get through.
+          else readSnapshot(target, () => {}, signal, 0).then(() => reject(new TransportError('no upgrade')), reject);
         });
       };
     });

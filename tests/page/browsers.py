@@ -41,8 +41,8 @@ class Profile(Protocol):
     messages: list[str]
     """The messages of the pages on the console; empty if they cannot be known."""
 
-    async def open(self, url: str) -> Page:
-        """Open the page in a tab of its own."""
+    async def open(self, url: str, ready: str = READY) -> Page:
+        """Open a page in a tab of its own, and wait until the expression *ready* is true."""
         ...
 
 
@@ -66,11 +66,11 @@ class PlaywrightProfile:
         """Open a fresh profile in a running browser; *options* are those of `new_context`."""
         return cls(await browser.new_context(**options))
 
-    async def open(self, url: str) -> Page:
-        """Open the page in a tab of its own."""
+    async def open(self, url: str, ready: str = READY) -> Page:
+        """Open a page in a tab of its own, and wait until the expression *ready* is true."""
         page = await self._context.new_page()
         await page.goto(url)
-        await page.wait_for_function(READY)
+        await page.wait_for_function(ready)
         return page
 
     async def close(self) -> None:

@@ -105,13 +105,16 @@ async def test_the_page_has_the_limits(client: Client) -> None:
 
 
 def messages() -> set[str]:
-    """Return the sentences of the template."""
-    found = extract_from_file(
-        "jinja2.ext:babel_extract",
-        str(ROOT / "templates" / "chat.html"),
-        keywords={"_": None},
-    )
-    return {str(item[1]) for item in found}
+    """Return the sentences of the templates."""
+    return {
+        str(item[1])
+        for name in ("chat.html", "login.html")
+        for item in extract_from_file(
+            "jinja2.ext:babel_extract",
+            str(ROOT / "templates" / name),
+            keywords={"_": None},
+        )
+    }
 
 
 @pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.stem)

@@ -141,15 +141,15 @@ class WebDriverProfile:
         async with self._turn:
             await asyncio.to_thread(self._driver.quit)
 
-    async def open(self, url: str) -> "WebDriverPage":
-        """Open the page in a window beside those that are open."""
+    async def open(self, url: str, ready: str = READY) -> "WebDriverPage":
+        """Open a page in a window beside those that are open; see `Profile.open`."""
         if self._used:
             async with self._turn:
                 await asyncio.to_thread(self._driver.switch_to.new_window, "window")
         self._used = True
         page = WebDriverPage(self, self._driver.current_window_handle)
         await page.goto(url)
-        await page.wait_for_function(READY)
+        await page.wait_for_function(ready)
         return page
 
     async def act(self, window: str, act: Callable[[WebDriver], T]) -> T:

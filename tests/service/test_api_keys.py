@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.keys import digest_of
 
 from .api_keys import TOKENS, KeysFile, authorization, bearer
-from .running import Answer, Inside, inside
+from .running import Answer, Inside, inside, parse
 from .test_mounted import theirs
 from .test_ui import turn
 
@@ -61,8 +62,11 @@ async def test_nobody_is_let_in_without_a_key(
     keyed: Inside, line: str, body: bytes
 ) -> None:
     without = await keyed.raw(line, body=body)
-    assert (without.status, problem_of(without)) == (401, "unauthorized")
-    assert without.headers["WWW-Authenticate"] == "Bearer"
+    if line == "GET /":  # a person is led to the form for signing in
+        assert (without.status, without.headers["Location"]) == (303, "login")
+    else:
+        assert (without.status, problem_of(without)) == (401, "unauthorized")
+        assert without.headers["WWW-Authenticate"] == "Bearer"
     for sent in (
         "Bearer no-key-that-there-is",
         "Bearer",
@@ -77,6 +81,16 @@ async def test_nobody_is_let_in_without_a_key(
         assert wrong.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     doubled = await keyed.raw(line, bearer("alice"), bearer("bob"), body=body)
     assert doubled.status == 401
+
+
+@pytest.mark.any_store
+async def test_a_token_that_is_no_text_is_none_that_is_known(keyed: Inside) -> None:
+    reader, writer = await asyncio.open_connection(keyed.host, keyed.port)
+    head = f"GET / HTTP/1.1\r\nHost: {keyed.host}\r\nConnection: close\r\n"
+    writer.write(head.encode() + b"Authorization: Bearer \xff\xfe\r\n\r\n")
+    answer = parse(await asyncio.wait_for(reader.read(), 10))
+    assert (answer.status, problem_of(answer)) == (401, "unauthorized")
+    writer.close()
 
 
 @pytest.mark.parametrize(("line", "body"), DOORS)
@@ -138,8 +152,8 @@ async def test_keys_hold_below_a_prefix(tmp_path: Path) -> None:
 
 
 @pytest.mark.any_store
-async def test_a_browser_that_asks_for_the_page_gets_one(keyed: Inside) -> None:
-    answer = await keyed.raw("GET /", "Accept: text/html")
+async def test_a_browser_that_asks_for_a_page_gets_one(keyed: Inside) -> None:
+    answer = await keyed.raw("GET /nowhere", "Accept: text/html")
     assert (answer.status, answer.headers["Content-Type"]) == (
         401,
         "text/html; charset=utf-8",

@@ -79,6 +79,11 @@ ROWS = [
     ("GET /api/ui/short/stream", (), b"", 204, KEPT_BY_NOBODY),
     ("GET /ws/chat", (), b"", 422, KEPT_BY_NOBODY),
     ("OPTIONS /api/chat", (), b"", 405, KEPT_BY_NOBODY),
+    # Where there are no keys; tests/service/test_login.py has the others.
+    ("POST /api/ticket", (), b"", 404, KEPT_BY_NOBODY),
+    ("GET /login", (), b"", 404, KEPT_BY_NOBODY),
+    ("POST /login", (), b"", 404, KEPT_BY_NOBODY),
+    ("POST /logout", (), b"", 404, KEPT_BY_NOBODY),
     ("GET /nowhere", (), b"", 404, KEPT_BY_NOBODY),
     ("GET /nowhere", (HTML,), b"", 404, KEPT_BY_NOBODY),
     ("GET /healthz", (), b"", 200, KEPT_BY_NOBODY),

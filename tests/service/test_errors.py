@@ -160,7 +160,7 @@ async def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(
 async def test_a_body_that_does_not_arrive(
     monkeypatch: pytest.MonkeyPatch, small: Inside
 ) -> None:
-    monkeypatch.setattr("chatsvc.web.parsing.BODY_DEADLINE_S", 0.05)
+    monkeypatch.setattr("chatsvc.web.bodies.BODY_DEADLINE_S", 0.05)
     reader, writer = await asyncio.open_connection(small.host, small.port)
     writer.write(
         b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
 from redis import Redis
 
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Reply
 from chatsvc.settings import Settings
-from chatsvc.stores.base import Store
+from chatsvc.stores.memory import MemoryStore
+from chatsvc.stores.redis.store import RedisStore
 from chatsvc.web.disconnects import CLIENTS
 
 from ..redis_server import RedisServer
@@ -200,6 +201,21 @@ async def test_a_user_whose_key_comes_back_finds_the_replies_again(
 
 
 @pytest.mark.any_store
+async def test_a_user_whom_the_application_knows_as_well_has_not_ended(
+    tmp_path: Path,
+) -> None:
+    async def authorize(request: web.Request) -> str | None:
+        return request.query.get("who")
+
+    async with keyed(tmp_path, authorize=authorize) as (chat, operator):
+        reader, _, reply = await begin(chat)
+        operator.leaves(*REST)
+        assert b"[DONE]" not in (await rest_of(reader) or b"")
+        _, _, another = await begin(chat, line="POST /api/chat?who=alice")
+        assert reply.end is another.end is None
+
+
+@pytest.mark.any_store
 async def test_keys_that_stay_lose_nothing_when_they_are_read_again(
     tmp_path: Path,
 ) -> None:
@@ -215,39 +231,86 @@ async def test_keys_that_stay_lose_nothing_when_they_are_read_again(
 
 
 @pytest.fixture
-def slow_create(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Have every store wait for the event before it creates a reply."""
-    go = asyncio.Event()
+def shared(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the services of a test share a store."""
+    address = redis_server.database(2)
+    with Redis.from_url(address) as redis:
+        redis.flushdb()
+    monkeypatch.setenv("CHATSVC_STORE", address)
 
-    def wait(kind: type[Any]) -> None:
+
+class Gate(asyncio.Event):
+    """What each store waits for before it creates a reply; `waiting` is how many are to be created."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.created: list[str] = []
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Have all replies wait before they are created."""
+    gate = Gate()
+
+    def close(kind: type[MemoryStore | RedisStore]) -> None:
         create = kind.create
 
-        async def create_later(self: Store, *given: Any) -> Any:
-            await go.wait()
-            return await create(self, *given)
+        async def create_later(self: Any, *given: Any) -> str:
+            gate.waiting += 1
+            await gate.wait()
+            gate.created.append(await create(self, *given))
+            return gate.created[-1]
 
         monkeypatch.setattr(kind, "create", create_later)
 
-    from chatsvc.stores.memory import MemoryStore
-    from chatsvc.stores.redis.store import RedisStore
-
-    for each in (MemoryStore, RedisStore):
-        wait(each)
-    return go
+    close(MemoryStore)
+    close(RedisStore)
+    return gate
 
 
+@pytest.mark.any_store
+@pytest.mark.usefixtures("shared")
 async def test_a_reply_that_is_being_created_is_not_written(
-    tmp_path: Path, slow_create: asyncio.Event
+    tmp_path: Path, gate: Gate
 ) -> None:
     backend = Scripted("never")
     async with keyed(tmp_path, backend=backend) as (chat, operator):
         reader, _ = await chat.connect("POST /api/chat", bearer("alice"), body=BODY)
-        await eventually(lambda: chat.app[CLIENTS]._tasks)
+        await eventually(lambda: gate.waiting)
         operator.leaves(*REST)
         assert not await rest_of(reader)
-        slow_create.set()
+        gate.set()
+        await eventually(lambda: gate.created)
+        await was_stopped(await chat.replies.open(gate.created[0], user="alice"))
         await eventually(lambda: not chat.replies.running and not chat.replies.known)
         assert backend.calls == 0
+
+
+async def test_a_websocket_gets_no_more_while_its_last_frame_waits_for_the_store(
+    tmp_path: Path, gate: Gate
+) -> None:
+    async with keyed(tmp_path) as (chat, operator):
+        gate.set()
+        _, _, reply = await begin(chat)
+        gate.clear()
+        async with chat.session.ws_connect(
+            chat.url + "/ws/chat",
+            protocols=("chatsvc.v1",),
+            headers=authorization("alice"),
+        ) as socket:
+            await socket.send_json({"read": reply.id, "after": 0})
+            await socket.receive(timeout=5)
+            await socket.send_json({"message": "another"})
+            await eventually(lambda: gate.waiting == 2)
+            # The reply goes on, for the user has another key.
+            operator.leaves("alices-second", *REST)
+            await eventually(lambda: not reply.readers)
+            assert reply.end is None
+            gate.set()
+            while (await socket.receive(timeout=5)).type is WSMsgType.TEXT:
+                pass
+            assert socket.close_code == 4401
 
 
 @pytest.mark.any_store
@@ -297,15 +360,6 @@ async def _forgotten(chat: Inside) -> bool:
 
 
 # ---------------------------------------------------------------------- several nodes
-
-
-@pytest.fixture
-def shared(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the services of a test share a store."""
-    address = redis_server.database(2)
-    with Redis.from_url(address) as redis:
-        redis.flushdb()
-    monkeypatch.setenv("CHATSVC_STORE", address)
 
 
 @pytest.mark.any_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from chatsvc.users.current_keys import (
     Withdrawal,
     has_keys,
     read_keys,
+    read_keys_again,
+    report_keys,
 )
 from chatsvc.users.keys import ApiKey, KeyRing, digest_of
 
@@ -86,6 +89,31 @@ def test_the_variable_and_the_file_may_be_given_together(tmp_path: Path) -> None
     file.write_text(f'[[key]]\nname = "alice"\nsha256 = "{digest}"\n')
     with pytest.raises(BadSetting, match=r"key 1 \(alice\) is in CHATSVC_API_KEYS"):
         read_keys(settings)
+
+
+def test_a_pipe_of_keys_is_read_once_and_the_keys_stay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, f'[[key]]\nname = "alice"\nsha256 = "{ALICE.digest}"\n'.encode())
+    os.close(writer)
+    settings = Settings(api_keys_file=f"/dev/fd/{reader}")
+    assert list(read_keys(settings)) == [ALICE]
+    assert read_keys_again(settings) is None
+    os.close(reader)
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "the API keys stay as they are: --api-keys-file" in record.message
+
+
+def test_how_many_keys_there_are_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    report_keys(KeyRing([ALICE, ALICES_OTHER, BOB]))
+    report_keys(KeyRing())
+    assert [(each.levelname, each.message) for each in caplog.records] == [
+        ("INFO", "API keys: 3, of users: 2"),
+        ("WARNING", "there is no API key: nobody is let in"),
+    ]
 
 
 def test_only_what_names_a_key_or_a_file_makes_a_service_with_keys() -> None:

@@ -163,6 +163,14 @@ test('a problem that does not pass ends it at once', async () => {
   assert.equal(environment.calls.length, 1);
 });
 
+test('a reader who has to sign in again may come back to it', async () => {
+  const environment = new ScriptedEnvironment();
+  environment.enqueue('sse', [new Problem({ type: '/problems/unauthorized' })]);
+  const emitted = await run(environment);
+  assert.deepEqual(last(emitted), { type: 'gave-up', problem: { type: '/problems/unauthorized' } });
+  assert.equal(environment.calls.length, 1);
+});
+
 test('it gives up in the end, having tried all', async () => {
   const environment = new ScriptedEnvironment();
   const emitted = await run(environment);
