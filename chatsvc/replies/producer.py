@@ -225,6 +225,8 @@ class Producer:
         if self._cancelled or self._abandoned:
             return None
         self._timer.stop()
+        if log_writer.full:
+            end = End("done", "length")
         planned_end = await self._seal(log_writer, self._end or end)
         if planned_end and end_if_released(self.reply, self.store, planned_end):
             return None
@@ -253,10 +255,11 @@ class Producer:
                     log_writer.note_usage(end.usage)
                     if not log_writer.has_calls:
                         continue
-                appending = log_writer.write(piece)
-                self._appending = True
-                await appending
-                self._appending = False
+                if not log_writer.full:  # `_take` may have filled it
+                    appending = log_writer.write(piece)
+                    self._appending = True
+                    await appending
+                    self._appending = False
                 if log_writer.full:
                     self._end = End("done", "length")
                     self._limit_closing()
@@ -264,8 +267,6 @@ class Producer:
             else:
                 if log_writer.has_calls:
                     await log_writer.write(Finish())  # it has ended whole without one
-                    if log_writer.full:
-                        end = End("done", "length")
         return end
 
     def _take(self, piece: Piece) -> bool:
@@ -276,7 +277,7 @@ class Producer:
         if isinstance(piece, Usage):
             writer.note_usage(usage_of(piece.usage))
             return True
-        return isinstance(piece, str) and writer.take(piece)
+        return not isinstance(piece, Finish) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
