@@ -40,7 +40,8 @@ async def _authorized(request: web.Request, app: web.Application) -> str:
 
 def identity_of(request: web.Request) -> Identity:
     """Return who a request is from: `STRANGER` where the service has no users."""
-    return request[IDENTITY] if IDENTITY in request else STRANGER
+    identity: Identity = request.get(IDENTITY, STRANGER)
+    return identity
 
 
 def account_of(identity: Identity, address: str) -> str:
