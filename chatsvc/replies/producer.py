@@ -11,7 +11,7 @@ from typing import Any
 from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish, Piece, Usage
 from chatsvc.problems import Problem
-from chatsvc.replies.background import Background
+from chatsvc.replies.background import Background, started_task
 from chatsvc.replies.log_writer import LogWriter
 from chatsvc.replies.outcome import (
     end_of_failure,
@@ -123,8 +123,8 @@ class Producer:
         self._log_writer = LogWriter(
             self.reply, self.store, max_bytes, max_parts_bytes, on_first
         )
-        self._run(self._produce(self._log_writer))
         self._timer.start(max_seconds, self._overrun, max_seconds)
+        self._run(self._produce(self._log_writer))  # it may set the timer itself
 
     def end_when_released(self, end: End) -> None:
         """Set the end of a reply whose text is complete, once all of it is released."""
@@ -150,7 +150,7 @@ class Producer:
     # ------------------------------------------------------------------ tasks
 
     def _run(self, coroutine: Coroutine[Any, Any, End | None]) -> None:
-        self.task = asyncio.create_task(coroutine)
+        self.task = started_task(coroutine)
         self.task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[End | None]) -> None:

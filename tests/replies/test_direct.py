@@ -29,6 +29,7 @@ from chatsvc.model import (
     Usage,
 )
 from chatsvc.problems import BackendFailed
+from chatsvc.replies.background import STARTS_AT_ONCE, started_task
 from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.units import Mark, Unit, size_of
@@ -269,3 +270,15 @@ def test_both_ways_give_the_same(pieces: list[str]) -> None:
 
     with asyncio.Runner() as runner:
         runner.run(run())
+
+
+async def test_a_producer_begins_at_once_where_python_can() -> None:
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("begun")
+
+    task = started_task(work())
+    assert bool(begun) == STARTS_AT_ONCE
+    await task
+    assert begun == ["begun"]
