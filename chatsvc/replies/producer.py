@@ -274,6 +274,8 @@ class Producer:
         writer = self._log_writer
         if writer is None or self._closing:
             return False
+        if isinstance(piece, str):  # nearly all are
+            return writer.take(piece)
         if isinstance(piece, Usage):
             writer.note_usage(usage_of(piece.usage))
             return True
