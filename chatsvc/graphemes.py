@@ -164,6 +164,8 @@ def join_surrogates(text: str) -> str:
 
     A high surrogate at the very end counts as lone: hold it back if more text may follow.
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -80,6 +80,8 @@ class Extras:
 
     def take(self) -> list[Extra]:
         """Return what was added since the last call: those of deltas first, of chunks last."""
+        if not self.waiting:
+            return []
         found = [(None, members) for members in self._fragments]
         states = [(at, self._states.get(at)) for at in ("choice", "chunk")]
         self._fragments, self._states = [], {}
@@ -93,11 +95,13 @@ class Extras:
         """Return those of chunks and choices that are no `FRAGMENTS`; `take` then has the others."""
         found: list[Extra] = []
         for at in ("choice", "chunk"):
-            members = self._states.pop(at, {})
-            fragments = {n: v for n, v in members.items() if n in FRAGMENTS}
-            states = {n: v for n, v in members.items() if n not in FRAGMENTS}
-            self._add(at, fragments)
-            if kept := keepable_members(states):
+            members = self._states.pop(at, None)
+            if members is None:
+                continue
+            if not FRAGMENTS.isdisjoint(members):
+                self._add(at, {n: v for n, v in members.items() if n in FRAGMENTS})
+                members = {n: v for n, v in members.items() if n not in FRAGMENTS}
+            if kept := keepable_members(members):
                 found.append(Extra(kept, at))
         return found
 
@@ -116,8 +120,11 @@ def _of_delta(delta: Delta) -> dict[str, Any]:
 
 def keepable_members(members: dict[str, Any]) -> dict[str, Any]:
     """Return those members, by name, that a log can hold and that are not None; see `keepable`."""
-    kept = {name: keepable(value) for name, value in members.items()}
-    return {name: value for name, value in kept.items() if value is not None}
+    return {
+        name: kept
+        for name, value in members.items()
+        if (kept := value if type(value) is str else keepable(value)) is not None
+    }
 
 
 def keepable(value: Any) -> Any:

@@ -47,6 +47,8 @@ def json_value(value: object) -> Any:
     """
     if value is None or type(value) is bool:
         return value
+    if type(value) is str and value.isascii():
+        return value
     try:
         return _plain(msgspec.to_builtins(value, str_keys=True), DEEPEST)
     except _REFUSED:

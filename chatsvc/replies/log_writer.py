@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any, cast
 
 from chatsvc.graphemes import LONGEST_CHARACTER, Splitter
-from chatsvc.model import Piece
+from chatsvc.model import Finish, Piece, SidePiece, Usage
+from chatsvc.problems import BackendFailed
 from chatsvc.replies.part_writer import Output, PartWriter
 from chatsvc.replies.reply import Reply
 from chatsvc.segment import fitting
@@ -71,12 +72,15 @@ class LogWriter:
         """Whether a call of a tool has come."""
         return self._parts is not None and self._parts.has_calls
 
-    def take(self, piece: str) -> bool:
+    def take(self, piece: Piece) -> bool:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
-        It is not for a store that waits, a long piece, text that ends reasoning, a reply that is
-        nearly full or has its end; then nothing has happened, and `write` does it. Call it only while no `write` is under way.
+        It is not for a store that waits, a long piece, text that ends reasoning, a piece that can't
+        be, a reply that is nearly full or has its end; then nothing has happened, and `write` does it.
+        Call it only while no `write` is under way. Once `full` is true it takes nothing.
         """
+        if not isinstance(piece, str):
+            return self._take_side(piece)
         append_now, parts, log = self._append_now, self._parts, self._reply.log
         length, size = len(piece), self._size
         if (
@@ -94,6 +98,36 @@ class LogWriter:
             append_now(log, text)
         return True
 
+    def _take_side(self, piece: SidePiece | Usage | Finish) -> bool:
+        store, log = self._store, self._reply.log
+        append_now, append_side_now = self._append_now, store.append_side_now
+        if (
+            append_now is None
+            or append_side_now is None
+            or log.end is not None
+            or self._size + LONGEST_CHARACTER * 4 > self._max_bytes
+        ):
+            return False
+        parts = self._part_writer()
+        try:
+            output = parts.feed(piece)
+        except BackendFailed:  # nothing was added; `write` raises it again
+            return False
+        units: list[Unit] = []
+        for each in output:
+            if isinstance(each, str):  # what was held back of the text, so it is short
+                if not self._size:
+                    self._on_first(self._reply)
+                self._size += len(each.encode())
+                append_now(log, each)
+            else:
+                units.append(each)
+        if units:
+            append_side_now(log, units)
+        if parts.full:
+            self.full, self._append_now = True, None
+        return True
+
     def write(self, piece: Piece) -> Coroutine[Any, Any, None]:
         """Append a piece of any length, but for a last character that may still grow.
 
@@ -102,12 +136,7 @@ class LogWriter:
         """
         parts = self._parts
         if not isinstance(piece, str):
-            if parts is None:
-                log = self._reply.log
-                written = () if log.side is None else log.side.sides(0, log.side.count)
-                parts = PartWriter(self._splitter, self._max_parts_bytes, written)
-                self._parts = parts
-            return self._append_all(parts.feed(piece))
+            return self._append_all(self._part_writer().feed(piece))
         if parts is not None and parts.interrupted:
             return self._write_behind(parts.begin_text(piece), piece)
         self._written += len(piece)
@@ -125,6 +154,13 @@ class LogWriter:
         if self._parts is not None:
             return self._append_all(self._parts.close())
         return self._append(self._splitter.close())
+
+    def _part_writer(self) -> PartWriter:
+        if self._parts is None:
+            log = self._reply.log
+            written = () if log.side is None else log.side.sides(0, log.side.count)
+            self._parts = PartWriter(self._splitter, self._max_parts_bytes, written)
+        return self._parts
 
     async def _write_behind(self, before: Output, piece: str) -> None:
         await self._append_all(before)

@@ -238,7 +238,7 @@ class PartWriter:
             name: value for name, value in given if self._extras.is_new(at, name, value)
         }
         if members["value"]:
-            self._put_whole(out, "extra", members)
+            self._put_mark(out, "extra", members)  # `is_new` has encoded all of it
 
     # ------------------------------------------------------------------ units
 
@@ -250,6 +250,9 @@ class PartWriter:
 
     def _put_whole(self, out: Output, kind: str, members: dict[str, Any]) -> None:
         encoded(members)
+        self._put_mark(out, kind, members)
+
+    def _put_mark(self, out: Output, kind: str, members: dict[str, Any]) -> None:
         self._put(out, Mark(self._parts + 1, kind, members, whole=True))
         self._parts += 1
 

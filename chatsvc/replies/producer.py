@@ -11,7 +11,7 @@ from typing import Any
 from chatsvc.backends.base import Backend, DirectBackend
 from chatsvc.model import End, Finish, Piece, Usage
 from chatsvc.problem import Problem
-from chatsvc.replies.background import Background
+from chatsvc.replies.background import Background, started_task
 from chatsvc.replies.log_writer import LogWriter
 from chatsvc.replies.outcome import (
     end_of_failure,
@@ -123,8 +123,8 @@ class Producer:
         self._log_writer = LogWriter(
             self.reply, self.store, max_bytes, max_parts_bytes, on_first
         )
-        self._run(self._produce(self._log_writer))
         self._timer.start(max_seconds, self._overrun, max_seconds)
+        self._run(self._produce(self._log_writer))  # it may set the timer itself
 
     def end_when_released(self, end: End) -> None:
         """Set the end of a reply whose text is complete, once all of it is released."""
@@ -150,7 +150,7 @@ class Producer:
     # ------------------------------------------------------------------ tasks
 
     def _run(self, coroutine: Coroutine[Any, Any, End | None]) -> None:
-        self.task = asyncio.create_task(coroutine)
+        self.task = started_task(coroutine)
         self.task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[End | None]) -> None:
@@ -225,6 +225,8 @@ class Producer:
         if self._cancelled or self._abandoned:
             return None
         self._timer.stop()
+        if log_writer.full:
+            end = End("done", "length")
         planned_end = await self._seal(log_writer, self._end or end)
         if planned_end and end_if_released(self.reply, self.store, planned_end):
             return None
@@ -254,10 +256,11 @@ class Producer:
                     log_writer.note_usage(end.usage)
                     if not log_writer.has_calls:
                         continue
-                appending = log_writer.write(piece)
-                self._appending = True
-                await appending
-                self._appending = False
+                if not log_writer.full:  # `_take` may have filled it
+                    appending = log_writer.write(piece)
+                    self._appending = True
+                    await appending
+                    self._appending = False
                 if log_writer.full:
                     self._end = End("done", "length")
                     self._limit_closing()
@@ -265,8 +268,6 @@ class Producer:
             else:
                 if log_writer.has_calls:
                     await log_writer.write(Finish())  # it has ended whole without one
-                    if log_writer.full:
-                        end = End("done", "length")
         return end
 
     def _take(self, piece: Piece) -> bool:
@@ -274,10 +275,12 @@ class Producer:
         writer = self._log_writer
         if writer is None or self._closing:
             return False
+        if isinstance(piece, str):  # nearly all are
+            return writer.take(piece)
         if isinstance(piece, Usage):
             writer.note_usage(usage_of(piece.usage))
             return True
-        return isinstance(piece, str) and writer.take(piece)
+        return not isinstance(piece, Finish) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.

@@ -89,13 +89,16 @@ class Producers:
 
     def start(self, reply: Reply, client: str) -> None:
         """Produce a reply that was just created, and count it for a client."""
-        self.produce(reply, client)
+        producer = self._add(reply, client)
         for observer in self._observers:
             observer.started(reply)
+        self._produce(producer)
 
-    def produce(self, reply: Reply, client: str = "") -> None:
+    def produce(self, reply: Reply) -> None:
         """Take what a reply lacks from the backend, and then its end."""
-        producer = self._add(reply, client)
+        self._produce(self._add(reply, ""))
+
+    def _produce(self, producer: Producer) -> None:
         producer.produce(
             self._max_reply, self._max_parts, self._max_seconds, self._first
         )

@@ -14,7 +14,7 @@ from chatsvc.memory_budget import MemoryBudget
 from chatsvc.model import Context, End, Prompt
 from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
-from chatsvc.replies.background import Background
+from chatsvc.replies.background import STARTS_AT_ONCE, Background
 from chatsvc.replies.handover import Handover
 from chatsvc.replies.producers import Observer, Producers
 from chatsvc.replies.registry import Registry
@@ -203,7 +203,8 @@ class Replies:
             self._producers.start(reply, account)
             # Text that the backend has at once is then released before the first reader looks, and
             # goes out together with the head of the response.
-            await asyncio.sleep(0)
+            if not STARTS_AT_ONCE:
+                await asyncio.sleep(0)
         return reply
 
     def _is_orphan(self, reply: Reply) -> bool:

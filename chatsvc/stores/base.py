@@ -182,6 +182,14 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def append_side_now(self) -> Callable[[Log, Sequence[Unit]], None] | None:
+        """The function that does what `append_side` does without waiting, or None, as `append_now`.
+
+        It raises `NotWritable`.
+        """
+        ...
+
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """Note what a reply that this node owns has used so far, as OpenAI's usage object.
 

@@ -131,15 +131,19 @@ class MemoryStore:
 
     async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
         """See `Store.append_side`."""
-        if log.end is not None:
-            raise NotWritable
-        log.append_side(units)
+        self.append_side_now(log, units)
 
     def append_now(self, log: Log, text: str) -> None:
         """See `Store.append_now`."""
         if log.end is not None:
             raise NotWritable
         log.append(text, self._now())
+
+    def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side_now`."""
+        if log.end is not None:
+            raise NotWritable
+        log.append_side(units)
 
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """See `Store.note_usage`."""

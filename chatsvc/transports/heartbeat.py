@@ -19,6 +19,11 @@ SILENCE_US = 15_000_000
 """Microseconds of silence after which a comment shows that the stream lives."""
 
 
+GRAIN_US = 50_000
+"""Microseconds by which a comment may be late: the ticker then looks at many streams in one turn, and
+need not be woken once for each, even for those that have ended."""
+
+
 def stamp() -> bytes:
     """Return a comment with the server's time (Unix milliseconds)."""
     return b": t=%d\n\n" % (time.time() * 1000)
@@ -47,7 +52,7 @@ class Heartbeat(Waiter):
         # The first stamp has just been written; `_wrote` is when the last one was (microseconds).
         self._started = self._wrote = self.ticker.refresh()
         self._probes = probe_times_us  # those that are still to come
-        self.until(self._due())
+        self._wait()
         self.ticker.enter(self)
 
     def call(self) -> None:
@@ -60,7 +65,7 @@ class Heartbeat(Waiter):
             except ClientGone:
                 return
             self._wrote = now
-        self.until(self._due())
+        self._wait()
 
     def close(self) -> None:
         """Write no more.
@@ -70,6 +75,10 @@ class Heartbeat(Waiter):
         """
         super().close()
         del self._stream, self._transport, self._framing
+
+    def _wait(self) -> None:
+        """Name the slot in which the next comment may be due."""
+        self.until(-(-self._due() // GRAIN_US) * GRAIN_US)
 
     def _due(self) -> int:
         """Return when the next comment is due unless the stream writes before (microseconds)."""

@@ -9,45 +9,71 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chatsvc.backends.base import DirectBackend
 from chatsvc.backends.echo import EchoBackend
 from chatsvc.backends.local import LocalBackend
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.log import Log
-from chatsvc.model import Finish, Prompt
+from chatsvc.model import (
+    Data,
+    Extra,
+    Finish,
+    Piece,
+    Prompt,
+    Reasoning,
+    Source,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from chatsvc.problems import BackendFailed
+from chatsvc.replies.background import STARTS_AT_ONCE, started_task
 from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
 from chatsvc.stores.memory import MemoryStore
+from chatsvc.units import Mark, Unit, size_of
 
 from .serving import FAMILY, WAIT, asking, read_all, serving
 
 
-class Direct(EchoBackend):
+class Direct:
     """Offers each piece to `take` in a callback of the loop; yields those that are not taken."""
 
+    name = "direct"
     pace = 0.0
+    lag = None
+    resumes = False
 
-    def __init__(self, *pieces: str, error: Exception | None = None) -> None:
+    def __init__(self, *pieces: Piece, error: Exception | None = None) -> None:
         self.pieces = pieces
         self.error = error
         self.taken: list[bool] = []
         self.hang = False
         self.closed = asyncio.Event()
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Finish, None]:
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         for piece in self.pieces:
             yield piece
+        if self.error is not None:
+            raise self.error
+        yield Finish("stop")
 
     async def stream_to(
-        self, prompt: Prompt, take: Callable[[str], bool]
-    ) -> AsyncGenerator[str | Finish, None]:
+        self, prompt: Prompt, take: Callable[[Piece], bool]
+    ) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         try:
             for piece in self.pieces:
                 called: asyncio.Future[bool] = loop.create_future()
 
-                def call(piece: str = piece) -> None:
+                def call(piece: Piece = piece) -> None:
                     called.set_result(take(piece))  # noqa: B023
 
                 loop.call_soon(call)
@@ -82,6 +108,96 @@ async def test_pieces_are_taken() -> None:
     backend = Direct("a", "b👨", "\u200d👩", "", "\u200d👧c\r", "\nd")
     assert await read(backend) == (f"ab{FAMILY}c\nd", "done", "stop")
     assert backend.taken == [True] * 6
+
+
+async def test_what_stands_beside_the_text_is_taken_too() -> None:
+    pieces = (Extra({"model": "m"}, "chunk"), "a", Reasoning("b"), Reasoning("c"), "d")
+    backend = Direct(*pieces, ToolCall("1", "f", "{}"), Usage({"total_tokens": 1}))
+    async with serving(backend) as replies:
+        reply = await replies.start(asking())
+        assert await read_all(reply) == ("ad", "done", "stop")
+        assert reply.end is not None and reply.end.usage == {"total_tokens": 1}
+    # Text that ends reasoning is written by the generator's way, in its place.
+    assert backend.taken == [True, True, True, True, False, True, True]
+
+
+@pytest.mark.parametrize("error", [None, BackendFailed("no")])
+@pytest.mark.parametrize("last", [(), ("lost",)])
+@pytest.mark.parametrize(
+    ("side", "kept"),
+    # A mark counts for 64 bytes and its JSON.
+    [
+        (Reasoning("b" * 400), 1 + 200 - size_of(Mark(1, "reasoning"))),
+        (Data("n", "b" * 400), 0),
+    ],
+)
+async def test_what_has_no_room_ends_the_reply(
+    side: Piece, kept: int, last: tuple[str, ...], error: Exception | None
+) -> None:
+    backend = Direct("a", side, *last, error=error)
+    async with serving(backend, max_parts=200) as replies:
+        reply = await replies.start(asking())
+        assert await read_all(reply) == ("a", "done", "length")
+        assert reply.log.offset == 1 + kept
+    assert backend.taken == [True, True, *(False for _ in last)]
+
+
+async def test_the_limit_of_length_counts_text_that_something_else_follows() -> None:
+    pieces = [each for n in range(2000) for each in ("你", Data("n", n))]
+    text, *how = await read(Direct(*pieces), max_reply=3000)
+    assert (text, how) == ("你" * 1000, ["done", "length"])
+
+
+PIECES = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["👨", "\u200d", "\r", "\n", "\ud83d", "\ude00"]),
+    st.builds(Reasoning, st.text(max_size=40)),
+    st.builds(Reasoning, st.just(""), st.just("signed")),
+    st.builds(
+        ToolCall, st.sampled_from(["", "1", "2"]), st.sampled_from(["", "f"]), st.text()
+    ),
+    st.builds(ToolResult, st.sampled_from(["1", "2"]), st.integers()),
+    st.builds(
+        Extra,
+        st.dictionaries(st.sampled_from(["model", "x"]), st.text(max_size=40)),
+        st.sampled_from(["chunk", "choice", None, "nowhere"]),
+    ),
+    st.builds(Source, st.sampled_from(["https://a", "ftp://a"])),
+    st.builds(Data, st.text(max_size=8), st.integers() | st.just({1})),
+)
+
+
+@given(
+    pieces=st.lists(PIECES, max_size=12),
+    fails=st.booleans(),
+    max_reply=st.sampled_from([20, 200, 4000]),
+    max_parts=st.sampled_from([100, 400, 4000]),
+)
+async def test_both_ways_make_the_same_reply(
+    pieces: list[Piece], fails: bool, max_reply: int, max_parts: int
+) -> None:
+    async def result(ways: type[Direct]) -> object:
+        error = BackendFailed("no") if fails else None
+        limits: dict[str, Any] = {"max_reply": max_reply, "max_parts": max_parts}
+        async with serving(ways(*pieces, error=error), **limits) as replies:
+            reply = await replies.start(asking())
+            await read_all(reply)
+            units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
+            return _without_made_ids(units), reply.end
+
+    class Yielding(Direct):
+        stream_to = None  # type: ignore[assignment]
+
+    assert await result(Direct) == await result(Yielding)
+
+
+def _without_made_ids(units: list[Unit]) -> list[Unit]:
+    return [
+        replace(unit, members={**unit.members, "id": "?"})
+        if isinstance(unit, Mark) and unit.members.get("id", "").startswith("call_")
+        else unit
+        for unit in units
+    ]
 
 
 async def test_long_pieces_are_yielded_in_their_place() -> None:
@@ -154,3 +270,15 @@ def test_both_ways_give_the_same(pieces: list[str]) -> None:
 
     with asyncio.Runner() as runner:
         runner.run(run())
+
+
+async def test_a_producer_begins_at_once_where_python_can() -> None:
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("begun")
+
+    task = started_task(work())
+    assert bool(begun) == STARTS_AT_ONCE
+    await task
+    assert begun == ["begun"]

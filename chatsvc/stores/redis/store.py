@@ -186,6 +186,7 @@ class RedisStore:
         return await self._logs.find(reply_id) if created is None else created
 
     append_now = None
+    append_side_now = None
     finish_now = None
     kept_bytes = 0
 
