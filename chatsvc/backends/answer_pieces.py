@@ -127,11 +127,7 @@ class AnswerPieces:
         self.reason = None
 
     def take(self, *, last: bool = False) -> list[Piece]:
-        """Return the pieces since the last call, as few as hold them in order.
-
-        `last` is whether no more of the answer is waited for: then usage that its finish has is no
-        piece. Until then it is, since a reply may be stopped while it waits.
-        """
+        """Return the pieces since the last call; of a finish the usage, too, unless it is the `last`."""
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
             if not texts:
@@ -141,8 +137,8 @@ class AnswerPieces:
         if not self.progress or self.undecided:
             return []
         self._flush()
-        finished = last and self.reason is not None
-        if self.usage is not self._passed_usage and self.usage and not finished:
+        passed = self.usage is self._passed_usage or (last and self.reason is not None)
+        if self.usage and not passed:
             self._passed_usage = self.usage
             self._pieces.append(Usage(self.usage))
         self._pieces, pieces = [], self._pieces
