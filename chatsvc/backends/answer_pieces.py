@@ -124,10 +124,7 @@ class AnswerPieces:
         self.reason = None
 
     def take(self, *, last: bool = False) -> list[Piece]:
-        """Return the pieces since the last call, as few as hold them in order.
-
-        Usage is one of them, for a reply may be stopped; but not that of a finish with the `last`.
-        """
+        """Return the pieces since the last call; of a finish the usage, too, unless it is the `last`."""
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
             if not texts:
@@ -137,10 +134,10 @@ class AnswerPieces:
         if not self.progress or self.undecided:
             return []
         self._flush()
-        usage = None if last and self.reason is not None else self.usage
-        if usage and usage is not self._passed_usage:
-            self._passed_usage = usage
-            self._pieces.append(Usage(usage))
+        passed = self.usage is self._passed_usage or (last and self.reason is not None)
+        if self.usage and not passed:
+            self._passed_usage = self.usage
+            self._pieces.append(Usage(self.usage))
         self._pieces, pieces = [], self._pieces
         self._leading = 0
         return pieces

@@ -128,6 +128,7 @@ class ChunkReader:
             self._size += len(data)
             if self._size > UNDECIDED_LIMIT_BYTES:
                 self._answer.decide()
+        # Until then the reply may be stopped, and its usage is the last that was passed on.
         return self._answer.take(last=self.complete)
 
     def end(self) -> list[Piece]:

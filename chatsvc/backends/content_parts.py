@@ -19,7 +19,14 @@ OTHER_PARTS = IMAGE_PARTS | {
     *("reference", "references", "citation", "redacted_thinking"),
     *("audio", "input_audio", "output_audio", "file", "document", "tool_use"),
 }
-"""The types of parts of a content that are neither text nor reasoning that can be read."""
+"""The types of parts of a content that are neither text nor reasoning that can be read.
+
+Any other type that is not in `TEXT_PARTS` is one of them if its part has no text: Mistral alone has
+`tool_reference` and `tool_file` besides, and the next model has another.
+"""
+
+TEXT_PARTS = frozenset({"text", "output_text"})
+"""The types of parts that are text: one in which none can be read fails the answer."""
 
 REASONING_PARTS = frozenset({"thinking", "reasoning"})
 """The types of parts of a content that hold what the model thinks."""
@@ -76,6 +83,8 @@ def read_content(
             found.append(part["refusal"])
         elif "text" in part:
             found.append(read_text(part["text"]) or "")
+        elif isinstance(kind, str) and kind and kind not in TEXT_PARTS:
+            others.append(part)
         else:
             raise BackendFailed(UNREADABLE)
     texts = [each for each in found if isinstance(each, str)]

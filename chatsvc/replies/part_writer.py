@@ -166,9 +166,9 @@ class PartWriter:
 
     def _feed_reasoning(self, out: Output, piece: Reasoning) -> None:
         text = text_value(piece.text)
-        members = {}
-        if piece.signature is not None:
-            members["signature"] = join_surrogates(text_value(piece.signature))
+        given = "" if piece.signature is None else text_value(piece.signature)
+        signature = join_surrogates(given)
+        members = {"signature": signature} if signature else {}
         if text:
             if self._reasoning is None:
                 self._reasoning = _Reasoning(self._begin(out, "reasoning", {}))

@@ -44,9 +44,8 @@ class Producer:
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
     or another node is to give it one. `direct` is the backend if its text can reach the log without
-    this producer's task, else None. `client` is the client that the reply is counted for. `task` is
-    the task that works on the reply, or None while it waits for the release. `background` keeps a
-    task that has to be left behind.
+    this producer's task, else None. `client` is the account that the reply is counted for. `task`
+    works on the reply, or is None. `background` keeps a task that has to be left behind.
 
     Invariants:
 

@@ -207,6 +207,27 @@ CASES: dict[str, tuple[bytes, list[Piece]]] = {
         delta({"content": [{"type": "text", "text": "Hi"}, PICTURE]}),
         ["Hi", File("image/png", IMAGE), Extra({"content": [PICTURE]})],
     ),
+    "parts of types that nobody knows": (
+        delta(
+            {
+                "content": [
+                    {"type": "text", "text": "Hi"},
+                    {"type": "tool_reference", "tool": "web_search", "title": "A"},
+                    {"type": "next", "text": "!"},
+                ]
+            }
+        ),
+        [
+            "Hi!",
+            Extra(
+                {
+                    "content": [
+                        {"type": "tool_reference", "tool": "web_search", "title": "A"}
+                    ]
+                }
+            ),
+        ],
+    ),
     "Gemini's thoughts": (
         delta({"content": "hm", "extra_content": {"google": {"thought": True}}})
         + delta({"content": "Hi"}),

@@ -238,7 +238,11 @@ def test_numbers_stand_as_they_stood(number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["true", '{"a":1}', '[{"value":"a"}]', "[true]", '[{"text":{"a":1}}]']
+    "content",
+    [
+        *("true", '{"a":1}', '[{"value":"a"}]', "[true]", '[{"text":{"a":1}}]'),
+        *('[{"type":"text","value":"a"}]', '[{"type":""}]'),
+    ],
 )
 def test_content_that_can_not_be_read_is_a_failure(content: str) -> None:
     body = event(f'"delta":{{"content":{content}}}')

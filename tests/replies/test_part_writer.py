@@ -406,6 +406,9 @@ def test_an_id_that_comes_later_is_one_more() -> None:
 def test_empty_pieces_are_nothing() -> None:
     assert flat("", Reasoning(), ToolCall(), Extra({}), Finish()) == []
     assert flat("a", Reasoning(), "\u0301") == ["a\u0301"]
+    assert flat("a", Reasoning("", ""), "\u0301") == ["a\u0301"]
+    thought = [Mark(1, "reasoning"), PartText(1, "a"), PartText(1, "b")]
+    assert flat(Reasoning("a", ""), Reasoning("b")) == thought
 
 
 @pytest.mark.parametrize("at", ["chunk", "choice"])
