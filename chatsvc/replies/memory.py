@@ -80,10 +80,13 @@ class ReplyMemory:
                 self._prompts -= held.prompt
                 self._texts -= held.text
             return
-        if reply not in self._held:
+        held = self._held.get(reply)
+        if held is None:
             held = self._held[reply] = _Held(prompt_bytes(reply.record))
             self._prompts += held.prompt
-        self._look_at(reply)
+            self._look_at(reply)
+        elif reply.end is not None and held.prompt:
+            self._look_at(reply)
         if _is_unread(reply):
             self._unread[reply] = monotonic() + FRESH_US
 
