@@ -147,15 +147,15 @@ def test_bare_text_carries_no_reasoning(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @asynccontextmanager
-async def rolling(to: URL, cut: int) -> AsyncIterator[URL]:
-    """Serve what `to` does, in turn as a new node and as one that knows no parts; bodies are cut."""
+async def rolling(to: URL, cut: int, every: int = 2) -> AsyncIterator[URL]:
+    """Serve what `to` does, but each of `every` as a node that knows no parts; bodies are cut."""
     count = 0
 
     async def handle(request: web.Request) -> web.StreamResponse:
         nonlocal count
         count += 1
         query = dict(request.query)
-        if count % 2 == 0:
+        if count % every == 0:
             query.pop("view", None)
             if query.get("after", "").startswith("@"):
                 return web.json_response(
@@ -183,7 +183,7 @@ async def rolling(to: URL, cut: int) -> AsyncIterator[URL]:
                     response.headers[name] = answer.headers[name]
             body = await answer.read()
             await response.prepare(request)
-            if kind != "application/json" and count < 40:
+            if kind != "application/json" and count < 40 and cut:
                 await response.write(body[: cut * (1 + count // 3)])
                 assert request.transport is not None
                 request.transport.abort()
@@ -209,7 +209,40 @@ async def test_old_and_new_nodes_in_turn_give_the_text_once(
     assert said.count("Let me") <= 1 and said.count("again") <= 1
 
 
+@pytest.mark.parametrize("transport", ["sse", "ndjson", "poll"])
+@pytest.mark.parametrize(("reason", "status"), [("length", 1), ("stop", 0)])
+async def test_an_old_node_is_asked_whether_the_reply_was_cut(
+    transport: str, reason: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving("abc", Finish(reason)) as url, rolling(url, 0, 1) as through:
+        assert await asked(through, transport) == (status, "abc")
+    assert ("the reply is cut" in capsys.readouterr().err) == bool(status)
+
+
 # ---------------------------------------------------------------------- the state machine
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (Ended("done", None, "length"), "length"),
+        (Ended("done"), ""),
+        (Broken("it broke"), ""),
+        (Refused(Problem(410, "Expired", ""), None), ""),
+        (Refused(Problem(503, "Busy", ""), 1.0), ""),
+    ],
+)
+def test_a_reply_is_done_whatever_a_poll_says_of_how(last: Signal, reason: str) -> None:
+    reading = Reading(["sse"], parts=True)
+    assert reading.next() is not None
+    reading.take(Attached("r" * 22))
+    assert reading.take(TextReceived(1, "a")) == "a"
+    reading.take(Ended("done"))
+    step = reading.next()
+    assert step is not None and (step.transport, step.after) == ("poll", 1)
+    reading.take(last)
+    assert reading.outcome == Outcome("done", "", reason)
+    assert reading.next() is None
 
 
 def test_a_refused_offset_is_asked_for_by_position_and_only_then() -> None:

@@ -8,6 +8,8 @@ Invariants:
   position is the cursor, once a server has sent the text alone: a node of an older version.
 - `next` returns steps until `outcome` is set. The delay of a step grows with every attempt in a
   row that brought no new text; after `Backoff.attempts` of these the reading ends.
+- A stream of the text alone, of an older node, does not say whether the reply was cut: a poll does,
+  whose failure changes nothing about a reply that is done.
 - With several transports, the one in use is given up for the next one when it can't work here, or
   after two attempts in a row that brought no text. The last transport is kept.
 """
@@ -122,7 +124,9 @@ class Reading:
         self._advanced = False  # this attempt has brought text
         self._closed = True  # no attempt is under way
         self._wait = 0.0  # seconds that the server asked for
+        self._parts = parts
         self._ask_for_end = False  # only a poll says how the reply ended
+        self._done = False  # it is done: the poll says only whether it was cut
         self._reached = False  # something of this server has been received
         self._repeated = False  # an attempt was made before
 
@@ -164,6 +168,10 @@ class Reading:
                 return self._take_units(signal)
             case Wait(seconds):
                 self._wait = min(max(self._wait, seconds), LONGEST_WAIT_S)
+            case Broken() | Refused() if self._done:
+                self._end("done", "")
+            case Ended("done", None, "") if self._is_of_text_alone():
+                self._closed = self._ask_for_end = self._done = True
             case Ended(state, problem, finish_reason):
                 reason = "" if problem is None else str(problem)
                 self._end(state, reason, finish_reason)
@@ -176,6 +184,11 @@ class Reading:
             case Refused(problem, retry_after):
                 self._take_refused(problem, retry_after)
         return ""
+
+    def _is_of_text_alone(self) -> bool:
+        """Return whether a server has given the text alone where all parts were asked for."""
+        asked = self._parts and self.reply is not None and not self._ask_for_end
+        return asked and self.offset is None
 
     def _take_text(self, position: int, text: str) -> str:
         if self.outcome is not None or self._closed:

@@ -21,7 +21,8 @@ from .test_workers import workers
 MIB = 1024**2
 HELD = 'chatsvc_memory_bytes{kind="%s"}'
 LIMIT = "chatsvc_memory_limit_bytes"
-MESSAGES = [{"role": "user", "content": "x" * 30_000} for _ in range(10)]
+MESSAGES = [{"role": "assistant", "content": "x" * 30_000} for _ in range(10)]
+MESSAGES.append({"role": "user", "content": "?"})  # which is kept with the reply
 LARGE = json.dumps({"messages": MESSAGES}).encode()
 HEAD = (
     b"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

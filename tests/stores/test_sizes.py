@@ -27,7 +27,6 @@ CONVERSATIONS = {
         }
         for n in range(1000)
     ],
-    "numbers": [{"role": "user", "content": "", "members": {"x": [0.5] * 20_000}}],
 }
 
 
@@ -43,11 +42,6 @@ def test_a_prompt_counts_for_about_what_it_takes(name: str) -> None:
     counted = prompt_bytes(Record("r", keep(prompt)))
     assert len(data) <= counted
     assert taken * 0.8 < counted < taken * 4 + 2048
-
-
-def test_quotation_marks_in_a_text_are_text() -> None:
-    said = Record("r", keep(Prompt((Message("user", '"", ' * 10_000),))))
-    assert prompt_bytes(said) < 62_000
 
 
 def test_of_an_ended_reply_the_question_counts() -> None:
