@@ -77,7 +77,7 @@ async def _identity(request: web.Request, app: web.Application, path: str) -> Id
     if token is not None:
         raise Unauthorized("The key is none that this service knows.", refused=True)
     if wants_login(request, path):
-        raise web.HTTPSeeOther(login_address(path))
+        raise web.HTTPSeeOther(login_address(request, app, path))
     raise Unauthorized(
         "This service wants a key: send it as Authorization: Bearer KEY."
     )

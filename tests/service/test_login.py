@@ -365,6 +365,17 @@ async def test_a_browser_that_shows_a_reply_is_led_to_the_form(chat: Inside) -> 
     assert (await chat.raw(f"GET /api/chat/{reply}", "Accept: text/html")).status == 401
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/chat/x", "/api/chat/a%2Fb", "/%2F%2Fevil.example/x"]
+)
+async def test_below_a_prefix_a_browser_is_led_to_the_form_there(path: str) -> None:
+    async with inside(SETTINGS, app=web.Application()) as chat:
+        answer = await chat.raw(f"GET /chat{path}", "Sec-Fetch-Mode: navigate")
+        assert answer.status == 303
+        form = urljoin(f"https://site.example/chat{path}", answer.headers["Location"])
+        assert form.partition("?")[0] == "https://site.example/chat/login"
+
+
 @given(st.text() | st.from_regex(r"([/\\.:a-z?#@%]|%2[eE]){1,12}", fullmatch=True))
 def test_nobody_is_led_to_another_site(text: str) -> None:
     place = re.sub("%2e", ".", _place(text), flags=re.IGNORECASE)
