@@ -147,6 +147,8 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
+            # Before room is made as well: who is refused anyhow must cost nobody a reply.
+            self.admission.check(keep_to)
             needed = await self.memory.admit(record)
             start = None
             try:
@@ -287,12 +289,14 @@ class Replies:
         """Return whether the store can take new replies now."""
         return self.store.ready()
 
-    async def remember_name(self, name: str, reply_id: str) -> str | None:
+    async def remember_name(
+        self, name: str, reply_id: str, *, only_new: bool = False
+    ) -> str | None:
         """Give a name to a reply, and return the id of the reply that had it before, in one step.
 
-        Raises `StoreUnavailable`.
+        With `only_new` a reply that has the name keeps it. Raises `StoreUnavailable`.
         """
-        return await self.store.remember(name, reply_id)
+        return await self.store.remember(name, reply_id, only_new=only_new)
 
     async def recall_name(self, name: str) -> str | None:
         """Return the id of the reply that has a name, or None. Raises `StoreUnavailable`."""

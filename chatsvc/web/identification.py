@@ -6,8 +6,8 @@ from aiohttp import hdrs, web
 
 from chatsvc.host_names import client_network
 from chatsvc.problems import Forbidden, Unauthorized
+from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
-from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS, Authorize
 from chatsvc.web.authorization import authorized_user
 from chatsvc.web.proxies import PROXIES
@@ -67,7 +67,7 @@ async def _identity(request: web.Request, app: web.Application, path: str) -> Id
         if key is not None:
             return key.identity()
     if keys is not None and token is None:
-        identity = await _of_browser(request, app, keys.ring, path)
+        identity = await _of_browser(request, app, keys, path)
         if identity is not None:
             return identity
     if authorize is not None:
@@ -77,7 +77,7 @@ async def _identity(request: web.Request, app: web.Application, path: str) -> Id
     if token is not None:
         raise Unauthorized("The key is none that this service knows.", refused=True)
     if wants_login(request, path):
-        raise web.HTTPSeeOther(login_address(path))
+        raise web.HTTPSeeOther(login_address(request, app, path))
     raise Unauthorized(
         "This service wants a key: send it as Authorization: Bearer KEY."
     )
@@ -95,13 +95,13 @@ async def _authorized(
 
 
 async def _of_browser(
-    request: web.Request, app: web.Application, ring: KeyRing, path: str
+    request: web.Request, app: web.Application, keys: CurrentKeys, path: str
 ) -> Identity | None:
     """Return the identity of a request's ticket, else of its session, or None if it has neither."""
     ticket = ticket_of(request, path)
     if ticket is not None:
-        return await holder_of(app, ring, ticket)
-    return session_of(request, app, ring)
+        return await holder_of(app, keys, ticket)
+    return session_of(request, app, keys.ring)
 
 
 def bearer_token(request: web.Request) -> str | None:

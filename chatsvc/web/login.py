@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from time import monotonic
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from aiohttp import hdrs, web
 
@@ -129,9 +129,13 @@ async def _form(request: web.Request) -> dict[str, str]:
 def _place(text: str) -> str:
     """Return the place to go back to, relative to the chat page: that page for any text that is none.
 
-    It is a path below the chat page, so nobody is led to another site.
+    It is a path below the chat page, so nobody is led to another site, or to what else a site has.
     """
-    return text if _PLACE.fullmatch(text) else ""
+    path = text.partition("?")[0]
+    # Browsers take `%2e` for a dot, and go up by it [WHATWG URL].
+    if not _PLACE.fullmatch(text) or ".." in unquote(path).split("/"):
+        return ""
+    return text
 
 
 def _see(place: str) -> web.Response:

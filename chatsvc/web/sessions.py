@@ -94,9 +94,14 @@ def wants_login(request: web.Request, path: str) -> bool:
     return path == "/" or request.headers.get("Sec-Fetch-Mode") == "navigate"
 
 
-def login_address(path: str) -> str:
-    """Return the address of the form that leads back to a path, relative to that path."""
-    up, place = "../" * (path.count("/") - 1), path.removeprefix("/")
+def login_address(request: web.Request, app: web.Application, path: str) -> str:
+    """Return the address of the form that leads back to a path, relative to a request's URL.
+
+    `path` is that of the request below the prefix of the application.
+    """
+    # To a browser a `%2F` in its URL is no slash; in `path` it is one.
+    slashes = request.rel_url.raw_path.count("/") - app[PREFIX].count("/")
+    up, place = "../" * (slashes - 1), path.removeprefix("/")
     return f"{up}login?{urlencode({'next': place})}" if place else "login"
 
 

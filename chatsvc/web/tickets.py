@@ -26,8 +26,8 @@ from chatsvc.problems import NotFound, Unauthorized
 from chatsvc.replies import Replies, Reply
 from chatsvc.requests.chat import digest
 from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import CHAT, STRANGER, Identity
-from chatsvc.users.keys import KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web.app_keys import IDENTITY, KEYS, REPLIES, service
 
@@ -68,20 +68,22 @@ def ticket_of(request: web.Request, path: str) -> str | None:
     return None
 
 
-async def holder_of(app: web.Application, ring: KeyRing, text: str) -> Identity:
+async def holder_of(app: web.Application, keys: CurrentKeys, text: str) -> Identity:
     """Return the identity of whoever holds a ticket.
 
     Raises `Unauthorized` for a ticket that is none, whose key has been withdrawn, or that has no
     reply and has expired, and `StoreUnavailable`.
     """
-    ticket = ring.signer.verify(Purpose.TICKET, text)
-    key = None if ticket is None else ring.by_digest(ticket.key)
-    if ticket is None or key is None:
-        raise Unauthorized(
-            "The ticket is none that this service has given.", refused=True
-        )
+    unknown = "The ticket is none that this service has given."
+    ticket = keys.ring.signer.verify(Purpose.TICKET, text)
+    if ticket is None:
+        raise Unauthorized(unknown, refused=True)
     name = f"ticket {ticket.id}"
     reply = await app[REPLIES].recall_name(name)
+    # Only now: a key that is withdrawn while the store answers ends no request without an identity.
+    key = keys.ring.by_digest(ticket.key)
+    if key is None:
+        raise Unauthorized(unknown, refused=True)
     if reply is None and ticket.expires_s <= time():
         raise Unauthorized(
             "The ticket has expired; ask for another ticket.", refused=True
@@ -134,8 +136,13 @@ async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
 
 
 async def bind(replies: Replies, ticket: str, reply: Reply) -> None:
-    """Let a ticket be good for a reply from now on, and for no other."""
-    await replies.remember_name(ticket, reply.id)
+    """Let a ticket be good for a reply from now on, and for no other.
+
+    Raises `Unauthorized` when it has got another reply meanwhile, by a request at the same time.
+    """
+    known = await replies.remember_name(ticket, reply.id, only_new=True)
+    if known not in (None, reply.id):
+        raise Unauthorized(_USED, refused=True)
 
 
 def add_tickets(app: web.Application) -> None:

@@ -15,7 +15,7 @@ from chatsvc.client_limits import ClientLimits
 from chatsvc.log import Log
 from chatsvc.memory_budget import Kind, MemoryBudget
 from chatsvc.model import Data, Message, Prompt, Reasoning
-from chatsvc.problems import Overloaded, TooManyRequests
+from chatsvc.problems import Draining, Overloaded, TooManyRequests
 from chatsvc.replies import Replies, Reply, memory
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.stores.sizes import RECORD_BYTES
@@ -128,6 +128,18 @@ async def test_a_refused_start_leaves_nothing_behind() -> None:
         with pytest.raises(TooManyRequests):
             await replies.start(asking(), client="a", limits=one)
         assert budget.used == used
+
+
+async def test_a_start_that_is_refused_anyhow_costs_nobody_a_reply() -> None:
+    budget, one = MemoryBudget(150 * KIB), ClientLimits(running=1)
+    async with serving(Hanging("a"), budget=budget) as replies:
+        unread = await replies.start(CONVERSATION, client="a", limits=one)
+        with pytest.raises(TooManyRequests):
+            await replies.start(CONVERSATION, client="a", limits=one)
+        replies.admission.draining = True
+        with pytest.raises(Draining):
+            await replies.start(CONVERSATION, client="b")
+        assert unread.end is None
 
 
 async def test_a_fresh_reply_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,11 +365,22 @@ async def test_a_browser_that_shows_a_reply_is_led_to_the_form(chat: Inside) -> 
     assert (await chat.raw(f"GET /api/chat/{reply}", "Accept: text/html")).status == 401
 
 
-@given(st.text() | st.from_regex(r"[/\\.:a-z?#@%]{1,12}", fullmatch=True))
+@pytest.mark.parametrize(
+    "path", ["/api/chat/x", "/api/chat/a%2Fb", "/%2F%2Fevil.example/x"]
+)
+async def test_below_a_prefix_a_browser_is_led_to_the_form_there(path: str) -> None:
+    async with inside(SETTINGS, app=web.Application()) as chat:
+        answer = await chat.raw(f"GET /chat{path}", "Sec-Fetch-Mode: navigate")
+        assert answer.status == 303
+        form = urljoin(f"https://site.example/chat{path}", answer.headers["Location"])
+        assert form.partition("?")[0] == "https://site.example/chat/login"
+
+
+@given(st.text() | st.from_regex(r"([/\\.:a-z?#@%]|%2[eE]){1,12}", fullmatch=True))
 def test_nobody_is_led_to_another_site(text: str) -> None:
-    there = urljoin("https://chat.example/deep/login", f"./{_place(text)}")
-    assert there.startswith("https://chat.example/deep/") or ".." in text
-    assert there.startswith("https://chat.example/")
+    place = re.sub("%2e", ".", _place(text), flags=re.IGNORECASE)
+    there = urljoin("https://chat.example/deep/login", f"./{place}")
+    assert there.startswith("https://chat.example/deep/")
 
 
 @pytest.mark.parametrize(
@@ -383,6 +394,9 @@ def test_nobody_is_led_to_another_site(text: str) -> None:
         "a\r\nb",
         "é",
         "a" * 501,
+        "a/../../other",
+        "a/%2e%2E/%2e./other?x",
+        "a/..",
     ],
 )
 def test_what_is_no_place_leads_to_the_page(text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError, web
 
+from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 from chatsvc.users.identity import ADMIN, CHAT
 from chatsvc.users.keys import ApiKey, KeyRing, digest_of
@@ -19,6 +20,7 @@ from chatsvc.users.signatures import Purpose
 from chatsvc.web import tickets
 from chatsvc.web.app_keys import KEYS
 from chatsvc.web.tickets import TICKET_S
+from chatsvc.web.use import USE
 
 from .running import (
     Inside,
@@ -195,6 +197,55 @@ async def test_nobody_else_s_reply_becomes_a_ticket_s(chat: Inside) -> None:
     assert (await chat.raw(asking(bob))).status == 200
 
 
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let two requests at once both be answered what their ticket has before either goes on."""
+
+    def call() -> None:
+        recall, both = Replies.recall_name, asyncio.Barrier(2)
+
+        async def recall_both(self: Replies, name: str) -> str | None:
+            found = await recall(self, name)
+            async with asyncio.timeout(10):
+                await both.wait()
+            return found
+
+        monkeypatch.setattr(Replies, "recall_name", recall_both)
+
+    return call
+
+
+async def test_a_ticket_reads_one_of_two_replies_at_once(
+    chat: Inside, together: Any
+) -> None:
+    body = b'{"message": "ab"}'
+    replies = [
+        (await chat.raw("POST /api/chat", BEARER, body=body)).reply for _ in range(2)
+    ]
+    ticket = await ticket_for(chat)
+    together()
+    answers = await asyncio.gather(
+        *(chat.raw(f"GET /api/chat/{reply}?ticket={ticket}") for reply in replies)
+    )
+    assert sorted(answer.status for answer in answers) == [200, 401]
+    assert not chat.app[USE].readers.total
+
+
+async def test_a_ticket_begins_one_of_two_replies_at_once(
+    chat: Inside, together: Any
+) -> None:
+    ticket = await ticket_for(chat)
+    sockets = [await socket(chat, ticket) for _ in range(2)]
+    together()
+    got = await asyncio.gather(
+        *(until_end(ws, message="ab", key=f"k{n}") for n, ws in enumerate(sockets))
+    )
+    assert sorted(text for _, text in got) == ["/problems/unauthorized", "ab"]
+    for ws in sockets:
+        await ws.close()
+    assert not chat.app[USE].readers.total
+
+
 async def test_a_socket_has_one_reply_which_it_may_stop() -> None:
     goes_on = asyncio.Event()
     async with inside(SETTINGS, backend=Scripted("ab", goes_on)) as chat:
@@ -263,6 +314,20 @@ async def test_a_ticket_ends_with_its_key(chat: Inside) -> None:
     assert again.status == 401
 
 
+async def test_a_key_may_be_withdrawn_while_the_store_is_asked_for_its_ticket(
+    chat: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, recall = await ticket_for(chat), Replies.recall_name
+
+    async def recall_late(self: Replies, name: str) -> str | None:
+        found = await recall(self, name)
+        replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+        return found
+
+    monkeypatch.setattr(Replies, "recall_name", recall_late)
+    assert await refused(chat, fresh) == 401
+
+
 async def test_a_socket_ends_with_the_key_of_its_ticket(chat: Inside) -> None:
     alice, bob = [
         await socket(chat, await ticket_for(chat, key)) for key in (KEY, OTHER)
@@ -292,9 +357,9 @@ async def test_a_session_gets_a_ticket_and_pages_of_other_origins_may(
 async def test_a_ticket_has_no_more_than_the_right_to_chat(chat: Inside) -> None:
     both = ApiKey("alice", ALICE.digest, frozenset({CHAT, ADMIN}))
     replace_keys(chat, KeyRing([both]))
-    identity = await tickets.holder_of(
-        chat.app, KeyRing([both]), await ticket_for(chat)
-    )
+    keys = chat.app[KEYS]
+    assert keys is not None
+    identity = await tickets.holder_of(chat.app, keys, await ticket_for(chat))
     assert (identity.user, identity.key) == ("alice", ALICE.digest)
     assert identity.scopes == {CHAT}
 
