@@ -146,7 +146,6 @@ def build_app(
     app[KEYS] = None
     if has_keys(settings):
         app[KEYS] = CurrentKeys(read_keys(settings) if keys is None else keys)
-    app[PROXIES] = TrustedProxies(settings.trusted_proxy)
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
