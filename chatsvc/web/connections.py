@@ -129,8 +129,8 @@ class GuardedConnection(web.RequestHandler):
 
     @property
     def unfinished_bytes(self) -> int:
-        """The bytes of heads, and of what frames a body, that belong to nothing whole yet."""
-        return 0 if self._phase is Phase.REFUSED else self._seen
+        """The bytes held of heads, and of what frames a body, that belong to nothing whole yet."""
+        return 0 if self._phase in (Phase.DISCARD, Phase.REFUSED) else self._seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`. The last descriptors are kept free."""

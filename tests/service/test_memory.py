@@ -141,6 +141,21 @@ async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
 
 
 @pytest.mark.any_store
+async def test_what_is_thrown_away_of_a_refused_body_does_not_count() -> None:
+    async with inside(backend=Scripted("a")) as chat:
+        watch = chat.app[MEMORY]
+        reader, writer = await asyncio.open_connection(chat.host, chat.port)
+        chat._writers.append(writer)
+        writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n")
+        assert b" 413 " in answer
+        (connection,) = (c for each in watch.connections for c in each())
+        writer.write(b"x" * 300_000)
+        await eventually(lambda: connection._seen)  # type: ignore[attr-defined]
+        assert connection.unfinished_bytes == 0
+
+
+@pytest.mark.any_store
 async def test_what_a_body_has_beside_its_content_is_limited() -> None:
     line = b"a:" + b"b" * 8000 + b"\r\n"
     async with inside(backend=Scripted("a")) as chat:
