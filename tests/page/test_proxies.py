@@ -223,7 +223,9 @@ async def test_auto_behind_a_real_proxy(
 @pytest.fixture(scope="module")
 def answering_service() -> Iterator[int]:
     """The port of a service whose replies have parts beside their text."""
-    process, port = start_service("--backend", "tests.page.answering:answer")
+    process, port = start_service(
+        "--limits", "off", "--backend", "tests.page.answering:answer"
+    )
     yield port
     end_service(process)
 
