@@ -156,6 +156,9 @@ async def clients(
     """A client of a node of the other version, and one of this."""
     (tmp_path / "thousand_scripts.py").write_text(ANSWER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv(
+        "CHATSVC_LIMITS", "off"
+    )  # more replies than one client may start
     flags = ("--backend", "thousand_scripts:answer", "--max-reply", "500")
     nodes = []
     connector = aiohttp.TCPConnector(limit=0)

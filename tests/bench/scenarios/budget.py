@@ -16,7 +16,7 @@ from .table import PACE_MS
 FLAT = 0.05
 """By which share memory may grow from the second quarter to the last."""
 PER_CLIENT = 250
-"""Running replies that one client may have: all innocents are one, and each appetite is another."""
+"""Running replies that one client may have: each appetite is one."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
