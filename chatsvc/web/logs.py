@@ -36,6 +36,7 @@ API_PARTS = (
     "shared",
     "stop",
     "stream",
+    "ticket",
     "ui",
     "unshare",
 )
