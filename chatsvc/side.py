@@ -230,7 +230,7 @@ class SideUnits:
         index = bisect_right(self._entries, position, key=_POSITION)
         self.count = self._start(index)
         del self._entries[index:]
-        if self._measured > index:
+        if self._measured >= index:  # the one that is now the last may grow again
             self._measured = self._measured_bytes = 0
         while self._snapshots and self._snapshots[-1][0] > index:
             self._snapshots.pop()
