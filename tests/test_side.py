@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatsvc.log import Log
@@ -275,6 +275,7 @@ any_units: st.SearchStrategy[list[Unit]] = st.lists(
 )
 
 
+@example([Mark(1, "x", {"a": 1})] * 3, {2}, 0)
 @given(any_units, st.sets(st.integers(0, 20)), st.integers(0, 20))
 def test_the_bytes_are_the_same_whenever_they_are_asked_for(
     units: list[Unit], asked: set[int], kept: int
