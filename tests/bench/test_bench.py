@@ -450,7 +450,7 @@ SMALL = {
     "attack": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
     + ["--attacks", "slow-heads"],
     "budget": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
-    + ["--appetites", "unfinished-heads"],
+    + ["--appetites", "large-prompts"],
     "endings": ["--minutes", "0.05", "--streams", "24", "--most", "1000"],
     "layers": ["--streams", "20", "--seconds", "1"],
 }
