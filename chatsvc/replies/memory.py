@@ -117,22 +117,18 @@ class ReplyMemory:
 
     # ------------------------------------------------------------------ room
 
-    async def admit(self, record: Record) -> int:
-        """Make room for a reply that is about to start; return the bytes that it needs.
+    def lacks(self, needed: int) -> bool:
+        """Return whether there is no room for so many bytes."""
+        return self._budget.excess(needed) > 0
 
-        They are counted until `started` is called with them. Raises `Overloaded` when there is no
-        room, even without the replies that nobody reads.
-        """
-        needed = prompt_bytes(record) + record_bytes(record)
-        if self._budget.excess(needed):
-            await self.make_room(needed)
-            self._budget.check(needed)
+    async def make_room_for(self, needed: int) -> None:
+        """Make room for so many bytes, as `make_room`. Raises `Overloaded` if that isn't enough."""
+        await self.make_room(needed)
+        self._budget.check(needed)
+
+    def reserve(self, needed: int) -> None:
+        """Count so many bytes for a reply that is about to start; fewer than 0 give them back."""
         self._starting += needed
-        return needed
-
-    def started(self, needed: int) -> None:
-        """Count no more what `admit` has returned: the reply is counted by itself, or not at all."""
-        self._starting -= needed
 
     async def make_room(self, needed: int = 0) -> None:
         """Stop replies that nobody reads, until there is room for `needed` bytes or none is left.
@@ -165,6 +161,11 @@ class ReplyMemory:
         if not await self._abandon(reply) and _is_unread(reply):
             self._unread[reply] = monotonic() + READ_ELSEWHERE_US
         self._look_at(reply)
+
+
+def bytes_of(record: Record) -> int:
+    """Return the bytes that a reply needs when it starts."""
+    return prompt_bytes(record) + record_bytes(record)
 
 
 def _is_unread(reply: Reply) -> bool:

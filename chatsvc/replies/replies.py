@@ -16,6 +16,7 @@ from chatsvc.problems import InvalidRequest, ReplyNotFound, StoreUnavailable
 from chatsvc.replies.admission import Admission
 from chatsvc.replies.background import STARTS_AT_ONCE, Background
 from chatsvc.replies.handover import Handover
+from chatsvc.replies.memory import bytes_of
 from chatsvc.replies.producers import Observer, Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
@@ -117,14 +118,13 @@ class Replies:
         `user` owns the reply ("" without users); keys are per user. `key` is the idempotency key,
         with the place that it is known in if it is not known everywhere, or "" for none; `digest`
         is a hash of the request that it came with. `client` is the account that the reply is counted
-        for, and `limits` are its limits of running replies and of starts. A reply that a key
-        stands for already is no start. `context` has the `chat` and the `headers` that the backend may know.
-        `note` is the endpoint's own (see `Record`).
+        for, and `limits` are its limits of running replies and of starts. A reply that a key stands
+        for already is no start. `context` has the `chat` and the `headers` that the backend may
+        know. `note` is the endpoint's own (see `Record`).
 
         Raises `Draining`, `Overloaded` (also for want of memory) or `TooManyRequests` when the reply
-        isn't admitted,
-        `InvalidRequest` when the key was used with another digest, `ReplyExpired` when the key's
-        reply is no longer kept, and `StoreUnavailable`.
+        isn't admitted, `InvalidRequest` when the key was used with another digest, `ReplyExpired`
+        when the key's reply is no longer kept, and `StoreUnavailable`.
         """
         lag = self.backend.lag
         keep_to = StartLimits(
@@ -147,15 +147,14 @@ class Replies:
                 # A node may have died between giving the key to a reply and creating the reply.
                 with suppress(ReplyNotFound):
                     return await self.open(known, user=user)
-            # Before room is made as well: who is refused anyhow must cost nobody a reply.
+            # Before room is made: who is refused anyhow must cost nobody a reply.
             self.admission.check(keep_to)
-            needed = await self.memory.admit(record)
+            needed = bytes_of(record)
+            if self.memory.lacks(needed):
+                await self.memory.make_room_for(needed)
+                self.admission.check(keep_to)  # others may have started meanwhile
+            self.memory.reserve(needed)
             start = None
-            try:
-                self.admission.check(keep_to)
-            except BaseException:
-                self.memory.started(needed)
-                raise
             if not key:
                 # It counts from here on. One with a key may turn out to be no new reply, and such
                 # repetitions, when they come at once, would keep each other out.
@@ -178,7 +177,7 @@ class Replies:
     ) -> Reply:
         """Create a reply that `Admission.check` has let pass; one without a key is counted already.
 
-        `needed` are the bytes that the budget of memory keeps free for it until then.
+        `needed` are the bytes that are reserved for it in the budget of memory.
         """
         admission, account = self.admission, limits.account
         counted, begun = not record.key, False
@@ -191,7 +190,9 @@ class Replies:
             self._background.run(self._handover.produce_if_created(record))
             raise
         finally:
-            self.memory.started(needed)
+            self.memory.reserve(
+                -needed
+            )  # the reply is counted by itself, or not at all
             if counted:
                 admission.count(account, -1)
             if not begun:
@@ -199,7 +200,8 @@ class Replies:
         if self._has_ended(reply.record.user):
             # While the reply was created: `stop_ended` could not know it yet.
             await self._stop_ended(reply)
-        if self._is_orphan(reply):
+            begun = self._is_orphan(reply)
+        if begun:
             if not counted:
                 admission.add_start(limits)
             self._producers.start(reply, account)
