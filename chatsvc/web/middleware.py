@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from chatsvc.problem import Problem
 from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
 from chatsvc.tracebacks import without_tracebacks
-from chatsvc.web.app_keys import SERVICE, inner_path, service
+from chatsvc.web.app_keys import SERVICE, identity_of, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
@@ -24,7 +24,6 @@ from chatsvc.web.identification import (
     PUBLIC_PATHS,
     account_of_request,
     identify,
-    identity_of,
 )
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS

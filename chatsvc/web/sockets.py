@@ -30,9 +30,8 @@ from chatsvc.transports.connection import Connection, Delivery
 from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import LIMITS, REPLIES, service
+from chatsvc.web.app_keys import LIMITS, REPLIES, identity_of, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
-from chatsvc.web.identification import identity_of
 from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of

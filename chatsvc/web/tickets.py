@@ -27,9 +27,9 @@ from chatsvc.replies import Replies, Reply
 from chatsvc.requests.chat import digest
 from chatsvc.requests.values import Read, Start, Stop
 from chatsvc.users.current_keys import CurrentKeys
-from chatsvc.users.identity import CHAT, STRANGER, Identity
+from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.signatures import Purpose
-from chatsvc.web.app_keys import IDENTITY, KEYS, REPLIES, service
+from chatsvc.web.app_keys import KEYS, REPLIES, identity_of, service
 
 TICKET_S = 60
 """The seconds in which a ticket must be used."""
@@ -44,7 +44,7 @@ async def post_ticket(request: web.Request) -> web.Response:
     a ticket that ends when the user does.
     """
     keys = service(request)[KEYS]
-    identity: Identity = request.get(IDENTITY, STRANGER)
+    identity = identity_of(request)
     if keys is None or not identity.key:
         raise NotFound("Tickets are for users with API keys.")
     now = int(time())
