@@ -43,6 +43,20 @@ def address_of(text: str) -> Address:
     return address
 
 
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is the machine itself, by its name or address in the form of this module.
+
+    Clients resolve `localhost` and the names below it to the loopback interface by themselves
+    (RFC 6761 section 6.3).
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return address_of(host).is_loopback
+    except ValueError:
+        return False
+
+
 def client_network(address: str) -> str:
     """Return all addresses of the client that has `address`, in CIDR notation if they are several.
 
