@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from chatsvc.problems import NotFound, Unauthorized
 from chatsvc.replies import Replies, Reply
 from chatsvc.requests.chat import digest
-from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.requests.values import Caller, Read, Start, Stop
 from chatsvc.users.current_keys import CurrentKeys
 from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.signatures import Purpose
@@ -96,12 +96,21 @@ async def holder_of(app: web.Application, keys: CurrentKeys, text: str) -> Ident
     )
 
 
+async def _reply_of(replies: Replies, caller: Caller) -> str | None:
+    """Return the id of the reply that a caller's ticket has; None if it has none.
+
+    A ticket keeps its reply, so the store need not be asked again for one that it had already when
+    the request came.
+    """
+    return caller.reply or await replies.recall_name(caller.ticket)
+
+
 async def reply_begun(replies: Replies, asked: Start) -> Reply | None:
     """Return the reply that a caller's ticket has begun by the same request, or None if it has none.
 
     Raises `Unauthorized` when the ticket has another reply.
     """
-    known = await replies.recall_name(asked.caller.ticket)
+    known = await _reply_of(replies, asked.caller)
     if known is None:
         return None
     reply = await replies.open(known, user=asked.caller.user)
@@ -126,7 +135,7 @@ async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
     Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be
     stopped only over the connection over which the ticket has got it.
     """
-    known = await replies.recall_name(asked.caller.ticket)
+    known = await _reply_of(replies, asked.caller)
     if isinstance(asked, Stop):
         if known != asked.reply_id or asked.caller.reply:
             raise Unauthorized("This ticket may not stop the reply.")
