@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 MAX_NAME_CHARACTERS = 255
 """The characters that a host's name may have (RFC 1035 section 2.3.4)."""
@@ -26,6 +27,9 @@ CLIENT_PREFIX_BITS = 64
 A network of that size is the least that a provider gives to a customer (RFC 6177, RFC 7934): who has
 one has 2^64 addresses.
 """
+
+KNOWN_CLIENTS = 1024
+"""The clients whose networks are remembered: to find that of an IPv6 address takes 20 µs."""
 
 # Underscores stand in the names of containers and services.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -57,6 +61,7 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+@lru_cache(KNOWN_CLIENTS)
 def client_network(address: str) -> str:
     """Return all addresses of the client that has `address`, in CIDR notation if they are several.
 
