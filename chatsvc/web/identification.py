@@ -62,7 +62,7 @@ def has_users(app: web.Application) -> bool:
 
 
 async def _identity(request: web.Request, app: web.Application, path: str) -> Identity:
-    """Return who a request is from: by its API key, its ticket or its session, the first that it has.
+    """Return who a request is from: by the first that it has of an API key, a ticket and a session.
 
     Without any of these the operator's own function says it, else the header that a trusted proxy
     writes. Raises as `identify` does.

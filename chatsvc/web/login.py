@@ -127,7 +127,7 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 
 def _place(text: str) -> str:
-    """Return the place to go back to, relative to the chat page: that page for any text that is none.
+    """Return the place to go back to, relative to the chat page; "", that page, for other texts.
 
     It is a path below the chat page, so nobody is led to another site, or to what else a site has.
     """

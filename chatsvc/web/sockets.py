@@ -42,8 +42,7 @@ logger = logging.getLogger("chatsvc.web")
 Result = TypeVar("Result")
 
 SOCKETS: web.AppKey[dict[Connection, str]] = web.AppKey("sockets", dict)
-"""The key of the application's open WebSockets, with the API key (by its digest) that each rests on.
-"""
+"""The key of the application's open WebSockets, each with the API key (its digest) it rests on."""
 
 SPARED_BYTES = 64 * 1024
 """Bytes of unfinished frames that a connection may have when memory is short."""
@@ -104,8 +103,9 @@ async def _serve(app: web.Application, connection: Connection, caller: Caller) -
 async def _guarded(app: web.Application, answer: Awaitable[Result]) -> Result:
     """Return the result of `answer`.
 
-    Raises its `Problem`, which is counted if it is of a limit; logs any other error of it and raises `InternalError` in its place. After
-    the upgrade the middleware can't do that, for there is no HTTP answer any more.
+    Raises its `Problem`, which is counted if it is of a limit; logs any other error of it and
+    raises `InternalError` in its place. After the upgrade the middleware can't do that, for there
+    is no HTTP answer any more.
     """
     try:
         return await answer

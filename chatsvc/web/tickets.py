@@ -1,14 +1,15 @@
 """Tickets: what stands in a URL in place of a key (PROTOCOL.md section 9).
 
-A browser's `EventSource` and `WebSocket` can send no `Authorization`, and pages of another site send
-no session. A ticket lets such a page begin one reply, and read that reply again when it reconnects
-with the same URL. URLs end up in the logs of proxies, so a ticket is of little use to whoever finds
-it there.
+A browser's `EventSource` and `WebSocket` can send no `Authorization`, and pages of another site
+send no session. A ticket lets such a page begin one reply, and read that reply again when it
+reconnects with the same URL. URLs end up in the logs of proxies, so a ticket is of little use to
+whoever finds it there.
 
 Invariants:
+
 - A ticket that has no reply may be used for `TICKET_S` seconds after it was issued.
-- Its reply is the first that it begins or reads. From then on it is good for reading that one alone,
-  and for as long as the store knows it.
+- Its reply is the first that it begins or reads. From then on it is good for reading that one
+  alone, and for as long as the store knows it.
 - Which reply that is, is a name in the store, so every node knows it. A reply that a ticket begins
   has the ticket as its idempotency key, unless the request has one of its own, so that of two
   requests at once only one begins any.
@@ -106,7 +107,7 @@ async def _reply_of(replies: Replies, caller: Caller) -> str | None:
 
 
 async def reply_begun(replies: Replies, asked: Start) -> Reply | None:
-    """Return the reply that a caller's ticket has begun by the same request, or None if it has none.
+    """Return the reply that a caller's ticket has begun by the same request; None if it has none.
 
     Raises `Unauthorized` when the ticket has another reply.
     """
@@ -130,10 +131,10 @@ def keyed_by_ticket(asked: Start) -> Start:
 
 
 async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
-    """Return whether a caller's ticket has a reply already, which is then the one that is asked for.
+    """Return whether a caller's ticket has a reply already, which is then the one asked for.
 
-    Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be
-    stopped only over the connection over which the ticket has got it.
+    Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be stopped only
+    over the connection over which the ticket has got it.
     """
     known = await _reply_of(replies, asked.caller)
     if isinstance(asked, Stop):

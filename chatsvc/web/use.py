@@ -98,7 +98,8 @@ class Place:
 class Use:
     """The limits of clients by `settings`, and what clients have open on this node.
 
-    `service` are the limits of a client that has none of its own. With `--limits off` nobody has any.
+    `service` are the limits of a client that has none of its own. With `--limits off` nobody has
+    any.
     """
 
     def __init__(self, settings: Settings) -> None:
