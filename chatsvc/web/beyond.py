@@ -94,7 +94,7 @@ class Beyond:
     def answer(self) -> bytes:
         """Count the refusal of a connection that has sent no request, and return the answer."""
         problem = too_many_connections(self._use.service.connections or 0)
-        self._metrics.refused(problem)
+        self._metrics.limit_reached(problem)
         return beyond_answer(problem)
 
     def leave(self, connection: Counted) -> None:

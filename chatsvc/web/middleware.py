@@ -117,7 +117,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
-    app[METRICS].refused(problem)
+    app[METRICS].limit_reached(problem)
     if BEGUN in request:
         # The problem would stand inside the answer that has begun, so that is broken off.
         if request.transport is not None:

@@ -110,7 +110,7 @@ async def _guarded(app: web.Application, answer: Awaitable[Result]) -> Result:
     try:
         return await answer
     except Problem as problem:
-        app[METRICS].refused(problem)
+        app[METRICS].limit_reached(problem)
         raise
     except Exception as error:
         logger.error("a frame failed", exc_info=error)
