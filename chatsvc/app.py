@@ -78,9 +78,9 @@ def create_app(
     `settings.backend` names. `store` keeps the replies; None stands for the one that
     `settings.store` names.
 
-    Where the settings name API keys (`api_keys`, `api_keys_file`), only requests with one of them are
-    let in, and `/metrics` is for keys with the scope `admin`. `authorize` is then asked for requests
-    without a key that is known.
+    Where the settings name API keys (`api_keys`, `api_keys_file`), only requests with one of them
+    are let in, and `/metrics` is for keys with the scope `admin`. `authorize` is then asked for
+    requests without a key that is known.
 
     `authorize(request)` is awaited for every request but those for health, metrics and the page's
     files. It returns the name of the user that the request is from, or None to refuse it with 401;

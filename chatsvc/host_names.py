@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 MAX_NAME_CHARACTERS = 255
 """The characters that a host's name may have (RFC 1035 section 2.3.4)."""
@@ -27,6 +28,9 @@ A network of that size is the least that a provider gives to a customer (RFC 617
 one has 2^64 addresses.
 """
 
+KNOWN_CLIENTS = 1024
+"""The clients whose networks are remembered: to find that of an IPv6 address takes 20 µs."""
+
 # Underscores stand in the names of containers and services.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
@@ -43,6 +47,21 @@ def address_of(text: str) -> Address:
     return address
 
 
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is the machine itself, by its name or address in the form of this module.
+
+    Clients resolve `localhost` and the names below it to the loopback interface by themselves
+    (RFC 6761 section 6.3).
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return address_of(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(KNOWN_CLIENTS)
 def client_network(address: str) -> str:
     """Return all addresses of the client that has `address`, in CIDR notation if they are several.
 

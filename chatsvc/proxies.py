@@ -10,11 +10,12 @@ import netrc
 import os
 from base64 import b64encode
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
+
+from chatsvc.host_names import is_loopback_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,7 @@ class Proxy:
 
 def is_loopback(url: URL) -> bool:
     """Return whether a URL's host is this machine's loopback interface, by its name or address."""
-    host = (url.host or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 section 6.3
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_host((url.host or "").rstrip(".").lower())
 
 
 def proxy_of(url: URL) -> Proxy | None:

@@ -7,8 +7,9 @@ The parent alone listens on the admin port, once, and the workers accept connect
 So the port stays open while workers are restarted, a second service can't take a share of it, and
 whichever worker is free answers: the figures of all are in memory that they share.
 
-The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on, and SIGHUP once
-it has read a file of API keys again. It runs no event loop: it waits for signals with `sigtimedwait`.
+The parent forks the workers, restarts one that dies, and passes SIGTERM and SIGINT on, and SIGHUP
+once it has read a file of API keys again. It runs no event loop: it waits for signals with
+`sigtimedwait`.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ NEIGHBOURS = {
     ("settings", "setting_formats"),
     ("setting_formats", "host_names"),
     ("setting_formats", "named_functions"),
+    ("proxies", "host_names"),
     ("client", "client"),
 }
 """Imports on one floor."""

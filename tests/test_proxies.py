@@ -33,6 +33,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("localhost", True),
         ("LocalHost.", True),
         ("ollama.localhost", True),
+        ("[::ffff:127.0.0.1]", True),
         ("10.0.0.1", False),
         ("0.0.0.0", False),
         ("localhost.example", False),

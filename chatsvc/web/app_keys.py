@@ -13,7 +13,7 @@ from chatsvc.replies import Replies
 from chatsvc.requests.values import RequestLimits
 from chatsvc.settings import Settings
 from chatsvc.users.current_keys import CurrentKeys
-from chatsvc.users.identity import Identity
+from chatsvc.users.identity import STRANGER, Identity
 
 Authorize = Callable[[web.Request], Awaitable[str | None]]
 """A coroutine function that returns the name of the user whose request it is; None refuses it.
@@ -56,6 +56,12 @@ CLIENT = web.RequestKey("client", str)
 
 IDENTITY = web.RequestKey("identity", Identity)
 """The key of the identity of a request's sender, where the service has users."""
+
+
+def identity_of(request: web.BaseRequest) -> Identity:
+    """Return who a request is from: `STRANGER` where the service has no users."""
+    identity: Identity = request.get(IDENTITY, STRANGER)
+    return identity
 
 
 def service(request: web.Request) -> web.Application:

@@ -19,8 +19,8 @@ RIGHT = "write `async def authorize(request)` that returns a user's name or None
 def load_authorize(name: str) -> Authorize:
     """Return the function that `name`, as `package.module:function`, names.
 
-    Raises `BadSetting` with one line when it can't be imported, and when it certainly is none: it is
-    not asynchronous, or can't be called with a request.
+    Raises `BadSetting` with one line when it can't be imported, and when it certainly is none: it
+    is not asynchronous, or can't be called with a request.
     """
     try:
         function = import_function(name)

@@ -5,8 +5,8 @@ account of whoever sends that: users behind one address don't take each other's.
 has no account of its own; each of its connections counts for the client of its last request.
 
 A connection beyond the limit of its address is not closed at once: it may be from a user, or from
-an operator who asks for `/healthz`. It has a second for a request. `MOST_WAITING` of one address may
-wait so; for the next one the oldest gets its refusal.
+an operator who asks for `/healthz`. It has a second for a request. `MOST_WAITING` of one address
+may wait so; for the next one the oldest gets its refusal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MOST_WAITING = 16
 class Counted(Protocol):
     """The part of a connection that is needed here, which is `GuardedConnection`.
 
-    `account` is what it is counted for, or "", and `beyond` whether it is one more than that may have.
+    `account` is what it is counted for, or "", and `beyond` whether it is one more than that may
+    have.
     """
 
     account: str
@@ -39,9 +40,10 @@ class Counted(Protocol):
 
 
 class Beyond:
-    """The accounts of the connections of a node, by their limits in `use`; refusals are in `metrics`.
+    """The accounts of the connections of a node, by their limits in `use`.
 
-    The peers that `proxies` trusts count for nothing until they send a request.
+    Refusals are counted in `metrics`. The peers that `proxies` trusts count for nothing until they
+    send a request.
     """
 
     def __init__(self, use: Use, proxies: TrustedProxies, metrics: Metrics) -> None:
@@ -92,7 +94,7 @@ class Beyond:
     def answer(self) -> bytes:
         """Count the refusal of a connection that has sent no request, and return the answer."""
         problem = too_many_connections(self._use.service.connections or 0)
-        self._metrics.refused(problem)
+        self._metrics.limit_reached(problem)
         return beyond_answer(problem)
 
     def leave(self, connection: Counted) -> None:

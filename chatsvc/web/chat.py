@@ -146,8 +146,8 @@ async def _json(
 ) -> web.Response:
     """Return a snapshot, or the whole reply once it has ended.
 
-    `shown_id` is what the answer calls the reply. The whole reply is for a request that starts it and has no `wait`. `after` is an offset in a
-    view of parts, else a position.
+    The whole reply is for a request that starts it and has no `wait`. `shown_id` is what the answer
+    calls the reply. `after` is an offset in a view of parts, else a position.
     """
     metrics, wait = service(request)[METRICS], asked.view.wait
     poll, whole = poll_response, whole_response

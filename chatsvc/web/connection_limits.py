@@ -25,5 +25,7 @@ DISCARD_BYTES = 64 * 1024
 """Bytes of a refused request that are thrown away; what is more is not read."""
 
 RESERVE_HEAD_S = 1.0
-"""Seconds that a connection of the reserve (`Descriptors`), or one beyond the limit of its address,
-has for its head, from its start on."""
+"""Seconds that a connection which is one too many has for its head, from its start on.
+
+It is one of the reserve (`Descriptors`), or beyond the limit of its address (`Beyond`).
+"""

@@ -1,6 +1,6 @@
 """The connections of `chatsvc serve`: limits that aiohttp's server does not have.
 
-aiohttp limits each line of a request's head, but leaves its whole size and time to a proxy in front.
+aiohttp limits each line of a request's head, but leaves its size and time to a proxy in front.
 `GuardedConnection` is aiohttp's own protocol with these limits. It counts blocks as they come in.
 
 Where the application is mounted in another one, that application's runner makes the connections,
@@ -88,10 +88,10 @@ class Connections:
 class GuardedConnection(web.RequestHandler):
     """A client's connection: aiohttp's protocol with limits of time and size for what comes in.
 
-    The middleware calls `begin` when a request begins, and `charge` when it knows the sender; aiohttp
-    calls `log_access` when its answer has been written. `in_reserve` is whether the connection has
-    one of the last descriptors, `account` what it is counted for, or "", and `beyond` whether it is
-    one more than that may have.
+    The middleware calls `begin` when a request begins, and `charge` when it knows the sender;
+    aiohttp calls `log_access` when its answer has been written. `in_reserve` is whether the
+    connection has one of the last descriptors, `account` what it is counted for, or "", and
+    `beyond` whether it is one more than that may have.
     """
 
     __slots__ = (

@@ -19,8 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from chatsvc.transports.writing import STALLED_US
-from chatsvc.web.app_keys import IDENTITY
-from chatsvc.web.identification import identity_of
+from chatsvc.web.app_keys import identity_of
 
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at all connections: aiohttp has no callback for one that closes."""
@@ -63,8 +62,8 @@ class Clients:
         """Watch that a client takes what is written now, until it has all or asks again."""
         if request.transport is not None:
             self._sending[request.transport] = None
-            if IDENTITY in request and request[IDENTITY].key:
-                self._keys[request.transport] = request[IDENTITY].key
+            if key := identity_of(request).key:
+                self._keys[request.transport] = key
 
     def transports(self) -> set[asyncio.Transport]:
         """Return the connections that something is being sent to, or may be."""

@@ -1,8 +1,8 @@
 """The addresses that proxies have written into `X-Forwarded-For` and `Forwarded` (RFC 7239).
 
-Each proxy on the way appends the address that it was asked from, so the last address is the one that
-the nearest proxy has written, and the first may be anything: the client sends what it likes. Both
-headers are therefore read from the right.
+Each proxy on the way appends the address that it was asked from, so the last address is the one
+that the nearest proxy has written, and the first may be anything: the client sends what it likes.
+Both headers are therefore read from the right.
 
 Invariants:
 

@@ -7,8 +7,15 @@ from aiohttp import hdrs, web
 from chatsvc.host_names import client_network
 from chatsvc.problems import Forbidden, Unauthorized
 from chatsvc.users.current_keys import CurrentKeys
-from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
-from chatsvc.web.app_keys import AUTHORIZE, IDENTITY, KEYS, PUBLIC_METRICS, Authorize
+from chatsvc.users.identity import ADMIN, CHAT, Identity
+from chatsvc.web.app_keys import (
+    AUTHORIZE,
+    IDENTITY,
+    KEYS,
+    PUBLIC_METRICS,
+    Authorize,
+    identity_of,
+)
 from chatsvc.web.authorization import authorized_user
 from chatsvc.web.proxies import PROXIES
 from chatsvc.web.sessions import login_address, session_of, wants_login
@@ -55,7 +62,7 @@ def has_users(app: web.Application) -> bool:
 
 
 async def _identity(request: web.Request, app: web.Application, path: str) -> Identity:
-    """Return who a request is from: by its API key, its ticket or its session, the first that it has.
+    """Return who a request is from: by the first that it has of an API key, a ticket and a session.
 
     Without any of these the operator's own function says it, else the header that a trusted proxy
     writes. Raises as `identify` does.
@@ -117,12 +124,6 @@ def bearer_token(request: web.Request) -> str | None:
     if len(lines) > 1 or scheme.lower() != "bearer":
         return ""
     return token.strip(" ")
-
-
-def identity_of(request: web.Request) -> Identity:
-    """Return who a request is from: `STRANGER` where the service has no users."""
-    identity: Identity = request.get(IDENTITY, STRANGER)
-    return identity
 
 
 def account_of_request(request: web.Request, app: web.Application) -> str:

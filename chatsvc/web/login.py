@@ -30,7 +30,6 @@ from chatsvc.web.origin import ORIGINS
 from chatsvc.web.pages import render_page
 from chatsvc.web.problems import PROBLEM
 from chatsvc.web.sessions import (
-    SessionCookie,
     begin_session,
     end_session,
     session_cookie,
@@ -100,10 +99,11 @@ async def post_login(request: web.Request) -> web.Response:
 
 async def post_logout(request: web.Request) -> web.Response:
     """Answer `POST /logout`: let the browser forget its session, and lead to the form."""
-    app, _ = service(request), _ring(request)
+    app = service(request)
+    _ring(request)  # where there are no keys, there is nothing here
     app[ORIGINS].check_own_form(request)
     response = web.Response(status=303, headers={hdrs.LOCATION: "login"})
-    kind: SessionCookie | None = session_cookie(request, app)
+    kind = session_cookie(request, app)
     if kind is not None:
         end_session(response, kind)
     return response
@@ -127,7 +127,7 @@ async def _form(request: web.Request) -> dict[str, str]:
 
 
 def _place(text: str) -> str:
-    """Return the place to go back to, relative to the chat page: that page for any text that is none.
+    """Return the place to go back to, relative to the chat page; "", that page, for other texts.
 
     It is a path below the chat page, so nobody is led to another site, or to what else a site has.
     """

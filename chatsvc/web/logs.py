@@ -205,7 +205,7 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _without_capability(request: web.BaseRequest) -> str:
-    """Return a request's path, in which ids of replies and chats, and tokens, are cut to their beginnings.
+    """Return a request's path, with ids of replies and chats, and tokens, cut to their beginnings.
 
     The path stays percent-encoded, so that its parts correspond to those of the route, and it is
     one line. It has at most `PATH_CHARACTERS`.

@@ -1,8 +1,8 @@
 """What connections hold in memory, and the watch over the budget of the process (`--max-memory`).
 
 Replies count themselves (`chatsvc.replies.memory`), and so do bodies while they arrive. What the
-kernel has not taken of answers, and what heads and frames have that are not whole, is looked at once
-in `SAMPLE_S`, so that no write and no character is counted.
+kernel has not taken of answers, and what heads and frames have that are not whole, is looked at
+once in `SAMPLE_S`, so that no write and no character is counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ SAMPLE_S = 1.0
 
 SAMPLED_PER_TURN = 500
 """The connections that are looked at in one turn of the event loop: less than a millisecond."""
-
 
 LOG_INTERVAL_S = 60.0
 """Seconds between two lines of the log that say that memory is used up."""

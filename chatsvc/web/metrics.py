@@ -281,8 +281,8 @@ class Metrics(Collector):
         """Count a failure of the store; `reason` is one of `STORE_FAILURES`."""
         self._store_failures.labels(reason).inc()
 
-    def refused(self, problem: Problem) -> None:
-        """Count a problem that answers a request, a frame or a connection, if it is of a limit."""
+    def limit_reached(self, problem: Problem) -> None:
+        """Count the problem of a request, frame or connection, if it is a limit of its client."""
         if isinstance(problem, TooManyRequests):
             self._limit_refusals.labels(problem.limit).inc()
 

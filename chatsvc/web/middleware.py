@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from chatsvc.problem import Problem
 from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
 from chatsvc.tracebacks import without_tracebacks
-from chatsvc.web.app_keys import SERVICE, inner_path, service
+from chatsvc.web.app_keys import SERVICE, identity_of, inner_path, service
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
@@ -24,7 +24,6 @@ from chatsvc.web.identification import (
     PUBLIC_PATHS,
     account_of_request,
     identify,
-    identity_of,
 )
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS
@@ -48,7 +47,7 @@ CLIENT_GONE_STATUS = 499
 """
 
 RESERVE_PATHS = ("/healthz", "/readyz", "/metrics")
-"""The paths that are answered also when file descriptors run out."""
+"""The paths that are answered also on a connection that is one too many."""
 
 _COMMON_HEADERS = (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
 
@@ -64,13 +63,12 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
+    # It stays with the request, also for the access log, whatever becomes of it.
     app[PROXIES].client_address(request)
     connection = request.protocol
-    in_reserve = False
     guarded = connection if isinstance(connection, GuardedConnection) else None
     if guarded is not None:
         guarded.begin(request)
-        in_reserve = guarded.in_reserve
     try:
         # The bodies of another version may end in ways that HTTP/1.1 does not know.
         if request.version > HttpVersion11:
@@ -80,7 +78,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
                 "The body must be sent as it is, without a Content-Encoding."
             )
         path = inner_path(request)
-        if in_reserve and path not in RESERVE_PATHS:
+        is_spared = path in RESERVE_PATHS
+        if guarded is not None and guarded.in_reserve and not is_spared:
             raise app[DESCRIPTORS].overloaded()
         hosts = app[HOSTS]
         if hosts is not None:
@@ -90,10 +89,10 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             if request.method == hdrs.METH_OPTIONS and hdrs.ORIGIN in request.headers:
                 return web.Response(status=204, headers=app[ORIGINS].preflight)
         await identify(request, app, path)
-        if guarded is not None and path not in RESERVE_PATHS:
+        if guarded is not None and not is_spared:
             _charge(guarded, request, app, path)
         response = await handler(request)
-        if in_reserve or (guarded is not None and guarded.beyond):
+        if _is_one_too_many(guarded):
             response.force_close()
         return response
     except Problem as error:
@@ -118,15 +117,14 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         app[CLIENTS].leave()
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
-    app[METRICS].refused(problem)
+    app[METRICS].limit_reached(problem)
     if BEGUN in request:
         # The problem would stand inside the answer that has begun, so that is broken off.
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=CLIENT_GONE_STATUS)
     response = problem_response(request, problem)
-    too_many = in_reserve or (guarded is not None and guarded.beyond)
-    if too_many or not request.content.is_eof():
+    if _is_one_too_many(guarded) or not request.content.is_eof():
         response.force_close()
     if _is_encoded(request):
         response.headers[hdrs.ACCEPT_ENCODING] = "identity"  # [RFC 9110, 12.5.3]
@@ -149,6 +147,11 @@ def _charge(
         account = connection.account
     limits = app[USE].limits_of(identity_of(request).limits)
     connection.charge(account, limits.connections or 0)
+
+
+def _is_one_too_many(connection: GuardedConnection | None) -> bool:
+    """Return whether a connection is to close after its answer, for there are too many."""
+    return connection is not None and (connection.in_reserve or connection.beyond)
 
 
 def _is_encoded(request: web.Request) -> bool:

@@ -46,6 +46,7 @@ class Origins:
     """The origins whose pages may use the service: its own, and those of its settings.
 
     `proxies` say whether a request came by TLS.
+
     Raises `BadSetting` for settings that contradict each other or are malformed.
     """
 
@@ -111,7 +112,7 @@ class Origins:
         )
 
     def may_send_cookies(self, request: web.Request) -> bool:
-        """Return whether the cookies of a request count: the page that sends it may act for its reader.
+        """Return whether the cookies of a request count: its page may act for the page's reader.
 
         A request without an origin is none of a script of another origin's.
         """
@@ -128,10 +129,8 @@ class Origins:
         """
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None:
-            own = request.headers.get("Sec-Fetch-Site", "none") in (
-                "same-origin",
-                "none",
-            )
+            site = request.headers.get("Sec-Fetch-Site", "none")
+            own = site in ("same-origin", "none")
         else:
             own = self.is_own(request, origin)
         if not own:

@@ -26,7 +26,7 @@ from babel.support import NullTranslations, Translations
 
 from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.transports.templates import data_folder
-from chatsvc.web.identification import identity_of
+from chatsvc.web.app_keys import identity_of
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
 from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
 

@@ -33,9 +33,9 @@ from chatsvc.requests.values import (
     View,
 )
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
-from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, service
+from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, identity_of, service
 from chatsvc.web.bodies import JSON, read_body
-from chatsvc.web.identification import account_of, identity_of
+from chatsvc.web.identification import account_of
 from chatsvc.web.negotiation import negotiate
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.proxies import PROXIES

@@ -86,7 +86,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def _peer_at(self, remote: str | None) -> _Peer:
-        """Return the other end of a connection by its address, or by the name of its Unix socket."""
+        """Return the other end of a connection by its address, or the name of its Unix socket."""
         try:
             address = address_of(remote or "")
         except ValueError:
@@ -116,15 +116,15 @@ class TrustedProxies:
     def client_address(self, request: web.BaseRequest) -> str:
         """Return the IP address of the client that a request is from; "" if it is not known.
 
-        That is the other end of the connection, unless a trusted proxy is there. Then it is the last
-        address in `X-Forwarded-For` or `Forwarded` that is not a trusted proxy's itself, or the first
-        of all if they all are. Where a proxy names no address, it is that proxy's own: what stands
-        before has perhaps been written by the client. An IPv4 address within an IPv6 one is that IPv4
-        address.
+        That is the other end of the connection, unless a trusted proxy is there. Then it is the
+        last address in `X-Forwarded-For` or `Forwarded` that is not a trusted proxy's itself, or
+        the first of all if they all are. Where a proxy names no address, it is that proxy's own:
+        what stands before has perhaps been written by the client. An IPv4 address within an IPv6
+        one is that IPv4 address.
 
-        A proxy writes one of both headers, and most pass the other on as the client has sent it. Which
-        one that is can't be seen, so where both are there and differ, neither is believed: the
-        address is that of the proxy, which all who forge such a header then share.
+        A proxy writes one of both headers, and most pass the other on as the client has sent it.
+        Which one that is can't be seen, so where both are there and differ, neither is believed:
+        the address is that of the proxy, which all who forge such a header then share.
 
         It is found out once for each request. The first request with such headers from an address
         that is not trusted is a warning in the log, and so is the first where both differ.
@@ -158,7 +158,7 @@ class TrustedProxies:
         return clients.pop() if clients else peer.address
 
     def _client_of(self, hops: Iterator[Address | None], peer: _Peer) -> str:
-        """Return the client's address, where a header of a trusted proxy names some, nearest first."""
+        """Return the client's address by those that a trusted proxy names, the nearest first."""
         client = peer.address
         for address in hops:
             if address is None:
@@ -210,7 +210,7 @@ class TrustedProxies:
         return name
 
     def hides(self, header: str, request: web.BaseRequest) -> bool:
-        """Return whether nobody may see a header of a request: it names a user and is not a proxy's."""
+        """Return whether a header of a request is hidden: it names a user, and no proxy sent it."""
         return (
             bool(self.user_header)
             and header.lower() == self.user_header.lower()

@@ -6,10 +6,10 @@ its figures say how the service is used (PROTOCOL.md section 8).
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 
+from chatsvc.host_names import address_of
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.current_keys import has_keys
 
@@ -30,13 +30,7 @@ def is_loopback(host: str) -> bool:
         )
     except (OSError, UnicodeError):
         return True
-    return all(_is_loopback_address(str(address[0])) for *_, address in found)
-
-
-def _is_loopback_address(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1
-    return bool((mapped or address).is_loopback)
+    return all(address_of(str(address[0])).is_loopback for *_, address in found)
 
 
 def check_reach(settings: Settings) -> None:

@@ -62,8 +62,8 @@ def stream_response(
     """Return the response that streams a reply from behind `after`.
 
     That is a position (code points), or an offset if `codec` is one of parts. `place` is left when
-    the stream is over. `delivered` and `shown_id` are those of `ReplyResponse`; an empty one stands for
-    the reply's id.
+    the stream is over. `delivered` and `shown_id` are those of `ReplyResponse`; an empty `shown_id`
+    stands for the reply's id.
     """
     scope = ReaderScope(request, codec.transport, place, after)
     return ReplyResponse(

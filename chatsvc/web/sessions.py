@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
-from chatsvc.host_names import address_of, host_of
+from chatsvc.host_names import host_of, is_loopback_host
 from chatsvc.problems import ForbiddenOrigin
 from chatsvc.settings import flag
 from chatsvc.users.identity import CHAT, Identity
@@ -137,17 +137,8 @@ def end_session(response: web.Response, kind: SessionCookie) -> None:
 
 @lru_cache(KNOWN_HOSTS)
 def _is_loopback(authority: str) -> bool:
-    """Return whether a host, with its port or without, is the browser's own machine.
-
-    Browsers resolve `localhost` and the names below it to the loopback by themselves.
-    """
+    """Return whether a host, with its port or without, is the browser's own machine."""
     try:
-        host = host_of(authority)
-    except ValueError:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return address_of(host).is_loopback
+        return is_loopback_host(host_of(authority))
     except ValueError:
         return False

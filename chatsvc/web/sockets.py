@@ -30,9 +30,8 @@ from chatsvc.transports.connection import Connection, Delivery
 from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import LIMITS, REPLIES, service
+from chatsvc.web.app_keys import LIMITS, REPLIES, identity_of, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
-from chatsvc.web.identification import identity_of
 from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
@@ -43,8 +42,7 @@ logger = logging.getLogger("chatsvc.web")
 Result = TypeVar("Result")
 
 SOCKETS: web.AppKey[dict[Connection, str]] = web.AppKey("sockets", dict)
-"""The key of the application's open WebSockets, with the API key (by its digest) that each rests on.
-"""
+"""The key of the application's open WebSockets, each with the API key (its digest) it rests on."""
 
 SPARED_BYTES = 64 * 1024
 """Bytes of unfinished frames that a connection may have when memory is short."""
@@ -105,13 +103,14 @@ async def _serve(app: web.Application, connection: Connection, caller: Caller) -
 async def _guarded(app: web.Application, answer: Awaitable[Result]) -> Result:
     """Return the result of `answer`.
 
-    Raises its `Problem`, which is counted if it is of a limit; logs any other error of it and raises `InternalError` in its place. After
-    the upgrade the middleware can't do that, for there is no HTTP answer any more.
+    Raises its `Problem`, which is counted if it is of a limit; logs any other error of it and
+    raises `InternalError` in its place. After the upgrade the middleware can't do that, for there
+    is no HTTP answer any more.
     """
     try:
         return await answer
     except Problem as problem:
-        app[METRICS].refused(problem)
+        app[METRICS].limit_reached(problem)
         raise
     except Exception as error:
         logger.error("a frame failed", exc_info=error)

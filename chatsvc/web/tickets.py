@@ -1,14 +1,15 @@
 """Tickets: what stands in a URL in place of a key (PROTOCOL.md section 9).
 
-A browser's `EventSource` and `WebSocket` can send no `Authorization`, and pages of another site send
-no session. A ticket lets such a page begin one reply, and read that reply again when it reconnects
-with the same URL. URLs end up in the logs of proxies, so a ticket is of little use to whoever finds
-it there.
+A browser's `EventSource` and `WebSocket` can send no `Authorization`, and pages of another site
+send no session. A ticket lets such a page begin one reply, and read that reply again when it
+reconnects with the same URL. URLs end up in the logs of proxies, so a ticket is of little use to
+whoever finds it there.
 
 Invariants:
+
 - A ticket that has no reply may be used for `TICKET_S` seconds after it was issued.
-- Its reply is the first that it begins or reads. From then on it is good for reading that one alone,
-  and for as long as the store knows it.
+- Its reply is the first that it begins or reads. From then on it is good for reading that one
+  alone, and for as long as the store knows it.
 - Which reply that is, is a name in the store, so every node knows it. A reply that a ticket begins
   has the ticket as its idempotency key, unless the request has one of its own, so that of two
   requests at once only one begins any.
@@ -25,11 +26,11 @@ from msgspec.structs import replace
 from chatsvc.problems import NotFound, Unauthorized
 from chatsvc.replies import Replies, Reply
 from chatsvc.requests.chat import digest
-from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.requests.values import Caller, Read, Start, Stop
 from chatsvc.users.current_keys import CurrentKeys
-from chatsvc.users.identity import CHAT, STRANGER, Identity
+from chatsvc.users.identity import CHAT, Identity
 from chatsvc.users.signatures import Purpose
-from chatsvc.web.app_keys import IDENTITY, KEYS, REPLIES, service
+from chatsvc.web.app_keys import KEYS, REPLIES, identity_of, service
 
 TICKET_S = 60
 """The seconds in which a ticket must be used."""
@@ -44,7 +45,7 @@ async def post_ticket(request: web.Request) -> web.Response:
     a ticket that ends when the user does.
     """
     keys = service(request)[KEYS]
-    identity: Identity = request.get(IDENTITY, STRANGER)
+    identity = identity_of(request)
     if keys is None or not identity.key:
         raise NotFound("Tickets are for users with API keys.")
     now = int(time())
@@ -96,12 +97,21 @@ async def holder_of(app: web.Application, keys: CurrentKeys, text: str) -> Ident
     )
 
 
+async def _reply_of(replies: Replies, caller: Caller) -> str | None:
+    """Return the id of the reply that a caller's ticket has; None if it has none.
+
+    A ticket keeps its reply, so the store need not be asked again for one that it had already when
+    the request came.
+    """
+    return caller.reply or await replies.recall_name(caller.ticket)
+
+
 async def reply_begun(replies: Replies, asked: Start) -> Reply | None:
-    """Return the reply that a caller's ticket has begun by the same request, or None if it has none.
+    """Return the reply that a caller's ticket has begun by the same request; None if it has none.
 
     Raises `Unauthorized` when the ticket has another reply.
     """
-    known = await replies.recall_name(asked.caller.ticket)
+    known = await _reply_of(replies, asked.caller)
     if known is None:
         return None
     reply = await replies.open(known, user=asked.caller.user)
@@ -121,12 +131,12 @@ def keyed_by_ticket(asked: Start) -> Start:
 
 
 async def check_ticket(replies: Replies, asked: Read | Stop) -> bool:
-    """Return whether a caller's ticket has a reply already, which is then the one that is asked for.
+    """Return whether a caller's ticket has a reply already, which is then the one asked for.
 
-    Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be
-    stopped only over the connection over which the ticket has got it.
+    Raises `Unauthorized` unless the ticket is good for what is asked. Its reply may be stopped only
+    over the connection over which the ticket has got it.
     """
-    known = await replies.recall_name(asked.caller.ticket)
+    known = await _reply_of(replies, asked.caller)
     if isinstance(asked, Stop):
         if known != asked.reply_id or asked.caller.reply:
             raise Unauthorized("This ticket may not stop the reply.")

@@ -22,14 +22,16 @@ from chatsvc.requests.values import Caller
 from chatsvc.settings import Settings
 
 MOST_READERS = 20_000
-"""Readers that a node has at most in all; or `READERS_FACTOR` times what one client may have, where
-that is more."""
+"""Readers that a node has at most in all, or `READERS_FACTOR` times what one client may have.
+
+The larger of both counts.
+"""
 
 READERS_FACTOR = 20
 """The readers that a node may have in all, divided by those that one client may have."""
 
-OWN_LIMITS = ClientLimits()
-"""The limits of a client that has none of its own: the service's."""
+NO_OWN_LIMITS = ClientLimits()
+"""The own limits of a client that has none: the service's hold for it."""
 
 
 class OpenCounts:
@@ -96,7 +98,8 @@ class Place:
 class Use:
     """The limits of clients by `settings`, and what clients have open on this node.
 
-    `service` are the limits of a client that has none of its own. With `--limits off` nobody has any.
+    `service` are the limits of a client that has none of its own. With `--limits off` nobody has
+    any.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -107,16 +110,16 @@ class Use:
             readers=settings.max_readers,
             connections=settings.max_connections,
         )
+        self.max_replies = settings.max_replies
         if self._off:
-            self.service = NO_LIMITS
-        self.max_replies = 0 if self._off else settings.max_replies
+            self.service, self.max_replies = NO_LIMITS, 0
         self._max_readers = max(MOST_READERS, READERS_FACTOR * settings.max_readers)
         self.readers = OpenCounts()
         self.connections = OpenCounts()
 
     def limits_of(self, own: ClientLimits) -> ClientLimits:
         """Return the limits of a client that has `own` ones; none of them is None."""
-        if self._off or own == OWN_LIMITS:
+        if self._off or own == NO_OWN_LIMITS:
             return self.service
         return own.over(self.service)
 
