@@ -47,13 +47,14 @@ def read_keys_file(path: str, *, again: bool = False) -> list[ApiKey]:
     would withdraw all keys.
     """
     try:
+        # Before it is opened: to open a named pipe waits for somebody who writes into it.
+        if again and not stat.S_ISREG(Path(path).stat().st_mode):
+            raise _bad(path, "it is no regular file, and can't be read again")
         with Path(path).open("rb") as file:
-            if again and not stat.S_ISREG(Path(path).stat().st_mode):
-                raise _bad(path, "it is no regular file, and can't be read again")
             content = file.read(MOST_FILE_BYTES + 1)
+    except BadSetting:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, BadSetting):
-            raise
         reason = getattr(error, "strerror", None) or "it is no path"
         raise _bad(path, f"can't read it: {reason}") from None
     if len(content) > MOST_FILE_BYTES:
