@@ -18,7 +18,7 @@ from chatsvc.client_limits import ClientLimits
 from chatsvc.setting_formats import LIMIT
 from chatsvc.settings import BadSetting, flag
 from chatsvc.users.identity import ADMIN, CHAT
-from chatsvc.users.keys import ApiKey, digest_of
+from chatsvc.users.keys import LEAST_KEY_CHARACTERS, ApiKey, digest_of
 
 LIMIT_MEMBERS = {
     "max_per_client": "running",
@@ -165,4 +165,5 @@ def _parse_limits(entry: str, table: dict[str, Any]) -> ClientLimits:
 
 def _shown(member: str) -> str:
     """Return the name of a member for a message, unless it is so long that it may be a key."""
-    return repr(member) if len(member) < 16 and member.isprintable() else "other ones"
+    short = len(member) < LEAST_KEY_CHARACTERS
+    return repr(member) if short and member.isprintable() else "other ones"
