@@ -19,13 +19,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 """An IP address of either version."""
 
 UNIX = "unix"
-"""The word that stands for the other ends of Unix sockets, which have no address, among networks."""
+"""The word among networks for the other ends of Unix sockets, which have no address."""
 
 CLIENT_PREFIX_BITS = 64
 """The bits of an IPv6 address that one client's addresses have in common.
 
-A network of that size is the least that a provider gives to a customer (RFC 6177, RFC 7934): who has
-one has 2^64 addresses.
+A network of that size is the least that a provider gives to a customer (RFC 6177, RFC 7934): who
+has one has 2^64 addresses.
 """
 
 KNOWN_CLIENTS = 1024
@@ -65,8 +65,8 @@ def is_loopback_host(host: str) -> bool:
 def client_network(address: str) -> str:
     """Return all addresses of the client that has `address`, in CIDR notation if they are several.
 
-    They are one IPv4 address, or the network of an IPv6 address with `CLIENT_PREFIX_BITS`. What is no
-    address is returned unchanged.
+    They are one IPv4 address, or the network of an IPv6 address with `CLIENT_PREFIX_BITS`. What is
+    no address is returned unchanged.
     """
     if ":" not in address:
         return address

@@ -281,7 +281,7 @@ def flag(name: str) -> str:
 
 
 def forget_secrets(kind: type[DataclassInstance]) -> None:
-    """Remove the variables of settings without a flag: processes that are started lack them then."""
+    """Remove the variables of settings without a flag: programs that are started don't get them."""
     for each in fields(kind):
         if each.metadata["flagless"]:
             os.environ.pop(variable(each.name), None)

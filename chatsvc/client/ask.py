@@ -82,13 +82,13 @@ def run_ask(
 
     `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
     with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`. With `thinking` the
-    model's reasoning goes to stderr, which the transport `text` does not carry. `api_key` is that of
-    a user of the service, or "".
+    model's reasoning goes to stderr, which the transport `text` does not carry. `api_key` is the
+    key of a user of the service, or "".
 
     `OK`: the whole reply is on stdout. `FAILED`: the reply failed, was cut by a limit or a filter,
-    or could not be read; `STOPPED`: another client stopped it, or no reader was left. Both say why in one line on stderr, and stdout
-    has the text that came. `USAGE`: the message can't be read. `INTERRUPTED`: Ctrl-C, which has
-    stopped the reply on the server.
+    or could not be read; `STOPPED`: another client stopped it, or no reader was left. Both say why
+    in one line on stderr, and stdout has the text that came. `USAGE`: the message can't be read.
+    `INTERRUPTED`: Ctrl-C, which has stopped the reply on the server.
     """
     if message == "-":
         try:

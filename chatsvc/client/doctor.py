@@ -56,9 +56,9 @@ class DoctorSettings:
 def run_doctor(url: URL, seconds: float, api_key: str = "") -> ExitStatus:
     """Try all transports by a reply of about `seconds` and print the report.
 
-    `url` is the service's root, with a slash at its end, and `api_key` that of a user of the service,
-    or "". Returns `OK` if every transport works,
-    `FAILED` if one doesn't, and `INTERRUPTED` after Ctrl-C, which stops the reply.
+    `url` is the service's root, with a slash at its end, and `api_key` the key of a user of the
+    service, or "". Returns `OK` if every transport works, `FAILED` if one doesn't, and
+    `INTERRUPTED` after Ctrl-C, which stops the reply.
     """
     try:
         trials = asyncio.run(examine(url, seconds, api_key=api_key))

@@ -56,7 +56,7 @@ SERVICE_URL = ValueFormat("URL", "a URL, as http://127.0.0.1:3000", service_url)
 
 
 def check_api_key(base: URL, api_key: str) -> None:
-    """Raise `BadSetting` for a key to a service whose URL has a user: one header would have both."""
+    """Raise `BadSetting` for a key and a URL that has a user: one header would hold both."""
     if api_key and base.user is not None:
         raise BadSetting(
             f"{variable('api_key')} goes where the URL's user and password go: give one of them"
@@ -131,7 +131,7 @@ def new_session(base: URL, api_key: str = "", **options: Any) -> aiohttp.ClientS
 
 
 def _key_sender(base: URL, api_key: str) -> aiohttp.ClientMiddlewareType:
-    """Return a middleware that sends a key to the origin of `base`, and after a redirect to no other.
+    """Return a middleware that sends a key to the origin of `base`, and to no other by a redirect.
 
     A header of the session could do that too, but aiohttp refuses it together with netrc.
     """

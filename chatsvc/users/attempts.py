@@ -12,7 +12,7 @@ INTERVAL_S = 6.0
 """The seconds after which one of these counts no more."""
 
 MOST_ADDRESSES = 10_000
-"""The addresses that are counted; beyond that the one that has been quiet for longest is forgotten."""
+"""The addresses that are counted; beyond that the one that was quiet for longest is forgotten."""
 
 
 class WrongKeys:

@@ -45,7 +45,7 @@ def read_keys(settings: Settings, *, again: bool = False) -> KeyRing:
 
 
 def read_keys_again(settings: Settings) -> KeyRing | None:
-    """Return the API keys that the settings name now; None, and log why, when they can't be read."""
+    """Return the API keys that the settings name now; None, and log why, if they can't be read."""
     try:
         return read_keys(settings, again=True)
     except BadSetting as error:

@@ -1,8 +1,9 @@
 """API keys: who holds one, what it lets its user do, and how a request's key is found.
 
-The service knows a key by its SHA-256 alone, so whoever reads its memory or its files learns no key
-that a client could send. `chatsvc.users.keys_file` reads the keys of a file, and
-`chatsvc.users.current_keys` holds those that are good now (PROTOCOL.md section 9).
+The service knows a key by its SHA-256, so whoever reads a file of keys learns none that a client
+could send; plain keys, as `CHATSVC_API_KEYS` has them, stay in the settings.
+`chatsvc.users.keys_file` reads the keys of a file, and `chatsvc.users.current_keys` holds those
+that are good now (PROTOCOL.md section 9).
 """
 
 from __future__ import annotations
@@ -100,11 +101,9 @@ class KeyRing:
         """What signs and verifies the tokens that rest on these keys."""
         return Signer(self._by_digest)
 
-    def users(self, scope: str = CHAT) -> frozenset[str]:
-        """Return the names of the users who have a key with a scope."""
-        return frozenset(
-            key.name for key in self._by_digest.values() if scope in key.scopes
-        )
+    def users(self) -> frozenset[str]:
+        """Return the names of the users who have a key to chat with."""
+        return frozenset(key.name for key in self if CHAT in key.scopes)
 
 
 def plain_keys(text: str) -> list[ApiKey]:

@@ -18,7 +18,7 @@ from chatsvc.client_limits import ClientLimits
 from chatsvc.setting_formats import LIMIT
 from chatsvc.settings import BadSetting, flag
 from chatsvc.users.identity import ADMIN, CHAT
-from chatsvc.users.keys import ApiKey, digest_of
+from chatsvc.users.keys import LEAST_KEY_CHARACTERS, ApiKey, digest_of
 
 LIMIT_MEMBERS = {
     "max_per_client": "running",
@@ -47,13 +47,14 @@ def read_keys_file(path: str, *, again: bool = False) -> list[ApiKey]:
     would withdraw all keys.
     """
     try:
+        # Before it is opened: to open a named pipe waits for somebody who writes into it.
+        if again and not stat.S_ISREG(Path(path).stat().st_mode):
+            raise _bad(path, "it is no regular file, and can't be read again")
         with Path(path).open("rb") as file:
-            if again and not stat.S_ISREG(Path(path).stat().st_mode):
-                raise _bad(path, "it is no regular file, and can't be read again")
             content = file.read(MOST_FILE_BYTES + 1)
+    except BadSetting:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, BadSetting):
-            raise
         reason = getattr(error, "strerror", None) or "it is no path"
         raise _bad(path, f"can't read it: {reason}") from None
     if len(content) > MOST_FILE_BYTES:
@@ -164,4 +165,5 @@ def _parse_limits(entry: str, table: dict[str, Any]) -> ClientLimits:
 
 def _shown(member: str) -> str:
     """Return the name of a member for a message, unless it is so long that it may be a key."""
-    return repr(member) if len(member) < 16 and member.isprintable() else "other ones"
+    short = len(member) < LEAST_KEY_CHARACTERS
+    return repr(member) if short and member.isprintable() else "other ones"

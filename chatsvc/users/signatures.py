@@ -95,7 +95,7 @@ class Signer:
         return urlsafe_b64encode(signed + signature).rstrip(b"=").decode()
 
     def verify(self, purpose: Purpose, text: str) -> Token | None:
-        """Return what a token says, or None unless it was signed for this purpose by one of the keys.
+        """Return what a token says, or None unless one of the keys has signed it for this purpose.
 
         The time that this takes does not depend on how much of the signature is right.
         """

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.settings import BadSetting
-from chatsvc.users.identity import CHAT
 from chatsvc.users.keys import (
     LEAST_KEY_CHARACTERS,
     ApiKey,
@@ -68,7 +67,7 @@ def test_a_ring_holds_each_key_once_and_shows_none() -> None:
     assert repr(KeyRing([key])) == "<KeyRing of 1 keys>"
 
 
-def test_users_are_those_with_a_key_of_the_scope() -> None:
+def test_users_are_those_with_a_key_to_chat_with() -> None:
     ring = KeyRing(
         [
             ApiKey("alice", "0" * 64),
@@ -76,5 +75,4 @@ def test_users_are_those_with_a_key_of_the_scope() -> None:
             ApiKey("eve", "2" * 64, frozenset({"admin"})),
         ]
     )
-    assert ring.users() == ring.users(CHAT) == {"alice"}
-    assert ring.users("admin") == {"eve"}
+    assert ring.users() == {"alice"}

@@ -176,3 +176,14 @@ def test_a_pipe_is_read_once() -> None:
     with pytest.raises(BadSetting, match="no regular file, and can't be read again"):
         read_keys_file(path, again=True)
     os.close(reader)
+
+
+def test_a_named_pipe_is_not_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys"
+    os.mkfifo(path)
+    # To open it would wait for ever.
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(BadSetting, match="no regular file, and can't be read again"):
+        read_keys_file(str(path), again=True)
