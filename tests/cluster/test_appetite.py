@@ -20,23 +20,10 @@ from .nodes import Node
 
 GREEDY = "127.0.4.1"
 LIMITS = {"running": 20, "starts": 60, "readers": 30, "connections": 40}
-FLAGS = [
-    *(
-        "--max-per-client",
-        str(LIMITS["running"]),
-        "--max-starts",
-        str(LIMITS["starts"]),
-    ),
-    *("--max-readers", str(LIMITS["readers"])),
-    *(
-        "--max-connections",
-        str(LIMITS["connections"]),
-        "--pace",
-        "0.02",
-        "--grace",
-        "1",
-    ),
-]
+FLAGS = (
+    "--max-per-client {running} --max-starts {starts} --max-readers {readers}"
+    " --max-connections {connections} --pace 0.02 --grace 1"
+).format(**LIMITS).split()  # fmt: skip
 TEXT = "你好, an innocent question."
 INNOCENTS = 8
 ROUNDS = 3
@@ -126,6 +113,7 @@ async def innocent(number: int, nodes: list[Node]) -> float:
     return slowest
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [1, 3])
 async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
     cluster: Cluster, redis_server: RedisServer, count: int
