@@ -20,7 +20,7 @@ from chatsvc.replies import Replies, Reply, memory
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.stores.sizes import RECORD_BYTES
 
-from .serving import Hanging, Shared, SlowStore, asking, read_all, serving
+from .serving import Hanging, Shared, SlowStore, asking, serving
 
 KIB = 1024
 LARGE = "x" * 100 * KIB
@@ -281,16 +281,3 @@ def test_the_count_returns_to_nothing(
             assert budget.used == 0
 
     asyncio.run(run())
-
-
-async def test_a_whole_reply_without_a_budget_is_as_ever() -> None:
-    async with serving(lambda messages: one_piece()) as replies:
-        assert await read_all(await replies.start(asking(LARGE))) == (
-            "a",
-            "done",
-            "stop",
-        )
-
-
-async def one_piece() -> AsyncIterator[str]:
-    yield "a"
