@@ -1,4 +1,4 @@
-"""One client's appetite beside innocents, on one node and on three: the innocents get all they ask for.
+"""One client's appetite beside innocents, on one node and on three: they get all they ask for.
 
 The greedy client and each innocent have an address of the loopback of their own.
 """
@@ -36,8 +36,9 @@ def client(address: str) -> aiohttp.ClientSession:
 
 
 class Greedy:
-    """A client that starts, reads and connects as often as it can, at all nodes, until it is cancelled.
+    """A client that starts, reads and connects as often as it can, at all nodes.
 
+    It goes on until it is cancelled.
     `seen` counts the statuses of its answers, and which limits refused it; `reading` is set when it
     has its first reply.
     """
@@ -94,7 +95,7 @@ class Greedy:
 
 
 async def innocent(number: int, nodes: list[Node]) -> float:
-    """Ask again and again, each time another node; return the seconds that the slowest answer took."""
+    """Ask again and again, each time another node; return the slowest answer's seconds."""
     loop, slowest = asyncio.get_running_loop(), 0.0
     async with client(f"127.0.5.{number + 1}") as session:
         for turn in range(ROUNDS):
@@ -141,7 +142,7 @@ async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
 
 
 async def _running(nodes: list[Node]) -> int:
-    """How many replies the nodes produce, by what they tell an operator at the greedy one's address."""
+    """How many replies the nodes produce, as they tell an operator at the greedy one's address."""
     total = 0.0
     async with client(GREEDY) as session:
         for node in nodes:

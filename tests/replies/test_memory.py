@@ -71,9 +71,8 @@ async def test_a_text_counts_while_it_runs_and_while_it_is_kept() -> None:
             await replies.stop(reply)
             await settled(budget, replies)
             kept = budget.held(Kind.TEXTS)
-            assert (
-                running < kept == store.kept_bytes < running + 100
-            )  # with the question
+            # What is kept has the question, too.
+            assert running < kept == store.kept_bytes < running + 100
         assert budget.held(Kind.TEXTS) == kept
         now[0] = 61_000_000
         store.expire()

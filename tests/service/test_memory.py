@@ -1,4 +1,4 @@
-"""The budget of memory over HTTP and WebSocket (PROTOCOL.md section 7): who is stopped, who is refused."""
+"""The memory budget over HTTP and WebSocket: who is stopped or refused (PROTOCOL.md section 7)."""
 
 from __future__ import annotations
 

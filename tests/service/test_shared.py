@@ -1,4 +1,4 @@
-"""Share links: one reply and its question to read, by a token, and nothing else (PROTOCOL.md section 2)."""
+"""Share links: one reply and its question to read, and nothing else (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def authorize(request: web.Request) -> str | None:
 
 
 class Shared(Inside):
-    """A service, a reply in it, and the reply's token. `user` are the headers of the reply's user."""
+    """A service, a reply in it, and the reply's token; `user` are the headers of its user."""
 
     user: dict[str, str]
     reply: str
     token: str
 
     async def shared(self, *headers: str, tail: str = "") -> Answer:
-        """An answer about the reply, to somebody who has the token alone; it does not say the id."""
+        """An answer about the reply to who has the token alone; it does not say the id."""
         answer = await self.raw(f"GET /api/shared/{self.token}{tail}", *headers)
         assert self.reply.encode() not in answer.body
         assert self.reply not in str(CIMultiDict(answer.headers))

@@ -240,7 +240,7 @@ def shared(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Gate(asyncio.Event):
-    """What each store waits for before it creates a reply; `waiting` is how many are to be created."""
+    """What each store waits for before it creates a reply; `waiting` counts those."""
 
     def __init__(self) -> None:
         super().__init__()
