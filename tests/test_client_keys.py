@@ -148,7 +148,7 @@ async def test_a_redirect_to_another_origin_gets_no_key(
 async def test_the_key_wins_over_the_netrc_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    """Away from the loopback aiohttp itself reads that file, and takes no other header beside it."""
+    """Away from the loopback aiohttp itself reads that file, and takes no other header."""
     (tmp_path / "netrc").write_text(f"machine {host} login ann password x\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     sent: list[str | None] = []

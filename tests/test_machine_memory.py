@@ -15,7 +15,7 @@ V1 = "12:cpu,cpuacct:/\n9:memory:/docker/abc\n1:name=systemd:/docker/abc\n"
 
 
 def system(root: Path, **files: str) -> Path:
-    """A tree of files below `root`; each `__` of a name stands for a slash, each `_DOT_` for a dot."""
+    """A tree of files below `root`; in names `__` stands for a slash, `_DOT_` for a dot."""
     for name, text in files.items():
         file = root / name.replace("__", "/").replace("_DOT_", ".")
         file.parent.mkdir(parents=True, exist_ok=True)

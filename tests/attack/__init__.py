@@ -11,7 +11,7 @@ Four processes take part:
 
 - the service, alone on the first of two cores;
 - `innocents`: the good users, and the model's server, whose pace is the pace of the chats;
-- `attackers`: all attacks of `attacks.ATTACKS`, less urgent than the innocents on the same core; or those
-  of `appetites`, which hold memory, for the scenario `budget` of the benchmarks;
+- `attackers`: all attacks of `attacks.ATTACKS`, less urgent than the innocents on the same core;
+  or those of `appetites`, which hold memory, for the scenario `budget` of the benchmarks;
 - `trial`: the process that starts the others, judges, and ends them, whatever happens.
 """

@@ -1,4 +1,4 @@
-"""One client's appetite beside innocents, on one node and on three: the innocents get all they ask for.
+"""One client's appetite beside innocents, on one node and on three: they get all they ask for.
 
 The greedy client and each innocent have an address of the loopback of their own.
 """
@@ -20,23 +20,10 @@ from .nodes import Node
 
 GREEDY = "127.0.4.1"
 LIMITS = {"running": 20, "starts": 60, "readers": 30, "connections": 40}
-FLAGS = [
-    *(
-        "--max-per-client",
-        str(LIMITS["running"]),
-        "--max-starts",
-        str(LIMITS["starts"]),
-    ),
-    *("--max-readers", str(LIMITS["readers"])),
-    *(
-        "--max-connections",
-        str(LIMITS["connections"]),
-        "--pace",
-        "0.02",
-        "--grace",
-        "1",
-    ),
-]
+FLAGS = (
+    "--max-per-client {running} --max-starts {starts} --max-readers {readers}"
+    " --max-connections {connections} --pace 0.02 --grace 1"
+).format(**LIMITS).split()  # fmt: skip
 TEXT = "你好, an innocent question."
 INNOCENTS = 8
 ROUNDS = 3
@@ -49,8 +36,9 @@ def client(address: str) -> aiohttp.ClientSession:
 
 
 class Greedy:
-    """A client that starts, reads and connects as often as it can, at all nodes, until it is cancelled.
+    """A client that starts, reads and connects as often as it can, at all nodes.
 
+    It goes on until it is cancelled.
     `seen` counts the statuses of its answers, and which limits refused it; `reading` is set when it
     has its first reply.
     """
@@ -107,7 +95,7 @@ class Greedy:
 
 
 async def innocent(number: int, nodes: list[Node]) -> float:
-    """Ask again and again, each time another node; return the seconds that the slowest answer took."""
+    """Ask again and again, each time another node; return the slowest answer's seconds."""
     loop, slowest = asyncio.get_running_loop(), 0.0
     async with client(f"127.0.5.{number + 1}") as session:
         for turn in range(ROUNDS):
@@ -126,6 +114,7 @@ async def innocent(number: int, nodes: list[Node]) -> float:
     return slowest
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [1, 3])
 async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
     cluster: Cluster, redis_server: RedisServer, count: int
@@ -135,11 +124,12 @@ async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
     nodes = await cluster(count, *FLAGS, store="memory" if count == 1 else "")
     greedy = Greedy(nodes)
     appetite = asyncio.create_task(greedy.run())
+    running = 0  # the most that were seen at once
     try:
         async with asyncio.timeout(60):
-            while greedy.seen["429"] < 50 and not appetite.done():
-                await asyncio.sleep(0.05)
-            running = await _running(nodes)
+            # On a slow machine a minute's starts may be used up, and their replies over, meanwhile.
+            while (not running or greedy.seen["429"] < 50) and not appetite.done():
+                running = max(running, await _running(nodes))
             slowest = await asyncio.gather(
                 *(innocent(number, nodes) for number in range(INNOCENTS))
             )
@@ -153,7 +143,7 @@ async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
 
 
 async def _running(nodes: list[Node]) -> int:
-    """How many replies the nodes produce, by what they tell an operator at the greedy one's address."""
+    """How many replies the nodes produce, as they tell an operator at the greedy one's address."""
     total = 0.0
     async with client(GREEDY) as session:
         for node in nodes:

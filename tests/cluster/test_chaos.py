@@ -340,7 +340,8 @@ async def test_every_reader_has_the_exact_reply_once(
             for fields in (await kept(redis_server)).values()
         ):
             await asyncio.sleep(0.2)
-        # None counts any more for the address that began it. A node of the other version leaves some.
+        # None counts any more for the address that began it.
+        # A node of the other version leaves some.
         while mix != "versions" and await counted(redis_server) & {
             asked.reply for asked in all_asked
         }:

@@ -20,7 +20,7 @@ from chatsvc.replies import Replies, Reply, memory
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.stores.sizes import RECORD_BYTES
 
-from .serving import Hanging, Shared, SlowStore, asking, read_all, serving
+from .serving import Hanging, Shared, SlowStore, asking, serving
 
 KIB = 1024
 LARGE = "x" * 100 * KIB
@@ -71,9 +71,8 @@ async def test_a_text_counts_while_it_runs_and_while_it_is_kept() -> None:
             await replies.stop(reply)
             await settled(budget, replies)
             kept = budget.held(Kind.TEXTS)
-            assert (
-                running < kept == store.kept_bytes < running + 100
-            )  # with the question
+            # What is kept has the question, too.
+            assert running < kept == store.kept_bytes < running + 100
         assert budget.held(Kind.TEXTS) == kept
         now[0] = 61_000_000
         store.expire()
@@ -281,16 +280,3 @@ def test_the_count_returns_to_nothing(
             assert budget.used == 0
 
     asyncio.run(run())
-
-
-async def test_a_whole_reply_without_a_budget_is_as_ever() -> None:
-    async with serving(lambda messages: one_piece()) as replies:
-        assert await read_all(await replies.start(asking(LARGE))) == (
-            "a",
-            "done",
-            "stop",
-        )
-
-
-async def one_piece() -> AsyncIterator[str]:
-    yield "a"

@@ -1,4 +1,4 @@
-"""How many replies an account has begun within a minute: never more than its limit, and for how long."""
+"""How many replies an account has begun within a minute: never more than its limit."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chatsvc.settings import Settings
 from chatsvc.users.current_keys import read_keys
+from chatsvc.users.keys import ApiKey, KeyRing, digest_of
 from chatsvc.web.app_keys import KEYS
 
 TOKENS = {
@@ -18,6 +19,19 @@ TOKENS = {
 """The keys, by what stands for each in these tests; what is before a dash is the user."""
 
 SCOPES = dict.fromkeys(TOKENS, "chat") | {"operator": "admin"}
+
+
+KEY, OTHER = TOKENS["alice"], TOKENS["bob"]
+ALICE, BOB = ApiKey("alice", digest_of(KEY)), ApiKey("bob", digest_of(OTHER))
+RING = KeyRing([ALICE, BOB])
+"""A key of each of two users, for services without a file."""
+
+
+def replace_keys(app: web.Application, ring: KeyRing) -> None:
+    """Let a service in this process have other keys."""
+    keys = app[KEYS]
+    assert keys is not None
+    keys.replace(ring)
 
 
 def bearer(name: str) -> str:
@@ -57,6 +71,4 @@ class KeysFile:
 
     def read_again(self, app: web.Application, settings: Settings) -> None:
         """Have a service in this process do what the command does at SIGHUP."""
-        keys = app[KEYS]
-        assert keys is not None
-        keys.replace(read_keys(settings, again=True))
+        replace_keys(app, read_keys(settings, again=True))

@@ -211,8 +211,7 @@ async def test_another_users_chat_and_its_messages_are_not_there(
         # Of the same id, and yet another chat: nothing of alice's is stopped.
         body = turn("ab", chat=chat_id)
         assert (await chat.raw("POST /api/ui", bearer("bob"), body=body)).status == 200
-        [running] = [each for each in chat.opened.values() if each.id == reply]
-        assert running.end is None
+        assert chat.opened[reply].end is None
         stopped = await chat.raw(stop, bearer("alices-second"))
         assert json.loads(stopped.body)["state"] == "stopped"
         writer.close()

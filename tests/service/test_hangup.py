@@ -1,4 +1,4 @@
-"""The command with API keys: where it may listen, SIGHUP, and several workers (PROTOCOL.md sections 8 and 9)."""
+"""The command with API keys: where it may listen, SIGHUP, workers (PROTOCOL.md sections 8, 9)."""
 
 from __future__ import annotations
 

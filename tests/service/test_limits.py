@@ -141,10 +141,7 @@ async def test_starts_of_a_minute() -> None:
             "POST /v1/chat/completions",
             body=b'{"messages": [{"role": "user", "content": "hi"}]}',
         )
-        assert (v1.status, v1.headers["Retry-After"]) == (
-            429,
-            v1.headers["Retry-After"],
-        )
+        assert (v1.status, 0 < int(v1.headers["Retry-After"]) <= wait) == (429, True)
         error = json.loads(v1.body)["error"]
         assert (error["type"], error["code"]) == (
             "rate_limit_error",
@@ -260,8 +257,6 @@ async def test_a_reading_whose_answer_is_dropped_gives_its_place_back() -> None:
     inner = create_app(Settings(pace=0))
     outer.add_subapp("/chat/", inner)
     async with inside(Settings(pace=0), outer) as chat:
-        session, url = chat.session, chat.url.removesuffix("/chat")
-        del session, url
         answer = await chat.raw("POST /chat/api/chat", body=BODY)
         assert answer.body == b"dropped"
         await eventually(lambda: inner[USE].readers.total == 0)

@@ -22,16 +22,14 @@ from chatsvc.users.identity import ADMIN
 from chatsvc.users.keys import ApiKey, KeyRing, digest_of
 from chatsvc.users.signatures import Purpose
 from chatsvc.web import login, sessions
-from chatsvc.web.app_keys import KEYS
 from chatsvc.web.login import _place
 from chatsvc.web.sessions import SESSION_S
 
+from .api_keys import BOB, KEY, OTHER, RING, replace_keys
 from .running import Answer, Inside, inside
 
 pytestmark = pytest.mark.any_store
 
-KEY, OTHER = "alice-0123456789abcdef", "bob-0123456789abcdef"
-RING = KeyRing([ApiKey("alice", digest_of(KEY)), ApiKey("bob", digest_of(OTHER))])
 FORM = "Content-Type: application/x-www-form-urlencoded"
 SETTINGS = Settings(pace=0, api_keys=KEY)
 BODY = b'{"message": "a"}'
@@ -40,14 +38,8 @@ BODY = b'{"message": "a"}'
 @pytest.fixture
 async def chat() -> AsyncIterator[Inside]:
     async with inside(SETTINGS) as service:
-        replace_keys(service, RING)
+        replace_keys(service.app, RING)
         yield service
-
-
-def replace_keys(chat: Inside, ring: KeyRing) -> None:
-    keys = chat.app[KEYS]
-    assert keys is not None
-    keys.replace(ring)
 
 
 async def sign_in(
@@ -187,11 +179,11 @@ async def test_a_key_wins_over_a_session(chat: Inside) -> None:
 
 async def test_a_session_ends_with_its_key(chat: Inside) -> None:
     alice, bob = await session(chat), await session(chat, OTHER)
-    replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+    replace_keys(chat.app, KeyRing([BOB]))
     assert (await chat.raw("GET /", alice)).status == 303
     assert (await chat.raw("POST /api/chat", alice, body=BODY)).status == 401
     assert (await chat.raw("GET /", bob)).status == 200
-    replace_keys(chat, RING)
+    replace_keys(chat.app, RING)
     assert (await chat.raw("GET /", alice)).status == 200
 
 
@@ -291,7 +283,7 @@ async def test_a_wrong_key_gets_the_form_again(
     assert secret not in text and secret not in caplog.text
     chinese = await sign_in(chat, "Accept-Language: zh", key=secret)
     assert "请核对后重试" in chinese.body.decode()
-    replace_keys(chat, KeyRing([ApiKey("op", digest_of(KEY), frozenset({ADMIN}))]))
+    replace_keys(chat.app, KeyRing([ApiKey("op", digest_of(KEY), frozenset({ADMIN}))]))
     metrics = await chat.raw("GET /metrics", f"Authorization: Bearer {KEY}")
     assert b'chatsvc_refusals_total{code="unauthorized"} 2.0' in metrics.body
 
@@ -317,7 +309,7 @@ async def test_right_keys_are_not_limited(chat: Inside) -> None:
 
 async def test_a_key_that_may_not_chat_signs_nobody_in(chat: Inside) -> None:
     admin = ApiKey("alice", digest_of(KEY), frozenset({ADMIN}))
-    replace_keys(chat, KeyRing([admin]))
+    replace_keys(chat.app, KeyRing([admin]))
     answer = await sign_in(chat)
     assert answer.status == 403
     assert b"may not be used to chat" in answer.body

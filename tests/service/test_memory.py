@@ -1,4 +1,4 @@
-"""The budget of memory over HTTP and WebSocket (PROTOCOL.md section 7): who is stopped, who is refused."""
+"""The memory budget over HTTP and WebSocket: who is stopped or refused (PROTOCOL.md section 7)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 from chatsvc.replies import memory as replies_memory
 from chatsvc.settings import Settings
-from chatsvc.web import memory, sockets
+from chatsvc.web import connection_limits, memory, sockets
 from chatsvc.web.memory import MEMORY
 
 from ..redis_server import RedisServer
 from .running import Inside, Scripted, child, eventually, inside
+from .test_connections import sent
 from .test_workers import workers
 
 MIB = 1024**2
@@ -31,9 +32,10 @@ HEAD = (
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at everything often, and spare no reply."""
+    """Look at everything often, spare no reply, and close soon what was refused."""
     monkeypatch.setattr(memory, "SAMPLE_S", 0.01)
     monkeypatch.setattr(replies_memory, "FRESH_US", -1)
+    monkeypatch.setattr(connection_limits, "DISCARD_S", 0.01)
 
 
 async def post(chat: Inside, body: bytes, query: str = "?wait=0") -> Any:
@@ -84,9 +86,9 @@ async def test_unread_replies_are_stopped_before_a_start_is_refused() -> None:
 async def test_a_body_is_refused_before_it_is_read_and_while_it_arrives() -> None:
     async with inside(budget(2 * MIB), backend=Scripted("a")) as chat:
         watch = chat.app[MEMORY]
-        reader, writer = await asyncio.open_connection(chat.host, chat.port)
-        chat._writers.append(writer)
-        writer.write(HEAD + b"Content-Length: 400000\r\n\r\n" + b"x" * 100_000)
+        reader, writer = await sent(
+            chat, HEAD + b"Content-Length: 400000\r\n\r\n" + b"x" * 100_000
+        )
         await eventually(lambda: watch.bodies == 100_000)
         assert (await chat.metrics())[HELD % "requests"] >= 100_000
         watch.budget.limit = 150_000
@@ -96,10 +98,8 @@ async def test_a_body_is_refused_before_it_is_read_and_while_it_arrives() -> Non
         assert b"Retry-After: 1" in answer
         assert watch.bodies == 0
         watch.budget.limit = 0
-        reader, writer = await asyncio.open_connection(chat.host, chat.port)
-        chat._writers.append(writer)
         watch.bodies += 1
-        writer.write(HEAD + b"Content-Length: 400000\r\n\r\n")
+        reader, _ = await sent(chat, HEAD + b"Content-Length: 400000\r\n\r\n")
         answer = await asyncio.wait_for(reader.read(), 10)
         assert answer.startswith(b"HTTP/1.1 503 ")
         watch.bodies -= 1
@@ -115,8 +115,7 @@ async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
         Settings(max_memory=64 * MIB), backend=Scripted(text), send_buffer=4096
     ) as chat:
         watch = chat.app[MEMORY]
-        _, head = await asyncio.open_connection(chat.host, chat.port)
-        head.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Y: " + b"z" * 5000)
+        _, head = await sent(chat, b"GET / HTTP/1.1\r\nHost: x\r\nX-Y: " + b"z" * 5000)
         await eventually(lambda: watch._unfinished > 5000)
         head.close()
         await eventually(lambda: not watch._unfinished)
@@ -144,9 +143,7 @@ async def test_heads_frames_and_unsent_bytes_count_until_they_are_gone(
 async def test_what_is_thrown_away_of_a_refused_body_does_not_count() -> None:
     async with inside(backend=Scripted("a")) as chat:
         watch = chat.app[MEMORY]
-        reader, writer = await asyncio.open_connection(chat.host, chat.port)
-        chat._writers.append(writer)
-        writer.write(HEAD + b"Content-Length: 90000000\r\n\r\n")
+        reader, writer = await sent(chat, HEAD + b"Content-Length: 90000000\r\n\r\n")
         answer = await reader.readuntil(b"\r\n")
         assert b" 413 " in answer
         (connection,) = (c for each in watch.connections for c in each())
@@ -159,16 +156,12 @@ async def test_what_is_thrown_away_of_a_refused_body_does_not_count() -> None:
 async def test_what_a_body_has_beside_its_content_is_limited() -> None:
     line = b"a:" + b"b" * 8000 + b"\r\n"
     async with inside(backend=Scripted("a")) as chat:
-        reader, writer = await asyncio.open_connection(chat.host, chat.port)
-        chat._writers.append(writer)
-        writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
-        await asyncio.sleep(0)
+        reader, writer = await sent(
+            chat, HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+        )
+        writer.write(line * 100)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            for _ in range(100):
-                writer.write(line)
-                await writer.drain()
-                await asyncio.sleep(0.001)
-            await reader.readexactly(1)
+            await asyncio.wait_for(reader.readexactly(1), 10)
         cut = (await chat.metrics())['chatsvc_connections_cut_total{reason="flood"}']
         assert cut == 1
 
@@ -176,15 +169,15 @@ async def test_what_a_body_has_beside_its_content_is_limited() -> None:
 @pytest.mark.any_store
 async def test_many_small_chunks_and_trailers_are_no_flood() -> None:
     async with inside(backend=Scripted("a")) as chat:
-        reader, writer = await asyncio.open_connection(chat.host, chat.port)
-        chat._writers.append(writer)
-        writer.write(HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        watch = chat.app[MEMORY]
+        reader, writer = await sent(
+            chat, HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         body = b'{"message": "' + b"x" * 20_000 + b'"}'
         for at in range(0, len(body), 2000):
             pieces = body[at : at + 2000]
             writer.write(b"".join(b"1\r\n%c\r\n" % each for each in pieces))
-            await writer.drain()
-            await asyncio.sleep(0.001)
+            await eventually(lambda: watch.bodies == at + len(pieces))  # noqa: B023
         writer.write(b"0\r\nX-Trailer: 1\r\n\r\n")
         answer = await asyncio.wait_for(reader.read(), 10)
         assert answer.startswith(b"HTTP/1.1 200 ")

@@ -1,4 +1,4 @@
-"""Behind proxies that are trusted, each client is known by its own address (PROTOCOL.md section 2)."""
+"""Behind trusted proxies each client is known by its own address (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_use_is_counted_by_what_one_client_has() -> None:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """What has been logged about proxies: a busy machine holds the event loop, which is logged too."""
+    """What is logged about proxies; that a busy machine holds the event loop is logged, too."""
     return [record for record in caplog.records if record.module == "proxies"]
 
 

@@ -1,4 +1,4 @@
-"""Share links: one reply and its question to read, by a token, and nothing else (PROTOCOL.md section 2)."""
+"""Share links: one reply and its question to read, and nothing else (PROTOCOL.md section 2)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def authorize(request: web.Request) -> str | None:
 
 
 class Shared(Inside):
-    """A service, a reply in it, and the reply's token. `user` are the headers of the reply's user."""
+    """A service, a reply in it, and the reply's token; `user` are the headers of its user."""
 
     user: dict[str, str]
     reply: str
     token: str
 
     async def shared(self, *headers: str, tail: str = "") -> Answer:
-        """An answer about the reply, to somebody who has the token alone; it does not say the id."""
+        """An answer about the reply to who has the token alone; it does not say the id."""
         answer = await self.raw(f"GET /api/shared/{self.token}{tail}", *headers)
         assert self.reply.encode() not in answer.body
         assert self.reply not in str(CIMultiDict(answer.headers))
@@ -117,11 +117,10 @@ async def test_a_shared_reply_is_as_its_user_gets_it(
 async def test_a_reading_is_resumed_by_the_tokens_cursors(chat: Shared) -> None:
     for after in range(0, len(HARD), 7):
         whole = events(chat.token, HARD, after) + done(chat.token)
-        for how in (
-            {"tail": f"?after={after}"},
-            {"headers": f"Last-Event-ID: {chat.token}:{after}"},
+        for found in (
+            await chat.shared(tail=f"?after={after}"),
+            await chat.shared(f"Last-Event-ID: {chat.token}:{after}"),
         ):
-            found = await chat.shared(*filter(None, [how.get("headers")]), tail=how.get("tail", ""))  # fmt: skip
             assert without_comments(found.body) == whole
     ended = await chat.shared(f"Last-Event-ID: {chat.token}:end")
     assert (ended.status, ended.body) == (204, b"")
@@ -205,7 +204,6 @@ async def test_who_may_not_read_a_reply_may_not_share_it(act: str) -> None:
 
 
 async def test_a_running_reply_is_followed_by_its_link() -> None:
-
     go = asyncio.Event()
     async with sharing({}, backend=Scripted("ab\n", go, "c")) as chat:
         reader, writer = await chat.connect(f"GET /api/shared/{chat.token}")
@@ -237,11 +235,14 @@ async def test_a_failed_reply_does_not_say_its_id() -> None:
 
 
 async def test_a_link_ends_with_its_reply() -> None:
-    async with inside(Settings(pace=0, keep=0.2)) as chat:
-        reply = await chat.start("hello")
+    go = asyncio.Event()
+    async with inside(Settings(keep=0.2), backend=Scripted("hello", go)) as chat:
+        reply = await chat.start()
         found = await chat.json("POST", f"/api/chat/{reply}/share")
         path = f"/api/shared/{found['token']}"
-        assert (await chat.raw(f"GET {path}")).status == 200
+        polled = await chat.raw(f"GET {path}?wait=0", "Accept: application/json")
+        assert polled.status == 200
+        go.set()
         while (answer := await chat.raw(f"GET {path}")).status == 200:
             pass
         assert json.loads(answer.body)["type"] == "/problems/reply-expired"

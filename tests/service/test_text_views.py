@@ -1,4 +1,4 @@
-"""The views of text alone: what stands beside the text changes nothing in them (PROTOCOL.md section 1)."""
+"""The views of text alone: what is beside the text changes nothing (PROTOCOL.md section 1)."""
 
 from __future__ import annotations
 

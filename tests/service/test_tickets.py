@@ -15,13 +15,14 @@ from aiohttp import ClientWebSocketResponse, WSServerHandshakeError, web
 from chatsvc.replies import Replies
 from chatsvc.settings import Settings
 from chatsvc.users.identity import ADMIN, CHAT
-from chatsvc.users.keys import ApiKey, KeyRing, digest_of
+from chatsvc.users.keys import ApiKey, KeyRing
 from chatsvc.users.signatures import Purpose
 from chatsvc.web import tickets
 from chatsvc.web.app_keys import KEYS
 from chatsvc.web.tickets import TICKET_S
 from chatsvc.web.use import USE
 
+from .api_keys import ALICE, BOB, KEY, OTHER, RING, replace_keys
 from .running import (
     Inside,
     Scripted,
@@ -32,25 +33,18 @@ from .running import (
     without_comments,
 )
 
-KEY, OTHER = "alice-0123456789abcdef", "bob-0123456789abcdef"
-ALICE = ApiKey("alice", digest_of(KEY))
-RING = KeyRing([ALICE, ApiKey("bob", digest_of(OTHER))])
 BEARER = f"Authorization: Bearer {KEY}"
 FRIEND = "https://friend.example"
 SETTINGS = Settings(pace=0, api_keys=KEY, allow_origin=(FRIEND,))
 V2 = "chatsvc.v2"
-
-
-def replace_keys(chat: Inside, ring: KeyRing) -> None:
-    keys = chat.app[KEYS]
-    assert keys is not None
-    keys.replace(ring)
+SESSION = RING.signer.sign(Purpose.SESSION, ALICE.digest, issued_s=0, expires_s=2**40)
+"""What a browser of alice's has as its cookie."""
 
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Inside]:
     async with inside(SETTINGS) as service:
-        replace_keys(service, RING)
+        replace_keys(service.app, RING)
         yield service
 
 
@@ -296,10 +290,7 @@ async def test_a_ticket_is_good_where_a_browser_sends_nothing_else(
 
 
 async def test_what_is_no_ticket(chat: Inside) -> None:
-    session = RING.signer.sign(
-        Purpose.SESSION, ALICE.digest, issued_s=0, expires_s=2**40
-    )
-    for text in ("", "x", "%C3%A9", session, await ticket_for(chat) + "A"):
+    for text in ("", "x", "%C3%A9", SESSION, await ticket_for(chat) + "A"):
         assert (await chat.raw(asking(text))).status == 401
     # A key in the header wins over the ticket.
     assert (await chat.raw(asking("x"), BEARER)).status == 200
@@ -308,7 +299,7 @@ async def test_what_is_no_ticket(chat: Inside) -> None:
 async def test_a_ticket_ends_with_its_key(chat: Inside) -> None:
     fresh, used = await ticket_for(chat), await ticket_for(chat)
     reply = (await chat.raw(asking(used))).reply
-    replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+    replace_keys(chat.app, KeyRing([BOB]))
     assert (await chat.raw(asking(fresh))).status == 401
     again = await chat.raw(asking(used), f"Last-Event-ID: {reply}:1")
     assert again.status == 401
@@ -321,7 +312,7 @@ async def test_a_key_may_be_withdrawn_while_the_store_is_asked_for_its_ticket(
 
     async def recall_late(self: Replies, name: str) -> str | None:
         found = await recall(self, name)
-        replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+        replace_keys(chat.app, KeyRing([BOB]))
         return found
 
     monkeypatch.setattr(Replies, "recall_name", recall_late)
@@ -332,7 +323,7 @@ async def test_a_socket_ends_with_the_key_of_its_ticket(chat: Inside) -> None:
     alice, bob = [
         await socket(chat, await ticket_for(chat, key)) for key in (KEY, OTHER)
     ]
-    replace_keys(chat, KeyRing([ApiKey("bob", digest_of(OTHER))]))
+    replace_keys(chat.app, KeyRing([BOB]))
     await alice.receive(timeout=10)
     assert alice.close_code == 4401
     assert (await until_end(bob, message="ab"))[1] == "ab"
@@ -341,10 +332,7 @@ async def test_a_socket_ends_with_the_key_of_its_ticket(chat: Inside) -> None:
 async def test_a_session_gets_a_ticket_and_pages_of_other_origins_may(
     chat: Inside,
 ) -> None:
-    session = RING.signer.sign(
-        Purpose.SESSION, ALICE.digest, issued_s=0, expires_s=2**40
-    )
-    cookie = f"Cookie: chatsvc={session}"
+    cookie = f"Cookie: chatsvc={SESSION}"
     assert (await chat.raw("POST /api/ticket", cookie)).status == 200
     evil = "Origin: https://evil.example"
     assert (await chat.raw("POST /api/ticket", cookie, evil)).status == 403
@@ -356,7 +344,7 @@ async def test_a_session_gets_a_ticket_and_pages_of_other_origins_may(
 
 async def test_a_ticket_has_no_more_than_the_right_to_chat(chat: Inside) -> None:
     both = ApiKey("alice", ALICE.digest, frozenset({CHAT, ADMIN}))
-    replace_keys(chat, KeyRing([both]))
+    replace_keys(chat.app, KeyRing([both]))
     keys = chat.app[KEYS]
     assert keys is not None
     identity = await tickets.holder_of(chat.app, keys, await ticket_for(chat))

@@ -156,9 +156,8 @@ async def clients(
     """A client of a node of the other version, and one of this."""
     (tmp_path / "thousand_scripts.py").write_text(ANSWER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv(
-        "CHATSVC_LIMITS", "off"
-    )  # more replies than one client may start
+    # There are more replies than one client may start.
+    monkeypatch.setenv("CHATSVC_LIMITS", "off")
     flags = ("--backend", "thousand_scripts:answer", "--max-reply", "500")
     nodes = []
     connector = aiohttp.TCPConnector(limit=0)

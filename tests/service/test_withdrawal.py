@@ -240,7 +240,7 @@ def shared(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Gate(asyncio.Event):
-    """What each store waits for before it creates a reply; `waiting` is how many are to be created."""
+    """What each store waits for before it creates a reply; `waiting` counts those."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -351,12 +351,7 @@ async def test_a_whole_answer_on_its_way_breaks_off(tmp_path: Path) -> None:
         rest = await rest_of(reader)
         length = int(parse(head).headers["Content-Length"])
         assert rest is None or len(rest) < length
-        assert not chat.app[CLIENTS]._keys or await _forgotten(chat)
-
-
-async def _forgotten(chat: Inside) -> bool:
-    await eventually(lambda: not chat.app[CLIENTS]._keys)
-    return True
+        await eventually(lambda: not chat.app[CLIENTS]._keys)
 
 
 # ---------------------------------------------------------------------- several nodes

@@ -1,4 +1,4 @@
-"""Minutes under `--max-memory` of clients that hold memory, beside innocent chats: losses, memory."""
+"""Minutes of clients that hold memory, beside innocent chats: losses, memory under a budget."""
 
 import argparse
 import asyncio
