@@ -55,9 +55,10 @@ class OwnerScripts:
     async def create(
         self, record: Record, now_us: int, limits: StartLimits, elsewhere: int
     ) -> bool:
-        """Create a reply; return False if there is one with its id. `now_us` is by the store's clock.
+        """Create a reply, and return True; or return False if there is one with its id.
 
-        `elsewhere` is that of `create.lua`. Raises `Overloaded` and `TooManyRequests` at a limit.
+        `now_us` is by the store's clock, and `elsewhere` how many replies run under other hash tags.
+        Raises `Overloaded` and `TooManyRequests` at a limit.
         """
         reply_id = record.reply_id
         tag = self._keys.tag(reply_id)
@@ -155,9 +156,9 @@ class OwnerScripts:
         return answer
 
     async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
-        """Return the epoch in which the node owns a reply now, what is there, and its account, or None.
+        """Return the epoch in which the node owns a reply now, what is there, and its account.
 
-        The account is that of `digest_of`.
+        The account is its digest, as of `digest_of`. Returns None if the node may not own the reply.
         """
         tag = self._keys.tag(reply_id)
         keys = [*self._ownership_keys(reply_id), tag.running]
