@@ -32,6 +32,9 @@ from chatsvc.stores.redis.records import (
 )
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
 
+DETACHED_PATIENCE_S = 24 * 3600
+"""Seconds for which a command about an ended reply is tried that no caller waits for."""
+
 Counts = tuple[int, int]
 """A position (code points), and the number of side units there."""
 
@@ -168,13 +171,13 @@ class OwnerScripts:
         epoch, position, sides, account = taken
         return int(epoch), (int(position), int(sides)), str(account)
 
-    async def retire(self, reply_id: str, account: str, patience: float) -> None:
+    async def retire(self, reply_id: str, account: str) -> None:
         """Take an ended reply from the node's own set, and from that of its account."""
         tag = self._keys.tag(reply_id)
         names = [tag.owned_by(self._node)]
         if account:
             names.append(tag.running_of(account))
-        ask = self._commands.ask
+        ask, patience = self._commands.ask, DETACHED_PATIENCE_S
         await asyncio.gather(
             *(ask("SREM", name, reply_id, patience=patience) for name in names)
         )
