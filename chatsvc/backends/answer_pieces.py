@@ -124,11 +124,7 @@ class AnswerPieces:
         self.reason = None
 
     def take(self, *, last: bool = False) -> list[Piece]:
-        """Return the pieces since the last call.
-
-        The usage of a chunk that finishes the answer is among them, unless this is the `last` call:
-        then it goes with the finish.
-        """
+        """Return the pieces since the last call. At the `last` one a finish has the usage itself."""
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
             if not texts:
