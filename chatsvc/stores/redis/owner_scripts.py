@@ -60,7 +60,7 @@ class OwnerScripts:
     ) -> bool:
         """Create a reply, and return True; or return False if there is one with its id.
 
-        `now_us` is by the store's clock, and `elsewhere` how many replies run under other hash tags.
+        `now_us` is by the store's clock, `elsewhere` how many replies run under other hash tags.
         Raises `Overloaded` and `TooManyRequests` at a limit.
         """
         reply_id = record.reply_id
@@ -161,7 +161,7 @@ class OwnerScripts:
     async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
         """Return the epoch in which the node owns a reply now, what is there, and its account.
 
-        The account is its digest, as of `digest_of`. Returns None if the node may not own the reply.
+        The account is its digest (`digest_of`). Returns None if the node may not own the reply.
         """
         tag = self._keys.tag(reply_id)
         keys = [*self._ownership_keys(reply_id), tag.running]
