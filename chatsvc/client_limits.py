@@ -1,4 +1,4 @@
-"""The limits of one client: how much of the service it may use, and the problem of one that is reached.
+"""The limits of one client, which say how much of the service it may use, and their problems.
 
 A client is a user, or an address where the service has no users.
 """
@@ -13,15 +13,15 @@ MINUTE_S = 60
 """Seconds in which the starts of a client are counted together."""
 
 RETRY_S = 1
-"""Seconds after which it is worth a try to use what somebody else, or oneself, may have left by then."""
+"""Seconds after which a client that was refused may try again: a place may be free by then."""
 
 
 class ClientLimits(msgspec.Struct, frozen=True):
     """The limits of one client; 0 stands for no limit, None for the service's own limit.
 
     `running` are the replies that run at once, and `starts` those begun within a minute, each on
-    all nodes together. `readers` are the readings, and `connections` the connections, that the client
-    has open on one node.
+    all nodes together. `readers` are the readings, and `connections` the connections, that the
+    client has open on one node.
     """
 
     running: int | None = None

@@ -55,9 +55,8 @@ class KeptPrompt:
             try:
                 prompt = self.read()
             except (msgspec.MsgspecError, ValueError, RecursionError):
-                prompt = Prompt(
-                    ()
-                )  # a node of another version may have written anything
+                # A node of another version may have written anything.
+                prompt = Prompt(())
             self._question = keep(prompt).question_json
         return self._question
 

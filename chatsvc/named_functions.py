@@ -61,7 +61,7 @@ def _look_in_current_folder() -> None:
 
 
 def called_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that is run by a call: that of a `partial`, or the `__call__` of an object."""
+    """Return the function that a call runs: that of a `partial`, or the `__call__` of an object."""
     while isinstance(function, partial):
         function = function.func
     if inspect.isroutine(function) or isinstance(function, type):
@@ -71,7 +71,10 @@ def called_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def takes(function: Callable[..., Any], *given: Any, **named: Any) -> bool:
-    """Return whether a function can be called with such arguments; also if that can't be found out."""
+    """Return whether a function can be called with such arguments.
+
+    It is taken to be so if its signature can't be found out.
+    """
     # What a decorator says of the function that it wraps may not be what its own function takes.
     for follow_wrapped in (True, False):
         try:

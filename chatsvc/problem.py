@@ -11,9 +11,11 @@ class Problem(Exception):
     `code` is the last part of the problem's type URI, `title` its short text in English, `status`
     the HTTP status, `close_code` the code that a WebSocket is closed with. `retryable` is whether
     the same request may succeed later: true for the 429 and the 503s of the table, and clients give
-    up on all others. `detail` is a sentence for the developer who has to mend the request, by
-    default the title; it never holds a traceback, a path or the text of a message. `retry_after` is
-    the value of the `Retry-After` header (RFC 9110 section 10.2.3) in seconds, or None to send none.
+    up on all others.
+
+    `detail` is a sentence for the developer who has to mend the request, by default the title; it
+    never holds a traceback, a path or the text of a message. `retry_after` is the value of the
+    `Retry-After` header (RFC 9110 section 10.2.3) in seconds, or None to send none.
     """
 
     code: ClassVar[str] = "internal-error"

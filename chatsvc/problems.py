@@ -65,7 +65,10 @@ class BadText(BadRequest):
 
 
 class Unauthorized(Problem):
-    """Raised when a request names no user, or by a token that is `refused` or has been withdrawn."""
+    """Raised when a request names no user, or its identity has ended.
+
+    `refused` is whether it has named one, by a key or a ticket that is not accepted.
+    """
 
     code = "unauthorized"
     title = "Who are you?"

@@ -35,7 +35,6 @@ MERGED_LENGTH = 2048
 SNAPSHOT_ENTRIES = 256
 """The entries after which the open parts are noted, so that a look-up starts from there."""
 
-
 ENTRY_BYTES = 200
 """Bytes of memory that an entry takes beside what its unit holds."""
 

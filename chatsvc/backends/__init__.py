@@ -45,7 +45,8 @@ The modules, each of which imports only those below it:
 Invariants:
 
 - Nothing here imports from the service but `model`, `problems`, `graphemes`, `eventstream`,
-  `retry_after`, `proxies`, `named_functions` and `settings`; the last only here, so that backends can be made without settings.
+  `retry_after`, `proxies`, `named_functions`, `setting_formats` and `settings`; the last two only
+  here, so that backends can be made without settings.
 - `upstream` knows no server's API, and `chunks` no connection. They meet in `ModelRequest` and
   `ResponseReader`, which `model_request` and `response` declare.
 

@@ -124,7 +124,7 @@ class AnswerPieces:
         self.reason = None
 
     def take(self, *, last: bool = False) -> list[Piece]:
-        """Return the pieces since the last call; of a finish the usage, too, unless it is the `last`."""
+        """Return the pieces since the last call. After the `last` one a finish has the usage."""
         texts, pieces = self._texts, self._pieces
         if not pieces and self.usage is self._passed_usage:
             if not texts:

@@ -101,8 +101,9 @@ class DirectBackend(Protocol):
         """Return what `Backend.stream` does, which offers each piece to `take` first.
 
         `take` appends the piece to the reply and returns True, or returns False, and then the
-        generator yields it: a `Finish` always. It never raises. While a piece waits to be yielded, or its consumer has
-        not asked for the next one, `take` must not be called: the pieces would change their order.
+        generator yields it: a `Finish` always. It never raises. While a piece waits to be yielded,
+        or its consumer has not asked for the next one, `take` must not be called: the pieces would
+        change their order.
         """
         ...
 

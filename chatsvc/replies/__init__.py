@@ -47,8 +47,8 @@ Invariants:
   called by `LogWriter` alone, which belongs to a `Producer`, so is `note_usage`, and `seal` by
   `Producer` alone.
 - `finish`, or `finish_now` in its place, is called by `Producer` and for it by `end_if_released`, by
-  `Producers`, `Registry` (when the grace is over, or memory is short), `Handover` and `Replies.stop`. The first end
-  stands, so they need not know of each other.
+  `Producers`, `Registry` (when the grace is over, or memory is short), `Handover` and
+  `Replies.stop`. The first end stands, so they need not know of each other.
 - `Reply.produced` is set by `Producers`, `Reply.grace` by `Registry`, `Reply.readers` by
   `Reply.reading`, `Departure.leaving` by `Registry`, `Admission.draining` by `Handover`.
 - A reply has at most one producer on this node, and every reply that is produced here gets an end

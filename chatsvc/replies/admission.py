@@ -17,9 +17,9 @@ from chatsvc.replies.starts import Starts
 class Admission:
     """The counts of the replies that begin or run on this node.
 
-    What they allow is all that there is where this node has its store for itself. A store that other
-    nodes share counts theirs besides; here is refused what this node alone has too many of already,
-    which costs such a store nothing.
+    Where no other node uses the store, these counts decide alone. A store that nodes share counts
+    the replies of all of them; what this node by itself has too many of is refused here, without
+    asking the store.
 
     `most` is the limit of replies that run on all nodes; 0: none. While `draining` is true no reply
     is admitted.

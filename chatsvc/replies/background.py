@@ -1,4 +1,4 @@
-"""How tasks are started, and strong references to detached ones: the event loop keeps only weak ones."""
+"""How tasks are started, and strong references to detached ones: the event loop has weak ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 STARTS_AT_ONCE = sys.version_info >= (3, 12)
-"""Whether a task of `started_task` has run up to where it first waits, which older Pythons can't do."""
+"""Whether a task of `started_task` has run up to its first wait; older Pythons can't do that."""
 
 
 def started_task(coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-    """Return a new task for a coroutine, which runs at once if `STARTS_AT_ONCE`, else in the next turn."""
+    """Return a new task, which runs at once if `STARTS_AT_ONCE`, else in the loop's next turn."""
     if sys.version_info >= (3, 12):
         loop = asyncio.get_running_loop()
         return asyncio.Task(coroutine, loop=loop, eager_start=True)

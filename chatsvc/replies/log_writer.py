@@ -75,9 +75,10 @@ class LogWriter:
     def take(self, piece: Piece) -> bool:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
-        It is not for a store that waits, a long piece, text that ends reasoning, a piece that can't
-        be, a reply that is nearly full or has its end; then nothing has happened, and `write` does it.
-        Call it only while no `write` is under way. Once `full` is true it takes nothing.
+        It is not possible for a store that waits, a long piece, text that ends reasoning, a piece
+        that fails the reply, and a reply that is nearly full or has its end; then nothing has
+        happened, and `write` does it. Call it only while no `write` is under way. Once `full` is
+        true it takes nothing.
         """
         if not isinstance(piece, str):
             return self._take_side(piece)

@@ -44,7 +44,7 @@ class Producer:
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
     or another node is to give it one. `direct` is the backend if its text can reach the log without
-    this producer's task, else None. `client` is the account that the reply is counted for. `task`
+    this producer's task, else None. `account` is what the reply is counted for. `task`
     works on the reply, or is None. `background` keeps a task that has to be left behind.
 
     Invariants:
@@ -70,7 +70,7 @@ class Producer:
         "_on_done",
         "_release",
         "_timer",
-        "client",
+        "account",
         "reply",
         "store",
         "task",
@@ -85,11 +85,11 @@ class Producer:
         on_done: Callable[[Producer], None],
         *,
         direct: DirectBackend | None = None,
-        client: str = "",
+        account: str = "",
     ) -> None:
         self.reply = reply
         self.store = store
-        self.client = client
+        self.account = account
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
         self._direct = direct

@@ -87,9 +87,9 @@ class Producers:
         producer = self._producers.get(reply.id)
         return None if producer is None else producer.task
 
-    def start(self, reply: Reply, client: str) -> None:
-        """Produce a reply that was just created, and count it for a client."""
-        producer = self._add(reply, client)
+    def start(self, reply: Reply, account: str) -> None:
+        """Produce a reply that was just created, and count it for an account."""
+        producer = self._add(reply, account)
         for observer in self._observers:
             observer.started(reply)
         self._produce(producer)
@@ -126,7 +126,7 @@ class Producers:
             producer.cancel()
         return tasks
 
-    def _add(self, reply: Reply, client: str) -> Producer:
+    def _add(self, reply: Reply, account: str) -> Producer:
         producer = Producer(
             reply,
             self._store,
@@ -134,9 +134,9 @@ class Producers:
             self._background,
             self._done,
             direct=self._direct,
-            client=client,
+            account=account,
         )
-        self._admission.count(client, 1)
+        self._admission.count(account, 1)
         self._producers[reply.id] = producer
         self._count_changed()
         self._idle.clear()
@@ -158,7 +158,7 @@ class Producers:
         self._count_changed()
         if not self._producers:
             self._idle.set()
-        self._admission.count(producer.client, -1)
+        self._admission.count(producer.account, -1)
         self._store.cluster.producer_ended(reply.log)
         if reply.end is None and self._store.cluster.owns(reply.log):
             self._background.run(self._interrupt(reply))

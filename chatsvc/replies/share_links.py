@@ -14,9 +14,10 @@ from chatsvc.stores.base import Store
 class ShareLinks:
     """The share links of all replies: for each reply at most one token, which every node knows.
 
-    A token has the form of a reply id, so that cursors can have it in the id's place. It is a name of
-    the reply in the store, and leads to it for as long as that is kept. Being random, it says nothing
-    of the reply's id, and the id, which is the right to stop the reply as well, nothing of the token.
+    A token has the form of a reply id, so that cursors can have it in the id's place. It is a name
+    of the reply in the store, and leads to it for as long as that is kept. Being random, it says
+    nothing of the reply's id, and the id, which is the right to stop the reply as well, nothing of
+    the token.
     """
 
     def __init__(self, store: Store, registry: Registry) -> None:
@@ -48,8 +49,8 @@ class ShareLinks:
     async def open(self, token: str) -> Reply:
         """Return the reply that a token leads to, whoever owns it.
 
-        Raises `ReplyNotFound` for a token that leads nowhere, `ReplyExpired` when the reply's text is
-        no longer kept, and `StoreUnavailable`.
+        Raises `ReplyNotFound` for a token that leads nowhere, `ReplyExpired` when the reply's text
+        is no longer kept, and `StoreUnavailable`.
         """
         reply_id = await self._store.recall(_of_token(token))
         if reply_id is None:

@@ -1,13 +1,14 @@
 """The starts of the last minute: how many replies each account has begun on this node.
 
-Time is cut into slots of `SLOT_S` seconds, and a start counts from its moment until `MINUTE_S` after
-the end of its slot. So an account never begins more than its limit within any minute, and a start
-counts for 65 s at most. A Redis counts those of all nodes in the same way (`create.lua`).
+Time is cut into slots of `SLOT_S` seconds, and a start counts from its moment until `MINUTE_S`
+after the end of its slot. So an account never begins more than its limit within any minute, and a
+start counts for 65 s at most. A Redis counts those of all nodes in the same way (`create.lua`).
 
 Invariants:
 
-- An account takes at most 13 numbers, whatever it does, and none when its last start counts no more.
-- At most `MOST_ACCOUNTS` are known; beyond that the one whose last start is the oldest is forgotten.
+- An account takes at most 13 numbers, whatever it does.
+- It is forgotten by the next start of any account once its own count no more.
+- At most `MOST_ACCOUNTS` are known; beyond that the one that has begun none for longest goes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MOST_ACCOUNTS = 100_000
 
 
 class Starts:
-    """The counts of starts by account. `now` returns the time in seconds of a clock that never jumps."""
+    """The counts of starts by account. `now` returns the seconds of a clock that never jumps."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

@@ -72,11 +72,11 @@ class Caller(msgspec.Struct, frozen=True):
     `user` is the user's name, empty if the service does not authorize requests. `client` is the
     client's address, empty if it is unknown. `account` is what the client's use of the service is
     counted by, and `limits` what is allowed to it, without a None where an endpoint has made the
-    caller. `ticket` is the name of the ticket by which the user is known, empty for none, and `reply`
-    the id of the only reply that it may read because the ticket had that one when the request came.
-    `connection` is a random text of a WebSocket's own,
-    which no other connection has, and empty for a request over HTTP. `headers` are those of the
-    request, or of the WebSocket's handshake, that backends may know, by their names.
+    caller. `ticket` is the name of the ticket by which the user is known, empty for none, and
+    `reply` the id of the only reply that it may read, if the ticket had one when the request came.
+    `connection` is a random text of a WebSocket's own, which no other connection has, and empty for
+    a request over HTTP. `headers` are those of the request, or of the WebSocket's handshake, that
+    backends may know, by their names.
     """
 
     user: str = ""

@@ -8,9 +8,10 @@
     base       the interfaces: Store, Cluster; Record, and the errors of stores
     address    the syntax of addresses of Redis
 
-A module imports only those below it in this list, and `redis` only the last three; also `chatsvc.log`
-and what is below that. Nothing here imports `backends`, `replies` or the web. This package imports its
-`redis` only when the settings name a store in Redis, because the client library is an extra.
+A module imports only those below it in this list, and `redis` only the last two; also
+`chatsvc.log` and what is below that. Nothing here imports `backends`, `replies` or the web. This
+package imports its `redis` only when the settings name a store in Redis, because the client library
+is an extra.
 
 A write: the producer of a reply calls `Store.append` with whole characters and `Store.append_side`
 with side units, then `Store.seal`, then `Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to

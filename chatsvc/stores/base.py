@@ -90,7 +90,8 @@ class NotWritable(Exception):
 class StoreMisconfigured(ValueError):
     """The error of a store that answers, and can't be used as it is set up.
 
-    It refuses the user's password, the user lacks a right, or a later version keeps its replies there.
+    It refuses the user's password, the user lacks a right, or a later version keeps its replies
+    there.
     """
 
 
@@ -138,9 +139,9 @@ class Store(Protocol):
 
         If `record.key` was used before with the same request, nothing is created, and the id of
         that reply is returned. A store that several nodes share counts the replies of all of them,
-        and raises `Overloaded` or `TooManyRequests` in place of exceeding `limits`; where one node is
-        alone, `Admission` has counted them. Raises `KeyReused` and `ReplyExpired` as `known` does,
-        and `StoreUnavailable`.
+        and raises `Overloaded` or `TooManyRequests` in place of exceeding `limits`; where one node
+        is alone, `Admission` has counted them. Raises `KeyReused` and `ReplyExpired` as `known`
+        does, and `StoreUnavailable`.
         """
         ...
 
@@ -228,8 +229,8 @@ class Store(Protocol):
         """Let `name` stand for a reply's id or token; return what it stood for before, if anything.
 
         With `only_new` a name that stands for something is left as it is. A store in Redis keeps
-        names for `REMEMBERED_S`, and as much longer as it keeps an ended reply; one in memory keeps a
-        number of them, and forgets the one that was set longest ago. Raises `StoreUnavailable`.
+        names for `REMEMBERED_S`, and as much longer as it keeps an ended reply; one in memory keeps
+        a number of them, and forgets the one that was set longest ago. Raises `StoreUnavailable`.
         """
         ...
 

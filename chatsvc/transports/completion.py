@@ -18,8 +18,8 @@ async def completion(reply: Reply, model: str, offer: ToolOffer) -> dict[str, An
     """Return the `chat.completion` object of a reply that ended and did not fail.
 
     `model` is the model's name where the model's server named none, and `offer` what the request
-    says of tools. The event loop gets its turns
-    meanwhile, for a reply of many parts takes some tenths of a second.
+    says of tools. The event loop gets its turns meanwhile, for a reply of many parts takes some
+    tenths of a second.
     """
     whole, log, offset = WholeCompletion(reply, model, offer), reply.log, 0
     while units := units_at_once(log, offset, log.offset):

@@ -63,9 +63,10 @@ def tool_offer(options: dict[str, Any]) -> ToolOffer:
 class Deltas:
     """The drafts of one reply's chunks, from its units in order.
 
-    `offer` is what the request says of tools. `text_name` is the member of a delta that text of the answer
-    stands in: `content`, or `REFUSAL` behind the mark that says so. `calls_functions` is whether
-    calls stand in the older `function_call`, because the request offers tools only as `functions`.
+    `offer` is what the request says of tools. `text_name` is the member of a delta that text of the
+    answer stands in: `content`, or `REFUSAL` behind the mark that says so. `calls_functions` is
+    whether calls stand in the older `function_call`, because the request offers tools only as
+    `functions`.
 
     - A call of a tool that the request offers grows as it is written. Any other waits for the end of
       the reply, and is left out if its result comes before: nothing is left for a client to do.

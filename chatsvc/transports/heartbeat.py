@@ -18,10 +18,9 @@ PROBE_TIMES_US = (500_000, 1_000_000)
 SILENCE_US = 15_000_000
 """Microseconds of silence after which a comment shows that the stream lives."""
 
-
 GRAIN_US = 50_000
-"""Microseconds by which a comment may be late: the ticker then looks at many streams in one turn, and
-need not be woken once for each, even for those that have ended."""
+"""Microseconds by which a comment may be late: the ticker then looks at many streams in one turn,
+and need not be woken once for each, even for those that have ended."""
 
 
 def stamp() -> bytes:

@@ -45,8 +45,8 @@ class PartsSnapshot(msgspec.Struct):
 def parts_snapshot(reply: Reply, shown_id: str, after: int) -> PartsSnapshot:
     """Return what is out behind the offset `after`, or as much of it as goes out at once.
 
-    It calls the reply `shown_id`: by its id, or by the token of a share link.
-    The state is final only when nothing is left behind `next`.
+    It calls the reply `shown_id`: by its id, or by the token of a share link. The state is final
+    only when nothing is left behind `next`.
     """
     log = reply.log
     marks = log.side.open_at(after) if log.side is not None else []
@@ -83,9 +83,9 @@ async def parts_poll_response(
 ) -> web.Response:
     """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    `shown_id` is what it calls the reply. News is a unit behind the offset `after`, or the end of the reply. Raises `Draining` when this
-    node sends its readers away before there is news; but not if this request has `started` the
-    reply, because then its id is news.
+    `shown_id` is what it calls the reply. News is a unit behind the offset `after`, or the end of
+    the reply. Raises `Draining` when this node sends its readers away before there is news; but not
+    if this request has `started` the reply, because then its id is news.
     """
     sent_away = False
     with reply.reading():

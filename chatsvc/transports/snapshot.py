@@ -72,9 +72,9 @@ async def poll_response(
 ) -> web.Response:
     """Return a snapshot as soon as there is news, else after `wait` seconds.
 
-    `shown_id` is what it calls the reply. News is text behind `after`, or the end of the reply. Raises `Draining` when this node sends its
-    readers away before there is news; but not if this request has `started` the reply, because then
-    its id is news.
+    `shown_id` is what it calls the reply. News is text behind `after`, or the end of the reply.
+    Raises `Draining` when this node sends its readers away before there is news; but not if this
+    request has `started` the reply, because then its id is news.
     """
     sent_away = False
     with reply.reading():

@@ -29,9 +29,9 @@ _syntax = msgspec.json.Decoder(msgspec.Raw)
 class Call:
     """A call of a tool: its `id` in the stream, its name, and its arguments so far.
 
-    `marks` are the members of its marks, of which some must come back. `plain` is whether its arguments are
-    plain text, as those of custom tools are, `closed` whether they are complete, and `answered`
-    whether it has a result.
+    `marks` are the members of its marks, of which some must come back. `plain` is whether its
+    arguments are plain text, as those of custom tools are, `closed` whether they are complete, and
+    `answered` whether it has a result.
     """
 
     __slots__ = ("answered", "arguments", "closed", "id", "marks", "name", "plain")
@@ -73,7 +73,7 @@ def input_event(call: Call, *, executed: bool = False) -> bytes:
 
 
 def kept_members(marks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the members of a call's marks, first to last, have that must come back unchanged."""
+    """Return what must come back unchanged of the members of a call's marks, first to last."""
     kept: dict[str, Any] = {
         name: mark[member]
         for mark in marks

@@ -13,9 +13,10 @@ A reply's hash:
     h   the record's `context`, as JSON; not there if it holds nothing
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
-    a   the digest of the account that the reply is counted for (see `limits`); not there without one
-    q   the `Record` as it is to stand in `r` from the end on, when of the prompt the question alone is
-        left; empty when it does, and not there in what nodes of older versions have created
+    a   the digest of the account that the reply is counted for (see `limits`); not there without
+        one
+    q   what is to stand in `r` from the end on: the `Record` with the question alone of its prompt;
+        empty once it stands there, and not there in what nodes of older versions have created
     at  when the reply was created (microseconds of the owner's clock)
     c   there when the text is complete
     x   there when the reply has its end
@@ -40,8 +41,8 @@ The id of an entry begins with the milliseconds at which it was added, by the cl
 Nodes of different versions share a Redis while they are replaced. Those without side units read past
 them: they write text without `b` and don't touch `s`. What a node does not know in an entry, or does
 not find, changes nothing but itself: an end without `p` is an end, an end that can't be read is a
-failure. Nodes that don't know `q` find in `r` what they expect, and leave the whole prompt there when
-they set an end.
+failure. Nodes that don't know `q` find in `r` what they expect, and leave the whole prompt there
+when they set an end.
 """
 
 from __future__ import annotations

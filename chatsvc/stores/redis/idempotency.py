@@ -1,8 +1,8 @@
 """Idempotency keys and names in Redis: which reply each of them stands for.
 
 Each is kept for `REMEMBERED_S`, a name as much longer as ended replies are kept, under its SHA-256,
-because clients choose texts of any length. The value of a key is `<reply id> <digest of the request>`,
-that of a name the reply id, or what else it stands for.
+because clients choose texts of any length. The value of a key is `<reply id> <digest of the
+request>`, that of a name the reply id, or what else it stands for.
 """
 
 from __future__ import annotations

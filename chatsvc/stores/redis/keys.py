@@ -30,9 +30,9 @@ blocks in a read."""
 
 
 FORMAT = 1
-"""The version of the format of all keys, hashes and entries. It grows when a node of an earlier version
-could not read, or would spoil, what this one writes; what it can pass over adds nothing. A later version
-may write more behind a full stop (`1.1`): to this one it is the same."""
+"""The version of the format of all keys, hashes and entries. It grows when a node of an earlier
+version could not read, or would spoil, what this one writes; what it can pass over adds nothing. A
+later version may write more behind a full stop (`1.1`): to this one it is the same."""
 
 
 class HashTag:

@@ -10,8 +10,8 @@ same last place, and a start costs no command more. It goes by
 - for each account the numbers of its starts (see `chatsvc.replies.starts`), which expire.
 
 A script has keys of one hash tag alone. A new reply is therefore given an id that has its account's
-tag. Of what runs under other tags, which only a Redis Cluster has, this knows what it was at the last
-renewal of the lease.
+tag. Of what runs under other tags, which only a Redis Cluster has, this knows what it was at the
+last renewal of the lease.
 
 An account is known by its SHA-256, for it may be anything of any length.
 """
@@ -40,9 +40,8 @@ class Limits:
     def __init__(self, commands: Commands, keys: Keys) -> None:
         self._commands = commands
         self._keys = keys
-        self._running: dict[
-            HashTag, int
-        ] = {}  # at the last look; of several tags alone
+        # At the last look, and only if there are several tags.
+        self._running: dict[HashTag, int] = {}
 
     def new_reply_id(self, account: str) -> str:
         """See `Cluster.new_reply_id`."""

@@ -31,14 +31,15 @@ Run = str | tuple[Unit, ...]
 class Outbox:
     """The queue of a reply's units to Redis, in the `epoch` in which this node owns the reply.
 
-    `write(outbox, runs, planned_end, usage)` writes what follows `outbox.position` and `outbox.sides`,
-    perhaps which end will follow, and what the reply has used unless that is None. It returns the position and the number of side units that Redis
-    then has, which are less than these when Redis has lost some; it raises `NotWritable` when this
-    node does not own the reply any more.
+    `write(outbox, runs, planned_end, usage)` writes what follows `outbox.position` and
+    `outbox.sides`, perhaps which end will follow, and what the reply has used unless that is None.
+    It returns the position and the number of side units that Redis then has, which are less than
+    these when Redis has lost some; it raises `NotWritable` when this node does not own the reply
+    any more.
 
-    `record` is the reply's, or None when another node created it. `account` is the digest of what the
-    reply is counted for, or "". `position` is up to where Redis
-    has acknowledged the text, and `sides` how many side units it has acknowledged.
+    `record` is the reply's, or None when another node created it. `account` is the digest of the
+    account that the reply is counted for, or "". `position` is up to where Redis has acknowledged
+    the text, and `sides` how many side units it has acknowledged.
     """
 
     __slots__ = (

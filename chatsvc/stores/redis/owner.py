@@ -31,12 +31,9 @@ from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import HashTag, Keys
 from chatsvc.stores.redis.limits import digest_of
 from chatsvc.stores.redis.outbox import Outbox, Run
-from chatsvc.stores.redis.owner_scripts import OwnerScripts
+from chatsvc.stores.redis.owner_scripts import DETACHED_PATIENCE_S, OwnerScripts
 from chatsvc.stores.redis.tasks import DetachedTasks
 from chatsvc.units import Unit
-
-DETACHED_PATIENCE_S = 24 * 3600
-"""Seconds for which a command about an ended reply is tried that no caller waits for."""
 
 
 class Owner:
@@ -60,7 +57,6 @@ class Owner:
     ) -> None:
         self._commands = commands
         self._keys = keys
-        self._node = node
         self._scripts = OwnerScripts(commands, keys, node, keep, patience)
         self._patience = patience
         self._followers = followers
@@ -204,7 +200,7 @@ class Owner:
             await self._finish(log, end, outbox, DETACHED_PATIENCE_S)
         finally:  # if Redis refuses, `Leases` finds it in this node's set, as one it does not know
             self.forget(log.reply_id)
-        await self._scripts.retire(log.reply_id, outbox.account, DETACHED_PATIENCE_S)
+        await self._scripts.retire(log.reply_id, outbox.account)
 
     async def _finish(
         self, log: Log, end: End, outbox: Outbox | None, patience: float
@@ -266,10 +262,7 @@ class Owner:
         outbox = self._outboxes.get(log.reply_id)
         if log.end is not None and outbox is not None and not outbox.given_up:
             self.forget(log.reply_id)
-            retiring = self._scripts.retire(
-                log.reply_id, outbox.account, DETACHED_PATIENCE_S
-            )
-            self._tasks.run(retiring)
+            self._tasks.run(self._scripts.retire(log.reply_id, outbox.account))
 
     # ------------------------------------------------------------------ ownership
 

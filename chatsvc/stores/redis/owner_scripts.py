@@ -32,6 +32,9 @@ from chatsvc.stores.redis.records import (
 )
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
 
+DETACHED_PATIENCE_S = 24 * 3600
+"""Seconds for which a command about an ended reply is tried that no caller waits for."""
+
 Counts = tuple[int, int]
 """A position (code points), and the number of side units there."""
 
@@ -55,9 +58,10 @@ class OwnerScripts:
     async def create(
         self, record: Record, now_us: int, limits: StartLimits, elsewhere: int
     ) -> bool:
-        """Create a reply; return False if there is one with its id. `now_us` is by the store's clock.
+        """Create a reply, and return True; or return False if there is one with its id.
 
-        `elsewhere` is that of `create.lua`. Raises `Overloaded` and `TooManyRequests` at a limit.
+        `now_us` is by the store's clock, `elsewhere` how many replies run under other hash tags.
+        Raises `Overloaded` and `TooManyRequests` at a limit.
         """
         reply_id = record.reply_id
         tag = self._keys.tag(reply_id)
@@ -155,9 +159,9 @@ class OwnerScripts:
         return answer
 
     async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
-        """Return the epoch in which the node owns a reply now, what is there, and its account, or None.
+        """Return the epoch in which the node owns a reply now, what is there, and its account.
 
-        The account is that of `digest_of`.
+        The account is its digest (`digest_of`). Returns None if the node may not own the reply.
         """
         tag = self._keys.tag(reply_id)
         keys = [*self._ownership_keys(reply_id), tag.running]
@@ -167,13 +171,13 @@ class OwnerScripts:
         epoch, position, sides, account = taken
         return int(epoch), (int(position), int(sides)), str(account)
 
-    async def retire(self, reply_id: str, account: str, patience: float) -> None:
+    async def retire(self, reply_id: str, account: str) -> None:
         """Take an ended reply from the node's own set, and from that of its account."""
         tag = self._keys.tag(reply_id)
         names = [tag.owned_by(self._node)]
         if account:
             names.append(tag.running_of(account))
-        ask = self._commands.ask
+        ask, patience = self._commands.ask, DETACHED_PATIENCE_S
         await asyncio.gather(
             *(ask("SREM", name, reply_id, patience=patience) for name in names)
         )

@@ -78,7 +78,7 @@ def encode_context(record: Record) -> str:
 
 
 def with_later_fields(record: Record, values: Sequence[str | None]) -> Record:
-    """Return a record with what the `LATER_FIELDS` hold, if there is anything: `context` and `note`."""
+    """Return a record with what the `LATER_FIELDS` hold, if anything: `context` and `note`."""
     text, note = values
     if not (text or note):
         return record

@@ -131,9 +131,10 @@ class RedisStore:
             raise
 
     async def _check_format(self) -> None:
-        """Raise `NewerFormat` if a later version keeps what this one can't read; else say this one's.
+        """Raise `NewerFormat` if a later version keeps what this one can't read.
 
-        What stands behind a full stop is a minor version, which says only what was added.
+        If no version is named there yet, this one's is set. What stands behind a full stop is a
+        minor version, which says only what was added.
         """
         key = self._keys.format
         found = await self._commands.ask("GET", key)
