@@ -34,6 +34,7 @@ class LogWriter:
 
     __slots__ = (
         "_append_now",
+        "_has_room",
         "_max_bytes",
         "_max_parts_bytes",
         "_on_first",
@@ -60,6 +61,7 @@ class LogWriter:
         self._reply = reply
         self._store = store
         self._append_now = store.append_now
+        self._has_room = store.has_room
         self._on_first = on_first
         self._splitter = Splitter()
         self._parts: PartWriter | None = None  # None while there is nothing but text
@@ -75,9 +77,9 @@ class LogWriter:
     def take(self, piece: Piece) -> bool:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
-        It is not possible for a store that waits, a long piece, text that ends reasoning, a piece
-        that fails the reply, and a reply that is nearly full or has its end; then nothing has
-        happened, and `write` does it. Call it only while no `write` is under way. Once `full` is
+        It is not possible for a store that waits or has no room, a long piece, text that ends
+        reasoning, a piece that fails the reply, and a reply that is nearly full or has its end; then
+        nothing has happened, and `write` does it. Call it only while no `write` is under way. Once `full` is
         true it takes nothing.
         """
         if not isinstance(piece, str):
@@ -88,8 +90,8 @@ class LogWriter:
             append_now is None
             or (parts is not None and parts.interrupted)
             or length > CODE_POINTS_PER_TURN
-            or log.end is not None
             or size + (length + LONGEST_CHARACTER) * 4 > self._max_bytes
+            or not self._has_room(log)
         ):
             return False
         if text := self._splitter.feed(piece):
@@ -105,8 +107,8 @@ class LogWriter:
         if (
             append_now is None
             or append_side_now is None
-            or log.end is not None
             or self._size + LONGEST_CHARACTER * 4 > self._max_bytes
+            or not self._has_room(log)
         ):
             return False
         parts = self._part_writer()
