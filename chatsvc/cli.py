@@ -181,9 +181,19 @@ def serve_settings(
     return with_store_file_read(settings)
 
 
+NOT_ON_WINDOWS = (
+    "chatsvc: the service does not run on Windows; run it there in WSL 2 or in a Linux container"
+)
+"""The line of `chatsvc serve` on Windows, which lacks the signals and sockets that it needs."""
+
+
 @command.command("serve", params=_options(Settings))
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
+    # Before the modules that serve are imported: not all of them can be there.
+    if sys.platform == "win32":
+        print(NOT_ON_WINDOWS, file=sys.stderr)
+        return ExitStatus.FAILED
     settings = serve_settings(flags)
     forget_secrets(Settings)
     # Imported here: all that `ask` needs takes 0.4 s to import, and the server another 0.2 s, for
