@@ -35,6 +35,7 @@ class AnswerPieces:
     - `reason`: the `finish_reason` of an answer that has finished, else None.
     - `began`: whether there was a choice, if only an empty one.
     - `usage`: the last usage that a chunk has reported, or None.
+    - `places`: the places in the server's text (see `TextPlaces`).
 
     With `cumulative` each text is the whole one so far. With `think_tags` reasoning is looked for in
     the text; while nobody knows which of the two it is, it is `undecided`, until `decide`.
@@ -60,7 +61,7 @@ class AnswerPieces:
         self.usage: dict[str, Any] | None = None
         self._cumulative = Cumulative() if cumulative else None
         self._tags = ThinkTags() if think_tags else None
-        self._places = TextPlaces()
+        self.places = TextPlaces()
         self._source = ""  # the member that gives the text
         self._side_source = ""  # the member that gives what stands beside the text
         self._texts: list[str] = []  # behind `_pieces`, since `take`
@@ -72,6 +73,21 @@ class AnswerPieces:
         self._extras = Extras()
         self._refuses = False  # a refusal has begun
         self._besides: set[Piece] = set()  # those that were also extras
+
+    @property
+    def plain(self) -> bool:
+        """Whether a text without `\\r` could come next and be all that `take` returns.
+
+        Then it may be passed on at once, and `places.length` raised by its own, in place of `add`.
+        """
+        return (
+            self._tags is None
+            and self._cumulative is None
+            and self.reason is None
+            and self.usage is self._passed_usage
+            and not (self._texts or self._pieces or self._high)
+            and not self.places.ends_open
+        )
 
     @property
     def undecided(self) -> bool:
@@ -250,7 +266,7 @@ class AnswerPieces:
         if self._cumulative is not None:
             text = self._cumulative.new_text(text)
         if text:
-            self._places.add(text)
+            self.places.add(text)
             if self._tags is None:
                 self._texts.append(text)
             else:
@@ -315,7 +331,7 @@ class AnswerPieces:
         for each in besides_of(delta.others or {}):
             if each not in self._besides:
                 self._besides.add(each)
-                self._put(self._places.of(each, removed))
+                self._put(self.places.of(each, removed))
 
     def _put(self, piece: Piece) -> None:
         self._flush()

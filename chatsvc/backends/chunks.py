@@ -87,6 +87,7 @@ class ChunkReader:
         self._had_line = False  # of whole JSON: its first line
         self._frames = Frames()
         self._decode: Callable[[bytes], Chunk] = decode
+        self._goes_on = False  # what comes next may be the answer's text and nothing else
         self._size = 0  # bytes of the body, if it is not yet known what the text is
 
     @property
@@ -110,9 +111,8 @@ class ChunkReader:
     def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
         text = None
-        # Nearly always the bytes are one event, whose chunk differs from the last in its text alone.
-        # A chunk that fits the frame has no line end in it, so there is no other event in them; to
-        # cut them at line ends would cost more than to find the text.
+        # A chunk that fits the frame has no line end in it, so there is no other event in the bytes;
+        # to cut them at line ends would cost more than to find the text.
         if (
             data.startswith(b"data: ")
             and data.endswith(b"\n\n")
@@ -129,7 +129,27 @@ class ChunkReader:
             if self._size > UNDECIDED_LIMIT_BYTES:
                 self._answer.decide()
         # Until then the reply may be stopped, and its usage is the last that was passed on.
-        return self._answer.take(last=self.complete)
+        pieces = self._answer.take(last=self.complete)
+        self._goes_on = (
+            self._answer.plain
+            and not self._frames.reasoning
+            and self._events.between_events
+            and not self.complete
+            and self.failure is None
+        )
+        return pieces
+
+    def next_text(self, data: bytes) -> str | None:
+        """See `ResponseReader.next_text`.
+
+        Nearly always the bytes are one event, whose chunk differs from the last in its text alone.
+        """
+        if self._goes_on and len(data) <= self._limit:
+            text = self._frames.event_text(data)
+            if text and "\r" not in text:
+                self._answer.places.length += len(text)
+                return text
+        return None
 
     def end(self) -> list[Piece]:
         """See `ResponseReader.end`: whole JSON is read now, and an event without its blank line."""

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._steps: Iterator[bytes] | None = None  # of what is being unpacked
         self._pending = b""  # what has come and is not parsed
         self._scheduled = False  # the turn for what is pending
+        self._flows = False  # what comes next may go to the receiver at once
         self._held_up = False  # until more is taken on
         self._paused = False
         self._lost = False  # nothing more comes
@@ -192,6 +193,28 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        receiver, response, timer = self._receiver, self.response, self._timer
+        if (
+            self._flows
+            and receiver is not None
+            and response is not None
+            and timer is not None
+            and len(data) <= TURN_BYTES
+        ):
+            # So it is with nearly every token.
+            response.feed(data)
+            if content := response.content:
+                response.content = b""
+                receiver.feed(content, self._loop.time())
+            if (
+                receiver.held
+                or receiver.over
+                or receiver.deadline < timer.at
+                or response.complete
+                or response.broken
+            ):
+                self._settle(response, receiver)
+            return
         self._pending = self._pending + data if self._pending else data
         if not self._scheduled:
             self._go_on()
@@ -209,7 +232,7 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Work off what has come, for one turn, and see to the next one."""
-        self._scheduled = self._held_up = False
+        self._scheduled = self._held_up = self._flows = False
         response, receiver = self.response, self._receiver
         if response is None:
             if self._pending:  # it is the answer to no request
@@ -224,24 +247,24 @@ class Connection(asyncio.Protocol):
             return
         if self._steps is None:
             if data := self._pending:
-                if len(data) > TURN_BYTES:
-                    data, self._pending = data[:TURN_BYTES], data[TURN_BYTES:]
-                else:
-                    self._pending = b""
+                data, self._pending = data[:TURN_BYTES], data[TURN_BYTES:]
                 response.feed(data)
-                if response.broken:
-                    self._break()
             if receiver is not None and (content := response.content):
-                body = content[0] if len(content) == 1 else b"".join(content)
-                content.clear()
+                response.content = b""
                 if self._inflater is None:
-                    receiver.feed(body, self._loop.time())
-                    if self._receiver is not receiver:  # it has closed this exchange
-                        return
+                    receiver.feed(content, self._loop.time())
                 else:
-                    self._steps = self._inflater.feed(body)
+                    self._steps = self._inflater.feed(content)
         if self._steps is not None and receiver is not None:
             self._unpack(self._steps, receiver)
+        self._settle(response, receiver)
+
+    def _settle(self, response: HttpResponse, receiver: Receiver | None) -> None:
+        """See to what follows what was fed: the next turn, the end, the waiter, the deadline."""
+        if self._receiver is not receiver:  # it has closed this exchange
+            return
+        if response.broken:
+            self._break()
         if self._pending or self._steps is not None:
             self._pause()
             self._scheduled = True
@@ -263,6 +286,7 @@ class Connection(asyncio.Protocol):
                 self._wake()
             if self._timer is not None and receiver.deadline < self._timer.at:
                 self._timer.set(receiver.deadline)
+            self._flows = self._inflater is None and not self._scheduled
 
     def _unpack(self, steps: Iterator[bytes], receiver: Receiver) -> None:
         work, now = 0, self._loop.time()

@@ -86,6 +86,8 @@ class ResponseReader(Protocol):
     def progress(self) -> int:
         """A count that grows with each `feed` that brought something of an answer.
 
+        What `next_text` returned is progress, too, and not counted.
+
         Whatever only keeps the connection open, as a comment or an empty event does, does not
         count: what brings no progress is limited in time and in bytes.
         """
@@ -110,6 +112,12 @@ class ResponseReader(Protocol):
         """The seconds in which something may follow a `finish`, from the last progress on.
 
         Then the answer counts as complete.
+        """
+
+    def next_text(self, data: bytes) -> str | None:
+        """Return the text in the next bytes if they bring that and change nothing else, else None.
+
+        It is not empty and whole at once. After None nothing has happened: `feed` reads the bytes.
         """
 
     def feed(self, data: bytes) -> list[Piece]:
@@ -246,6 +254,22 @@ class Answer:
 
     def feed(self, data: bytes, now: float) -> None:
         """See `Receiver.feed`."""
+        text = self._reader.next_text(data)
+        if text is None:
+            self._feed(data, now)
+            return
+        # So it is with nearly every token.
+        self.given += 1
+        self._came = self._heard = now
+        self._quiet = 0
+        self._size += len(data)
+        if self.pieces or self._take is None or not self._take(text):
+            self.pieces.append(text)
+            self.held += len(text)
+        if self._size > RESPONSE_LIMIT_BYTES:
+            self._close(BackendFailed(TOO_MUCH))
+
+    def _feed(self, data: bytes, now: float) -> None:
         reader = self._reader
         pieces = reader.feed(data)
         over = reader.complete
