@@ -15,17 +15,11 @@ from chatsvc.backends.chunk_values import Choice, Chunk, Delta
 from chatsvc.backends.content_parts import besides_of, words_of
 from chatsvc.backends.cumulative import Cumulative
 from chatsvc.backends.extras import Extras
-from chatsvc.backends.finish_reasons import FAILURES, read_reason
+from chatsvc.backends.finish_reasons import FAILURES, linger_s, read_reason
 from chatsvc.backends.text_places import TextPlaces
 from chatsvc.backends.think_tags import ThinkTags
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import Extra, Piece, Reasoning, Usage
-
-LINGER_S = 2.0
-"""The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
-
-LINGER_WITH_WORDS_S = 10.0
-"""The same for a chunk that has a part of the answer, too: some servers say `stop` in each."""
 
 
 class AnswerPieces:
@@ -56,7 +50,7 @@ class AnswerPieces:
     def __init__(self, *, cumulative: bool = False, think_tags: bool = False) -> None:
         self.progress = 0
         self.reason: str | None = None
-        self.linger_s = LINGER_S
+        self.linger_s = linger_s(words=False)
         self.began = False
         self.usage: dict[str, Any] | None = None
         self._cumulative = Cumulative() if cumulative else None
@@ -76,18 +70,10 @@ class AnswerPieces:
 
     @property
     def plain(self) -> bool:
-        """Whether a text without `\\r` could come next and be all that `take` returns.
-
-        Then it may be passed on at once, and `places.length` raised by its own, in place of `add`.
-        """
-        return (
-            self._tags is None
-            and self._cumulative is None
-            and self.reason is None
-            and self.usage is self._passed_usage
-            and not (self._texts or self._pieces or self._high)
-            and not self.places.ends_open
-        )
+        r"""Whether a text without `\r` may be passed on at once; only `places` must learn of it."""
+        plain = self._tags is None and self._cumulative is None and self.reason is None
+        waiting = self._texts or self._pieces or self._high or self.places.ends_open
+        return plain and not waiting and self.usage is self._passed_usage
 
     @property
     def undecided(self) -> bool:
@@ -192,7 +178,7 @@ class AnswerPieces:
                 if self.reason is None and not words:
                     self.progress += 1
                 self.reason = reason
-                self.linger_s = LINGER_WITH_WORDS_S if words else LINGER_S
+                self.linger_s = linger_s(words)
         return None
 
     def _add_delta(self, delta: Delta) -> bool:

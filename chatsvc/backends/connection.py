@@ -16,6 +16,7 @@ from chatsvc.backends.http_response import HttpResponse
 from chatsvc.backends.inflate import Inflater, inflater
 from chatsvc.backends.receivers import DRAIN_S, Rest
 from chatsvc.backends.response import Receiver
+from chatsvc.backends.wake_up import WakeUp
 from chatsvc.problems import BackendFailed
 from chatsvc.tracebacks import without_tracebacks
 
@@ -52,9 +53,8 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._timer: DeadlineTimer | None = None  # during an exchange
-        self._transport: Any = (
-            None  # of asyncio, or of uvloop, which is no subclass of it
-        )
+        # Of asyncio, or of uvloop, which is no subclass of it.
+        self._transport: Any = None
         self._receiver: Receiver | None = None
         self._inflater: Inflater | None = None
         self._steps: Iterator[bytes] | None = None  # of what is being unpacked
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._lost = False  # nothing more comes
         self._reset = False  # it was lost by an error
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = WakeUp(self._loop)  # for the task that asked
 
     # ------------------------------------------------------------------ one exchange
 
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         while self.response is not None and not self.response.headed:
             if self._lost:
                 raise ConnectionResetError
-            await self._wait()
+            await self._news.wait()
         if self.response is None:  # closed meanwhile
             raise ConnectionAbortedError
 
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
             receiver.read_again(self._loop.time())
             self._go_on()
         while not (receiver.held or receiver.over):
-            await self._wait()
+            await self._news.wait()
 
     def close(self) -> None:
         """End the exchange: keep the connection if its response has ended or ends soon, else close.
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         if self._receiver is not None:
             self._receiver.break_off()
-        self._wake()
+        self._news.wake()
 
     def _free(self, response: HttpResponse) -> None:
         self.used = True
@@ -174,17 +174,6 @@ class Connection(asyncio.Protocol):
         self.response = self._inflater = self._steps = None
         self._pending = b""
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     # ------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -194,25 +183,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         receiver, response, timer = self._receiver, self.response, self._timer
-        if (
-            self._flows
-            and receiver is not None
-            and response is not None
-            and timer is not None
-            and len(data) <= TURN_BYTES
-        ):
-            # So it is with nearly every token.
+        # So it is with nearly every token.
+        if self._flows and receiver and response and timer and len(data) <= TURN_BYTES:
             response.feed(data)
             if content := response.content:
                 response.content = b""
                 receiver.feed(content, self._loop.time())
-            if (
-                receiver.held
-                or receiver.over
-                or receiver.deadline < timer.at
-                or response.complete
-                or response.broken
-            ):
+            ended = receiver.over or response.complete or response.broken
+            if ended or receiver.held or receiver.deadline < timer.at:
                 self._settle(response, receiver)
             return
         self._pending = self._pending + data if self._pending else data
@@ -226,7 +204,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
         if not self._scheduled:
             self._go_on()
-        self._wake()
+        self._news.wake()
 
     # ------------------------------------------------------------------ the response
 
@@ -261,6 +239,7 @@ class Connection(asyncio.Protocol):
 
     def _settle(self, response: HttpResponse, receiver: Receiver | None) -> None:
         """See to what follows what was fed: the next turn, the end, the waiter, the deadline."""
+        self._flows = False
         if self._receiver is not receiver:  # it has closed this exchange
             return
         if response.broken:
@@ -278,15 +257,15 @@ class Connection(asyncio.Protocol):
             self._resume()
         if receiver is None:
             if response.headed:
-                self._wake()
+                self._news.wake()
         elif receiver.over:
-            self._wake()
+            self._news.wake()
         else:
             if receiver.held:
-                self._wake()
+                self._news.wake()
             if self._timer is not None and receiver.deadline < self._timer.at:
                 self._timer.set(receiver.deadline)
-            self._flows = self._inflater is None and not self._scheduled
+            self._flows = not (receiver.held or self._inflater or self._scheduled)
 
     def _unpack(self, steps: Iterator[bytes], receiver: Receiver) -> None:
         work, now = 0, self._loop.time()
@@ -342,6 +321,6 @@ class Connection(asyncio.Protocol):
         if now >= receiver.deadline:
             receiver.look(now)
         if receiver.over:
-            self._wake()
+            self._news.wake()
         else:
             timer.set(receiver.deadline)

@@ -63,7 +63,9 @@ class EventEncoder(Encoder):
         self._numbers = codec.numbers
         self._tails = _tails(codec.tail, framing)
         # Without the trailer: characters that go together share one. None if the codec joins them.
-        self._run_tails = None if codec.joins or framing.one_each else encodings(codec.tail)
+        self._run_tails = (
+            None if codec.joins or framing.one_each else encodings(codec.tail)
+        )
         self._heads = framing.heads
         # The size from which on an event is left to the codec: 0 until the first run is encoded,
         # because a codec may add to the first event; then that of the table of heads.
