@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatsvc.backends.chunk_values import decode
@@ -151,12 +151,16 @@ class _NoFrames(Frames):
 
 
 @given(st.lists(alike, max_size=8))
+@example([delta({"reasoning": text}) for text in "abc"])
+@example([delta({"content": text}) for text in ("a", "b\r", "\nc", "d")])
+@example([delta({"content": text}) for text in ("a", "b", "", "c")])
 def test_frames_change_nothing(script: list[bytes]) -> None:
     def outcome(reader: ChunkReader) -> object:
         pieces: list[Piece] = []
         for each in script:
             if reader.failure is None:
                 pieces += fed(reader, each)
+        assert "" not in pieces
         failure = reader.failure
         done = reader.finish, reader.progress > 0, failure and failure.detail
         places = reader._answer.places
