@@ -12,14 +12,12 @@ from chatsvc.settings import BadSetting, Settings, flag
 
 logger = logging.getLogger("chatsvc")
 
-_REASONS = {
-    "KEY_VALUES_MISMATCH": "the private key is not that of the certificate",
-    "KEY_TYPE_MISMATCH": "the private key is not that of the certificate",
-    "NO_CERTIFICATE_ASSIGNED": "the private key is not that of the certificate",
-    "PEM_LIB": "it has no certificate, or there is no private key, in PEM",
-    "NO_START_LINE": "it has no certificate, or there is no private key, in PEM",
+_MISMATCHES = {
+    "KEY_VALUES_MISMATCH",
+    "KEY_TYPE_MISMATCH",
+    "NO_CERTIFICATE_ASSIGNED",
 }
-"""What is said for a reason of OpenSSL's."""
+"""OpenSSL's reasons for refusing a private key that is another certificate's."""
 
 
 class Certificates:
@@ -107,11 +105,19 @@ def _load(certfile: str, keyfile: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certfile, keyfile or None, refuse_passphrase)
     except ssl.SSLError as error:
-        reason = error.reason or ""
-        said = _REASONS.get(reason) or reason.replace("_", " ").lower() or str(error)
-        raise BadSetting(f"{flag('ssl_certfile')} {certfile}: {said}") from None
+        raise BadSetting(f"{flag('ssl_certfile')} {certfile}: {_why(error)}") from None
     except OSError as error:
         raise BadSetting(
             f"{flag('ssl_certfile')} {certfile}: {error.strerror}"
         ) from None
     return context
+
+
+def _why(error: ssl.SSLError) -> str:
+    """Return in words why OpenSSL refuses a certificate or its private key."""
+    reason = error.reason or ""
+    if reason in _MISMATCHES:
+        return "the private key is not that of the certificate"
+    if reason == "NO_START_LINE" or "PEM" in str(error):
+        return "it has no certificate, or there is no private key, in PEM"
+    return reason.replace("_", " ").lower() or str(error)

@@ -20,8 +20,6 @@ from typing import Any
 
 from chatsvc.listening.addresses import BACKLOG, CannotListen
 
-_PROBE_TIMEOUT_S = 1.0  # a full queue lets a client wait
-
 
 class UnixSocket:
     """A Unix socket at `path`, bound and not yet listening; `mode` are its file's permissions.
@@ -94,7 +92,7 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(errno.EEXIST, "a file is there that is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PROBE_TIMEOUT_S)
+        probe.setblocking(False)  # a full queue would let it wait
         try:
             probe.connect(path)
         except ConnectionRefusedError:
@@ -102,6 +100,6 @@ def _remove_stale(path: str) -> None:
             return
         except FileNotFoundError:
             return
-        except TimeoutError:
+        except BlockingIOError:
             pass
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
