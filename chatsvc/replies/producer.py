@@ -43,7 +43,8 @@ class Producer:
     second phase.
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
-    or another node is to give it one. `direct` is the backend if its text can reach the log without
+    or another node is to give it one. `has_ended_it` is whether this producer has set the end,
+    `released` whether the reply was given to other nodes. `direct` is the backend if its text can reach the log without
     this producer's task, else None. `account` is what the reply is counted for. `task`
     works on the reply, or is None. `background` keeps a task that has to be left behind.
 
@@ -71,6 +72,8 @@ class Producer:
         "_release",
         "_timer",
         "account",
+        "has_ended_it",
+        "released",
         "reply",
         "store",
         "task",
@@ -90,6 +93,8 @@ class Producer:
         self.reply = reply
         self.store = store
         self.account = account
+        self.has_ended_it = False
+        self.released = False
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
         self._direct = direct
@@ -316,7 +321,7 @@ class Producer:
         """Set the end, unless it was set from elsewhere."""
         self._finishing = True
         try:
-            await self.store.finish(self.reply.log, end)
+            self.has_ended_it = await self.store.finish(self.reply.log, end)
             return
         except NotWritable:
             return
@@ -327,4 +332,4 @@ class Producer:
     async def _give_up(self, end: End) -> None:
         """End the reply as failed because of the store, so that the readers here learn why."""
         self._finishing = True
-        await self.store.finish(self.reply.log, end)
+        self.has_ended_it = await self.store.finish(self.reply.log, end)

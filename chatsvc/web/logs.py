@@ -153,8 +153,12 @@ def _log(logger: logging.Logger, message: str, data: dict[str, Any]) -> None:
 class EventLog:
     """The log of what happens to replies, an `Observer`.
 
-    Ids are capabilities, so only their beginnings are logged.
+    `node` is the name of this node in its store. Ids are capabilities, so only their beginnings are
+    logged.
     """
+
+    def __init__(self, node: str = "") -> None:
+        self._node = node
 
     def producing(self, count: int) -> None:
         """Do nothing: how many replies run is not logged."""
@@ -166,13 +170,31 @@ class EventLog:
     def first(self, reply: Reply) -> None:
         """Do nothing: the first character is not logged."""
 
+    def handed_on(self, reply: Reply, successor: str) -> None:
+        """See `Observer`."""
+        data: dict[str, Any] = {"reply": reply.id[:6]}
+        if successor:
+            data["to"] = successor
+        data["code_points"] = reply.log.position
+        _log(events, "reply handed on", data)
+
+    def taken_over(self, reply: Reply) -> None:
+        """See `Observer`."""
+        data = {
+            "reply": reply.id[:6],
+            "node": self._node,
+            "code_points": reply.log.position,
+        }
+        _log(events, "reply taken over", data)
+
     def ended(self, reply: Reply) -> None:
         """See `Observer`."""
         end = reply.end
+        assert end is not None
         data = {
             "reply": reply.id[:6],
-            "state": end.state if end is not None else "running",
-            "finish_reason": end.finish_reason if end is not None else None,
+            "state": end.state,
+            "finish_reason": end.finish_reason,
             "code_points": reply.log.position,
         }
         _log(events, "reply ended", data)

@@ -262,12 +262,17 @@ class Metrics(Collector):
         """See `Observer`."""
         self._first.observe((monotonic() - reply.started) / 1e6)
 
+    def handed_on(self, reply: Reply, successor: str) -> None:
+        """Do nothing: the node that ends the reply counts all of it."""
+
+    def taken_over(self, reply: Reply) -> None:
+        """Do nothing: the reply was counted where it was started."""
+
     def ended(self, reply: Reply) -> None:
         """See `Observer`."""
-        self._characters.inc(reply.log.position)
         end = reply.end
-        if end is None:
-            return
+        assert end is not None
+        self._characters.inc(reply.log.position)
         # A model's server may finish with any words, and each would be a series of its own.
         known_end = end.state != "done" or end.finish_reason in FINISH_REASONS
         self._ended.labels(end.state, end.finish_reason if known_end else "other").inc()
