@@ -109,7 +109,7 @@ class Handover:
         if self._has_ended(reply.record.user):
             stopped = End("stopped", "stopped")
             self._producers.end_when_released(reply, stopped)
-            await self._producers.finish(reply, stopped)
+            await self._store.finish(reply.log, stopped)
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.offset
@@ -161,7 +161,7 @@ class Handover:
         problem = Draining("The service went down before the reply was complete.")
         end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())
         try:
-            await self._producers.finish(reply, end)
+            await self._store.finish(reply.log, end)
         except StoreUnavailable:
             logger.warning("a reply could not be ended: the store is away")
 

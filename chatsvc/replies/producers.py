@@ -128,13 +128,6 @@ class Producers:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
-    async def finish(self, reply: Reply, end: End) -> None:
-        """Set the end of a reply that is produced here. Raises `StoreUnavailable`."""
-        has_ended_it = await self._store.finish(reply.log, end)
-        producer = self._producers.get(reply.id)
-        if producer is not None:
-            producer.has_ended_it = has_ended_it
-
     def hand_on(self, reply: Reply, *, released: bool) -> None:
         """Stop the producer of a reply, if there is one, without an end: the reply is another node's.
 

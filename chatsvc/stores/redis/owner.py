@@ -271,13 +271,16 @@ class Owner:
     async def producer_ended(self, log: Log) -> bool:
         """See `Cluster.producer_ended`.
 
-        An ended reply is in the set of the node that owned it, until somebody removes it: whoever
-        does is the one who may say that it has ended.
+        A stop may come from any node, at any time. A reply that was stopped is in the set of the node
+        that owned it until somebody removes it: that one may say that it has ended. Any other end
+        was set by the owner.
         """
         outbox = self._outboxes.get(log.reply_id)
         if outbox is not None and outbox.given_up:  # `_finish_late` removes it
             return True
         self.forget(log.reply_id)
+        if log.end is not None and log.end.state != "stopped":
+            return await self.successor(log) is None
         account = "" if outbox is None else outbox.account
         retiring = self._tasks.run(self._scripts.retire(log.reply_id, account))
         return await asyncio.shield(retiring)
