@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from chatsvc.web.logs import JsonFormatter, TextFormatter
+from chatsvc.web.log_lines import JsonFormatter, TextFormatter
 
 TIMES = [0.0, 1.9999, 1_790_000_000.0005, 1_790_000_000.9996, 1_790_000_001.5]
 

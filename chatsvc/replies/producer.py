@@ -43,10 +43,9 @@ class Producer:
     second phase.
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
-    or another node is to give it one. `has_ended_it` is whether this producer has set the end,
-    `released` whether the reply was given to other nodes. `direct` is the backend if its text can reach the log without
-    this producer's task, else None. `account` is what the reply is counted for. `task`
-    works on the reply, or is None. `background` keeps a task that has to be left behind.
+    or another node is to give it one. `direct` is the backend if its text can reach the log without
+    this producer's task, else None. `account` is what the reply is counted for. `task` works on the
+    reply, or is None. `background` keeps a task that has to be left behind.
 
     Invariants:
 
@@ -73,7 +72,6 @@ class Producer:
         "_timer",
         "account",
         "has_ended_it",
-        "released",
         "reply",
         "store",
         "task",
@@ -93,8 +91,7 @@ class Producer:
         self.reply = reply
         self.store = store
         self.account = account
-        self.has_ended_it = False
-        self.released = False
+        self.has_ended_it = False  # it has set the reply's end as its owner
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
         self._direct = direct
@@ -137,10 +134,7 @@ class Producer:
         self._release.start()
 
     def cancel(self) -> None:
-        """Stop the work, without an end.
-
-        `on_done` is called once the backend has closed, or after `CLOSING_S` if it hasn't.
-        """
+        """Stop the work without an end; `on_done` is called in `CLOSING_S`, or once all is closed."""
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()

@@ -77,6 +77,7 @@ class Producers:
         self._background = background
         self._observers = observers
         self._producers: dict[str, Producer] = {}
+        self._released: set[str] = set()  # ids: of these another node may be the owner
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -135,7 +136,8 @@ class Producers:
         """
         producer = self._producers.get(reply.id)
         if producer is not None:
-            producer.released = released
+            if released:
+                self._released.add(reply.id)
             producer.cancel()
 
     def cancel_all(self) -> set[asyncio.Task[Any]]:
@@ -182,12 +184,13 @@ class Producers:
         cluster = self._store.cluster
         if reply.end is None and cluster.owns(reply.log):
             self._background.run(self._interrupt(reply))
-        elif producer.released and reply.end is None:
+        elif reply.id in self._released and reply.end is None:
             self._handed_on(reply, "")
         elif producer.has_ended_it or not cluster.shared:
             self._ended(reply)
         else:
             self._background.run(self._end_or_hand_on(reply))
+        self._released.discard(reply.id)
         reply.set_produced(False)
 
     async def _interrupt(self, reply: Reply) -> None:
