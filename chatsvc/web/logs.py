@@ -129,7 +129,7 @@ def log_request(
         "path": path,
         "status": status,
         "seconds": round(seconds, 3),
-        "client": request[CLIENT] if CLIENT in request else request.remote,
+        "client": request.get(CLIENT) or request.remote,
         "request_id": request_id(request),
     }
     if user := identity_of(request).user:
