@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chatsvc.setting_formats import (
+    SWITCH,
     choice_format,
 )
 from chatsvc.settings.definition import setting
@@ -23,3 +24,9 @@ class LogSettings:
     log_format: str = setting(
         "text", choice_format("text", "json"), "how log lines are written"
     )
+    log_level: str = setting(
+        "info",
+        choice_format("debug", "info", "warning", "error"),
+        "the least level of the lines that are written",
+    )
+    no_access_log: bool = setting(False, SWITCH, "write no line for each request")
