@@ -59,7 +59,7 @@ class EmptyFolder:
         (self.path / file).write_text(example)
         return file
 
-    def run(self, script: str, port: int | str = 3000, timeout: float = 30) -> str:
+    def run(self, script: str, port: str = "3000", timeout: float = 30) -> str:
         """Run an example in a shell, against the service on `port`, and return its output.
 
         Raises `CalledProcessError`, which has the output too, when it fails.
@@ -79,9 +79,14 @@ class EmptyFolder:
 
     @contextmanager
     def serving(self, example: str, *flags: str) -> Iterator[Service]:
-        """Start the last line of an example, with more flags, on a free port, until the context ends."""
+        """Start the last line of an example, with more flags, until the context ends.
+
+        It listens on a free port, or on the Unix socket of `--uds`.
+        """
         line = example.strip().splitlines()[-1].strip()
-        words = [*shlex.split(line), *flags, "--port", "0"]
+        words = [*shlex.split(line), *flags]
+        if "--uds" not in words:
+            words += ["--port", "0"]
         with subprocess.Popen(
             # The shell finds the command, and is replaced by it: signals reach the service.
             ["bash", "-euc", f"exec {shlex.join(words)}"],
@@ -102,9 +107,9 @@ class Service:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.line = self.next_line()
-        assert self.line.startswith("chatsvc is running on http://"), self.line
+        assert self.line.startswith("chatsvc is running on "), self.line
         self.url = self.line.split()[-1]
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = self.url.rpartition(":")[2]
 
     def next_line(self) -> str:
         """Return the next line of what it prints."""

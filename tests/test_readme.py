@@ -192,6 +192,17 @@ def test_prometheus_finds_the_metrics_where_the_command_puts_them(
             assert b"chatsvc_build_info" in answer.read()
 
 
+def test_a_unix_socket_is_asked_as_the_readme_says(folder: EmptyFolder) -> None:
+    require("curl")
+    [example] = blocks("sh", "curl --unix-socket")
+    path = str(folder.path / "chatsvc.sock")
+    with folder.serving(f"chatsvc --uds {path}") as service:
+        assert service.line == f"chatsvc is running on unix:{path}"
+        script = example.replace("/run/chatsvc/chatsvc.sock", path)
+        assert script != example
+        assert folder.run(script) == "ready\n"
+
+
 def test_the_command_asks_the_function_that_the_readme_names(
     folder: EmptyFolder,
 ) -> None:

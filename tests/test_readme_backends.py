@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -50,7 +51,11 @@ def reply_of(
                 "X-Tenant": "Acme",
             },
         )
-        with urlopen(request) as answer:
+        try:
+            answer = urlopen(request)
+        except HTTPError as failed:  # a 502, whose body is the reply as well
+            answer = failed
+        with answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
