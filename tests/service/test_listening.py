@@ -19,6 +19,7 @@ import pytest
 
 from ..listening.pems import Pems
 from ..redis_server import RedisServer
+from .api_keys import KeysFile, authorization
 from .running import COMMAND, eventually, launch
 from .test_workers import pids
 
@@ -331,6 +332,38 @@ async def test_a_hangup_exchanges_the_certificate_and_no_connection_ends(
         status, errors = await found.end()
         assert status == 0
         assert "ERROR" not in errors
+
+
+async def test_of_two_files_one_may_be_broken_and_that_is_said_once(
+    pems: Pems, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    context = ssl.create_default_context(cafile=pems.ca)
+    file = KeysFile(tmp_path, "alice")
+    keys = ("--api-keys-file", str(file.path), "--store", redis_server.database(3))
+    flags = ("--host", "127.0.0.1", "--port", "0", *pems.flags, "--workers", "2")
+    async with service(*flags, *keys) as found:
+        url = f"https://localhost:{found.port}/"
+        headers = authorization("bob")
+
+        async def status() -> int:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, headers=headers, ssl=context) as answer,
+            ):
+                return answer.status
+
+        assert await status() == 401
+        file.has("bob")
+        pems.renew(key=False)
+        found.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            row = 0
+            while row < 8:
+                row = row + 1 if await status() == 200 else 0
+        ended, errors = await found.end()
+    assert ended == 0
+    assert errors.count(" ERROR ") == 1
+    assert errors.count("API keys: 1, of users: 1") == 2
 
 
 async def test_workers_that_are_started_again_have_the_certificate_that_is_good(
