@@ -96,7 +96,7 @@ __all__ = [
     "create_app",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module in which each public name is defined.
 _HOMES = {

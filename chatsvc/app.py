@@ -260,7 +260,7 @@ async def _run(
             max_parts=settings.max_parts,
             max_seconds=settings.max_seconds,
             max_running=app[USE].max_replies,
-            observers=(app[METRICS], EventLog()),
+            observers=(app[METRICS], EventLog(store.cluster.node)),
             has_ended=partial(_has_ended, app),
             budget=budget,
         )

@@ -41,7 +41,8 @@ from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.figures import Figures
 from chatsvc.web.health import add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
-from chatsvc.web.logs import AccessLog, access, set_up_logs
+from chatsvc.web.log_lines import set_up_logs
+from chatsvc.web.logs import AccessLog, access
 from chatsvc.web.metrics import Metrics
 from chatsvc.web.reach import check_reach, has_metrics, is_local, warn_if_open
 
@@ -110,7 +111,7 @@ def serve(
     can't be loaded, and `ValueError` when the settings name a backend or a store that does not
     exist, or would let anyone in without `--open`.
     """
-    set_up_logs(settings.log_format)
+    set_up_logs(settings)
     for remark in remarks:
         logger.warning(remark)
     raise_descriptor_limit()

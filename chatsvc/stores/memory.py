@@ -155,9 +155,11 @@ class MemoryStore:
             raise NotWritable
         log.seal(planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
+        running = log.end is None
         self.finish_now(log, end)
+        return running
 
     def finish_now(self, log: Log, end: End) -> None:
         """See `Store.finish_now`."""

@@ -15,7 +15,7 @@ from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_re
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.app_keys import REPLIES, REPLY, service
 from chatsvc.web.bodies import JSON
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.names import find_named, message_name
@@ -58,6 +58,7 @@ async def stop_reply(request: web.Request) -> web.Response:
     app = service(request)
     replies = app[REPLIES]
     reply = await _find_to_stop(app, read_stop(request))
+    request[REPLY] = reply.id[:6]
     await replies.stop(reply)
     ended = await replies.stopped(reply)
     body = {
@@ -76,6 +77,7 @@ async def share_reply(request: web.Request) -> web.Response:
     """
     app, asked = service(request), read_stop(request)
     reply = await open_reply(app, asked)
+    request[REPLY] = reply.id[:6]
     token = await app[REPLIES].share_links.make(reply)
     path = request.path.removesuffix(f"/chat/{asked.reply_id}/share")
     body = {"token": token, "path": f"{path}/shared/{token}"}
@@ -86,6 +88,7 @@ async def unshare_reply(request: web.Request) -> web.Response:
     """Answer `POST /api/chat/{reply}/unshare`: withdraw the reply's share link, if it has one."""
     app = service(request)
     reply = await open_reply(app, read_stop(request))
+    request[REPLY] = reply.id[:6]
     await app[REPLIES].share_links.withdraw(reply)
     return web.Response(status=204, headers={"X-Reply-Id": reply.id})
 
@@ -99,6 +102,7 @@ async def get_question(request: web.Request) -> web.Response:
     """Answer `GET /api/shared/{token}/question`: give what the reply answers, or null."""
     token = request.match_info["token"]
     reply = await service(request)[REPLIES].share_links.open(token)
+    request[REPLY] = reply.id[:6]
     return json_response(token, {"question": reply.record.prompt.question})
 
 
@@ -123,9 +127,11 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     if isinstance(asked, Start):
         (reply, place), after = await start_reply(app, asked), 0
         shown_id = reply.id
+        request[REPLY] = shown_id[:6]
     else:
         # By a share link it is known by the token alone: the id is the right to stop it as well.
         reply, shown_id = await open_reply(app, asked), asked.reply_id
+        request[REPLY] = reply.id[:6]
         if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
             return web.Response(status=204, headers={"X-Reply-Id": shown_id})
         after = beginning(reply, asked)

@@ -109,7 +109,12 @@ class RedisStore:
             on_renewed=self._on_renewed,
         )
         self.cluster: Cluster = ManyNodes(
-            self._leases, self._limits, self._owner, self._presence, self._tasks
+            self.node,
+            self._leases,
+            self._limits,
+            self._owner,
+            self._presence,
+            self._tasks,
         )
 
     async def open(self) -> None:
@@ -207,9 +212,9 @@ class RedisStore:
         """See `Store.seal`."""
         await self._owner.seal(log, planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
-        await self._owner.finish(log, end)
+        return await self._owner.finish(log, end)
 
     async def refresh(self, log: Log) -> None:
         """See `Store.refresh`."""
