@@ -249,6 +249,32 @@ async def test_the_second_signal_leaves_no_file_either(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("transport", ["auto", "websocket", "text"])
+async def test_ask_comes_by_the_unix_socket(transport: str, tmp_path: Path) -> None:
+    path = tmp_path / "chatsvc.sock"
+    words = ("ask", "--transport", transport, "hi")
+    # A proxy of the environment has nothing to do with it.
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:1"}
+    elsewhere = {"CHATSVC_URL": "http://chat.example", **proxy}
+    async with service("--uds", str(path)):
+        found = await run(*words, CHATSVC_UDS=str(path), **elsewhere)
+        assert found == (0, "hi", "")
+        found = await run(*words, "--uds", str(path))
+        assert found == (0, "hi", "")
+    path.unlink()
+    status, out, line = await run(*words, "--uds", str(path), **elsewhere)
+    assert (status, out) == (1, "")
+    assert f"can't reach unix:{path}: No such file or directory\n" in line
+
+
+async def test_doctor_comes_by_the_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "chatsvc.sock"
+    words = ("doctor", "--seconds", "1", "--uds", str(path), "http://chat.example")
+    async with service("--uds", str(path), "--pace", "0.1"):
+        status, out, errors = await run(*words)
+        assert (status, out.count(" works"), errors) == (0, 6, "")
+
+
 async def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("text")
