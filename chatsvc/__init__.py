@@ -3,7 +3,7 @@
 None of the characters is lost, doubled or torn. The plan of the package, from the top to the
 bottom; imports point down only:
 
-    cli           the command line
+    cli           the command line; flags: its flags and help
      ├──────────────────────────────────────────────────────────┐
     workers       several processes                            client/
     serve         one process                                    `chatsvc ask`, `doctor`

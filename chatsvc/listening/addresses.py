@@ -24,7 +24,11 @@ BACKLOG = 4096
 PORT_ATTEMPTS = 20
 """How often a port is picked until it is free on all addresses."""
 
-ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"
+ANY_IPV4 = "0.0.0.0"
+"""The address that stands for all addresses of IPv4."""
+
+ANY_IPV6 = "::"
+"""The address that stands for all addresses of IPv6."""
 
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """The errors of an address that the machine doesn't have, as where IPv6 is switched off."""
