@@ -184,9 +184,19 @@ def serve_settings(
     return with_store_file_read(settings)
 
 
+NOT_ON_WINDOWS = (
+    "chatsvc: the service does not run on Windows: there, use WSL 2 or a container"
+)
+"""The line of `chatsvc serve` on Windows, which lacks the signals and sockets that it needs."""
+
+
 @command.command("serve", settings=Settings)
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
+    # Before the modules that serve are imported: not all of them can be there.
+    if sys.platform == "win32":
+        print(NOT_ON_WINDOWS, file=sys.stderr)
+        return ExitStatus.FAILED
     settings = serve_settings(flags)
     remarks = unknown_variables(_ALL_SETTINGS)
     forget_secrets(Settings)
