@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -25,6 +25,8 @@ from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
+from chatsvc.tracing import TRACER_PROVIDER
+from chatsvc.tracing.collector import collector
 from chatsvc.users.current_keys import CurrentKeys, read_keys_again, report_keys
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import KEYS, REPLIES
@@ -124,12 +126,11 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     if has_metrics(settings):
         add_metrics(app, public=is_loopback(settings.host))
     app[HOSTS] = Hosts(settings.allow_host)
-    try:
-        import uvloop  # It is not installed on Windows, nor with PyPy.
-    except ImportError:
-        asyncio.run(_serve(app, admin, settings, worker))
-    else:
-        uvloop.run(_serve(app, admin, settings, worker))
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
+        from uvloop import run
+    with collector() as app[TRACER_PROVIDER]:
+        run(_serve(app, admin, settings, worker))
 
 
 def listen_for_admin(address: tuple[str, int] | None) -> socket.socket | None:

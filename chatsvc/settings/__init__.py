@@ -23,7 +23,12 @@ from chatsvc.settings.definition import (
     setting_groups,
     variable,
 )
-from chatsvc.settings.environment import forget_secrets, openai_api_key, read_settings
+from chatsvc.settings.environment import (
+    forget_secrets,
+    openai_api_key,
+    read_settings,
+    wants_traces,
+)
 from chatsvc.settings.limits import LimitSettings
 from chatsvc.settings.logs import LogSettings
 from chatsvc.settings.process import ProcessSettings
@@ -42,6 +47,7 @@ __all__ = [
     "setting",
     "setting_groups",
     "variable",
+    "wants_traces",
 ]
 
 
