@@ -3,7 +3,7 @@
 None of the characters is lost, doubled or torn. The plan of the package, from the top to the
 bottom; imports point down only:
 
-    cli           the command line
+    cli           the command line; flags: its flags and help
      ├──────────────────────────────────────────────────────────┐
     workers       several processes                            client/
     serve         one process                                    `chatsvc ask`, `doctor`
@@ -13,6 +13,7 @@ bottom; imports point down only:
      │                                                          │
     web/          routes, users, origins, limits, pages, logs   │
     transports/   how a reply crosses the wire: bytes out       │
+    tracing/      spans of replies, if somebody collects them   │
     rendering/    Markdown as HTML, in processes of its own     │
     requests/     what a client asks, read into values          │
     users/        who a client is, and what it may do           │

@@ -234,6 +234,7 @@ def ask_command(message: str, **flags: Any) -> int:
         settings.transport,
         thinking=settings.thinking,
         api_key=settings.api_key,
+        uds=settings.uds,
     )
 
 
@@ -251,7 +252,7 @@ def doctor_command(url: str, **flags: Any) -> int:
     settings = read_settings(DoctorSettings, flags)
     check_api_key(root, settings.api_key)
     _remark("doctor")
-    return run_doctor(root, settings.seconds, settings.api_key)
+    return run_doctor(root, settings.seconds, settings.api_key, settings.uds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -33,6 +33,8 @@ from chatsvc.listening.places import Places, listening_on
 from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
+from chatsvc.tracing import TRACER_PROVIDER
+from chatsvc.tracing.collector import collector
 from chatsvc.users.current_keys import report_keys
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import KEYS, REPLIES
@@ -130,12 +132,11 @@ def serve(
     if has_metrics(settings):
         add_metrics(app, public=is_local(settings))
     app[HOSTS] = Hosts(settings.allow_host)
-    try:
-        import uvloop  # It is not installed on Windows, nor with PyPy.
-    except ImportError:
-        asyncio.run(_serve(app, places, settings, worker))
-    else:
-        uvloop.run(_serve(app, places, settings, worker))
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
+        from uvloop import run
+    with collector() as app[TRACER_PROVIDER]:
+        run(_serve(app, places, settings, worker))
 
 
 def announce(places: Places) -> None:

@@ -112,7 +112,11 @@ class Producers:
         self._produce(producer, on_first=_ignore)
 
     def _produce(self, producer: Producer, on_first: Callable[[Reply], None]) -> None:
-        producer.produce(self._max_reply, self._max_parts, self._max_seconds, on_first)
+        limits = self._max_reply, self._max_parts, self._max_seconds
+        if (span := producer.reply.span) is None:
+            producer.produce(*limits, on_first)
+        else:
+            span.run(producer.produce, *limits, on_first)
 
     def end_when_released(self, reply: Reply, end: End) -> None:
         """Give a reply that was taken over its end, once all of its text is released."""

@@ -24,6 +24,6 @@ class LogSettings:
     log_level: str = setting(
         "info",
         choice_format("debug", "info", "warning", "error", metavar="LEVEL"),
-        "the least of debug, info, warning and error that is written",
+        "write from debug, info, warning or error on",
     )
     no_access_log: bool = setting(False, SWITCH, "write no line for each request")

@@ -14,7 +14,7 @@ from chatsvc.transports.html import html_response
 from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_response
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import beginning, open_reply, start_reply
+from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
 from chatsvc.web.app_keys import REPLIES, REPLY, service
 from chatsvc.web.bodies import JSON
 from chatsvc.web.metrics import METRICS
@@ -136,6 +136,8 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
             return web.Response(status=204, headers={"X-Reply-Id": shown_id})
         after = beginning(reply, asked)
         place = app[USE].take_place(asked.caller)
+        transport = asked.view.representation
+        trace_reading(app, reply, asked.caller, place, transport, after)
     if asked.view.representation == JSON:
         with place:
             return await _json(request, reply, shown_id, after, asked)

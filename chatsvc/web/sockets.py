@@ -30,7 +30,7 @@ from chatsvc.requests.values import (
 from chatsvc.transports.connection import Connection, Delivery
 from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import beginning, open_reply, start_reply
+from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
 from chatsvc.web.app_keys import LIMITS, REPLIES, REPLY, identity_of, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.memory import MEMORY
@@ -163,6 +163,7 @@ async def _answer_frame(
         place = app[USE].take_place(caller)
         if after:
             app[METRICS].resumes.labels(subprotocol).inc()
+        trace_reading(app, reply, caller, place, subprotocol, after)
     _note_reply(request, reply)
     return Delivery(reply, after, make_codec(reply.id, asked.view), place.leave)
 
