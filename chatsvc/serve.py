@@ -22,6 +22,7 @@ from aiohttp import web
 from chatsvc.app import build_admin_app, build_app
 from chatsvc.exit_status import ExitStatus
 from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.service_manager import ServiceManager
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
@@ -110,6 +111,8 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     exist, or would let anyone in without `--open`.
     """
     set_up_logs(settings.log_format)
+    # Of workers, their parent speaks to it, and has removed its variables.
+    manager = ServiceManager()
     raise_descriptor_limit()
     if worker is None:
         check_reach(settings)
@@ -126,9 +129,9 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     try:
         import uvloop  # It is not installed on Windows, nor with PyPy.
     except ImportError:
-        asyncio.run(_serve(app, admin, settings, worker))
+        asyncio.run(_serve(app, admin, settings, worker, manager))
     else:
-        uvloop.run(_serve(app, admin, settings, worker))
+        uvloop.run(_serve(app, admin, settings, worker, manager))
 
 
 def listen_for_admin(address: tuple[str, int] | None) -> socket.socket | None:
@@ -206,6 +209,7 @@ async def _serve(
     admin: socket.socket | None,
     settings: Settings,
     worker: Worker | None,
+    manager: ServiceManager,
 ) -> None:
     loop = asyncio.get_running_loop()
     runner, connections = await _run(app)
@@ -229,11 +233,11 @@ async def _serve(
         stopping = asyncio.Event()
         # Before the address is printed: a program that reads it may send a signal at once.
         for number in signal.SIGTERM, signal.SIGINT:
-            loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
+            loop.add_signal_handler(number, _on_stop_signal, stopping, settings, manager)
         keys = app[KEYS]
         if keys is not None and settings.api_keys_file:
             loop.add_signal_handler(
-                signal.SIGHUP, _on_hangup, keys, settings, worker is None
+                signal.SIGHUP, _on_hangup, keys, settings, worker is None, manager
             )
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         if worker is None:
@@ -242,16 +246,19 @@ async def _serve(
             host, port = listener.sockets[0].getsockname()[:2]
             warn_if_open(settings)
             announce(host, port, admin)
+            manager.ready()
         else:
             os.write(worker.ready, b".")
             loop.add_reader(
                 worker.parent, _on_parent_gone, loop, worker.parent, stopping
             )
+        beating = asyncio.create_task(manager.keep_beating())
         await stopping.wait()
         await app[REPLIES].drain(settings.drain)
         listener.close()
         with contextlib.suppress(asyncio.CancelledError):
             await runner.cleanup()
+        beating.cancel()
     _force_exit_later(ExitStatus.OK)
 
 
@@ -303,17 +310,24 @@ def hold_hangups(settings: Settings) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
-def _on_hangup(keys: CurrentKeys, settings: Settings, alone: bool) -> None:
+def _on_hangup(
+    keys: CurrentKeys, settings: Settings, alone: bool, manager: ServiceManager
+) -> None:
+    manager.reloading()
     ring = read_keys_again(settings)
     if ring is not None:
         keys.replace(ring)
         if alone:  # with workers, the parent says it once
             report_keys(ring)
+    manager.ready()
 
 
-def _on_stop_signal(stopping: asyncio.Event, settings: Settings) -> None:
+def _on_stop_signal(
+    stopping: asyncio.Event, settings: Settings, manager: ServiceManager
+) -> None:
     if stopping.is_set():  # The second signal means: end without draining.
         _force_exit_later(ExitStatus.FAILED)
         raise SystemExit(ExitStatus.FAILED)
     logger.info("draining: running replies get %g s", settings.drain)
+    manager.stopping()
     stopping.set()

@@ -32,6 +32,7 @@ from chatsvc.serve import (
     serve,
     start_failure,
 )
+from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.current_keys import (
     has_keys,
@@ -81,6 +82,7 @@ class _Supervisor:
     ) -> None:
         self._settings = settings
         self._keys = keys
+        self._manager = ServiceManager()
         self._signals = set(HANDLED_SIGNALS)
         if settings.api_keys_file:
             self._signals.add(signal.SIGHUP)
@@ -103,6 +105,7 @@ class _Supervisor:
         unready = self._settings.workers
         while True:
             received = signal.sigtimedwait(self._signals, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo == signal.SIGHUP:
                 self._read_keys_again()
             elif received is not None and received.si_signo != signal.SIGCHLD:
@@ -119,6 +122,7 @@ class _Supervisor:
                     if self._keys is not None:
                         report_keys(self._keys)
                     announce(self._settings.host, self._settings.port, self._admin)
+                    self._manager.ready()
             for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
                 # setting: the service ends, for a restart would fail as well.
@@ -171,11 +175,13 @@ class _Supervisor:
 
         A file that is refused is refused here, once, and the workers go on with the keys they have.
         """
+        self._manager.reloading()
         keys = read_keys_again(self._settings)
         if keys is not None:
             self._keys = keys
             report_keys(keys)
             self._signal_all(signal.SIGHUP)
+        self._manager.ready()
 
     def _count_ready(self) -> int:
         """Return how many workers have become ready since the last call."""
@@ -198,10 +204,12 @@ class _Supervisor:
 
     def _drain(self, status: int) -> int:
         """End all workers and return `status`, or `FAILED` when a second signal came."""
+        self._manager.stopping()
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain + KILL_AFTER_S
         while self._running:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo != signal.SIGCHLD:
                 # A worker that gets a second signal ends without draining.
                 self._signal_all(signal.SIGTERM)

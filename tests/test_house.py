@@ -37,7 +37,7 @@ FLOORS = (
         "memory_budget",
         "kept_prompt",
     }
-    | {"retry_after", "exit_status", "proxies", "tracebacks"},
+    | {"retry_after", "exit_status", "proxies", "tracebacks", "service_manager"},
     {"segment", "side"},
     {"log"},
     {"backends", "stores"},
@@ -48,7 +48,7 @@ FLOORS = (
     {"app"},
     {"serve"},
     {"workers"},
-    {"client"},
+    {"client", "deploy"},
     {"cli"},
     {"__init__", "__main__"},
 )
