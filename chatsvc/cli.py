@@ -18,6 +18,7 @@ from chatsvc import __version__
 from chatsvc.client.ask import AskSettings, run_ask
 from chatsvc.client.doctor import DoctorSettings, run_doctor
 from chatsvc.client.wire import SERVICE_URL, check_api_key
+from chatsvc.deploy.options import KINDS, DeploySettings
 from chatsvc.exit_status import ExitStatus
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import (
@@ -236,6 +237,35 @@ def doctor_command(url: str, **flags: Any) -> int:
     settings = read_settings(DoctorSettings, flags)
     check_api_key(root, settings.api_key)
     return run_doctor(root, settings.seconds, settings.api_key)
+
+
+def _deploy_options() -> list[click.Parameter]:
+    """Return the flags of `deploy`: no variable stands for them, and those of `serve` are not listed."""
+    for setting, option in zip(fields(DeploySettings), own := _options(DeploySettings)):
+        if isinstance(option, click.Option):
+            option.help = setting.metadata["help"]
+    for option in (serving := _options(Settings)):
+        if isinstance(option, click.Option):
+            option.hidden = True
+    return [*own, *serving]
+
+
+@command.command(
+    "deploy",
+    params=[click.Argument(["kind"]), *_deploy_options()],
+    epilog="\b\n" + "\n".join(f"{kind:<12}{use}" for kind, use in KINDS.items()),
+)
+def deploy_command(kind: str, **flags: Any) -> int:
+    """Print a file that runs the service, or watches it.
+
+    KIND is one of those below. All flags of `chatsvc serve` are taken, too: the file is for a
+    service that runs with them. Variables are not looked at, and no secret is printed.
+    """
+    # Imported here: `ask` needs none of it.
+    from chatsvc.deploy.kinds import deploy
+
+    print(deploy(kind, flags), end="")
+    return ExitStatus.OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -233,7 +233,9 @@ async def _serve(
         stopping = asyncio.Event()
         # Before the address is printed: a program that reads it may send a signal at once.
         for number in signal.SIGTERM, signal.SIGINT:
-            loop.add_signal_handler(number, _on_stop_signal, stopping, settings, manager)
+            loop.add_signal_handler(
+                number, _on_stop_signal, stopping, settings, manager
+            )
         keys = app[KEYS]
         if keys is not None and settings.api_keys_file:
             loop.add_signal_handler(

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PARTS = ("chatsvc", "templates", "static")
 FILES = ("setup.cfg", "setup.py", "README.md", "LICENSE")
-SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po"}
+SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po", ".j2"}
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 

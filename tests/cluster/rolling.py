@@ -24,6 +24,10 @@ ASKERS = 6
 """Clients that begin replies and leave, without a pause: half by POST, half by GET."""
 
 
+ENOUGH = 50
+"""The answers after which the first node is restarted: by then all clients are at work."""
+
+
 @dataclass
 class Answers:
     """What clients got while the nodes were rolled.
@@ -38,7 +42,7 @@ class Answers:
     texts: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
 
-async def roll(nodes: Sequence[Node], proxy: URL, *, rounds: int = 2) -> Answers:
+async def roll(nodes: Sequence[Node], proxy: URL, *, rounds: int = 1) -> Answers:
     """Restart one node after the other behind `proxy`, `rounds` times, as clients use the service."""
     answers = Answers()
     over = asyncio.Event()
@@ -50,6 +54,8 @@ async def roll(nodes: Sequence[Node], proxy: URL, *, rounds: int = 2) -> Answers
         for client in clients:
             group.create_task(client)
         try:
+            while answers.statuses.total() < ENOUGH:
+                await asyncio.sleep(0.01)
             for _ in range(rounds):
                 for node in nodes:
                     node.send(signal.SIGTERM)
@@ -65,7 +71,9 @@ async def _reads(
 ) -> None:
     """Begin replies and read them whole, with the project's own client, which resumes."""
     while not over.is_set():
-        got = await read([proxy], MESSAGE, chance, key=str(uuid.UUID(int=chance.getrandbits(128))))
+        got = await read(
+            [proxy], MESSAGE, chance, key=str(uuid.UUID(int=chance.getrandbits(128)))
+        )
         answers.texts[got.state, got.text == MESSAGE] += 1
 
 
