@@ -7,6 +7,8 @@ bottom; imports point down only:
      ├──────────────────────────────────────────────────────────┐
     workers       several processes                            client/
     serve         one process                                    `chatsvc ask`, `doctor`
+    hangup        the files that SIGHUP has read again          │
+    listening/    where it listens: addresses, sockets, TLS     │
     app           `create_app` joins all                        │
      │                                                          │
     web/          routes, users, origins, limits, pages, logs   │

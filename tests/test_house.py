@@ -46,9 +46,12 @@ FLOORS = (
     {"transports"},
     {"web"},
     {"app"},
+    {"listening"},
+    {"hangup"},
     {"serve"},
     {"workers"},
     {"client", "deploy"},
+    {"flags"},
     {"cli"},
     {"__init__", "__main__"},
 )

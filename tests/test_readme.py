@@ -199,6 +199,22 @@ def test_prometheus_finds_the_metrics_where_the_command_puts_them() -> None:
             service.terminate()
 
 
+def test_a_unix_socket_is_asked_as_the_readme_says(tmp_path: Path) -> None:
+    require("curl")
+    [example] = blocks("sh", "curl --unix-socket")
+    path = str(tmp_path / "chatsvc.sock")
+    command = [str(BIN / "chatsvc"), "--uds", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == f"chatsvc is running on unix:{path}\n"
+        try:
+            script = example.replace("/run/chatsvc/chatsvc.sock", path)
+            assert script != example
+            assert run(script, "") == "ready\n"
+        finally:
+            service.terminate()
+
+
 def test_the_command_asks_the_function_that_the_readme_names(tmp_path: Path) -> None:
     [function] = blocks("python", "# doorman.py")
     [example] = blocks("sh", "--authorize")

@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import aiohttp
 from yarl import URL
@@ -39,21 +40,23 @@ _HEADERS_TIMEOUT_S = 30.0
 class AskSettings:
     """The settings of `chatsvc ask`."""
 
+    group: ClassVar[str] = "Options"
+
     url: URL = setting(  # noqa: RUF009  (it returns a field)
         URL("http://127.0.0.1:3000/"),
         SERVICE_URL,
-        "where chatsvc runs, with its prefix if it has one",
+        "where chatsvc runs, with its prefix",
     )
     transport: str = setting(
         "auto",
-        choice_format("auto", *TRANSPORTS),
-        "what carries the reply; auto is sse, else websocket, else poll",
+        replace(choice_format("auto", *TRANSPORTS), metavar="NAME"),
+        f"{', '.join(TRANSPORTS)} or auto",
     )
     thinking: bool = setting(
         False, SWITCH, "show the model's reasoning, dim, on stderr"
     )
     api_key: str = setting(
-        "", API_KEY, "a key of the service's", secret=True, flagless=True
+        "", API_KEY, "a key of the service; it has no flag", secret=True, flagless=True
     )
 
     def check(self) -> None:

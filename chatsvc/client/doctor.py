@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 import aiohttp
 from yarl import URL
@@ -43,13 +44,15 @@ _CONNECT_TIMEOUT_S = 10.0
 class DoctorSettings:
     """The settings of `chatsvc doctor`."""
 
+    group: ClassVar[str] = "Options"
+
     seconds: float = setting(
         4.0,
         number_format("SECONDS", "a number from 1 to 600", least=1, most=600),
-        "how long the reply is to take; more finds limits of time",
+        "how long the reply takes; more finds limits of time",
     )
     api_key: str = setting(
-        "", API_KEY, "a key of the service's", secret=True, flagless=True
+        "", API_KEY, "a key of the service; it has no flag", secret=True, flagless=True
     )
 
 

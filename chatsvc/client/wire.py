@@ -224,6 +224,19 @@ async def refusal_signals(
 
 def broken_signal(error: Exception) -> Broken:
     """Return the signal for `error`, an `aiohttp.ClientError` or `OSError` of a connection."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        words = getattr(error.certificate_error, "verify_message", "")
+        return Broken(
+            f"the certificate of {error.host}:{error.port} is not trusted: "
+            f"{words or error.certificate_error} (SSL_CERT_FILE names a file of others that are)",
+            unreachable=True,
+        )
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = getattr(error.os_error, "reason", None) or str(error.os_error)
+        return Broken(
+            f"no TLS with {error.host}:{error.port}: {reason.replace('_', ' ').lower()}",
+            unreachable=True,
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         reason = os.strerror(number) if number else str(error.os_error)

@@ -8,7 +8,7 @@ from chatsvc.deploy.plan import Plan
 from chatsvc.deploy.proxies import HTTP_PORT, nginx_values
 from chatsvc.deploy.template import render
 from chatsvc.host_names import is_loopback_host
-from chatsvc.settings import flag
+from chatsvc.settings import BadSetting, flag
 
 SUBNET = "10.86.27.0/28"
 """The network of nginx and the nodes, in which each has an address of its own for good."""
@@ -43,7 +43,9 @@ def _dockerfile(plan: Plan, *, inline: bool) -> str:
     """Return the Dockerfile; `inline` is whether it stands in a compose file, which says the rest."""
     settings = plan.settings
     extras = ["redis", *(["local"] if settings.backend == "local" else [])]
-    url = f"http://127.0.0.1:{settings.port}/readyz"
+    scheme = "https" if settings.ssl_certfile else "http"
+    url = f"{scheme}://127.0.0.1:{settings.port}/readyz"
+    trust = ", context=s._create_unverified_context()" if settings.ssl_certfile else ""
     return render(
         "dockerfile.j2",
         inline=inline,
@@ -52,8 +54,9 @@ def _dockerfile(plan: Plan, *, inline: bool) -> str:
         port=settings.port,
         left_out=plan.left_out.values(),
         mounts=plan.files,
+        code_folder=plan.code_folder,
         words=_words(plan, {}),
-        probe=f"import urllib.request as r; r.urlopen({url!r}, timeout=3)",
+        probe=f"import ssl as s, urllib.request as r; r.urlopen({url!r}, timeout=3{trust})",
     )
 
 
@@ -61,12 +64,18 @@ def _words(plan: Plan, changed: dict[str, str | None]) -> list[str]:
     """Return the flags in a container, where files are mounted; `changed` has other texts."""
     mounted = {name: f"{_MOUNT}/{name}" for name in plan.files}
     # What listens on a container's loopback, nobody else reaches.
-    return plan.words({"host": "0.0.0.0", **mounted, **changed})
+    alone = {"host": "0.0.0.0", "uds": None, "uds_mode": None, "app_dir": None}
+    return plan.words({**alone, **mounted, **changed})
 
 
 def compose_file(plan: Plan) -> str:
     """Return a compose file for the folder of a clone of chatsvc."""
     settings, given = plan.settings, plan.flags
+    if settings.ssl_certfile:
+        raise BadSetting(
+            f"{flag('ssl_certfile')} is not for compose: nginx and the nodes have a network of "
+            "their own"
+        )
     own_redis = not given.get("store") and not given.get("store_file")
     changed: dict[str, str | None] = {}
     if own_redis:
@@ -82,8 +91,8 @@ def compose_file(plan: Plan) -> str:
         words.append(flag("open"))  # only nginx reaches the nodes
     listen = plan.options.listen or (f"{LOOPBACK}:8080" if closed else HTTP_PORT)
     mounts = {f"{_MOUNT}/{name}": path for name, path in plan.files.items()}
-    if plan.runs_own_code:
-        mounts["/app"] = str(plan.folder)
+    if plan.code_folder:
+        mounts["/app"] = plan.code_folder
     nodes = [f"{address}:{settings.port}" for address in NODE_ADDRESSES]
     inside = {**nginx_values(plan, nodes), "listen": PROXY_PORT}
     return render(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from chatsvc.host_names import normal_host
-from chatsvc.setting_formats import ValueFormat, text_format
+from chatsvc.setting_formats import PATH, ValueFormat
 from chatsvc.settings import setting
 
 KINDS = {
@@ -80,16 +81,21 @@ JOB = ValueFormat("NAME", "the name of a job in Prometheus, as chatsvc", _job)
 class DeploySettings:
     """The settings of `chatsvc deploy` that say what stands around the service."""
 
+    group: ClassVar[str] = "Deployment"
+
     node: tuple[str, ...] = setting(
-        (), NODE, "nginx, caddy: a node; repeatable (default --host and --port)"
+        (), NODE, "nginx, caddy: a node; repeatable", shown="by --host, --port, --uds"
     )
-    listen: str = setting("", LISTEN, "nginx, caddy, compose: where the proxy listens")
+    listen: str = setting(
+        "", LISTEN, "nginx, caddy, compose: where the proxy listens", shown="80"
+    )
     prefix: str = setting(
-        "", PATH_PREFIX, "nginx, caddy, compose: the path below which people reach it"
+        "", PATH_PREFIX, "nginx, caddy, compose: the path that people reach it below"
     )
     program: str = setting(
         "",
-        text_format("FILE", "a file"),
-        "systemd: the command chatsvc, where it is installed (default this one)",
+        PATH,
+        "systemd: the command chatsvc, where it is installed",
+        shown="this one",
     )
-    job: str = setting("chatsvc", JOB, "alerts: the job's name in Prometheus")
+    job: str = setting("chatsvc", JOB, "grafana, alerts: the job's name in Prometheus")

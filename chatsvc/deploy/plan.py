@@ -11,7 +11,8 @@ from typing import Any
 from chatsvc.backends import BACKENDS, check_backend_name
 from chatsvc.deploy.options import DeploySettings
 from chatsvc.requests.values import BODY_FACTOR
-from chatsvc.settings import Settings, flag, read_settings, variable
+from chatsvc.setting_formats import FOLDER, PATH
+from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
 from chatsvc.stores import check_store_name
 
 LIVES_BEYOND_DRAIN_S = 20.0
@@ -25,8 +26,6 @@ FILES_BESIDE = 2_000
 
 MOST_FILES = 1_048_576
 """The most file descriptors that Linux gives to a process unless it is told otherwise."""
-
-_FILE = "FILE"
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Plan:
             elif isinstance(each.default, tuple):
                 for text in self.flags[name]:
                     found += [flag(name), text]
-            elif name in self.files:
-                found += [flag(name), self.files[name]]
+            elif each.metadata["format"] in (PATH, FOLDER):
+                found += [flag(name), self._absolute(name)]
             else:
                 found += [flag(name), self.flags[name]]
         return found
@@ -74,25 +73,36 @@ class Plan:
         return {
             each.name: variable(each.name)
             for each in fields(Settings)
-            # Only settings that may hold one are kept out of `repr`. It stands before the host or
-            # is a parameter.
-            if not each.repr and {"@", "?"} & set(self.flags.get(each.name) or "")
+            # A password stands before the host, or is a parameter.
+            if each.metadata["secret"]
+            and {"@", "?"} & set(self.flags.get(each.name) or "")
         }
 
     @property
     def files(self) -> dict[str, str]:
-        """The absolute paths of the files that flags name, by their settings."""
+        """The absolute paths of the files that flags name and that are there, by their settings."""
         return {
-            each.name: os.path.normpath(self.folder / self.flags[each.name])
+            each.name: self._absolute(each.name)
             for each in fields(Settings)
-            if each.metadata["format"].metavar == _FILE and self.flags.get(each.name)
+            if each.metadata["format"] is PATH
+            and each.name != "uds"
+            and self.flags.get(each.name)
         }
 
     @property
-    def runs_own_code(self) -> bool:
-        """Whether a function of the operator's own is imported, from the current folder perhaps."""
-        own_backend = self.settings.backend not in BACKENDS
-        return own_backend or bool(self.settings.authorize)
+    def code_folder(self) -> str | None:
+        """The absolute path of the folder of the operator's own functions; None if none are used."""
+        if self.settings.backend in BACKENDS and not self.settings.authorize:
+            return None
+        return self._absolute("app_dir")
+
+    @property
+    def socket(self) -> str:
+        """The absolute path of the Unix socket that the service listens on, if it does."""
+        return self._absolute("uds")
+
+    def _absolute(self, name: str) -> str:
+        return os.path.normpath(self.folder / (self.flags.get(name) or ""))
 
     @property
     def has_users(self) -> bool:
@@ -138,7 +148,9 @@ class Plan:
         """The addresses of the nodes behind a proxy."""
         if self.options.node:
             return self.options.node
-        host = self.settings.host
+        if not self.settings.hosts:
+            return (f"unix:{self.socket}",)
+        host = self.settings.hosts[0]
         # Whoever listens on all addresses of a machine is reached on its loopback, too.
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
         host = f"[{host}]" if ":" in host else host
@@ -158,4 +170,6 @@ def make_plan(flags: Mapping[str, Any], options: DeploySettings, folder: Path) -
     """
     checks = {"backend": check_backend_name, "store": check_store_name}
     settings = read_settings(Settings, flags, {}, checks)
+    if settings.port == 0:
+        raise BadSetting(f"{flag('port')} 0 is another port at each start: name one")
     return Plan(settings, options, flags, folder)

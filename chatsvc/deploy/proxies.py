@@ -24,6 +24,7 @@ def nginx_values(plan: Plan, nodes: Sequence[str]) -> dict[str, object]:
         "names": plan.names,
         "prefix": plan.options.prefix,
         "body_mib": plan.body_mib,
+        "tls": bool(plan.settings.ssl_certfile),
     }
 
 
@@ -52,6 +53,7 @@ def caddyfile(plan: Plan) -> str:
         bind=host.strip("[]"),
         nodes=[_caddy_address(node) for node in plan.nodes],
         prefix=plan.options.prefix,
+        tls=bool(plan.settings.ssl_certfile),
     )
 
 

@@ -14,7 +14,7 @@ from chatsvc.setting_formats import (
 from chatsvc.settings.definition import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """What is logged, and how."""
 

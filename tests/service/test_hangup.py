@@ -161,8 +161,8 @@ async def test_bad_keys_are_said_in_one_line(
 
 def test_with_keys_the_service_may_be_reached_from_elsewhere() -> None:
     for settings in (
-        Settings(host=EVERYWHERE, api_keys="x" * 16),
-        Settings(host=EVERYWHERE, api_keys_file="keys.toml"),
+        Settings(host=(EVERYWHERE,), api_keys="x" * 16),
+        Settings(host=(EVERYWHERE,), api_keys_file="keys.toml"),
     ):
         check_reach(settings)
         assert has_metrics(settings)
