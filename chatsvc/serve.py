@@ -51,6 +51,9 @@ logger = logging.getLogger("chatsvc")
 CLOSE_TIMEOUT_S = 2.0
 """The seconds that aiohttp waits, after the drain, for handlers that still run."""
 
+LAST_REQUESTS_S = 0.1
+"""The seconds, after the drain, for requests that are on their way over connections that are open."""
+
 FORCED_EXIT_AFTER_S = 2.0
 """The seconds that a backend's tasks and threads get to end once the application is shut down.
 
@@ -238,6 +241,7 @@ async def _serve(
             await stopping.wait()
             await app[REPLIES].drain(settings.drain)
             await stack.aclose()
+            await _answer_the_last(runner)
             with contextlib.suppress(asyncio.CancelledError):
                 await runner.cleanup()
             beating.cancel()
@@ -265,6 +269,16 @@ async def _admin_port(
         listener.close()
         with contextlib.suppress(asyncio.CancelledError):
             await runner.cleanup()
+
+
+async def _answer_the_last(runner: web.AppRunner) -> None:
+    """Serve the connections that are open for `LAST_REQUESTS_S` more, if there are any.
+
+    The streams that have ended just now leave connections on which a proxy sends its next request
+    at once. It is answered that the node drains, and not by a connection that closes.
+    """
+    if runner.server is not None and runner.server.connections:
+        await asyncio.sleep(LAST_REQUESTS_S)
 
 
 def _force_exit_later(status: ExitStatus) -> None:
