@@ -18,8 +18,9 @@ def systemd_word(text: str) -> str:
     text = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     if re.fullmatch(r"[\w@%+=:,./$-]+", text):
         return text
-    for character, escaped in (('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
-        text = text.replace(character, escaped)
+    text = text.replace('"', '\\"')
+    # A line ends at some of these, and none is seen.
+    text = re.sub(r"[\x01-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
     return f'"{text}"'
 
 
