@@ -73,7 +73,9 @@ def kit(kind: str) -> Callable[[int, str], str]:
     return file
 
 
-WAYS = {
+Proxy = Callable[[Path, int, str], NginxServer | CaddyServer]
+
+WAYS: dict[str, tuple[Proxy, Callable[[int, str], str]]] = {
     "the README's nginx": (NginxServer, readme_nginx),
     "the README's Caddy": (CaddyServer, readme_caddy),
     "the kit's nginx": (NginxServer, kit("nginx")),
