@@ -102,6 +102,18 @@ def test_ask_prints_the_reply(port: str) -> None:
     assert run(example, port).strip() == "你好"
 
 
+def test_the_files_of_a_deployment_are_printed(port: str, tmp_path: Path) -> None:
+    [example] = blocks("sh", "chatsvc deploy systemd")
+    run(f"cd {tmp_path}\n{example}", port)
+    written = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert len(written) == example.count("chatsvc deploy ")
+    unit = written["chatsvc.service"]
+    assert "--port 9000" in unit
+    assert "--store redis://127.0.0.1/0" in unit
+    assert "server 10.0.0.2:3000 " in written["chatsvc.conf"]
+    assert "alert: ChatsvcDown" in written["chatsvc-alerts.yml"]
+
+
 def test_doctor_finds_all_well(port: str) -> None:
     [example] = blocks("sh", "chatsvc doctor")
     assert run(example, port).count(" works") == 6
