@@ -185,9 +185,19 @@ def serve_settings(
     return with_store_file_read(settings)
 
 
+NOT_ON_WINDOWS = (
+    "chatsvc: the service does not run on Windows: there, use WSL 2 or a container"
+)
+"""The line of `chatsvc serve` on Windows, which lacks the signals and sockets that it needs."""
+
+
 @command.command("serve", settings=Settings)
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
+    # Before the modules that serve are imported: not all of them can be there.
+    if sys.platform == "win32":
+        print(NOT_ON_WINDOWS, file=sys.stderr)
+        return ExitStatus.FAILED
     settings = serve_settings(flags)
     remarks = unknown_variables(_ALL_SETTINGS)
     forget_secrets(Settings)
@@ -225,6 +235,7 @@ def ask_command(message: str, **flags: Any) -> int:
         settings.transport,
         thinking=settings.thinking,
         api_key=settings.api_key,
+        uds=settings.uds,
     )
 
 
@@ -242,7 +253,7 @@ def doctor_command(url: str, **flags: Any) -> int:
     settings = read_settings(DoctorSettings, flags)
     check_api_key(root, settings.api_key)
     _remark("doctor")
-    return run_doctor(root, settings.seconds, settings.api_key)
+    return run_doctor(root, settings.seconds, settings.api_key, settings.uds)
 
 
 class _DeployCommand(_Command):

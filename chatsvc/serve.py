@@ -14,8 +14,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -34,6 +34,8 @@ from chatsvc.problems import BackendFailed, StoreUnavailable
 from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
+from chatsvc.tracing import TRACER_PROVIDER
+from chatsvc.tracing.collector import collector
 from chatsvc.users.current_keys import report_keys
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import KEYS, REPLIES
@@ -42,7 +44,8 @@ from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.figures import Figures
 from chatsvc.web.health import add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
-from chatsvc.web.logs import AccessLog, access, set_up_logs
+from chatsvc.web.log_lines import set_up_logs
+from chatsvc.web.logs import AccessLog, access
 from chatsvc.web.metrics import Metrics
 from chatsvc.web.reach import check_reach, has_metrics, is_local, warn_if_open
 
@@ -114,7 +117,7 @@ def serve(
     can't be loaded, and `ValueError` when the settings name a backend or a store that does not
     exist, or would let anyone in without `--open`.
     """
-    set_up_logs(settings.log_format)
+    set_up_logs(settings)
     for remark in remarks:
         logger.warning(remark)
     # Of workers, their parent speaks to it, and has removed its variables.
@@ -135,12 +138,11 @@ def serve(
     if has_metrics(settings):
         add_metrics(app, public=is_local(settings))
     app[HOSTS] = Hosts(settings.allow_host)
-    try:
-        import uvloop  # It is not installed on Windows, nor with PyPy.
-    except ImportError:
-        asyncio.run(_serve(app, places, settings, worker, manager))
-    else:
-        uvloop.run(_serve(app, places, settings, worker, manager))
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
+        from uvloop import run
+    with collector() as app[TRACER_PROVIDER]:
+        run(_serve(app, places, settings, worker, manager))
 
 
 def announce(places: Places) -> None:

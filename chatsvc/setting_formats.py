@@ -88,15 +88,16 @@ def integer_format(metavar: str, takes: str, least: int, most: int) -> ValueForm
     return ValueFormat(metavar, takes, _number(int, least, most))
 
 
-def choice_format(*choices: str) -> ValueFormat:
-    """Return the format of one of `choices`, written exactly so."""
+def choice_format(*choices: str, metavar: str = "") -> ValueFormat:
+    """Return the format of one of `choices`, written exactly so; `metavar` if they are many."""
 
     def convert(text: str) -> str:
         if text not in choices:
             raise ValueError
         return text
 
-    return ValueFormat("|".join(choices), f"one of {', '.join(choices)}", convert)
+    metavar = metavar or "|".join(choices)
+    return ValueFormat(metavar, f"one of {', '.join(choices)}", convert)
 
 
 def text_format(metavar: str, takes: str) -> ValueFormat:

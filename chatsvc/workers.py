@@ -45,7 +45,7 @@ from chatsvc.users.current_keys import (
 )
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.figures import Figures
-from chatsvc.web.logs import set_up_logs
+from chatsvc.web.log_lines import set_up_logs
 from chatsvc.web.reach import check_reach, warn_if_open
 
 logger = logging.getLogger("chatsvc")
@@ -237,7 +237,7 @@ def serve_workers(settings: Settings, remarks: Iterable[str] = ()) -> int:
     Raises `BadSetting` when the store is one that processes can't share or anyone would be let in
     without `--open`, and `CannotListen` when an address can't be used.
     """
-    set_up_logs(settings.log_format)
+    set_up_logs(settings)
     for remark in remarks:
         logger.warning(remark)
     if settings.store == "memory":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import chatsvc.serve
 import chatsvc.workers
 from chatsvc import __version__
-from chatsvc.cli import main
+from chatsvc.cli import NOT_ON_WINDOWS, main
 from chatsvc.settings import Settings
 
 
@@ -187,6 +190,34 @@ def test_a_client_says_it_of_unknown_variables(
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"chatsvc {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["serve", "--workers", "2"], ["--port", "0"]])
+def test_on_windows_the_service_says_in_one_line_that_it_does_not_run_there(
+    words: list[str],
+    served: list[Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(words) == 1
+    out, errors = capsys.readouterr()
+    assert (out, served) == ("", [])
+    [line] = errors.splitlines()
+    assert "does not run on Windows" in line
+    assert "WSL 2" in line
+
+
+def test_on_windows_no_module_that_serves_is_imported() -> None:
+    """Some of them can't be: Windows has not all that they import."""
+    program = (
+        "import sys, chatsvc.cli; sys.platform = 'win32'; status = chatsvc.cli.main([]);"
+        "assert 'chatsvc.serve' not in sys.modules; sys.exit(status)"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [NOT_ON_WINDOWS]
 
 
 def test_a_message_that_begins_with_a_dash_stands_behind_two(

@@ -43,7 +43,7 @@ FLOORS = (
     {"backends", "stores"},
     {"replies"},
     {"requests", "rendering", "users"},
-    {"transports"},
+    {"transports", "tracing"},
     {"web"},
     {"app"},
     {"listening"},

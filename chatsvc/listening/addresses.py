@@ -3,7 +3,7 @@
 Invariants:
 
 - A socket of IPv6 takes IPv6 alone, whatever the system's default is: all addresses of both
-  families are two sockets.
+  families are two sockets. Only that of the admin port is one for both.
 - All addresses have the same port, also where the system has picked it.
 """
 
@@ -24,7 +24,11 @@ BACKLOG = 4096
 PORT_ATTEMPTS = 20
 """How often a port is picked until it is free on all addresses."""
 
-ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"
+ANY_IPV4 = "0.0.0.0"
+"""The address that stands for all addresses of IPv4."""
+
+ANY_IPV6 = "::"
+"""The address that stands for all addresses of IPv6."""
 
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """The errors of an address that the machine doesn't have, as where IPv6 is switched off."""
@@ -179,7 +183,8 @@ def bind_worker(address: Address) -> socket.socket:
         raise CannotListen(address.place, error) from None
 
 
-def _bound(address: Address, *, reuse_port: bool) -> socket.socket:
+def _bound(address: Address, *, reuse_port: bool, both: bool = False) -> socket.socket:
+    """Return a socket that is bound; with `both`, one of IPv6 takes IPv4 as well."""
     bound = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         bound.setblocking(False)
@@ -187,7 +192,7 @@ def _bound(address: Address, *, reuse_port: bool) -> socket.socket:
         if reuse_port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if address.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         bound.bind(address.name)
     except BaseException:
         bound.close()
@@ -198,17 +203,20 @@ def _bound(address: Address, *, reuse_port: bool) -> socket.socket:
 def listen_for_admin(address: tuple[str, int] | None) -> socket.socket | None:
     """Return a socket that listens on the admin port at `address`, a host and a port.
 
-    Return None when there is none.
+    Return None when there is none. At `::` it takes IPv4, too.
 
     Raises `CannotListen`.
     """
     if address is None:
         return None
     first = _lookup(*address)[0]
-    listening = _bind(first, shared=False)
     try:
-        listening.listen(BACKLOG)
+        listening = _bound(first, reuse_port=False, both=_is_wildcard(first))
+        try:
+            listening.listen(BACKLOG)
+        except OSError:
+            listening.close()
+            raise
     except OSError as error:
-        listening.close()
         raise CannotListen(first.place, error) from None
     return listening

@@ -24,6 +24,8 @@ from chatsvc.listening.addresses import BACKLOG, CannotListen
 class UnixSocket:
     """A Unix socket at `path`, bound and not yet listening; `mode` are its file's permissions.
 
+    `socket` is the socket itself, which workers share.
+
     Raises `CannotListen` when the path can't be used: somebody listens there, or it is no socket.
     """
 

@@ -30,6 +30,7 @@ from chatsvc.settings.environment import (
     read_settings,
     set_text,
     unknown_variables,
+    wants_traces,
 )
 from chatsvc.settings.limits import LimitSettings
 from chatsvc.settings.logs import LogSettings
@@ -52,6 +53,7 @@ __all__ = [
     "setting_groups",
     "unknown_variables",
     "variable",
+    "wants_traces",
 ]
 
 

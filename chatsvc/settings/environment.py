@@ -102,6 +102,20 @@ def unknown_variables(
     return lines
 
 
+def wants_traces(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether OpenTelemetry's standard variables name a collector for traces.
+
+    Its SDK reads them, and all else that they say.
+    """
+    environment = os.environ if environment is None else environment
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return (
+        any(environment.get(name, "").strip() for name in names)
+        and environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+        and environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() != "none"
+    )
+
+
 def forget_secrets(kind: type[DataclassInstance]) -> None:
     """Remove the variables of settings without a flag: programs that are started don't get them."""
     for each in fields(kind):

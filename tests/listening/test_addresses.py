@@ -162,6 +162,21 @@ def test_the_admin_port_listens_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "others"),
+    [("::", ["127.0.0.1", "::1"]), ("0.0.0.0", ["127.0.0.1"]), ("::1", ["::1"])],
+)
+def test_all_addresses_of_the_admin_port_are_of_both_families(
+    host: str, others: list[str]
+) -> None:
+    admin = listen_for_admin((host, 0))
+    assert admin is not None
+    with admin:
+        assert address_of(admin).name[0] == host
+        for other in others:
+            socket.create_connection((other, admin.getsockname()[1])).close()
+
+
+@pytest.mark.parametrize(
     ("host", "place"), [("127.0.0.1", "127.0.0.1:"), ("::1", "[::1]:")]
 )
 def test_a_place_is_written_as_in_a_url(host: str, place: str) -> None:

@@ -219,7 +219,7 @@ async def test_no_process_that_the_service_starts_gets_the_keys() -> None:
     program = (
         "import asyncio, os, sys\n"
         "from chatsvc import cli, serve\n"
-        "def shown(settings, *rest):\n"
+        "def shown(settings, **rest):\n"
         "    print(os.environ.get('CHATSVC_API_KEYS'), settings.api_keys)\n"
         "serve.serve = shown\n"
         "sys.exit(cli.main(['serve']))\n"

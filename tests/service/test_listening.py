@@ -19,6 +19,7 @@ import pytest
 
 from ..listening.pems import Pems
 from ..redis_server import RedisServer
+from .api_keys import KeysFile, authorization
 from .running import COMMAND, eventually, launch
 from .test_workers import pids
 
@@ -248,6 +249,32 @@ async def test_the_second_signal_leaves_no_file_either(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("transport", ["auto", "websocket", "text"])
+async def test_ask_comes_by_the_unix_socket(transport: str, tmp_path: Path) -> None:
+    path = tmp_path / "chatsvc.sock"
+    words = ("ask", "--transport", transport, "hi")
+    # A proxy of the environment has nothing to do with it.
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:1"}
+    elsewhere = {"CHATSVC_URL": "http://chat.example", **proxy}
+    async with service("--uds", str(path)):
+        found = await run(*words, CHATSVC_UDS=str(path), **elsewhere)
+        assert found == (0, "hi", "")
+        found = await run(*words, "--uds", str(path))
+        assert found == (0, "hi", "")
+    path.unlink()
+    status, out, line = await run(*words, "--uds", str(path), **elsewhere)
+    assert (status, out) == (1, "")
+    assert f"can't reach unix:{path}: No such file or directory\n" in line
+
+
+async def test_doctor_comes_by_the_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "chatsvc.sock"
+    words = ("doctor", "--seconds", "1", "--uds", str(path), "http://chat.example")
+    async with service("--uds", str(path), "--pace", "0.1"):
+        status, out, errors = await run(*words)
+        assert (status, out.count(" works"), errors) == (0, 6, "")
+
+
 async def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("text")
@@ -331,6 +358,38 @@ async def test_a_hangup_exchanges_the_certificate_and_no_connection_ends(
         status, errors = await found.end()
         assert status == 0
         assert "ERROR" not in errors
+
+
+async def test_of_two_files_one_may_be_broken_and_that_is_said_once(
+    pems: Pems, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    context = ssl.create_default_context(cafile=pems.ca)
+    file = KeysFile(tmp_path, "alice")
+    keys = ("--api-keys-file", str(file.path), "--store", redis_server.database(3))
+    flags = ("--host", "127.0.0.1", "--port", "0", *pems.flags, "--workers", "2")
+    async with service(*flags, *keys) as found:
+        url = f"https://localhost:{found.port}/"
+        headers = authorization("bob")
+
+        async def status() -> int:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, headers=headers, ssl=context) as answer,
+            ):
+                return answer.status
+
+        assert await status() == 401
+        file.has("bob")
+        pems.renew(key=False)
+        found.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            row = 0
+            while row < 8:
+                row = row + 1 if await status() == 200 else 0
+        ended, errors = await found.end()
+    assert ended == 0
+    assert errors.count(" ERROR ") == 1
+    assert errors.count("API keys: 1, of users: 1") == 2
 
 
 async def test_workers_that_are_started_again_have_the_certificate_that_is_good(

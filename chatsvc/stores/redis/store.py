@@ -109,7 +109,12 @@ class RedisStore:
             on_renewed=self._on_renewed,
         )
         self.cluster: Cluster = ManyNodes(
-            self._leases, self._limits, self._owner, self._presence, self._tasks
+            self.node,
+            self._leases,
+            self._limits,
+            self._owner,
+            self._presence,
+            self._tasks,
         )
 
     async def open(self) -> None:
@@ -186,8 +191,6 @@ class RedisStore:
         created = self._owner.created_here(reply_id)
         return await self._logs.find(reply_id) if created is None else created
 
-    append_now = None
-    append_side_now = None
     finish_now = None
     kept_bytes = 0
 
@@ -199,6 +202,18 @@ class RedisStore:
         """See `Store.append_side`."""
         await self._owner.append_side(log, units)
 
+    def has_room(self, log: Log) -> bool:
+        """See `Store.has_room`."""
+        return self._owner.has_room(log)
+
+    def append_now(self, log: Log, text: str) -> None:
+        """See `Store.append_now`."""
+        self._owner.append_now(log, text)
+
+    def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side_now`."""
+        self._owner.append_side_now(log, units)
+
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """See `Store.note_usage`."""
         self._owner.note_usage(log, usage)
@@ -207,9 +222,9 @@ class RedisStore:
         """See `Store.seal`."""
         await self._owner.seal(log, planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
-        await self._owner.finish(log, end)
+        return await self._owner.finish(log, end)
 
     async def refresh(self, log: Log) -> None:
         """See `Store.refresh`."""
