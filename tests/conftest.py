@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from .old_version import unpack
+from .old_version import PREVIOUS, unpack
 from .redis_server import RedisServer
 
 # A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
@@ -87,4 +87,12 @@ def old_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the code of the version that knows no parts."""
     root = tmp_path_factory.mktemp("old")
     unpack(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def previous_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the code of the version before this one."""
+    root = tmp_path_factory.mktemp("previous")
+    unpack(root, PREVIOUS)
     return root

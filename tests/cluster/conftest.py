@@ -17,7 +17,7 @@ from tests.nginx_server import NginxServer
 from tests.readme import blocks
 from tests.redis_server import RedisServer
 
-from .nodes import Node
+from .nodes import ROOT, Node
 
 Cluster = Callable[..., Awaitable[list[Node]]]
 
@@ -39,10 +39,16 @@ async def cluster(redis_server: RedisServer) -> AsyncIterator[Cluster]:
     nodes: list[Node] = []
 
     async def start(
-        count: int, *flags: str, store: str = "", program: str = "chatsvc"
+        count: int,
+        *flags: str,
+        store: str = "",
+        program: str = "chatsvc",
+        root: Path = ROOT,
     ) -> list[Node]:
         url = store or redis_server.url
         new = [Node(url, *flags, program=program) for _ in range(count)]
+        for node in new:
+            node.root = root
         nodes.extend(new)
         await asyncio.gather(*(node.start() for node in new))
         return new
