@@ -3,10 +3,12 @@
 None of the characters is lost, doubled or torn. The plan of the package, from the top to the
 bottom; imports point down only:
 
-    cli           the command line
+    cli           the command line; flags: its flags and help
      ├──────────────────────────────────────────────────────────┐
     workers       several processes                            client/
     serve         one process                                    `chatsvc ask`, `doctor`
+    hangup        the files that SIGHUP has read again          │
+    listening/    where it listens: addresses, sockets, TLS     │
     app           `create_app` joins all                        │
      │                                                          │
     web/          routes, users, origins, limits, pages, logs   │
@@ -95,7 +97,7 @@ __all__ = [
     "create_app",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module in which each public name is defined.
 _HOMES = {

@@ -151,7 +151,7 @@ def build_app(
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     if authorize is None and settings.authorize:
-        authorize = load_authorize(settings.authorize)
+        authorize = load_authorize(settings.authorize, settings.app_dir)
     app[AUTHORIZE] = authorize
     app[PROXIES] = TrustedProxies(settings.trusted_proxy, settings.user_header)
     app[KEYS] = None

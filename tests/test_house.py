@@ -46,9 +46,12 @@ FLOORS = (
     {"transports", "tracing"},
     {"web"},
     {"app"},
+    {"listening"},
+    {"hangup"},
     {"serve"},
     {"workers"},
     {"client"},
+    {"flags"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -41,6 +41,7 @@ THROUGH_OTHERS = {
     "chatsvc.users.identity": "tests/service/test_mounted.py",
     "chatsvc.web.identification": "tests/service/test_mounted.py",
     "chatsvc.exit_status": "tests/test_cli.py",
+    "chatsvc.hangup": "tests/service/test_hangup.py",
     "chatsvc.named_functions": "tests/test_backends.py",
     "chatsvc.rendering.colours": "tests/test_markdown.py",
     "chatsvc.rendering.frames": "tests/rendering/test_renderer.py",

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from chatsvc.backends.base import Backend, DirectBackend
-from chatsvc.model import End, Finish, Piece, Usage
+from chatsvc.model import End, Finish, Usage
 from chatsvc.problem import Problem
 from chatsvc.replies.background import Background, started_task
 from chatsvc.replies.log_writer import LogWriter
@@ -183,6 +183,8 @@ class Producer:
     def _limit_closing(self) -> None:
         """Note that the backend is told to close, and leave it behind if it hasn't in time."""
         self._closing = True
+        if self._log_writer is not None:
+            self._log_writer.take_no_more()
         self._timer.start(CLOSING_S, self._abandon)
 
     def _abandon(self) -> None:
@@ -235,7 +237,7 @@ class Producer:
         prompt = self.reply.prompt()
         end, count = End("done", "stop"), 0
         if self._direct is not None:
-            stream = self._direct.stream_to(prompt, self._take)
+            stream = self._direct.stream_to(prompt, log_writer.take)
         else:
             stream = self._backend.stream(prompt)
         del prompt  # it takes several times the room of what is kept
@@ -254,7 +256,7 @@ class Producer:
                     log_writer.note_usage(end.usage)
                     if not log_writer.has_calls:
                         continue
-                if not log_writer.full:  # `_take` may have filled it
+                if not log_writer.full:  # its `take` may have filled it
                     appending = log_writer.write(piece)
                     self._appending = True
                     await appending
@@ -267,18 +269,6 @@ class Producer:
                 if log_writer.has_calls:
                     await log_writer.write(Finish())  # it has ended whole without one
         return end
-
-    def _take(self, piece: Piece) -> bool:
-        """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
-        writer = self._log_writer
-        if writer is None or self._closing:
-            return False
-        if isinstance(piece, str):  # nearly all are
-            return writer.take(piece)
-        if isinstance(piece, Usage):
-            writer.note_usage(usage_of(piece.usage))
-            return True
-        return not isinstance(piece, Finish) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.

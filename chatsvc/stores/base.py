@@ -177,11 +177,19 @@ class Store(Protocol):
         The text that was appended must be whole characters. Returns and raises as `append`.
         """
 
+    def has_room(self, log: Log) -> bool:
+        """Return whether `append_now` and `append_side_now` may be called for the reply now.
+
+        Not after its end, or where this node doesn't own it; nor while `append` would wait, or raise
+        for an earlier call.
+        """
+        ...
+
     @property
     def append_now(self) -> Callable[[Log, str], None] | None:
         """The function that does what `append` does without waiting, or None if the store waits.
 
-        It raises `NotWritable`.
+        It raises `NotWritable`. It takes one short piece; before the next one `has_room` is to be asked.
         """
         ...
 

@@ -133,6 +133,10 @@ class MemoryStore:
         """See `Store.append_side`."""
         self.append_side_now(log, units)
 
+    def has_room(self, log: Log) -> bool:
+        """See `Store.has_room`."""
+        return log.end is None
+
     def append_now(self, log: Log, text: str) -> None:
         """See `Store.append_now`."""
         if log.end is not None:

@@ -19,6 +19,7 @@ from .scenarios import (
     layers,
     memory,
     readers,
+    redis,
     relay,
     setup,
     soak,
@@ -40,6 +41,7 @@ SCENARIOS: dict[str, ModuleType] = {
     "budget": budget,
     "endings": endings,
     "relay": relay,
+    "redis": redis,
     "layers": layers,
 }
 FILES = 20_000  # file descriptors; each stream takes one

@@ -191,8 +191,6 @@ class RedisStore:
         created = self._owner.created_here(reply_id)
         return await self._logs.find(reply_id) if created is None else created
 
-    append_now = None
-    append_side_now = None
     finish_now = None
     kept_bytes = 0
 
@@ -203,6 +201,18 @@ class RedisStore:
     async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
         """See `Store.append_side`."""
         await self._owner.append_side(log, units)
+
+    def has_room(self, log: Log) -> bool:
+        """See `Store.has_room`."""
+        return self._owner.has_room(log)
+
+    def append_now(self, log: Log, text: str) -> None:
+        """See `Store.append_now`."""
+        self._owner.append_now(log, text)
+
+    def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side_now`."""
+        self._owner.append_side_now(log, units)
 
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """See `Store.note_usage`."""
