@@ -18,6 +18,7 @@ from chatsvc import __version__
 from chatsvc.client.ask import AskSettings, run_ask
 from chatsvc.client.doctor import DoctorSettings, run_doctor
 from chatsvc.client.wire import SERVICE_URL, check_api_key
+from chatsvc.deploy.options import KINDS, DeploySettings
 from chatsvc.exit_status import ExitStatus
 from chatsvc.flags import (
     HELP_FLAGS,
@@ -253,6 +254,36 @@ def doctor_command(url: str, **flags: Any) -> int:
     check_api_key(root, settings.api_key)
     _remark("doctor")
     return run_doctor(root, settings.seconds, settings.api_key, settings.uds)
+
+
+class _DeployCommand(_Command):
+    """The sub-command `deploy`: it takes the flags of `serve`, too, and reads no variable."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Kinds"):
+            formatter.write_dl(list(KINDS.items()))
+        write_flags(formatter, DeploySettings, _HELP, {})
+
+
+@command.command(
+    "deploy",
+    cls=_DeployCommand,
+    settings=DeploySettings,
+    params=[click.Argument(["kind"]), *options(Settings)],
+)
+def deploy_command(kind: str, **flags: Any) -> int:
+    """Print a file that runs the service, or watches it.
+
+    KIND is one of those below. All flags of serve are taken, too: the file is for a service that
+    runs with them. Variables are not looked at, and no secret is printed.
+    """
+    # Imported here: `ask` needs none of it.
+    from chatsvc.deploy.kinds import deploy
+
+    print(deploy(kind, flags), end="")
+    return ExitStatus.OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

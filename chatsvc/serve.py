@@ -31,6 +31,7 @@ from chatsvc.listening.addresses import (
 from chatsvc.listening.certificates import read_certificates
 from chatsvc.listening.places import Places, listening_on
 from chatsvc.problems import BackendFailed, StoreUnavailable
+from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
 from chatsvc.tracing import TRACER_PROVIDER
@@ -52,6 +53,9 @@ logger = logging.getLogger("chatsvc")
 
 CLOSE_TIMEOUT_S = 2.0
 """The seconds that aiohttp waits, after the drain, for handlers that still run."""
+
+LAST_REQUESTS_S = 0.1
+"""The seconds, after the drain, for requests that are on their way over connections that are open."""
 
 FORCED_EXIT_AFTER_S = 2.0
 """The seconds that a backend's tasks and threads get to end once the application is shut down.
@@ -116,6 +120,8 @@ def serve(
     set_up_logs(settings)
     for remark in remarks:
         logger.warning(remark)
+    # Of workers, their parent speaks to it, and has removed its variables.
+    manager = ServiceManager()
     raise_descriptor_limit()
     if worker is None:
         check_reach(settings)
@@ -136,7 +142,7 @@ def serve(
     with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
         from uvloop import run
     with collector() as app[TRACER_PROVIDER]:
-        run(_serve(app, places, settings, worker))
+        run(_serve(app, places, settings, worker, manager))
 
 
 def announce(places: Places) -> None:
@@ -185,6 +191,7 @@ async def _serve(
     places: Places,
     settings: Settings,
     worker: Worker | None,
+    manager: ServiceManager,
 ) -> None:
     loop = asyncio.get_running_loop()
     runner, connections = await _run(app)
@@ -206,10 +213,18 @@ async def _serve(
             stopping = asyncio.Event()
             # Before the address is printed: a program that reads it may send a signal at once.
             for number in signal.SIGTERM, signal.SIGINT:
-                loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
+                loop.add_signal_handler(
+                    number, _on_stop_signal, stopping, settings, manager
+                )
             if has_files(settings):
                 loop.add_signal_handler(
-                    signal.SIGHUP, _on_hangup, app, places, settings, worker is None
+                    signal.SIGHUP,
+                    _on_hangup,
+                    app,
+                    places,
+                    settings,
+                    worker is None,
+                    manager,
                 )
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             if worker is None:
@@ -218,16 +233,20 @@ async def _serve(
                     report_keys(keys.ring)
                 warn_if_open(settings)
                 announce(places)
+                manager.ready()
             else:
                 os.write(worker.ready, b".")
                 loop.add_reader(
                     worker.parent, _on_parent_gone, loop, worker.parent, stopping
                 )
+            beating = asyncio.create_task(manager.keep_beating())
             await stopping.wait()
             await app[REPLIES].drain(settings.drain)
             await stack.aclose()
+            await _answer_the_last(runner)
             with contextlib.suppress(asyncio.CancelledError):
                 await runner.cleanup()
+            beating.cancel()
     _force_exit_later(ExitStatus.OK)
 
 
@@ -254,6 +273,16 @@ async def _admin_port(
             await runner.cleanup()
 
 
+async def _answer_the_last(runner: web.AppRunner) -> None:
+    """Serve the connections that are open for `LAST_REQUESTS_S` more, if there are any.
+
+    The streams that have ended just now leave connections on which a proxy sends its next request
+    at once. It is answered that the node drains, and not by a connection that closes.
+    """
+    if runner.server is not None and runner.server.connections:
+        await asyncio.sleep(LAST_REQUESTS_S)
+
+
 def _force_exit_later(status: ExitStatus) -> None:
     """Exit with `status` in `FORCED_EXIT_AFTER_S` seconds, if the process lives until then.
 
@@ -274,17 +303,26 @@ def _on_parent_gone(
 
 
 def _on_hangup(
-    app: web.Application, places: Places, settings: Settings, alone: bool
+    app: web.Application,
+    places: Places,
+    settings: Settings,
+    alone: bool,
+    manager: ServiceManager,
 ) -> None:
+    manager.reloading()
     ring, _ = read_again(settings, places.certificates, quietly=not alone)
     keys = app[KEYS]
     if ring is not None and keys is not None:
         keys.replace(ring)
+    manager.ready()
 
 
-def _on_stop_signal(stopping: asyncio.Event, settings: Settings) -> None:
+def _on_stop_signal(
+    stopping: asyncio.Event, settings: Settings, manager: ServiceManager
+) -> None:
     if stopping.is_set():  # The second signal means: end without draining.
         _force_exit_later(ExitStatus.FAILED)
         raise SystemExit(ExitStatus.FAILED)
     logger.info("draining: running replies get %g s", settings.drain)
+    manager.stopping()
     stopping.set()

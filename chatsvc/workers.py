@@ -36,6 +36,7 @@ from chatsvc.serve import (
     serve,
     start_failure,
 )
+from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.current_keys import (
     has_keys,
@@ -86,6 +87,7 @@ class _Supervisor:
     ) -> None:
         self._settings = settings
         self._keys = keys
+        self._manager = ServiceManager()
         self._signals = set(HANDLED_SIGNALS)
         if has_files(settings):
             self._signals.add(signal.SIGHUP)
@@ -108,6 +110,7 @@ class _Supervisor:
         unready = self._settings.workers
         while True:
             received = signal.sigtimedwait(self._signals, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo == signal.SIGHUP:
                 self._read_again()
             elif received is not None and received.si_signo != signal.SIGCHLD:
@@ -124,6 +127,7 @@ class _Supervisor:
                     if self._keys is not None:
                         report_keys(self._keys)
                     announce(self._places)
+                    self._manager.ready()
             for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
                 # setting: the service ends, for a restart would fail as well.
@@ -176,11 +180,13 @@ class _Supervisor:
 
         What is refused is refused here, once, and the workers go on with what they have.
         """
+        self._manager.reloading()
         keys, changed = read_again(self._settings, self._places.certificates)
         if keys is not None:
             self._keys = keys
         if changed or keys is not None:
             self._signal_all(signal.SIGHUP)
+        self._manager.ready()
 
     def _count_ready(self) -> int:
         """Return how many workers have become ready since the last call."""
@@ -203,10 +209,12 @@ class _Supervisor:
 
     def _drain(self, status: int) -> int:
         """End all workers and return `status`, or `FAILED` when a second signal came."""
+        self._manager.stopping()
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain + KILL_AFTER_S
         while self._running:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo != signal.SIGCHLD:
                 # A worker that gets a second signal ends without draining.
                 self._signal_all(signal.SIGTERM)

@@ -85,7 +85,7 @@ def test_a_variable_with_several_values_has_commas_and_spaces_between(
         (["--nope"], {}, "chatsvc: No such option*--nope*"),
         (["serve", "--nope=1"], {}, "chatsvc: No such option*--nope*"),
         (["ask", "--nope", "hi"], {}, "chatsvc ask: No such option*--nope*"),
-        (["nope"], {}, "chatsvc: COMMAND takes serve, ask, doctor, not 'nope'"),
+        (["nope"], {}, "chatsvc: COMMAND takes serve, ask, doctor, deploy, not 'nope'"),
         (["serve", "nope"], {}, "chatsvc: *nope*"),
         (["ask"], {}, "chatsvc ask: *MESSAGE*"),
         (["ask", "hi", "there"], {}, "chatsvc ask: *there*"),

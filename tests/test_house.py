@@ -37,7 +37,7 @@ FLOORS = (
         "memory_budget",
         "kept_prompt",
     }
-    | {"retry_after", "exit_status", "proxies", "tracebacks"},
+    | {"retry_after", "exit_status", "proxies", "tracebacks", "service_manager"},
     {"segment", "side"},
     {"log"},
     {"backends", "stores"},
@@ -50,7 +50,7 @@ FLOORS = (
     {"hangup"},
     {"serve"},
     {"workers"},
-    {"client"},
+    {"client", "deploy"},
     {"flags"},
     {"cli"},
     {"__init__", "__main__"},

@@ -15,7 +15,7 @@ import pytest
 
 from .clean_clone import PARTS, ROOT, clean_clone
 
-SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po"}
+SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po", ".j2"}
 
 
 @pytest.fixture

@@ -91,6 +91,18 @@ def test_ask_prints_the_reply(folder: EmptyFolder, service: Service) -> None:
     assert folder.run(example, service.port).strip() == "你好"
 
 
+def test_the_files_of_a_deployment_are_printed(folder: EmptyFolder) -> None:
+    [example] = blocks("sh", "chatsvc deploy systemd")
+    folder.run(example)
+    written = {file.name: file.read_text() for file in folder.path.iterdir()}
+    assert len(written) == example.count("chatsvc deploy ")
+    unit = written["chatsvc.service"]
+    assert "--port 9000" in unit
+    assert "--store redis://127.0.0.1/0" in unit
+    assert "server 10.0.0.2:3000 " in written["chatsvc.conf"]
+    assert "alert: ChatsvcDown" in written["chatsvc-alerts.yml"]
+
+
 def test_doctor_finds_all_well(folder: EmptyFolder, service: Service) -> None:
     [example] = blocks("sh", "chatsvc doctor")
     assert folder.run(example, service.port).count(" works") == 6

@@ -27,6 +27,7 @@ from chatsvc.web.parsing import (
     read_post_chat,
     read_stop,
 )
+from chatsvc.web.proxies import PROXIES
 from chatsvc.web.readers import stream_response
 from chatsvc.web.use import USE
 
@@ -79,7 +80,8 @@ async def share_reply(request: web.Request) -> web.Response:
     reply = await open_reply(app, asked)
     request[REPLY] = reply.id[:6]
     token = await app[REPLIES].share_links.make(reply)
-    path = request.path.removesuffix(f"/chat/{asked.reply_id}/share")
+    below = app[PROXIES].path_prefix(request)
+    path = below + request.path.removesuffix(f"/chat/{asked.reply_id}/share")
     body = {"token": token, "path": f"{path}/shared/{token}"}
     return json_response(reply.id, body)
 

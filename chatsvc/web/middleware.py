@@ -17,6 +17,7 @@ from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
 from chatsvc.tracebacks import without_tracebacks
 from chatsvc.web.app_keys import (
     PROBE_PATHS,
+    REPLIES,
     SERVICE,
     identity_of,
     inner_path,
@@ -94,7 +95,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if guarded is not None and not is_spared:
             _charge(guarded, request, app, path)
         response = await handler(request)
-        if _is_one_too_many(guarded):
+        if _is_one_too_many(guarded) or _is_leaving(app, response):
             response.force_close()
         return response
     except Problem as error:
@@ -127,7 +128,11 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             request.transport.abort()
         return web.Response(status=CLIENT_GONE_STATUS)
     response = problem_response(request, problem)
-    if _is_one_too_many(guarded) or not request.content.is_eof():
+    if (
+        _is_one_too_many(guarded)
+        or _is_leaving(app, response)
+        or not request.content.is_eof()
+    ):
         response.force_close()
     if _is_encoded(request):
         response.headers[hdrs.ACCEPT_ENCODING] = "identity"  # [RFC 9110, 12.5.3]
@@ -155,6 +160,15 @@ def _charge(
 def _is_one_too_many(connection: GuardedConnection | None) -> bool:
     """Return whether a connection is to close after its answer, for there are too many."""
     return connection is not None and (connection.in_reserve or connection.beyond)
+
+
+def _is_leaving(app: web.Application, response: web.StreamResponse) -> bool:
+    """Return whether the node drains, and an answer can still say that the connection closes.
+
+    A proxy would otherwise keep the connection for its next request, which it can't repeat if that
+    is a POST, and send it as the node ends.
+    """
+    return app[REPLIES].admission.draining and not response.prepared
 
 
 def _is_encoded(request: web.Request) -> bool:

@@ -76,7 +76,7 @@ def parent(span: ReadableSpan) -> str | None:
 
 def words(span: ReadableSpan) -> str:
     """All that a span says."""
-    return span.to_json()
+    return str(span.to_json())
 
 
 class Collector:

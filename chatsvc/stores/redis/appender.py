@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import NotWritable
@@ -24,11 +23,11 @@ from chatsvc.stores.redis.connect import Undivided, unavailable
 from chatsvc.stores.redis.follower import Follower
 from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import OwnerScripts
-from chatsvc.stores.redis.writes import Answer, Write
+from chatsvc.stores.redis.writes import Write
 
 logger = logging.getLogger("chatsvc.redis")
 
-COLLECT_S = 0.005
+COLLECT_S = 0.008
 """Seconds for which what the replies get is collected before it is written: the longest that this
 delays anything."""
 
@@ -39,11 +38,8 @@ MAX_SIZE = 64 * 1024
 """The code points, and bytes of marks, beyond which a script takes no further reply."""
 
 
-class _Part(NamedTuple):
-    """What is written of one reply, and the outbox that it comes from."""
-
-    outbox: Outbox
-    write: Write
+_Part = tuple[Outbox, Write]
+"""What is written of one reply, behind the outbox that it comes from."""
 
 
 class Appender:
@@ -77,16 +73,14 @@ class Appender:
         parts: list[_Part] = []
         entries = size = 0
         for outbox in due:
-            waiting = outbox.size
             write = outbox.take()
             if write is None:
                 continue
-            more, waiting = len(write.entries) or 1, waiting - outbox.size
-            if parts and (entries + more > MAX_ENTRIES or size + waiting > MAX_SIZE):
+            entries, size = entries + (len(write.entries) or 1), size + write.size
+            if parts and (entries > MAX_ENTRIES or size > MAX_SIZE):
                 self._start(parts)
-                parts, entries, size = [], 0, 0
-            parts.append(_Part(outbox, write))
-            entries, size = entries + more, size + waiting
+                parts, entries, size = [], len(write.entries) or 1, write.size
+            parts.append((outbox, write))
         if parts:
             self._start(parts)
 
@@ -97,33 +91,37 @@ class Appender:
 
     async def _write(self, parts: list[_Part]) -> None:
         try:
-            answers = await self._scripts.write([part.write for part in parts])
+            answers = await self._scripts.write([write for _, write in parts])
         except Undivided:
-            answers = [Answer("error", [])] * len(parts)
+            answers = [["error"]] * len(parts)
         except StoreUnavailable:
             for outbox, _ in parts:
                 outbox.fail(unavailable())
             return
         for part, answer in zip(parts, answers, strict=True):
-            if answer.status == "error":
+            if answer[0] == "error":
                 # By itself, it is sent again or refused as any command is.
                 self._start([part])
                 continue
             try:
-                self._take_answer(part.outbox, part.write, answer)
+                self._take_answer(*part, *answer)
             except Exception as error:
                 logger.exception("writing a reply failed")
-                part.outbox.fail(error)
+                part[0].fail(error)
 
-    def _take_answer(self, outbox: Outbox, write: Write, answer: Answer) -> None:
+    def _take_answer(
+        self, outbox: Outbox, write: Write, status: str, *words: str
+    ) -> None:
         """Bring into the log what was written; or have it written again, or the reply given up."""
-        status, words = answer
         if status == "ok":
-            for entry_id, entry in zip(words, write.written, strict=True):
+            for entry_id, entry in zip(words, write.written(), strict=True):
                 self._follower.apply_own(outbox.log, entry_id, entry)
             outbox.written(write)
-        elif status == "torn" and outbox.has_more_than(answer.counts):
-            outbox.put_back(write, answer.counts)
-        else:
-            self._on_refused(outbox, status)
-            outbox.fail(NotWritable())
+            return
+        if status == "torn":
+            there = int(words[0]), int(words[1])
+            if outbox.has_more_than(there):
+                outbox.put_back(write, there)
+                return
+        self._on_refused(outbox, status)
+        outbox.fail(NotWritable())

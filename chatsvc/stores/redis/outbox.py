@@ -94,11 +94,6 @@ class Outbox:
         """Whether `add` would neither raise nor return something to wait for, if the run is short."""
         return self._error is None and self._pending_size <= MAX_PENDING
 
-    @property
-    def size(self) -> int:
-        """What waits to be written, as it counts in `MAX_PENDING`."""
-        return self._pending_size
-
     # ------------------------------------------------------------------ the producer's side
 
     def add(self, run: Run) -> bool:
@@ -188,7 +183,7 @@ class Outbox:
         if not (self._pending or self._planned_end is not None):
             self._settle()
             return None
-        planned_end = None
+        planned_end, size = None, self._pending_size
         runs = self._take_runs()
         if not self._pending:
             planned_end, self._planned_end = self._planned_end, None
@@ -202,12 +197,14 @@ class Outbox:
             entries,
             planned_end,
             usage if usage != self._usage else None,
+            size - self._pending_size,
         )
 
     def written(self, write: Write) -> None:
         """Note that Redis has acknowledged what `take` returned."""
         self.position, self.sides = write.behind
-        self._usage = write.usage or self._usage
+        if write.usage is not None:
+            self._usage = write.usage
         self._go_on()
 
     def put_back(self, write: Write, there: Counts) -> None:

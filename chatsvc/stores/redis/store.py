@@ -99,6 +99,10 @@ class RedisStore:
             tasks=self._tasks,
             on_lost=self.lost,
         )
+        # Not wrapped: they are called for each token.
+        self.has_room = self._owner.has_room
+        self.append_now = self._owner.append_now
+        self.append_side_now = self._owner.append_side_now
         self._leases = Leases(
             commands,
             self.clock,
@@ -201,18 +205,6 @@ class RedisStore:
     async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
         """See `Store.append_side`."""
         await self._owner.append_side(log, units)
-
-    def has_room(self, log: Log) -> bool:
-        """See `Store.has_room`."""
-        return self._owner.has_room(log)
-
-    def append_now(self, log: Log, text: str) -> None:
-        """See `Store.append_now`."""
-        self._owner.append_now(log, text)
-
-    def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
-        """See `Store.append_side_now`."""
-        self._owner.append_side_now(log, units)
 
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """See `Store.note_usage`."""

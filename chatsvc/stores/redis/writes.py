@@ -7,7 +7,7 @@ what an argument for each field would. It answers with text, a line for each rep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -23,12 +23,13 @@ Counts = tuple[int, int]
 """A position (code points), and the number of side units there."""
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True):
     """What one reply gets at once, from the node that owns it in the epoch `epoch`.
 
     The `entries`, of text or side units, follow each other from `before` to `behind`. With the
     last of them, or alone, comes `planned_end` if the text is complete. `usage` is what the reply
-    has used so far; None if that is not known, or as it was.
+    has used so far; None if that is not known, or as it was. `size` is that of the entries, in code
+    points and bytes of marks.
     """
 
     reply_id: str
@@ -38,27 +39,18 @@ class Write(NamedTuple):
     entries: Sequence[ReplyEntry]
     planned_end: End | None = None
     usage: dict[str, Any] | None = None
+    size: int = 0
 
-    @property
     def written(self) -> Sequence[ReplyEntry]:
-        """The entries that the stream gets: `planned_end` stands in the last."""
+        """Return the entries that the stream gets: `planned_end` stands in the last."""
         if self.planned_end is None:
             return self.entries
         *others, last = self.entries or (ReplyEntry(),)
         return [*others, msgspec.structs.replace(last, planned_end=self.planned_end)]
 
 
-class Answer(NamedTuple):
-    """What `write.lua` says of one reply: a status, and what follows it (see its head)."""
-
-    status: str
-    words: list[str]
-
-    @property
-    def counts(self) -> Counts:
-        """What the reply's stream has, if the status is `torn`."""
-        position, sides = self.words
-        return int(position), int(sides)
+Answer = list[str]
+"""What `write.lua` says of one reply: a status, and the words that follow it (see its head)."""
 
 
 def encode_writes(writes: Sequence[Write]) -> bytes:
@@ -88,8 +80,4 @@ def encode_writes(writes: Sequence[Write]) -> bytes:
 
 def decode_answers(text: str) -> list[Answer]:
     """Return what `write.lua` has answered for each of the replies."""
-    answers = []
-    for line in text.split("\n"):
-        status, *words = line.split(" ")
-        answers.append(Answer(status, words))
-    return answers
+    return [line.split(" ") for line in text.split("\n")]
