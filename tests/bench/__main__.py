@@ -21,9 +21,11 @@ from .scenarios import (
     readers,
     relay,
     setup,
+    shard,
     soak,
     table,
     unpaced,
+    workers,
 )
 from .scenarios.plan import Plan, numbers
 from .servers import compared
@@ -40,6 +42,8 @@ SCENARIOS: dict[str, ModuleType] = {
     "budget": budget,
     "endings": endings,
     "relay": relay,
+    "shard": shard,
+    "workers": workers,
     "layers": layers,
 }
 FILES = 20_000  # file descriptors; each stream takes one
