@@ -140,7 +140,9 @@ def make_backend(settings: Settings) -> Backend:
     """
     name = check_backend_name(settings.backend)
     make = BACKENDS.get(name)
-    return make(settings) if make is not None else load_function(name)
+    if make is not None:
+        return make(settings)
+    return load_function(name, settings.app_dir)
 
 
 __all__ = ["BACKENDS", "Backend", "check_backend_name", "make_backend"]

@@ -177,7 +177,7 @@ class UpstreamClient:
             # One time for all of the head: a server may send it, or interim responses (RFC 9110
             # section 15.2), byte by byte, or not take the request.
             async with asyncio.timeout(self._connect_timeout + self._timeout):
-                exchange = await route.post(request.body)
+                exchange = await route.post(request.body, request.headers)
         except TimeoutError as error:
             detail = f"The model's server did not answer in time{_through(route)}."
             raise BackendFailed(detail) from without_tracebacks(error)

@@ -35,6 +35,7 @@ class LogWriter:
 
     __slots__ = (
         "_append_now",
+        "_has_room",
         "_log",
         "_max_bytes",
         "_max_parts_bytes",
@@ -66,6 +67,8 @@ class LogWriter:
         self._log = reply.log
         self._store = store
         self._append_now = store.append_now
+        # A store in this process has room for whatever has none of the other obstacles.
+        self._has_room = store.has_room if store.cluster.shared else None
         self._on_first = on_first
         self._splitter = Splitter()
         self._parts: PartWriter | None = None  # None while there is nothing but text
@@ -81,10 +84,10 @@ class LogWriter:
     def take(self, piece: Piece) -> bool:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
-        It is not possible for a store that waits, a long piece, text that ends reasoning, a finish, a
-        piece that fails the reply, and a reply that is nearly full or has its end; then nothing has
-        happened, and `write` does it. Usage is noted. Call it only while no `write` is under way. It
-        takes nothing once `full` is true, and after `take_no_more`.
+        It is not possible for a store that waits or has no room, a long piece, text that ends
+        reasoning, a finish, a piece that fails the reply, and a reply that is nearly full or has its
+        end; then nothing has happened, and `write` does it. Usage is noted. Call it only while no
+        `write` is under way. It takes nothing once `full` is true, and after `take_no_more`.
         """
         if not isinstance(piece, str):
             return self._take_side(piece)
@@ -96,13 +99,14 @@ class LogWriter:
             or length > CODE_POINTS_PER_TURN
             or size + length * 4 > self._near_max
             or (parts is not None and parts.interrupted)
+            or (self._has_room is not None and not self._has_room(log))
         ):
             return False
         if text := self._splitter.feed(piece):
             if not size:
                 self._on_first(self._reply)
+            self._size = size + (len(text) if text.isascii() else len(text.encode()))
             append_now(log, text)
-            self._size = log.size  # exact, for what was appended now is in the log
         return True
 
     def take_no_more(self) -> None:
@@ -118,6 +122,7 @@ class LogWriter:
             or isinstance(piece, Finish)
             or log.end is not None
             or self._size > self._near_max
+            or (self._has_room is not None and not self._has_room(log))
         ):
             return False
         if isinstance(piece, Usage):

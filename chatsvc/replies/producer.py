@@ -44,8 +44,8 @@ class Producer:
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
     or another node is to give it one. `direct` is the backend if its text can reach the log without
-    this producer's task, else None. `account` is what the reply is counted for. `task`
-    works on the reply, or is None. `background` keeps a task that has to be left behind.
+    this producer's task, else None. `account` is what the reply is counted for. `task` works on the
+    reply, or is None. `background` keeps a task that has to be left behind.
 
     Invariants:
 
@@ -71,6 +71,7 @@ class Producer:
         "_release",
         "_timer",
         "account",
+        "has_ended_it",
         "reply",
         "store",
         "task",
@@ -90,6 +91,7 @@ class Producer:
         self.reply = reply
         self.store = store
         self.account = account
+        self.has_ended_it = False  # it has set the reply's end as its owner
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
         self._direct = direct
@@ -132,10 +134,7 @@ class Producer:
         self._release.start()
 
     def cancel(self) -> None:
-        """Stop the work, without an end.
-
-        `on_done` is called once the backend has closed, or after `CLOSING_S` if it hasn't.
-        """
+        """Stop the work without an end; `on_done` is called in `CLOSING_S`, or once all is closed."""
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()
@@ -306,7 +305,7 @@ class Producer:
         """Set the end, unless it was set from elsewhere."""
         self._finishing = True
         try:
-            await self.store.finish(self.reply.log, end)
+            self.has_ended_it = await self.store.finish(self.reply.log, end)
             return
         except NotWritable:
             return
@@ -317,4 +316,4 @@ class Producer:
     async def _give_up(self, end: End) -> None:
         """End the reply as failed because of the store, so that the readers here learn why."""
         self._finishing = True
-        await self.store.finish(self.reply.log, end)
+        self.has_ended_it = await self.store.finish(self.reply.log, end)

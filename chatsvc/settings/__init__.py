@@ -18,12 +18,20 @@ from chatsvc.settings.definition import (
     BadSetting,
     CommandSettings,
     SettingGroup,
+    default_text,
     flag,
     setting,
     setting_groups,
     variable,
 )
-from chatsvc.settings.environment import forget_secrets, openai_api_key, read_settings
+from chatsvc.settings.environment import (
+    forget_secrets,
+    openai_api_key,
+    read_settings,
+    set_text,
+    unknown_variables,
+    wants_traces,
+)
 from chatsvc.settings.limits import LimitSettings
 from chatsvc.settings.logs import LogSettings
 from chatsvc.settings.process import ProcessSettings
@@ -35,17 +43,21 @@ __all__ = [
     "CommandSettings",
     "SettingGroup",
     "Settings",
+    "default_text",
     "flag",
     "forget_secrets",
     "openai_api_key",
     "read_settings",
+    "set_text",
     "setting",
     "setting_groups",
+    "unknown_variables",
     "variable",
+    "wants_traces",
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings(
     AddressSettings,
     BackendSettings,

@@ -30,18 +30,38 @@ def setting(
     value_format: ValueFormat,
     help: str,
     *,
+    shown: str = "",
     secret: bool = False,
     flagless: bool = False,
+    takes_empty: bool = False,
 ) -> Any:
     """Return a dataclass field that is a setting.
 
     `default` is a value, not a text; a tuple makes a setting that may be given several times, each
     in `value_format`, and False one whose flag takes no value and stands for "yes". `help` is a
-    phrase for `--help`. A `secret` value is not in the `repr` of the settings. A `flagless` setting
-    has a variable alone: every user of a machine can see the flags of its processes.
+    phrase for `--help`, and `shown` the default in words, where the value doesn't say it. A
+    `secret` value is in neither the `repr` of the settings nor in `--help`. A `flagless` setting
+    has a variable alone: every user of a machine can see the flags of its processes. `takes_empty`
+    is whether an empty variable is one empty text for a setting that may be given several times;
+    otherwise it is none.
     """
-    metadata = {"format": value_format, "help": help, "flagless": flagless}
+    metadata = {
+        "format": value_format,
+        "help": help,
+        "shown": shown,
+        "secret": secret,
+        "flagless": flagless,
+        "takes_empty": takes_empty,
+    }
     return field(default=default, metadata=metadata, repr=not secret)
+
+
+def default_text(each: Field[Any]) -> str:
+    """Return the default of a setting as `--help` shows it; "" where it has none."""
+    shown: str = each.metadata["shown"]
+    if not shown and each.default not in (None, (), "", False):
+        shown = each.metadata["format"].show(each.default)
+    return shown
 
 
 class SettingGroup(NamedTuple):

@@ -10,9 +10,12 @@ Invariants:
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from chatsvc.settings.definition import BadSetting, CommandSettings, flag, variable
@@ -29,6 +32,88 @@ def openai_api_key(environment: Mapping[str, str] | None = None) -> str:
     """
     environment = os.environ if environment is None else environment
     return environment.get("OPENAI_API_KEY", "").strip()
+
+
+_KUBERNETES_NAME = re.compile(
+    "CHATSVC(_[A-Z0-9_]+)?_"
+    "(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_KUBERNETES_PORT = re.compile(r"(?:tcp|udp|sctp)://(?:\[(.+)\]|([^\[\]:]+)):[0-9]{1,5}")
+
+
+def is_of_kubernetes(name: str, text: str) -> bool:
+    """Return whether a variable is one that Kubernetes makes, and no setting.
+
+    It makes some for every Service, and names them after it: for one named `chatsvc` or
+    `chatsvc-redis`, `CHATSVC_SERVICE_HOST`, `CHATSVC_PORT_8000_TCP_ADDR` and others. One of them has
+    the name of a setting, and a value that the setting never takes:
+    `CHATSVC_PORT=tcp://10.0.0.1:8000`, the address of the Service.
+    """
+    if _KUBERNETES_NAME.fullmatch(name):
+        return True
+    found = _KUBERNETES_PORT.fullmatch(text)
+    if found is None or not (name.startswith("CHATSVC_") and name.endswith("_PORT")):
+        return False
+    try:
+        address = ipaddress.ip_address(found[1] or found[2])
+    except ValueError:
+        return False
+    # No Service has an address of these: somebody has written them, by mistake.
+    return not (address.is_unspecified or address.is_loopback)
+
+
+def set_text(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """Return the text of the variable of the setting `name`, or None if it is not set.
+
+    `environment` is the process's own by default. What Kubernetes has made is not set.
+    """
+    environment = os.environ if environment is None else environment
+    text = environment.get(variable(name))
+    if text is None or is_of_kubernetes(variable(name), text):
+        return None
+    return text
+
+
+def unknown_variables(
+    kinds: Iterable[type[DataclassInstance]],
+    environment: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return a line about each variable that looks like one of a setting, and is none.
+
+    `kinds` are the classes of the settings of all commands: a variable of another command is known.
+    A line names the setting that may be meant, and never shows a value. `environment` is the
+    process's own by default.
+    """
+    environment = os.environ if environment is None else environment
+    known = {variable(each.name) for kind in kinds for each in fields(kind)}
+    lines = []
+    for name in sorted(environment):
+        if not name.startswith("CHATSVC_") or name in known:
+            continue
+        if is_of_kubernetes(name, environment[name]):
+            continue
+        line = f"{name} is no variable of chatsvc"
+        # What all of them begin with would make any two look alike.
+        short = {each.removeprefix("CHATSVC_"): each for each in known}
+        near = get_close_matches(
+            name.removeprefix("CHATSVC_").upper(), short, n=1, cutoff=0.75
+        )
+        lines.append(f"{line}: did you mean {short[near[0]]}?" if near else line)
+    return lines
+
+
+def wants_traces(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether OpenTelemetry's standard variables name a collector for traces.
+
+    Its SDK reads them, and all else that they say.
+    """
+    environment = os.environ if environment is None else environment
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return (
+        any(environment.get(name, "").strip() for name in names)
+        and environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+        and environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() != "none"
+    )
 
 
 def forget_secrets(kind: type[DataclassInstance]) -> None:
@@ -64,11 +149,12 @@ def read_settings(
         given: Any = flags.get(each.name)
         if given is None or given == ():
             source = variable(each.name)
-            if source not in environment:
+            given = set_text(each.name, environment)
+            if given is None:
                 continue
-            given = environment[source]
             if repeatable:
-                given = given.replace(",", " ").split()
+                empty = [""] if each.metadata["takes_empty"] else []
+                given = given.replace(",", " ").split() or empty
         try:
             if not repeatable and checks is not None and each.name in checks:
                 checks[each.name](given)

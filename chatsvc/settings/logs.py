@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chatsvc.setting_formats import (
-    choice_format,
-)
+from chatsvc.setting_formats import SWITCH, choice_format
 from chatsvc.settings.definition import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """What is logged, and how."""
 
@@ -23,3 +21,9 @@ class LogSettings:
     log_format: str = setting(
         "text", choice_format("text", "json"), "how log lines are written"
     )
+    log_level: str = setting(
+        "info",
+        choice_format("debug", "info", "warning", "error", metavar="LEVEL"),
+        "write from debug, info, warning or error on",
+    )
+    no_access_log: bool = setting(False, SWITCH, "write no line for each request")

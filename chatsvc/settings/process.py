@@ -1,6 +1,6 @@
 """The settings of the processes that serve.
 
-It holds the group "Process". Times are in seconds, sizes in bytes.
+It holds the group "Process". Times are in seconds.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ from chatsvc.setting_formats import (
 from chatsvc.settings.definition import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProcessSettings:
     """How many processes serve, and how they end."""
 
     group: ClassVar[str] = "Process"
 
     workers: int = setting(
-        1,
-        WORKERS,
-        "processes that share the port; more than one needs a store in Redis",
+        1, WORKERS, "processes that serve; more than one needs Redis"
     )
-    drain: float = setting(
-        10.0, SECONDS, "seconds that running replies get when the service ends"
-    )
+    drain: float = setting(10.0, SECONDS, "seconds that running replies get at the end")

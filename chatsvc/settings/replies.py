@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from chatsvc.setting_formats import (
     KEY_PREFIX,
+    PATH,
     SECONDS,
     SIZE,
     TIMEOUT,
@@ -18,14 +19,17 @@ from chatsvc.setting_formats import (
 from chatsvc.settings.definition import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplySettings:
     """How a reply is released, how long it lives and what it may hold."""
 
     group: ClassVar[str] = "Replies"
 
     pace: float | None = setting(
-        None, SECONDS, "seconds between characters (0.1 for echo, 0 for others)"
+        None,
+        SECONDS,
+        "seconds between characters",
+        shown="0.1 for echo, 0 for others",
     )
     grace: float = setting(
         30.0, SECONDS, "seconds that a reply goes on when nobody reads it"
@@ -36,11 +40,11 @@ class ReplySettings:
         4 * 1024 * 1024, SIZE, "bytes a reply may have beside its text"
     )
     max_seconds: float = setting(
-        1800.0, TIMEOUT, "seconds in which a backend must have given all its text"
+        1800.0, TIMEOUT, "seconds in which a backend must have given all"
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """Where replies are kept."""
 
@@ -48,17 +52,15 @@ class StoreSettings:
 
     store: str = setting(
         "memory",
-        text_format("STORE", "a store's name or address"),
-        "where replies are kept: memory, or an address as redis://host:port/db",
+        text_format("URL", "a store's name or address"),
+        "memory, or an address as redis://host:port/db",
         secret=True,
     )
     store_file: str = setting(
         "",
-        text_format("FILE", "a file"),
+        PATH,
         "a file with what --store takes: no flag shows a password then",
     )
     store_prefix: str = setting(
-        "chatsvc",
-        KEY_PREFIX,
-        "the word with which the names of all keys in Redis begin",
+        "chatsvc", KEY_PREFIX, "how the names of all keys in Redis begin"
     )

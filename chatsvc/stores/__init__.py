@@ -48,7 +48,11 @@ def _redis(settings: Settings, address: str) -> Store:
         # The package `redis` is an optional extra.
         from chatsvc.stores.redis import RedisStore
     except ModuleNotFoundError as error:
-        raise ValueError(f"needs chatsvc[redis]: {error}") from None
+        reason = (
+            "needs the extra redis, which `pip install '.[redis]'` in a clone of chatsvc "
+            f"installs: {error}"
+        )
+        raise ValueError(reason) from None
     return RedisStore(address, keep=settings.keep, prefix=settings.store_prefix)
 
 

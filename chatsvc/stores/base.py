@@ -60,6 +60,7 @@ class Record(msgspec.Struct, frozen=True):
     reply; empty for most.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
+    `trace` are the headers of W3C Trace Context that name the reply's span, empty without traces.
     """
 
     reply_id: str
@@ -71,6 +72,7 @@ class Record(msgspec.Struct, frozen=True):
     lag: int | None = None
     context: Context = Context()
     note: str = ""
+    trace: dict[str, str] = {}
 
     def new_log(self) -> Log:
         """Return an empty log of the reply, whose end drops the prompt but for the question."""
@@ -175,11 +177,19 @@ class Store(Protocol):
         The text that was appended must be whole characters. Returns and raises as `append`.
         """
 
+    def has_room(self, log: Log) -> bool:
+        """Return whether `append_now` and `append_side_now` may be called for the reply now.
+
+        Not after its end, or where this node doesn't own it; nor while `append` would wait, or raise
+        for an earlier call.
+        """
+        ...
+
     @property
     def append_now(self) -> Callable[[Log, str], None] | None:
         """The function that does what `append` does without waiting, or None if the store waits.
 
-        It raises `NotWritable`.
+        It raises `NotWritable`. It takes one short piece; before the next one `has_room` is to be asked.
         """
         ...
 
@@ -204,9 +214,10 @@ class Store(Protocol):
         Returns when all that was appended is stored. Raises `NotWritable` and `StoreUnavailable`.
         """
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """Set the end of a reply, and return when `log` has it.
 
+        Returns whether this call has set it as the reply's owner; False for a stop in a shared store.
         An end without usage gets that of `note_usage`. If the reply has its end already, that one stands. In a shared store any node may stop a
         reply; any other end is set by the owner alone, and a call on another node does nothing.
         Raises `StoreUnavailable`.
@@ -257,6 +268,11 @@ class Cluster(Protocol):
         """Whether several nodes may use the store."""
         ...
 
+    @property
+    def node(self) -> str:
+        """The name by which the other nodes know this one; "" where there are no others."""
+        ...
+
     def new_reply_id(self, account: str) -> str:
         """Return the id of a new reply, under which the store can count it for an account."""
         ...
@@ -271,10 +287,11 @@ class Cluster(Protocol):
         """Return whether this node owns the reply, as far as it knows."""
         ...
 
-    async def take_over(self, log: Log) -> bool:
+    async def take_over(self, log: Log) -> bool | None:
         """Become the owner of a reply that has none; `log` is up to date on return.
 
-        Returns False when another node owns it, or it has its end. Raises `StoreUnavailable`.
+        Returns False when another node owns it, or it has its end; but None, once, when it was ended
+        while nobody owned it. Raises `StoreUnavailable`.
         """
         ...
 
@@ -285,8 +302,22 @@ class Cluster(Protocol):
         """
         ...
 
-    def producer_ended(self, log: Log) -> None:
-        """Report that nothing on this node works on a reply any more that it produced."""
+    async def successor(self, log: Log) -> str | None:
+        """Return the name of the other node that owns a reply which this node has produced.
+
+        For an ended reply that is the node that owned it when its end was set. "" stands for nobody
+        yet; None for no other node, or an unknown reply. Raises `StoreUnavailable`.
+        """
+        ...
+
+    async def producer_ended(self, log: Log) -> bool:
+        """Report that nothing on this node works any more on an ended reply that it produced.
+
+        It is called where `finish` has not returned True. Returns whether this node has owned the
+        reply to its end: one call of all nodes does, or one of `take_over` returns None in its place.
+        Raises `StoreUnavailable`.
+        """
+        ...
 
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """Wait until no other node works on an ended reply any more, `seconds` at most.

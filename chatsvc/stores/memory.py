@@ -133,6 +133,10 @@ class MemoryStore:
         """See `Store.append_side`."""
         self.append_side_now(log, units)
 
+    def has_room(self, log: Log) -> bool:
+        """See `Store.has_room`."""
+        return log.end is None
+
     def append_now(self, log: Log, text: str) -> None:
         """See `Store.append_now`."""
         if log.end is not None:
@@ -155,9 +159,11 @@ class MemoryStore:
             raise NotWritable
         log.seal(planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
+        running = log.end is None
         self.finish_now(log, end)
+        return running
 
     def finish_now(self, log: Log, end: End) -> None:
         """See `Store.finish_now`."""

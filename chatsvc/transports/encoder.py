@@ -90,7 +90,7 @@ class EventEncoder(Encoder):
                 map(self._numbers.__getitem__, ends),
                 map(self._run_tails.__getitem__, run),
             )
-            return self._framing.wrap_joined(self._prefix.join((b"", *events)))
+            return self._framing.wrap_one(self._prefix.join((b"", *events)))
         self._limit = len(self._heads)
         return self._framing.wrap(self._codec.events(position, run))
 

@@ -42,12 +42,16 @@ class Framing:
         If events share a frame and have no bytes together, there is no frame: an empty chunk would
         end a body.
         """
+        if len(events) == 1:
+            return self.wrap_one(events[0])
         if self.one_each:
             return b"".join([self._head(len(event)) + event for event in events])
-        return self.wrap_joined(events[0] if len(events) == 1 else b"".join(events))
+        return self.wrap_one(b"".join(events))
 
-    def wrap_joined(self, data: bytes) -> bytes:
-        """Return the bytes of one event, or of several that share a frame, as `wrap` does."""
+    def wrap_one(self, data: bytes) -> bytes:
+        """Return one event, or the bytes of several that share a frame, as `wrap` does."""
+        if self.one_each:
+            return self._head(len(data)) + data
         if not data:
             return b""
         size = len(data) + len(self.trailer)

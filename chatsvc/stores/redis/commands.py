@@ -22,6 +22,7 @@ from chatsvc.stores.redis.connect import (
     FAILURES,
     RETRY_S,
     Client,
+    Undivided,
     failure_reason,
     is_refusal,
     is_transient,
@@ -48,11 +49,14 @@ _CLIENT = re.compile(r"<redis\.[^<>]*(?:<.*>[^<>]*)?>")
 
 
 class _Command:
-    __slots__ = ("answer", "deadline_us", "words")
+    __slots__ = ("answer", "deadline_us", "divisible", "words")
 
-    def __init__(self, words: tuple[Any, ...], deadline_us: int) -> None:
+    def __init__(
+        self, words: tuple[Any, ...], deadline_us: int, *, divisible: bool
+    ) -> None:
         self.words = words
         self.deadline_us = deadline_us  # of the monotonic clock
+        self.divisible = divisible
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
@@ -72,7 +76,7 @@ class Commands:
         self._patience = patience
         self._mask = mask
         self._queue: list[_Command] = []
-        self._queued = asyncio.Event()
+        self._due = asyncio.Event()  # set when what is in the queue is to be sent
         self._task: asyncio.Task[None] | None = None
         self._away = False
         self._logged_us: int | None = None  # when the log last said so
@@ -89,20 +93,31 @@ class Commands:
         """Stop sending; commands that wait for an answer fail."""
         await cancel(self._task)
 
-    async def ask(self, *words: Any, patience: float | None = None) -> Any:
+    async def ask(
+        self,
+        *words: Any,
+        patience: float | None = None,
+        at_once: bool = False,
+        divisible: bool = False,
+    ) -> Any:
         """Send a command, and return Redis' answer as redis-py gives it.
 
-        Raises `StoreUnavailable` when there is none for `patience` seconds, when Redis refuses the
-        command, and after `close`.
+        One that is to go `at_once` waits for no others. Raises `StoreUnavailable` when there is no
+        answer for `patience` seconds, when Redis refuses the command, and after `close`; one that is
+        `divisible` raises `Undivided` instead of being sent again for that error.
         """
         seconds = self._patience if patience is None else patience
-        command = _Command(words, monotonic() + round(seconds * 1e6))
+        deadline_us = monotonic() + round(seconds * 1e6)
+        command = _Command(words, deadline_us, divisible=divisible)
         if self._task is None or self._task.done():
             # Nothing would send it any more, and a shutdown must not wait for it.
             self._fail([command])
         else:
             self._queue.append(command)
-            self._queued.set()
+            if at_once:
+                self._due.set()
+            elif len(self._queue) == 1:
+                self._collect()
         try:
             return await command.answer
         finally:
@@ -132,16 +147,30 @@ class Commands:
         keys: list[str],
         *arguments: Any,
         patience: float | None = None,
+        at_once: bool = False,
+        divisible: bool = False,
     ) -> Any:
         """Run a script with its KEYS and ARGV, and return what it returns. Raises as `ask` does."""
         return await self.ask(
-            "EVALSHA", script.sha1, len(keys), *keys, *arguments, patience=patience
+            "EVALSHA",
+            script.sha1,
+            len(keys),
+            *keys,
+            *arguments,
+            patience=patience,
+            at_once=at_once,
+            divisible=divisible,
         )
+
+    def _collect(self) -> None:
+        asyncio.get_running_loop().call_later(COLLECT_S, self._due.set)
 
     async def _run(self) -> None:
         while True:
-            await self._queued.wait()
-            await asyncio.sleep(RETRY_S if self._away else COLLECT_S)
+            await self._due.wait()
+            if self._away:
+                await asyncio.sleep(RETRY_S)
+            self._due.clear()
             batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             try:
                 unsent = await self._send(batch)
@@ -151,8 +180,9 @@ class Commands:
             self._queue[:0] = unsent
             if unsent:
                 self._expire()
-            if not self._queue:
-                self._queued.clear()
+                self._due.set()
+            elif self._queue:
+                self._collect()
 
     async def _send(self, batch: list[_Command]) -> list[_Command]:
         """Send a batch, and return the commands that are to be sent again."""
@@ -181,6 +211,8 @@ class Commands:
             if isinstance(answer, NoScriptError):
                 loaded = loaded or await self._load()
                 again.append(command)
+            elif command.divisible and isinstance(answer, Undivided):
+                command.answer.set_exception(answer)
             elif is_transient(answer):
                 self._note_refusal(answer)
                 away = answer

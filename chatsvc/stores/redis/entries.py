@@ -10,7 +10,8 @@ A reply's hash:
     e   the epoch: 1, and one more each time the owner changes
     p   the position (code points) up to which text is in the stream
     s   the number of side units in the stream; not there without any
-    h   the record's `context`, as JSON; not there if it holds nothing
+    h   the record's `context`, as JSON, with its `trace` as one more member, if it has one; not there
+        if both hold nothing
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
     a   the digest of the account that the reply is counted for (see `limits`); not there without
@@ -129,20 +130,31 @@ def decode_hash(values: Sequence[str | None]) -> ReplyHash | None:
 
 def encode(entry: ReplyEntry) -> Fields:
     """Return the fields of an entry of a reply's stream."""
-    fields: Fields = {}
+    words = encode_words(entry)
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def encode_words(entry: ReplyEntry) -> list[str]:
+    """Return the fields of an entry of a reply's stream, each name with its value behind it."""
+    words: list[str] = []
     if entry.text or entry.units or entry.end is not None:
-        fields[POSITION] = str(entry.position)
+        words += (POSITION, str(entry.position))
     if entry.text:
-        fields[TEXT] = entry.text
+        words += (TEXT, entry.text)
     if entry.units:
-        fields[UNITS] = encode_units(entry.units)
+        words += (UNITS, encode_units(entry.units))
     if entry.sides:
-        fields[SIDES] = str(entry.sides)
+        words += (SIDES, str(entry.sides))
     if entry.planned_end is not None:
-        fields[PLANNED_END] = msgspec.json.encode(entry.planned_end).decode()
+        words += (PLANNED_END, encode_planned_end(entry.planned_end))
     if entry.end is not None:
-        fields[END] = msgspec.json.encode(entry.end).decode()
-    return fields
+        words += (END, msgspec.json.encode(entry.end).decode())
+    return words
+
+
+def encode_planned_end(planned_end: End | None) -> str:
+    """Return the value of the field `c` of an entry, or "" for None."""
+    return "" if planned_end is None else msgspec.json.encode(planned_end).decode()
 
 
 def entries_of(
@@ -238,7 +250,9 @@ def apply(log: Log, entry_id: str, entry: ReplyEntry) -> bool:
     # more: then the log has it, or a part of it.
     if text:
         known = log.position - begin
-        if known < 0 or not text.startswith(log.text(begin, begin + len(text))):
+        if known and (
+            known < 0 or not text.startswith(log.text(begin, begin + len(text)))
+        ):
             return False
         if known < len(text) and before < sides:
             return False

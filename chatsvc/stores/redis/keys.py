@@ -78,6 +78,7 @@ class Keys:
     """
 
     def __init__(self, prefix: str, *, cluster: bool) -> None:
+        self.cluster = cluster
         count = TAGS_OF_CLUSTER if cluster else 1
         self.tags = [HashTag(prefix, number) for number in range(count)]
         self.format = f"{self.tags[0].prefix}format"

@@ -9,20 +9,22 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import chain, groupby
 from typing import Any, cast
 
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.stores.base import NotWritable, Record
+from chatsvc.stores.redis.entries import entries_of
+from chatsvc.stores.redis.writes import Counts, Write
 from chatsvc.units import ANSWER, PartText, Unit, size_of
 
 MAX_PENDING = 32 * 1024
 """Code points, and bytes of marks, that wait to be written; with more the producer has to wait."""
 
 MAX_RUNS = 64
-"""The runs that are written at once: each is an entry, and a script's arguments have a limit."""
+"""The runs that are written at once: each is an entry, and Redis works on nothing else meanwhile."""
 
 Run = str | tuple[Unit, ...]
 """Text of the answer, or side units that follow each other."""
@@ -31,28 +33,27 @@ Run = str | tuple[Unit, ...]
 class Outbox:
     """The queue of a reply's units to Redis, in the `epoch` in which this node owns the reply.
 
-    `write(outbox, runs, planned_end, usage)` writes what follows `outbox.position` and
-    `outbox.sides`, perhaps which end will follow, and what the reply has used unless that is None.
-    It returns the position and the number of side units that Redis then has, which are less than
-    these when Redis has lost some; it raises `NotWritable` when this node does not own the reply
-    any more.
+    `on_due(outbox)` is called when there is something to write, and nothing of it under way: then
+    `take` is to be called once, and after it `written`, `put_back` or `fail`.
 
     `record` is the reply's, or None when another node created it. `account` is the digest of the
     account that the reply is counted for, or "". `position` is up to where Redis has acknowledged
-    the text, and `sides` how many side units it has acknowledged.
+    the text, and `sides` how many side units it has acknowledged. `room` says whether a run may be
+    added without waiting, and none of the calls has failed.
     """
 
     __slots__ = (
+        "_due",
         "_error",
         "_given_up",
+        "_idle",
+        "_on_due",
         "_pending",
         "_pending_size",
         "_planned_end",
         "_usage",
-        "_write",
         "account",
         "epoch",
-        "flushing",
         "log",
         "position",
         "record",
@@ -63,10 +64,7 @@ class Outbox:
         self,
         log: Log,
         epoch: int,
-        write: Callable[
-            [Outbox, list[Run], End | None, dict[str, Any] | None],
-            Awaitable[tuple[int, int]],
-        ],
+        on_due: Callable[[Outbox], None],
         record: Record | None = None,
         account: str = "",
     ) -> None:
@@ -76,8 +74,9 @@ class Outbox:
         self.record = record
         self.position = log.position
         self.sides = log.offset - log.position
-        self.flushing: asyncio.Task[None] | None = None
-        self._write = write
+        self._on_due = on_due
+        self._due = False  # from `on_due` on, until nothing is left to write
+        self._idle: asyncio.Future[None] | None = None  # done when that is so
         self._pending: list[Run] = []
         self._pending_size = 0
         self._planned_end: End | None = None  # to be written with the last run
@@ -90,19 +89,28 @@ class Outbox:
         """Whether `give_up` was called."""
         return self._given_up
 
-    def add(self, run: Run) -> asyncio.Task[None] | None:
-        """Queue a run, and return the task to wait for when too much is pending, else None.
+    @property
+    def room(self) -> bool:
+        """Whether `add` would neither raise nor return something to wait for, if the run is short."""
+        return self._error is None and self._pending_size <= MAX_PENDING
+
+    # ------------------------------------------------------------------ the producer's side
+
+    def add(self, run: Run) -> bool:
+        """Queue a run, and return whether that much is pending that `settled` is to be awaited.
 
         Raises the error that has ended the writing.
         """
         if self._error is not None:
             raise self._error
         if not run:
-            return None
+            return False
         self._pending.append(run)
-        self._pending_size += _size(run)
-        flushing = self._start_flushing()
-        return flushing if self._pending_size > MAX_PENDING else None
+        self._pending_size += len(run) if isinstance(run, str) else _size(run)
+        if not self._due:
+            self._due = True
+            self._on_due(self)
+        return self._pending_size > MAX_PENDING
 
     def seal(self, planned_end: End) -> None:
         """Queue the end that will follow, to be written in one entry with the last text.
@@ -111,19 +119,25 @@ class Outbox:
         """
         if self._error is None:
             self._planned_end = planned_end
-            self._start_flushing()
+            self._become_due()
+
+    async def settled(self) -> None:
+        """Wait until nothing is left to write, or the writing has failed."""
+        while self._due:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
 
     async def flushed(self) -> None:
         """Wait until Redis has acknowledged all that was queued.
 
         Raises the error that has ended the writing.
         """
-        if self.flushing is not None:
-            await asyncio.shield(self.flushing)
+        await self.settled()
         if self._error is not None:
             raise self._error
 
-    def has_more_than(self, there: tuple[int, int]) -> bool:
+    def has_more_than(self, there: Counts) -> bool:
         """Return whether Redis has acknowledged more than the position and side units `there`.
 
         False also if the log never had these two together: then nothing can be added to `there`.
@@ -134,15 +148,15 @@ class Outbox:
             and self.log.position_at(position + sides) == position
         )
 
-    def rewind(self, position: int, sides: int) -> bool:
-        """Queue again what Redis has lost, when it has text only up to `position`, or fewer `sides`.
+    def rewind(self, there: Counts) -> bool:
+        """Queue again what Redis has lost, when it has no more than the position and units `there`.
 
         Returns False when Redis has all that it acknowledged.
         """
-        if not self._requeue(position, sides):
+        if not self._requeue(there):
             return False
         self._error = None
-        self._start_flushing()
+        self._become_due()
         return True
 
     def lose(self) -> None:
@@ -155,9 +169,84 @@ class Outbox:
         self._given_up = True
         return first
 
-    def _requeue(self, position: int, sides: int) -> bool:
-        if not self.has_more_than((position, sides)):
+    # ------------------------------------------------------------------ the writer's side
+
+    def take(self) -> Write | None:
+        """Remove what is to be written next from the queue, as few entries as it can be, in order.
+
+        Returns None if there is nothing; then nothing is due any more.
+        """
+        if self._error is not None:
+            self._pending_size = 0
+            self._pending.clear()
+            self._planned_end = None
+        if not (self._pending or self._planned_end is not None):
+            self._settle()
+            return None
+        planned_end, size = None, self._pending_size
+        runs = self._take_runs()
+        if not self._pending:
+            planned_end, self._planned_end = self._planned_end, None
+        before, usage = (self.position, self.sides), self.log.usage
+        entries, behind = entries_of(runs, *before)
+        return Write(
+            self.log.reply_id,
+            self.epoch,
+            before,
+            behind,
+            entries,
+            planned_end,
+            usage if usage != self._usage else None,
+            size - self._pending_size,
+        )
+
+    def written(self, write: Write) -> None:
+        """Note that Redis has acknowledged what `take` returned."""
+        self.position, self.sides = write.behind
+        if write.usage is not None:
+            self._usage = write.usage
+        self._go_on()
+
+    def put_back(self, write: Write, there: Counts) -> None:
+        """Queue again what `take` returned, and before it what Redis has lost, which has `there`."""
+        runs: list[Run] = [entry.text or entry.units for entry in write.entries]
+        self._pending[:0] = runs  # before what has come meanwhile
+        self._pending_size += sum(map(_size, runs))
+        self._planned_end = write.planned_end or self._planned_end
+        self._requeue(there)
+        self._go_on()
+
+    def fail(self, error: Exception) -> None:
+        """End the writing with an error, after `take`."""
+        self._error = error
+        self._go_on()
+
+    # ------------------------------------------------------------------ within
+
+    def _become_due(self) -> None:
+        if not self._due:
+            self._due = True
+            self._on_due(self)
+
+    def _go_on(self) -> None:
+        """Have what is left written next."""
+        if self._error is None and (self._pending or self._planned_end is not None):
+            self._on_due(self)
+        else:
+            self._pending.clear()
+            self._pending_size = 0
+            self._settle()
+
+    def _settle(self) -> None:
+        self._due = False
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        self._idle = None
+
+    def _requeue(self, there: Counts) -> bool:
+        if not self.has_more_than(there):
             return False
+        position, sides = there
         before, offset = position + sides, self.position + self.sides
         runs: list[Run] = []
         for _, unit in self.log.units(before, offset):
@@ -167,43 +256,17 @@ class Outbox:
                 runs.append((unit,))
         self._pending[:0] = runs
         self._pending_size += sum(map(_size, runs))
-        self.position, self.sides = position, sides
+        self.position, self.sides = there
         self._planned_end = self._planned_end or self.log.planned_end
         self._usage = None  # what was written together with the units is lost as well
         return True
 
-    def _start_flushing(self) -> asyncio.Task[None]:
-        if self.flushing is None:
-            self.flushing = asyncio.create_task(self._flush())
-        return self.flushing
-
-    async def _flush(self) -> None:
-        try:
-            while self._error is None and (
-                self._pending or self._planned_end is not None
-            ):
-                runs = self._take_runs()
-                planned_end = None
-                if not self._pending:
-                    planned_end, self._planned_end = self._planned_end, None
-                usage = self.log.usage if self.log.usage != self._usage else None
-                position, sides = await self._write(self, runs, planned_end, usage)
-                if self.has_more_than((position, sides)):
-                    self._pending[:0] = runs  # before what has come meanwhile
-                    self._pending_size += sum(map(_size, runs))
-                    self._planned_end = planned_end or self._planned_end
-                    self._requeue(position, sides)
-                else:
-                    self.position, self.sides = position, sides
-                    self._usage = usage or self._usage
-        except Exception as error:  # noqa: BLE001  (the producer gets it by its next call)
-            self._error = error
-        finally:
-            self.flushing = None
-
     def _take_runs(self) -> list[Run]:
         """Remove what is to be written next from the queue: as few runs as it can be, in order."""
-        runs: list[Run] = []
+        if len(self._pending) == 1:
+            runs, self._pending, self._pending_size = self._pending, [], 0
+            return runs
+        runs = []
         taken = 0
         for is_text, group in groupby(self._pending, lambda run: isinstance(run, str)):
             if len(runs) == MAX_RUNS:

@@ -1,8 +1,8 @@
 """The replies that this node owns: how they are created, written, ended, taken over and released.
 
 Invariants:
-- A reply's text goes to Redis through its `Outbox`. The log takes it when Redis has acknowledged
-  it.
+- A reply's text goes to Redis through its `Outbox`, and the `Appender` of its hash tag. The log
+  takes it when Redis has acknowledged it.
 - The node writes in the epoch in which it became the owner; the scripts check it. Whatever they
   refuse ends the ownership here: another node owns the reply, or Redis has lost it.
 """
@@ -13,24 +13,20 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from chatsvc.client_limits import StartLimits
 from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import REMEMBERED_S, NotWritable, Record
+from chatsvc.stores.redis.appender import Appender
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import unavailable
-from chatsvc.stores.redis.entries import (
-    ReplyEntry,
-    decode_end,
-    entries_of,
-)
+from chatsvc.stores.redis.entries import ReplyEntry, decode_end
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import HashTag, Keys
+from chatsvc.stores.redis.leases import NOBODY
 from chatsvc.stores.redis.limits import digest_of
-from chatsvc.stores.redis.outbox import Outbox, Run
+from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import DETACHED_PATIENCE_S, OwnerScripts
 from chatsvc.stores.redis.tasks import DetachedTasks
 from chatsvc.units import Unit
@@ -57,12 +53,17 @@ class Owner:
     ) -> None:
         self._commands = commands
         self._keys = keys
+        self._node = node
         self._scripts = OwnerScripts(commands, keys, node, keep, patience)
         self._patience = patience
         self._followers = followers
         self._tasks = tasks
         self._on_lost = on_lost
         self._outboxes: dict[str, Outbox] = {}
+        self._appenders = {
+            tag: Appender(self._scripts, follower, self._write_refused)
+            for tag, follower in zip(keys.tags, followers.all, strict=True)
+        }
 
     def owns(self, reply_id: str) -> bool:
         """Return whether this node owns the reply, as far as it knows."""
@@ -110,21 +111,35 @@ class Owner:
             log = record.new_log()
             self._followers.of(reply_id).add(log, "0-0")
             account = digest_of(limits.account)
-            self._outboxes[reply_id] = Outbox(log, 1, self._write, record, account)
+            on_due = self._appenders[self._keys.tag(reply_id)].add
+            self._outboxes[reply_id] = Outbox(log, 1, on_due, record, account)
 
     # ------------------------------------------------------------------ text
 
     async def append(self, log: Log, text: str) -> None:
         """See `Store.append`."""
-        flushing = self._outbox(log).add(text)
-        if flushing is not None:
-            await asyncio.shield(flushing)
+        outbox = self._outbox(log)
+        if outbox.add(text):
+            await outbox.settled()
 
     async def append_side(self, log: Log, units: Sequence[Unit]) -> None:
         """See `Store.append_side`."""
-        flushing = self._outbox(log).add(tuple(units))
-        if flushing is not None:
-            await asyncio.shield(flushing)
+        outbox = self._outbox(log)
+        if outbox.add(tuple(units)):
+            await outbox.settled()
+
+    def has_room(self, log: Log) -> bool:
+        """See `Store.has_room`."""
+        outbox = self._outboxes.get(log.reply_id)
+        return outbox is not None and outbox.room and log.end is None
+
+    def append_now(self, log: Log, text: str) -> None:
+        """See `Store.append_now`."""
+        self._outbox(log).add(text)
+
+    def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
+        """See `Store.append_side_now`."""
+        self._outbox(log).add(tuple(units))
 
     def note_usage(self, log: Log, usage: dict[str, Any]) -> None:
         """See `Store.note_usage`. It is written with what is written next."""
@@ -142,45 +157,20 @@ class Owner:
             raise NotWritable
         return outbox
 
-    async def _write(
-        self,
-        outbox: Outbox,
-        runs: list[Run],
-        planned_end: End | None,
-        usage: dict[str, Any] | None,
-    ) -> tuple[int, int]:
-        """Write for an outbox (see `Outbox`)."""
-        log, before = outbox.log, (outbox.position, outbox.sides)
-        entries, behind = entries_of(runs, *before)
-        status, *more = await self._scripts.write(
-            *(log.reply_id, outbox.epoch, before, behind),
-            *(entries, planned_end, usage),
-        )
-        if planned_end is not None:
-            last = entries.pop() if entries else ReplyEntry()
-            entries.append(replace(last, planned_end=planned_end))
-        if status == "torn" and outbox.has_more_than(there := _counts(more)):
-            return there
-        if status != "ok":
-            self._refused(log, status)
-            raise NotWritable
-        for entry_id, entry in zip(more, entries, strict=True):
-            self._followers.of(log.reply_id).apply_own(log, entry_id, entry)
-        return behind
-
     # ------------------------------------------------------------------ the end
 
-    async def finish(self, log: Log, end: End) -> None:
-        """See `Store.finish`."""
+    async def finish(self, log: Log, end: End) -> bool:
+        """See `Store.finish`. It is True also where Redis gets the end later."""
         outbox = self._outboxes.get(log.reply_id)
         if log.end is not None or (outbox is None and end.finish_reason != "stopped"):
-            return
+            return False
         try:
-            await self._finish(log, end, outbox, self._patience)
+            return await self._finish(log, end, outbox, self._patience)
         except StoreUnavailable:
             if outbox is None:
                 raise
             self.give_up(log, end)
+            return True
 
     def give_up(self, log: Log, end: End | None = None) -> None:
         """End a reply on this node as failed, because Redis is away.
@@ -204,11 +194,11 @@ class Owner:
 
     async def _finish(
         self, log: Log, end: End, outbox: Outbox | None, patience: float
-    ) -> None:
+    ) -> bool:
         reply_id = log.reply_id
         while True:
-            if outbox is not None and outbox.flushing is not None:
-                await asyncio.shield(outbox.flushing)
+            if outbox is not None:
+                await outbox.settled()
             any_epoch = outbox is None or end.finish_reason == "stopped"
             status, *more = await self._scripts.finish(
                 reply_id,
@@ -217,7 +207,7 @@ class Owner:
                 end.with_usage(log.usage),
                 patience,
             )
-            if status != "torn" or outbox is None or not outbox.rewind(*_counts(more)):
+            if status != "torn" or outbox is None or not outbox.rewind(_counts(more)):
                 break
         # Redis may have text that this node does not have: while this one was paused, another may
         # have taken over and written, and a stop is taken in any epoch. Then the follower brings
@@ -230,12 +220,13 @@ class Owner:
             self._followers.of(reply_id).apply_own(log, more[0], entry)
         elif status not in ("ok", "ended"):
             self._refused(log, status)
-            return
+            return False
         while log.end is None:
             await self._followers.refresh(log)
         # A stopped reply stays this node's own until `producer_ended`.
         if end.state != "stopped":
             self.forget(reply_id)
+        return status == "ok" and not any_epoch
 
     def _refused(self, log: Log, status: str) -> None:
         """Give up a reply that a script has refused to write."""
@@ -244,6 +235,12 @@ class Owner:
             self._on_lost(log.reply_id)
         if status == "torn":
             self._tasks.run(self._delete(log.reply_id))
+
+    def _write_refused(self, outbox: Outbox, status: str) -> None:
+        """Give up a reply whose text `write.lua` has refused, unless it is this node's own anew."""
+        log = outbox.log
+        if self._outboxes.get(log.reply_id) in (outbox, None):
+            self._refused(log, status)
 
     async def _delete(self, reply_id: str) -> None:
         # The mark first: no other reply may be created under this id.
@@ -257,31 +254,52 @@ class Owner:
             self._keys.readers(reply_id),
         )
 
-    def producer_ended(self, log: Log) -> None:
-        """See `Cluster.producer_ended`."""
+    async def successor(self, log: Log) -> str | None:
+        """See `Cluster.successor`."""
+        owner = await self._commands.ask("HGET", self._keys.reply(log.reply_id), "o")
+        if owner is None or owner == self._node:
+            return None
+        return "" if owner == NOBODY else str(owner)
+
+    async def producer_ended(self, log: Log) -> bool:
+        """See `Cluster.producer_ended`.
+
+        A stop may come from any node, at any time. A reply that was stopped is in the set of the node
+        that owned it until somebody removes it: that one may say that it has ended. Any other end
+        was set by the owner.
+        """
         outbox = self._outboxes.get(log.reply_id)
-        if log.end is not None and outbox is not None and not outbox.given_up:
-            self.forget(log.reply_id)
-            self._tasks.run(self._scripts.retire(log.reply_id, outbox.account))
+        if outbox is not None and outbox.given_up:  # `_finish_late` removes it
+            return True
+        self.forget(log.reply_id)
+        if log.end is not None and log.end.state != "stopped":
+            return await self.successor(log) is None
+        account = "" if outbox is None else outbox.account
+        retiring = self._tasks.run(self._scripts.retire(log.reply_id, account))
+        return await asyncio.shield(retiring)
 
     # ------------------------------------------------------------------ ownership
 
-    async def take_over(self, log: Log) -> bool:
+    async def take_over(self, log: Log) -> bool | None:
         """See `Cluster.take_over`."""
         reply_id = log.reply_id
         if reply_id in self._outboxes:
             return log.end is None
         taken = await self._scripts.take_over(reply_id)
-        if not taken:
+        if taken is None:
             return False
+        if taken == "ended":
+            await self._followers.refresh(log)
+            return None if log.end is not None else False
         await self._followers.refresh(log)
         # It may have been stopped meanwhile, or taken over by another call.
         if log.end is not None or reply_id in self._outboxes:
             return False
         epoch, there, account = taken
-        outbox = Outbox(log, epoch, self._write, account=account)
+        on_due = self._appenders[self._keys.tag(reply_id)].add
+        outbox = Outbox(log, epoch, on_due, account=account)
         self._outboxes[reply_id] = outbox
-        outbox.rewind(*there)
+        outbox.rewind(there)
         return True
 
     async def release(self, log: Log) -> bool:

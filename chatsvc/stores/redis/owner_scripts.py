@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from chatsvc.client_limits import StartLimits
 from chatsvc.model import End
 from chatsvc.stores.base import REMEMBERED_S, Record
 from chatsvc.stores.redis.commands import Commands
-from chatsvc.stores.redis.entries import (
-    PLANNED_END,
-    ReplyEntry,
-    encode,
-    encode_end,
-    encode_usage,
-)
+from chatsvc.stores.redis.entries import encode_end
 from chatsvc.stores.redis.keys import Keys
 from chatsvc.stores.redis.leases import NOBODY
 from chatsvc.stores.redis.limits import digest_of, refusal
@@ -31,12 +24,16 @@ from chatsvc.stores.redis.records import (
     encode_record,
 )
 from chatsvc.stores.redis.scripts import CREATE, FINISH, RELEASE, TAKE_OVER, WRITE
+from chatsvc.stores.redis.writes import (
+    Answer,
+    Counts,
+    Write,
+    decode_answers,
+    encode_writes,
+)
 
 DETACHED_PATIENCE_S = 24 * 3600
 """Seconds for which a command about an ended reply is tried that no caller waits for."""
-
-Counts = tuple[int, int]
-"""A position (code points), and the number of side units there."""
 
 
 class OwnerScripts:
@@ -87,39 +84,28 @@ class OwnerScripts:
             return bool(status == "ok")
         raise refusal(limits, status, *map(int, more))
 
-    async def write(
-        self,
-        reply_id: str,
-        epoch: int,
-        before: Counts,
-        behind: Counts,
-        entries: Sequence[ReplyEntry],
-        planned_end: End | None,
-        usage: dict[str, Any] | None,
-    ) -> list[str]:
-        """Write entries, perhaps which end will follow, and what the reply has used unless that is None.
+    async def write(self, writes: Sequence[Write]) -> list[Answer]:
+        """Write to some replies of one hash tag together, and return what is answered for each.
 
-        Returns the status and what follows it.
+        Raises `Undivided`, if there are several, when a Cluster is moving their hash tag, and has
+        done nothing because only some of them are where it was asked.
         """
-        words: list[str | int] = []
-        for entry in entries:
-            fields = list(chain.from_iterable(encode(entry).items()))
-            words += [len(fields), *fields]
-        answer: list[str] = await self._commands.run(
+        keys: list[str] = []
+        if self._keys.cluster:  # else they would be a quarter of what is sent
+            for write in writes:
+                reply_id = write.reply_id
+                keys += (self._keys.reply(reply_id), self._keys.stream(reply_id))
+        answer: str = await self._commands.run(
             WRITE,
-            [self._keys.reply(reply_id), self._keys.stream(reply_id)],
+            keys,
+            self._keys.tag(writes[0].reply_id).prefix,
             self._node,
-            epoch,
-            before[0],
-            behind[0],
-            before[1],
-            behind[1],
-            encode(ReplyEntry(planned_end=planned_end)).get(PLANNED_END, ""),
-            encode_usage(usage),
-            *words,
+            encode_writes(writes),
             patience=self._patience,
+            at_once=True,
+            divisible=len(writes) > 1,
         )
-        return answer
+        return decode_answers(answer)
 
     async def finish(
         self,
@@ -158,29 +144,38 @@ class OwnerScripts:
         )
         return answer
 
-    async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
+    async def take_over(
+        self, reply_id: str
+    ) -> tuple[int, Counts, str] | Literal["ended"] | None:
         """Return the epoch in which the node owns a reply now, what is there, and its account.
 
-        The account is its digest (`digest_of`). Returns None if the node may not own the reply.
+        The account is its digest (`digest_of`). Returns None if the node may not own the reply, and
+        "ended" if that is because of an end that was in the set of an owner until this call.
         """
         tag = self._keys.tag(reply_id)
         keys = [*self._ownership_keys(reply_id), tag.running]
         taken: Any = await self._commands.run(TAKE_OVER, keys, self._node, reply_id)
-        if not taken:
+        if taken is None:
             return None
+        if not taken:
+            return "ended"
         epoch, position, sides, account = taken
         return int(epoch), (int(position), int(sides)), str(account)
 
-    async def retire(self, reply_id: str, account: str) -> None:
-        """Take an ended reply from the node's own set, and from that of its account."""
+    async def retire(self, reply_id: str, account: str) -> bool:
+        """Take an ended reply from the node's own set, and from that of its account.
+
+        Returns whether it was in the node's own.
+        """
         tag = self._keys.tag(reply_id)
         names = [tag.owned_by(self._node)]
         if account:
             names.append(tag.running_of(account))
         ask, patience = self._commands.ask, DETACHED_PATIENCE_S
-        await asyncio.gather(
+        removed, *_ = await asyncio.gather(
             *(ask("SREM", name, reply_id, patience=patience) for name in names)
         )
+        return bool(removed)
 
     async def release(self, reply_id: str, epoch: int) -> bool:
         """Give a reply to nobody, and return whether that was done."""

@@ -99,6 +99,10 @@ class RedisStore:
             tasks=self._tasks,
             on_lost=self.lost,
         )
+        # Not wrapped: they are called for each token.
+        self.has_room = self._owner.has_room
+        self.append_now = self._owner.append_now
+        self.append_side_now = self._owner.append_side_now
         self._leases = Leases(
             commands,
             self.clock,
@@ -109,7 +113,12 @@ class RedisStore:
             on_renewed=self._on_renewed,
         )
         self.cluster: Cluster = ManyNodes(
-            self._leases, self._limits, self._owner, self._presence, self._tasks
+            self.node,
+            self._leases,
+            self._limits,
+            self._owner,
+            self._presence,
+            self._tasks,
         )
 
     async def open(self) -> None:
@@ -186,8 +195,6 @@ class RedisStore:
         created = self._owner.created_here(reply_id)
         return await self._logs.find(reply_id) if created is None else created
 
-    append_now = None
-    append_side_now = None
     finish_now = None
     kept_bytes = 0
 
@@ -207,9 +214,9 @@ class RedisStore:
         """See `Store.seal`."""
         await self._owner.seal(log, planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
-        await self._owner.finish(log, end)
+        return await self._owner.finish(log, end)
 
     async def refresh(self, log: Log) -> None:
         """See `Store.refresh`."""

@@ -1,0 +1,127 @@
+"""The writing of all replies of one hash tag that this node owns: what they have goes in one script.
+
+What comes within `COLLECT_S` goes together. A script for each reply would cost Redis and the node
+several times as much: what a call costs beside its work, once for each token of each reply.
+
+Invariants:
+- A reply has one write under way at a time (see `outbox`), whatever the others have.
+- What is refused or fails of one reply changes nothing for those that are written with it.
+- A script takes at most `MAX_ENTRIES` entries, so that Redis has time for others in between, and
+  at most `MAX_SIZE` code points, but for one reply that has more.
+- Nothing is in a log before Redis has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from chatsvc.problems import StoreUnavailable
+from chatsvc.stores.base import NotWritable
+from chatsvc.stores.redis.connect import Undivided, unavailable
+from chatsvc.stores.redis.follower import Follower
+from chatsvc.stores.redis.outbox import Outbox
+from chatsvc.stores.redis.owner_scripts import OwnerScripts
+from chatsvc.stores.redis.writes import Write
+
+logger = logging.getLogger("chatsvc.redis")
+
+COLLECT_S = 0.008
+"""Seconds for which what the replies get is collected before it is written: the longest that this
+delays anything."""
+
+MAX_ENTRIES = 128
+"""The entries that a script adds at most: Redis takes about a millisecond for them."""
+
+MAX_SIZE = 64 * 1024
+"""The code points, and bytes of marks, beyond which a script takes no further reply."""
+
+
+_Part = tuple[Outbox, Write]
+"""What is written of one reply, behind the outbox that it comes from."""
+
+
+class Appender:
+    """The writer of the replies of one hash tag, whose `follower` brings it into their logs.
+
+    `on_refused(outbox, status)` is called when `write.lua` has refused a reply, with the status
+    that it has answered.
+    """
+
+    def __init__(
+        self,
+        scripts: OwnerScripts,
+        follower: Follower,
+        on_refused: Callable[[Outbox, str], None],
+    ) -> None:
+        self._scripts = scripts
+        self._follower = follower
+        self._on_refused = on_refused
+        self._due: list[Outbox] = []
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop holds weak ones only
+
+    def add(self, outbox: Outbox) -> None:
+        """Write what an outbox has, in `COLLECT_S` at the latest."""
+        if not self._due:
+            asyncio.get_running_loop().call_later(COLLECT_S, self._write_due)
+        self._due.append(outbox)
+
+    def _write_due(self) -> None:
+        """Write what is due, in as few scripts as it can be."""
+        due, self._due = self._due, []
+        parts: list[_Part] = []
+        entries = size = 0
+        for outbox in due:
+            write = outbox.take()
+            if write is None:
+                continue
+            entries, size = entries + (len(write.entries) or 1), size + write.size
+            if parts and (entries > MAX_ENTRIES or size > MAX_SIZE):
+                self._start(parts)
+                parts, entries, size = [], len(write.entries) or 1, write.size
+            parts.append((outbox, write))
+        if parts:
+            self._start(parts)
+
+    def _start(self, parts: list[_Part]) -> None:
+        task = asyncio.create_task(self._write(parts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, parts: list[_Part]) -> None:
+        try:
+            answers = await self._scripts.write([write for _, write in parts])
+        except Undivided:
+            answers = [["error"]] * len(parts)
+        except StoreUnavailable:
+            for outbox, _ in parts:
+                outbox.fail(unavailable())
+            return
+        for part, answer in zip(parts, answers, strict=True):
+            if answer[0] == "error":
+                # By itself, it is sent again or refused as any command is.
+                self._start([part])
+                continue
+            try:
+                self._take_answer(*part, *answer)
+            except Exception as error:
+                logger.exception("writing a reply failed")
+                part[0].fail(error)
+
+    def _take_answer(
+        self, outbox: Outbox, write: Write, status: str, *words: str
+    ) -> None:
+        """Bring into the log what was written; or have it written again, or the reply given up."""
+        if status == "ok":
+            for entry_id, entry in zip(words, write.written(), strict=True):
+                self._follower.apply_own(outbox.log, entry_id, entry)
+            outbox.written(write)
+            return
+        if status == "torn":
+            there = int(words[0]), int(words[1])
+            if outbox.has_more_than(there):
+                outbox.put_back(write, there)
+                return
+        self._on_refused(outbox, status)
+        outbox.fail(NotWritable())
