@@ -57,6 +57,7 @@ THROUGH_OTHERS = {
     "chatsvc.replies.producers": "tests/replies/test_stopping.py",
     "chatsvc.replies.registry": "tests/replies/test_finding.py",
     "chatsvc.replies.timer": "tests/replies/test_stopping.py",
+    "chatsvc.stores.cluster": "tests/stores/test_handing_on.py",
     "chatsvc.stores.single_node": "tests/replies/test_memory.py",
     "chatsvc.web.bodies": "tests/service/test_errors.py",
     "chatsvc.web.connection_limits": "tests/service/test_connections.py",
