@@ -3,14 +3,17 @@
 None of the characters is lost, doubled or torn. The plan of the package, from the top to the
 bottom; imports point down only:
 
-    cli           the command line
+    cli           the command line; flags: its flags and help
      ├──────────────────────────────────────────────────────────┐
     workers       several processes                            client/
     serve         one process                                    `chatsvc ask`, `doctor`
+    hangup        the files that SIGHUP has read again         deploy/
+    listening/    where it listens: addresses, sockets, TLS      `chatsvc deploy`
     app           `create_app` joins all                        │
      │                                                          │
     web/          routes, users, origins, limits, pages, logs   │
     transports/   how a reply crosses the wire: bytes out       │
+    tracing/      spans of replies, if somebody collects them   │
     rendering/    Markdown as HTML, in processes of its own     │
     requests/     what a client asks, read into values          │
     users/        who a client is, and what it may do           │
@@ -24,13 +27,14 @@ bottom; imports point down only:
      │                      │   it is released                  │
     model · problem · problems · cursor · graphemes · ticker · eventstream · settings
     setting_formats · kept_prompt · client_limits · host_names · named_functions · retry_after
-    exit_status · proxies · tracebacks · machine_memory · memory_budget
+    exit_status · proxies · tracebacks · machine_memory · memory_budget · service_manager
 
 A room is one of the packages or modules above. It may import whatever stands below it. `stores` and
 `backends` don't know each other, `replies` knows no HTTP, a transport knows neither store nor
 backend, and `requests`, `users` and `client` import modules of the two bottom lines alone. `app` is
 the only place that puts all together, and `settings` the only reader of the environment, but for
-what curl reads of it, too: `proxies`. tests/test_house.py checks who imports whom.
+what curl reads of it, too (`proxies`), and for what systemd says (`service_manager`).
+tests/test_house.py checks who imports whom.
 
 A reply's life:
 
@@ -94,7 +98,7 @@ __all__ = [
     "create_app",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module in which each public name is defined.
 _HOMES = {

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -17,12 +18,13 @@ from chatsvc.backends.base import abilities, chosen_models
 from chatsvc.backends.function import Function, FunctionBackend
 from chatsvc.machine_memory import usable_memory
 from chatsvc.memory_budget import MemoryBudget
-from chatsvc.replies import Replies
+from chatsvc.replies import Observer, Replies
 from chatsvc.requests.content import request_limits
 from chatsvc.setting_formats import each_name
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import Store, make_store
 from chatsvc.ticker import Ticker
+from chatsvc.tracing import TRACER_PROVIDER, TRACING, tracing_of
 from chatsvc.users.current_keys import CurrentKeys, has_keys, read_keys
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import (
@@ -58,6 +60,9 @@ from chatsvc.web.ui import add_ui
 from chatsvc.web.use import USE, Use
 from chatsvc.web.withdrawal import end_withdrawn
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 
 def create_app(
     settings: Settings | None = None,
@@ -65,6 +70,7 @@ def create_app(
     backend: Backend | Function | None = None,
     store: Store | None = None,
     authorize: Authorize | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> web.Application:
     """Return chatsvc as an aiohttp application, to run or to mount.
 
@@ -92,6 +98,9 @@ def create_app(
     The application does not know who reaches it. Where other machines do, let it know users, and
     keep `/metrics`, which stands below the same prefix, from those whom it does not concern.
 
+    Each reply is a span of OpenTelemetry (the extra `otel`) where the process has set a tracer
+    provider for all when the application starts up, or `tracer_provider` is one.
+
     Raises `BadSetting` or another `ValueError` for settings that can't be used. The store is
     connected and the backend opened only when the application starts up, so their
     `StoreUnavailable`, `StoreMisconfigured` and `BackendFailed` are raised from its start.
@@ -111,6 +120,7 @@ def create_app(
         backend=backend,
         store=store,
         authorize=authorize,
+        tracer_provider=tracer_provider,
     )
     add_metrics(app, public=app[KEYS] is None)
     return app
@@ -124,6 +134,7 @@ def build_app(
     store: Store | None = None,
     authorize: Authorize | None = None,
     keys: KeyRing | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> web.Application:
     """Return the application of `create_app` without `/metrics`; what happens is in `metrics`.
 
@@ -140,7 +151,7 @@ def build_app(
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
     if authorize is None and settings.authorize:
-        authorize = load_authorize(settings.authorize)
+        authorize = load_authorize(settings.authorize, settings.app_dir)
     app[AUTHORIZE] = authorize
     app[PROXIES] = TrustedProxies(settings.trusted_proxy, settings.user_header)
     app[KEYS] = None
@@ -149,6 +160,7 @@ def build_app(
     app[HOSTS] = Hosts(settings.allow_host) if settings.allow_host else None
     app[ORIGINS] = Origins(settings, app[PROXIES])
     app[METRICS] = metrics
+    app[TRACER_PROVIDER] = tracer_provider
     app[CLIENTS] = Clients()
     app[USE] = Use(settings)
     app[MEMORY] = MemoryWatch(
@@ -250,6 +262,11 @@ async def _run(
         )
         keys = app[KEYS]
         budget = app[MEMORY].budget
+        tracing = app[TRACING] = tracing_of(backend, app[TRACER_PROVIDER])
+        observers: tuple[Observer, ...] = (
+            app[METRICS],
+            EventLog(store.cluster.node),
+        )
         replies = app[REPLIES] = Replies(
             store,
             backend,
@@ -260,7 +277,8 @@ async def _run(
             max_parts=settings.max_parts,
             max_seconds=settings.max_seconds,
             max_running=app[USE].max_replies,
-            observers=(app[METRICS], EventLog()),
+            observers=observers if tracing is None else (*observers, tracing),
+            tracer=tracing,
             has_ended=partial(_has_ended, app),
             budget=budget,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,70 +18,63 @@ from chatsvc import __version__
 from chatsvc.client.ask import AskSettings, run_ask
 from chatsvc.client.doctor import DoctorSettings, run_doctor
 from chatsvc.client.wire import SERVICE_URL, check_api_key
+from chatsvc.deploy.options import KINDS, DeploySettings
 from chatsvc.exit_status import ExitStatus
+from chatsvc.flags import (
+    HELP_FLAGS,
+    WIDTH,
+    SettingOption,
+    options,
+    variables_text,
+    write_flags,
+)
 from chatsvc.setting_formats import without_password
 from chatsvc.settings import (
     BadSetting,
     Settings,
-    flag,
     forget_secrets,
     read_settings,
-    variable,
+    unknown_variables,
 )
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-class SettingOption(click.Option):
-    """The flag of one setting; its value stays text.
+CONTEXT: dict[str, Any] = {
+    "help_option_names": HELP_FLAGS,
+    "max_content_width": WIDTH,
+}
+"""The settings of click: which flags print help, and how wide it is."""
 
-    `setting` is a field that `chatsvc.settings.setting` has made.
-    """
-
-    def __init__(self, setting: Field[Any]) -> None:
-        value_format, default = setting.metadata["format"], setting.default
-        self.takes: str = "nothing" if default is False else value_format.takes
-        """What the flag takes, in words."""
-        shown = f"{default:g}" if isinstance(default, float) else default
-        shown = "" if default in (None, (), "", False) else f" (default {shown})"
-        # A switch takes nothing, and gives the text that its variable would have.
-        switch: dict[str, Any] = {}
-        if default is False:
-            switch = {"is_flag": True, "flag_value": "yes"}
-        super().__init__(
-            [flag(setting.name)],
-            multiple=isinstance(default, tuple),
-            metavar=value_format.metavar,
-            help=f"{setting.metadata['help']}{shown} [{variable(setting.name)}]",
-            callback=_refuse_flag_as_value,
-            **switch,
-        )
-
-
-def _refuse_flag_as_value(
-    context: click.Context, option: click.Parameter, value: Any
-) -> Any:
-    """Return `value`. Raises `BadOptionUsage` when it is itself a flag of the same command.
-
-    click takes the word behind a flag for its value, whatever it is: without this check, the
-    message for `--host --port 80` would be about 80, and not about `--host`.
-    """
-    flags = {name for each in context.command.params for name in each.opts}
-    if not flags.isdisjoint(value if isinstance(value, tuple) else (value,)):
-        raise click.BadOptionUsage(option.opts[0], "no value", context)
-    return value
-
-
-HELP_FLAGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-"""The setting of click that names the flags which print help."""
+_HELP = {", ".join(HELP_FLAGS): "show this help"}
 
 
 class _Command(click.Command):
-    """A sub-command whose error messages say what a flag takes."""
+    """A sub-command whose error messages say what a flag takes.
 
-    def __init__(self, name: str | None, **options: Any) -> None:
-        super().__init__(name, HELP_FLAGS, **options)
+    `settings` is the class of its settings, of which its flags are made. `params` are the arguments
+    that it takes beside them.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        settings: type[DataclassInstance],
+        params: Sequence[click.Parameter] | None = None,
+        **more: Any,
+    ) -> None:
+        params = [*(params or ()), *options(settings)]
+        super().__init__(name, CONTEXT, params=params, **more)
+        self._settings = settings
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(variables_text(self._settings))
+        write_flags(formatter, self._settings, _HELP)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -129,23 +122,34 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of this module, not of the alphabet
 
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        self.format_commands(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"The flags of serve. {variables_text(Settings)}")
+        write_flags(formatter, Settings, {**_HELP, "--version": "show the version"})
 
-@click.group(cls=_Commands, context_settings=HELP_FLAGS)
+
+@click.group(
+    cls=_Commands, context_settings=CONTEXT, subcommand_metavar="[COMMAND [ARGS]...]"
+)
 @click.version_option(__version__, message="chatsvc %(version)s")
 def command() -> None:
     """Stream the replies of an AI, character by character.
 
-    Each flag of a command has an environment variable, which its help names in brackets. Without a
-    command, chatsvc serves.
+    Without a command, chatsvc serves. COMMAND --help shows the flags of another one.
     """
 
 
-def _options(kind: type[DataclassInstance]) -> list[click.Parameter]:
-    return [
-        SettingOption(setting)
-        for setting in fields(kind)
-        if not setting.metadata["flagless"]
-    ]
+_ALL_SETTINGS = (Settings, AskSettings, DoctorSettings)
+
+
+def _remark(name: str) -> None:
+    """Say which variables look like settings and are none."""
+    for line in unknown_variables(_ALL_SETTINGS):
+        print(f"chatsvc {name}: {line}", file=sys.stderr)
 
 
 def serve_settings(
@@ -181,10 +185,21 @@ def serve_settings(
     return with_store_file_read(settings)
 
 
-@command.command("serve", params=_options(Settings))
+NOT_ON_WINDOWS = (
+    "chatsvc: the service does not run on Windows: there, use WSL 2 or a container"
+)
+"""The line of `chatsvc serve` on Windows, which lacks the signals and sockets that it needs."""
+
+
+@command.command("serve", settings=Settings)
 def serve_command(**flags: Any) -> int:
     """Serve; also without a command."""
+    # Before the modules that serve are imported: not all of them can be there.
+    if sys.platform == "win32":
+        print(NOT_ON_WINDOWS, file=sys.stderr)
+        return ExitStatus.FAILED
     settings = serve_settings(flags)
+    remarks = unknown_variables(_ALL_SETTINGS)
     forget_secrets(Settings)
     # Imported here: all that `ask` needs takes 0.4 s to import, and the server another 0.2 s, for
     # which `ask` would wait in vain.
@@ -193,8 +208,8 @@ def serve_command(**flags: Any) -> int:
 
     try:
         if settings.workers > 1:
-            return serve_workers(settings)
-        serve(settings)
+            return serve_workers(settings, remarks)
+        serve(settings, remarks=remarks)
     except CANNOT_START as error:
         reason, status = start_failure(error, settings)
         print(f"chatsvc: {reason}", file=sys.stderr)
@@ -204,7 +219,7 @@ def serve_command(**flags: Any) -> int:
     return ExitStatus.OK
 
 
-@command.command("ask", params=[click.Argument(["message"]), *_options(AskSettings)])
+@command.command("ask", settings=AskSettings, params=[click.Argument(["message"])])
 def ask_command(message: str, **flags: Any) -> int:
     """Stream a reply to the terminal.
 
@@ -213,16 +228,18 @@ def ask_command(message: str, **flags: Any) -> int:
     """
     settings = read_settings(AskSettings, flags)
     settings.check()
+    _remark("ask")
     return run_ask(
         message,
         settings.url,
         settings.transport,
         thinking=settings.thinking,
         api_key=settings.api_key,
+        uds=settings.uds,
     )
 
 
-@command.command("doctor", params=[click.Argument(["url"]), *_options(DoctorSettings)])
+@command.command("doctor", settings=DoctorSettings, params=[click.Argument(["url"])])
 def doctor_command(url: str, **flags: Any) -> int:
     """Try every transport through whatever stands between.
 
@@ -235,7 +252,38 @@ def doctor_command(url: str, **flags: Any) -> int:
         raise BadSetting(f"URL {error}") from None
     settings = read_settings(DoctorSettings, flags)
     check_api_key(root, settings.api_key)
-    return run_doctor(root, settings.seconds, settings.api_key)
+    _remark("doctor")
+    return run_doctor(root, settings.seconds, settings.api_key, settings.uds)
+
+
+class _DeployCommand(_Command):
+    """The sub-command `deploy`: it takes the flags of `serve`, too, and reads no variable."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Kinds"):
+            formatter.write_dl(list(KINDS.items()))
+        write_flags(formatter, DeploySettings, _HELP, {})
+
+
+@command.command(
+    "deploy",
+    cls=_DeployCommand,
+    settings=DeploySettings,
+    params=[click.Argument(["kind"]), *options(Settings)],
+)
+def deploy_command(kind: str, **flags: Any) -> int:
+    """Print a file that runs the service, or watches it.
+
+    KIND is one of those below. All flags of serve are taken, too: the file is for a service that
+    runs with them. Variables are not looked at, and no secret is printed.
+    """
+    # Imported here: `ask` needs none of it.
+    from chatsvc.deploy.kinds import deploy
+
+    print(deploy(kind, flags), end="")
+    return ExitStatus.OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

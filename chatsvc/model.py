@@ -93,10 +93,14 @@ class PromptInContext(Prompt, frozen=True):
     `json` is that prompt as JSON, without `written` and `context`, or empty where nobody keeps it. A
     backend that may need the prompt once more, to ask a server again, keeps these bytes, which are
     there anyway, rather than the values, which take several times their room.
+
+    `trace` are the headers of W3C Trace Context by which a request to a model's server belongs to the
+    reply's trace; empty where nobody collects traces.
     """
 
     context: Context = Context()
     json: bytes = b""
+    trace: dict[str, str] = {}
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,21 +25,25 @@ def is_function_name(text: str) -> bool:
     )
 
 
-def import_function(name: str) -> Callable[..., Any]:
+def import_function(name: str, folder: str = "") -> Callable[..., Any]:
     """Return the function that `name`, as `package.module:function`, names.
 
-    The module is looked for where Python looks, and then in the current folder: it is appended to
-    `sys.path`, for what the module itself imports later. Raises `ValueError` with one line when the
-    module can't be found, fails to be imported, or has no such function.
+    The module is looked for in `folder`, by default the current one, and then where Python looks.
+    The folder stays the first of `sys.path`, for what the module itself imports later. Raises
+    `ValueError` with one line when the module can't be found, fails to be imported, or has no such
+    function.
     """
     module_name, _, function_name = name.partition(":")
-    _look_in_current_folder()
+    looked = _look_first_in(folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # The module itself or a package above it, rather than something that it imports.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            raise ValueError(f"there is no module {module_name!r} to import") from None
+            raise ValueError(
+                f"there is no module {module_name!r} to import, neither in {looked} (--app-dir "
+                "names another folder) nor where Python looks"
+            ) from None
         raise ValueError(f"importing {module_name!r} failed: {error}") from error
     except (Exception, SystemExit) as error:
         raise ValueError(
@@ -48,16 +51,23 @@ def import_function(name: str) -> Callable[..., Any]:
         ) from error
     function: Callable[..., Any] | None = getattr(module, function_name, None)
     if function is None or not callable(function):
-        raise ValueError(f"module {module_name!r} has no function {function_name!r}")
+        place = getattr(module, "__file__", None) or "part of Python"
+        raise ValueError(
+            f"module {module_name!r} has no function {function_name!r} (it is {place})"
+        )
     return function
 
 
-def _look_in_current_folder() -> None:
-    with suppress(OSError):  # it may have been removed
-        folder = os.getcwd()
-        # At the end: what lies about there must not stand in for what is installed.
-        if folder not in sys.path and "" not in sys.path:
-            sys.path.append(folder)
+def _look_first_in(folder: str) -> str:
+    """Put a folder, by default the current one, first on `sys.path`; return it in words."""
+    try:
+        path = os.path.abspath(folder or os.getcwd())
+    except OSError:
+        return "the current folder, which is gone"
+    if sys.path[:1] != [path]:
+        sys.path.insert(0, path)
+    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
+    return path
 
 
 def called_function(function: Callable[..., Any]) -> Callable[..., Any]:

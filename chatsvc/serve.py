@@ -14,18 +14,29 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from chatsvc.app import build_admin_app, build_app
 from chatsvc.exit_status import ExitStatus
+from chatsvc.hangup import has_files, hold_hangups, read_again
+from chatsvc.listening.addresses import (
+    BACKLOG,
+    CannotListen,
+    bind_addresses,
+    listen_for_admin,
+)
+from chatsvc.listening.certificates import read_certificates
+from chatsvc.listening.places import Places, listening_on
 from chatsvc.problems import BackendFailed, StoreUnavailable
-from chatsvc.setting_formats import without_password
+from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores import StoreMisconfigured
-from chatsvc.users.current_keys import CurrentKeys, read_keys_again, report_keys
+from chatsvc.tracing import TRACER_PROVIDER
+from chatsvc.tracing.collector import collector
+from chatsvc.users.current_keys import report_keys
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.app_keys import KEYS, REPLIES
 from chatsvc.web.connections import Connections
@@ -33,31 +44,24 @@ from chatsvc.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 from chatsvc.web.figures import Figures
 from chatsvc.web.health import add_metrics
 from chatsvc.web.hosts import HOSTS, Hosts
-from chatsvc.web.logs import AccessLog, access, set_up_logs
+from chatsvc.web.log_lines import set_up_logs
+from chatsvc.web.logs import AccessLog, access
 from chatsvc.web.metrics import Metrics
-from chatsvc.web.reach import check_reach, has_metrics, is_loopback, warn_if_open
+from chatsvc.web.reach import check_reach, has_metrics, is_local, warn_if_open
 
 logger = logging.getLogger("chatsvc")
 
-BACKLOG = 4096
-"""The connections that may wait to be accepted: all clients reconnect at once after a restart."""
-
 CLOSE_TIMEOUT_S = 2.0
 """The seconds that aiohttp waits, after the drain, for handlers that still run."""
+
+LAST_REQUESTS_S = 0.1
+"""The seconds, after the drain, for requests that are on their way over connections that are open."""
 
 FORCED_EXIT_AFTER_S = 2.0
 """The seconds that a backend's tasks and threads get to end once the application is shut down.
 
 The process then exits, whether they have ended or not.
 """
-
-
-class CannotListen(OSError):
-    """The error of an address that the service can't listen on; `cause` is why it can't."""
-
-    def __init__(self, host: str, port: int, cause: OSError | UnicodeError) -> None:
-        reason = getattr(cause, "strerror", None) or cause
-        super().__init__(f"can't listen on {without_password(host)}:{port}: {reason}")
 
 
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
@@ -88,8 +92,8 @@ class Worker(NamedTuple):
     """Its number, from 0. A worker that is started in place of a dead one has the same."""
     figures: Figures
     """The figures of all workers."""
-    admin: socket.socket | None
-    """The socket of the admin port, which all workers accept connections from."""
+    places: Places
+    """The places where the service listens, as its parent has them."""
     ready: int
     """The write end of a pipe: the worker writes one byte when it listens."""
     parent: int
@@ -98,8 +102,12 @@ class Worker(NamedTuple):
     """The API keys that are good as the worker starts, if the service has any."""
 
 
-def serve(settings: Settings, worker: Worker | None = None) -> None:
+def serve(
+    settings: Settings, worker: Worker | None = None, remarks: Iterable[str] = ()
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
+
+    `remarks` are warnings about how it was started, to be logged.
 
     `worker` is given when this process shares its port with others: it then reports to the parent
     in place of printing its address, and drains also when the parent is gone. The process exits
@@ -109,60 +117,37 @@ def serve(settings: Settings, worker: Worker | None = None) -> None:
     can't be loaded, and `ValueError` when the settings name a backend or a store that does not
     exist, or would let anyone in without `--open`.
     """
-    set_up_logs(settings.log_format)
+    set_up_logs(settings)
+    for remark in remarks:
+        logger.warning(remark)
+    # Of workers, their parent speaks to it, and has removed its variables.
+    manager = ServiceManager()
     raise_descriptor_limit()
     if worker is None:
         check_reach(settings)
         hold_hangups(settings)
+        certificates = read_certificates(settings)
+        sockets = bind_addresses(settings.hosts, settings.port)
         admin = listen_for_admin(settings.admin_port)
+        places = Places(sockets, None, certificates, admin)
         app = build_app(settings, Metrics())
     else:
-        admin = worker.admin
+        places = worker.places.of_worker()
         figures = Metrics(worker.figures, worker.number)
         app = build_app(settings, figures, keys=worker.keys)
     if has_metrics(settings):
-        add_metrics(app, public=is_loopback(settings.host))
+        add_metrics(app, public=is_local(settings))
     app[HOSTS] = Hosts(settings.allow_host)
-    try:
-        import uvloop  # It is not installed on Windows, nor with PyPy.
-    except ImportError:
-        asyncio.run(_serve(app, admin, settings, worker))
-    else:
-        uvloop.run(_serve(app, admin, settings, worker))
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
+        from uvloop import run
+    with collector() as app[TRACER_PROVIDER]:
+        run(_serve(app, places, settings, worker, manager))
 
 
-def listen_for_admin(address: tuple[str, int] | None) -> socket.socket | None:
-    """Return a socket that listens on the admin port at `address`, a host and a port.
-
-    Return None when there is none.
-
-    Raises `CannotListen`.
-    """
-    if address is None:
-        return None
-    try:
-        family, *_ = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address, family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        raise CannotListen(*address, error) from None
-    listening.setblocking(False)
-    return listening
-
-
-def announce(host: str, port: int, admin: socket.socket | None) -> None:
-    """Print the URL that the service listens on, and that of `/metrics` on the admin port.
-
-    PROTOCOL.md section 8 has both lines.
-    """
-    lines = [f"chatsvc is running on {_url(host, port)}"]
-    if admin is not None:
-        lines.append(f"its metrics are on {_url(*admin.getsockname()[:2])}/metrics")
-    print("\n".join(lines), flush=True)
-
-
-def _url(host: str, port: int) -> str:
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{port}"
+def announce(places: Places) -> None:
+    """Print where the service listens."""
+    print("\n".join(places.lines()), flush=True)
 
 
 def tune_garbage_collector() -> None:
@@ -203,55 +188,65 @@ async def _run(
 
 async def _serve(
     app: web.Application,
-    admin: socket.socket | None,
+    places: Places,
     settings: Settings,
     worker: Worker | None,
+    manager: ServiceManager,
 ) -> None:
     loop = asyncio.get_running_loop()
     runner, connections = await _run(app)
-    try:
-        listener = await loop.create_server(
-            connections,
-            settings.host,
-            settings.port,
-            backlog=BACKLOG,
-            reuse_port=worker is not None,
-        )
-    except (OSError, UnicodeError) as error:
-        # The store is open by now, and this node may have taken over replies of dead ones.
-        await app[REPLIES].drain(0)
-        await runner.cleanup()
-        raise CannotListen(settings.host, settings.port, error) from None
-    tune_garbage_collector()
-    logger.info("this process may have %s file descriptors", app[DESCRIPTORS].limit)
-    # The admin port is the last to close: the figures of the drain are to be seen.
-    async with _admin_port(app, admin, connections):
-        stopping = asyncio.Event()
-        # Before the address is printed: a program that reads it may send a signal at once.
-        for number in signal.SIGTERM, signal.SIGINT:
-            loop.add_signal_handler(number, _on_stop_signal, stopping, settings)
-        keys = app[KEYS]
-        if keys is not None and settings.api_keys_file:
-            loop.add_signal_handler(
-                signal.SIGHUP, _on_hangup, keys, settings, worker is None
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            places = await stack.enter_async_context(
+                listening_on(places, connections, None if worker else settings)
             )
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-        if worker is None:
-            if keys is not None:
-                report_keys(keys.ring)
-            host, port = listener.sockets[0].getsockname()[:2]
-            warn_if_open(settings)
-            announce(host, port, admin)
-        else:
-            os.write(worker.ready, b".")
-            loop.add_reader(
-                worker.parent, _on_parent_gone, loop, worker.parent, stopping
-            )
-        await stopping.wait()
-        await app[REPLIES].drain(settings.drain)
-        listener.close()
-        with contextlib.suppress(asyncio.CancelledError):
+        except CannotListen:
+            # The store is open by now, and this node may have taken over replies of dead ones.
+            await app[REPLIES].drain(0)
             await runner.cleanup()
+            raise
+        tune_garbage_collector()
+        descriptors = app[DESCRIPTORS].limit
+        logger.info("this process may have %s file descriptors", descriptors)
+        # The admin port is the last to close: the figures of the drain are to be seen.
+        async with _admin_port(app, places.admin, connections):
+            stopping = asyncio.Event()
+            # Before the address is printed: a program that reads it may send a signal at once.
+            for number in signal.SIGTERM, signal.SIGINT:
+                loop.add_signal_handler(
+                    number, _on_stop_signal, stopping, settings, manager
+                )
+            if has_files(settings):
+                loop.add_signal_handler(
+                    signal.SIGHUP,
+                    _on_hangup,
+                    app,
+                    places,
+                    settings,
+                    worker is None,
+                    manager,
+                )
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+            if worker is None:
+                keys = app[KEYS]
+                if keys is not None:
+                    report_keys(keys.ring)
+                warn_if_open(settings)
+                announce(places)
+                manager.ready()
+            else:
+                os.write(worker.ready, b".")
+                loop.add_reader(
+                    worker.parent, _on_parent_gone, loop, worker.parent, stopping
+                )
+            beating = asyncio.create_task(manager.keep_beating())
+            await stopping.wait()
+            await app[REPLIES].drain(settings.drain)
+            await stack.aclose()
+            await _answer_the_last(runner)
+            with contextlib.suppress(asyncio.CancelledError):
+                await runner.cleanup()
+            beating.cancel()
     _force_exit_later(ExitStatus.OK)
 
 
@@ -278,6 +273,16 @@ async def _admin_port(
             await runner.cleanup()
 
 
+async def _answer_the_last(runner: web.AppRunner) -> None:
+    """Serve the connections that are open for `LAST_REQUESTS_S` more, if there are any.
+
+    The streams that have ended just now leave connections on which a proxy sends its next request
+    at once. It is answered that the node drains, and not by a connection that closes.
+    """
+    if runner.server is not None and runner.server.connections:
+        await asyncio.sleep(LAST_REQUESTS_S)
+
+
 def _force_exit_later(status: ExitStatus) -> None:
     """Exit with `status` in `FORCED_EXIT_AFTER_S` seconds, if the process lives until then.
 
@@ -297,23 +302,27 @@ def _on_parent_gone(
     stopping.set()
 
 
-def hold_hangups(settings: Settings) -> None:
-    """Block SIGHUP, if it has a file of API keys read again, until this process can do that."""
-    if settings.api_keys_file:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-
-
-def _on_hangup(keys: CurrentKeys, settings: Settings, alone: bool) -> None:
-    ring = read_keys_again(settings)
-    if ring is not None:
+def _on_hangup(
+    app: web.Application,
+    places: Places,
+    settings: Settings,
+    alone: bool,
+    manager: ServiceManager,
+) -> None:
+    manager.reloading()
+    ring, _ = read_again(settings, places.certificates, quietly=not alone)
+    keys = app[KEYS]
+    if ring is not None and keys is not None:
         keys.replace(ring)
-        if alone:  # with workers, the parent says it once
-            report_keys(ring)
+    manager.ready()
 
 
-def _on_stop_signal(stopping: asyncio.Event, settings: Settings) -> None:
+def _on_stop_signal(
+    stopping: asyncio.Event, settings: Settings, manager: ServiceManager
+) -> None:
     if stopping.is_set():  # The second signal means: end without draining.
         _force_exit_later(ExitStatus.FAILED)
         raise SystemExit(ExitStatus.FAILED)
     logger.info("draining: running replies get %g s", settings.drain)
+    manager.stopping()
     stopping.set()

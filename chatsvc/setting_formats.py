@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class ValueFormat:
     """Returns the value of a text; raises `ValueError` when the text has another format."""
     secret: bool = False
     """Whether no message may show the text."""
+    show: Callable[[Any], str] = str
+    """Returns a text of a value, for `--help`."""
 
     def parse(self, text: str) -> Any:
         """Return the value of `text`.
@@ -77,7 +80,7 @@ def _number(
 
 def number_format(metavar: str, takes: str, least: float, most: float) -> ValueFormat:
     """Return the format of a decimal number from `least` to `most`."""
-    return ValueFormat(metavar, takes, _number(float, least, most))
+    return ValueFormat(metavar, takes, _number(float, least, most), show="{:g}".format)
 
 
 def integer_format(metavar: str, takes: str, least: int, most: int) -> ValueFormat:
@@ -85,15 +88,16 @@ def integer_format(metavar: str, takes: str, least: int, most: int) -> ValueForm
     return ValueFormat(metavar, takes, _number(int, least, most))
 
 
-def choice_format(*choices: str) -> ValueFormat:
-    """Return the format of one of `choices`, written exactly so."""
+def choice_format(*choices: str, metavar: str = "") -> ValueFormat:
+    """Return the format of one of `choices`, written exactly so; `metavar` if they are many."""
 
     def convert(text: str) -> str:
         if text not in choices:
             raise ValueError
         return text
 
-    return ValueFormat("|".join(choices), f"one of {', '.join(choices)}", convert)
+    metavar = metavar or "|".join(choices)
+    return ValueFormat(metavar, f"one of {', '.join(choices)}", convert)
 
 
 def text_format(metavar: str, takes: str) -> ValueFormat:
@@ -109,6 +113,32 @@ def _bytes(text: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]{0,14}", number, re.ASCII):
         raise ValueError
     return int(number) * factor
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes with the largest suffix that leaves it whole."""
+    for suffix, times in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count % times == 0:
+            return f"{count // times}{suffix}"
+    return str(count)
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise ValueError
+    return int(text, 8)
+
+
+def _folder(text: str) -> str:
+    if text and not os.path.isdir(text):
+        raise ValueError
+    return text
+
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError
+    return text
 
 
 def _origin_of(url: str) -> str:
@@ -216,28 +246,34 @@ TIMEOUT = number_format(
     "SECONDS", "a number of seconds above 0", least=0.001, most=86_400
 )
 """The format of a time limit in seconds, up to a day."""
-TEMPERATURE = number_format("NUMBER", "a number, 0 or more", least=0, most=100)
+TEMPERATURE = number_format("N", "a number, 0 or more", least=0, most=100)
 """The format of a model's sampling temperature."""
-COUNT = integer_format("COUNT", "a whole number, 1 or more", least=1, most=10**7)
+COUNT = integer_format("N", "a whole number, 1 or more", least=1, most=10**7)
 """The format of a number of things of which there is at least one."""
-WORKERS = integer_format("COUNT", "a whole number from 1 to 1024", least=1, most=1024)
+WORKERS = integer_format("N", "a whole number from 1 to 1024", least=1, most=1024)
 """The format of a number of processes; more than that is a slip, and would stop the machine."""
 LIMIT = integer_format(
-    "COUNT", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
+    "N", "a whole number, 0 or more (0: no limit)", least=0, most=10**7
 )
 """The format of a number of things, where 0 means that there is no limit."""
 PORT = integer_format("PORT", "a port from 0 to 65535", least=0, most=65535)
 """The format of a TCP port."""
 ADDRESS = ValueFormat(
-    "PORT",
+    "[HOST:]PORT",
     "a port, as 9000, or an address with one, as 0.0.0.0:9000",
     _address,
 )
 """The format of an address to listen on, as host and port; the host is 127.0.0.1 by default."""
 SWITCH = ValueFormat("yes|no", "yes or no", _switch)
 """The format of a switch: a variable is `yes` or `no`, and the flag takes nothing."""
-SIZE = ValueFormat("BYTES", "a number of bytes, as 262144 or 256KiB", _bytes)
+SIZE = ValueFormat("SIZE", "a number of bytes, as 262144 or 256KiB", _bytes, show=_size)
 """The format of a size in bytes, with the suffix KiB, MiB or GiB where wanted."""
+PATH = ValueFormat("PATH", "a file", _path)
+"""The format of the path of a file; empty for none."""
+FOLDER = ValueFormat("PATH", "a folder that is there", _folder)
+"""The format of the path of a folder that exists; empty for the current one."""
+MODE = ValueFormat("MODE", "three octal digits, as 660", _mode, show="{:o}".format)
+"""The format of the permissions of a file."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)
 """The format of a web origin (scheme, host, and the port if it is not the scheme's), or `*`."""
 HOST = ValueFormat(
@@ -246,24 +282,24 @@ HOST = ValueFormat(
     _host,
 )
 """The format of a host: its name, its address, a dot and the name that others are below, or `*`."""
-HEADER = ValueFormat("NAME", "the name of a header, as X-Session", _header)
+HEADER = ValueFormat("HEADER", "the name of a header, as X-Session", _header)
 """The format of the name of an HTTP header (RFC 9110 section 5.1)."""
-HEADERS = ValueFormat("NAME,…", "names of headers, as X-Tenant,X-Locale", _headers)
+HEADERS = ValueFormat("HEADER,…", "names of headers, as X-Tenant,X-Locale", _headers)
 """The format of the names of HTTP headers, separated by commas: without white space."""
-MODELS = ValueFormat("NAME,…", "names of models, as gpt-5,gpt-5-mini, or *", _models)
+MODELS = ValueFormat("MODEL,…", "names of models, as gpt-5,gpt-5-mini, or *", _models)
 """The format of the names of models, separated by commas: without white space."""
 NETWORK = ValueFormat(
     "CIDR", "an address or a network, as 10.0.0.0/8, or unix", _network
 )
 """The format of an IP network in CIDR notation, or of the word for all Unix sockets."""
 FUNCTION = ValueFormat(
-    "NAME", "a function's name, as package.module:function", _function
+    "FUNCTION", "a function's name, as package.module:function", _function
 )
 """The format of the name of a function that is imported."""
 URL = ValueFormat("URL", "a URL, as http://127.0.0.1:8080/v1", _url)
 """The format of an HTTP URL."""
 KEY_PREFIX = ValueFormat(
-    "PREFIX", "1 to 64 letters, digits and any of . : _ -", _key_prefix
+    "NAME", "1 to 64 letters, digits and any of . : _ -", _key_prefix
 )
 """The format of what the names of all keys in Redis begin with."""
 API_KEY = ValueFormat(

@@ -14,35 +14,41 @@ once it has read a file of API keys again. It runs no event loop: it waits for s
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import socket
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from chatsvc.exit_status import ExitStatus
+from chatsvc.hangup import has_files, read_again
+from chatsvc.listening.addresses import bind_addresses, listen_for_admin
+from chatsvc.listening.certificates import read_certificates
+from chatsvc.listening.places import Places
+from chatsvc.listening.unix import UnixSocket
 from chatsvc.serve import (
     CANNOT_START,
-    CannotListen,
     Worker,
     announce,
-    listen_for_admin,
     serve,
     start_failure,
 )
+from chatsvc.service_manager import ServiceManager
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.users.current_keys import (
     has_keys,
     read_keys,
-    read_keys_again,
     report_keys,
 )
 from chatsvc.users.keys import KeyRing
 from chatsvc.web.figures import Figures
-from chatsvc.web.logs import set_up_logs
+from chatsvc.web.log_lines import set_up_logs
 from chatsvc.web.reach import check_reach, warn_if_open
+
+logger = logging.getLogger("chatsvc")
 
 HANDLED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 """The signals that the parent blocks and waits for."""
@@ -71,20 +77,21 @@ class _Running(NamedTuple):
 
 
 class _Supervisor:
-    """The parent of the workers; `admin` is the socket of the admin port, if there is one.
+    """The parent of the workers; `places` are where they listen.
 
     `keys` are the API keys, if the service has any.
     """
 
     def __init__(
-        self, settings: Settings, admin: socket.socket | None, keys: KeyRing | None
+        self, settings: Settings, places: Places, keys: KeyRing | None
     ) -> None:
         self._settings = settings
         self._keys = keys
+        self._manager = ServiceManager()
         self._signals = set(HANDLED_SIGNALS)
-        if settings.api_keys_file:
+        if has_files(settings):
             self._signals.add(signal.SIGHUP)
-        self._admin = admin
+        self._places = places
         self._figures = Figures(settings.workers)
         self._ready_reader, self._ready_writer = os.pipe()
         # Nothing is written to this pipe. The parent alone holds its write end, so it reaches its
@@ -103,8 +110,9 @@ class _Supervisor:
         unready = self._settings.workers
         while True:
             received = signal.sigtimedwait(self._signals, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo == signal.SIGHUP:
-                self._read_keys_again()
+                self._read_again()
             elif received is not None and received.si_signo != signal.SIGCHLD:
                 return self._drain(ExitStatus.OK)
             # The pipe is read even after all workers are ready: restarted ones write to it as well,
@@ -118,13 +126,15 @@ class _Supervisor:
                     warn_if_open(self._settings)
                     if self._keys is not None:
                         report_keys(self._keys)
-                    announce(self._settings.host, self._settings.port, self._admin)
+                    announce(self._places)
+                    self._manager.ready()
             for status, ended in self._reap():
                 # A worker that exits before all are ready shows a lasting fault, such as a bad
                 # setting: the service ends, for a restart would fail as well.
                 if unready > 0 and status > 0:
                     return self._drain(status)
-                print(f"chatsvc: a worker ended ({status})", file=sys.stderr)
+                data = {"worker": ended.number, "status": status}
+                logger.warning("a worker ended", extra={"data": data})
                 now = time.monotonic()
                 lived = now - ended.started
                 pause = 0.0 if lived > RESTART_PAUSE_S else RESTART_PAUSE_S
@@ -147,7 +157,7 @@ class _Supervisor:
             place = Worker(
                 number,
                 self._figures,
-                self._admin,
+                self._places,
                 self._ready_writer,
                 self._parent_reader,
                 self._keys,
@@ -166,16 +176,18 @@ class _Supervisor:
             sys.stderr.flush()
             os._exit(status)
 
-    def _read_keys_again(self) -> None:
-        """Read the API keys, for the workers that are to be started, and have the others read them.
+    def _read_again(self) -> None:
+        """Read API keys and certificates, for workers to come, and have the others read them.
 
-        A file that is refused is refused here, once, and the workers go on with the keys they have.
+        What is refused is refused here, once, and the workers go on with what they have.
         """
-        keys = read_keys_again(self._settings)
+        self._manager.reloading()
+        keys, changed = read_again(self._settings, self._places.certificates)
         if keys is not None:
             self._keys = keys
-            report_keys(keys)
+        if changed or keys is not None:
             self._signal_all(signal.SIGHUP)
+        self._manager.ready()
 
     def _count_ready(self) -> int:
         """Return how many workers have become ready since the last call."""
@@ -198,10 +210,12 @@ class _Supervisor:
 
     def _drain(self, status: int) -> int:
         """End all workers and return `status`, or `FAILED` when a second signal came."""
+        self._manager.stopping()
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain + KILL_AFTER_S
         while self._running:
             received = signal.sigtimedwait(HANDLED_SIGNALS, POLL_S)
+            self._manager.beat()
             if received is not None and received.si_signo != signal.SIGCHLD:
                 # A worker that gets a second signal ends without draining.
                 self._signal_all(signal.SIGTERM)
@@ -216,13 +230,17 @@ class _Supervisor:
             os.kill(pid, number)
 
 
-def serve_workers(settings: Settings) -> int:
+def serve_workers(settings: Settings, remarks: Iterable[str] = ()) -> int:
     """Serve with `settings.workers` processes until SIGTERM or SIGINT; return the exit status.
+
+    `remarks` are warnings about how the command was started, to be logged.
 
     Raises `BadSetting` when the store is one that processes can't share or anyone would be let in
     without `--open`, and `CannotListen` when an address can't be used.
     """
-    set_up_logs(settings.log_format)
+    set_up_logs(settings)
+    for remark in remarks:
+        logger.warning(remark)
     if settings.store == "memory":
         raise BadSetting(
             "--workers needs a store that all share, --store redis://…: "
@@ -230,21 +248,17 @@ def serve_workers(settings: Settings) -> int:
         )
     check_reach(settings)
     keys = read_keys(settings) if has_keys(settings) else None
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # This socket is bound and never listens. It keeps the port while all workers restart, and the
-    # kernel gives it no connection.
-    with socket.socket(family, socket.SOCK_STREAM) as reservation:
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            # SO_REUSEPORT would let this service share the port with another one that sets it as
-            # well. A first bind without it fails when there is one.
-            with socket.socket(family, socket.SOCK_STREAM) as exclusive:
-                exclusive.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                exclusive.bind((settings.host, settings.port))
-            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reservation.bind((settings.host, settings.port))
-        except (OSError, UnicodeError) as error:
-            raise CannotListen(settings.host, settings.port, error) from None
-        settings = replace(settings, port=reservation.getsockname()[1])
+    certificates = read_certificates(settings)
+    with ExitStack() as stack:
+        # These sockets are bound and never listen. They keep the port while all workers restart,
+        # and the kernel gives them no connection.
+        reservations = bind_addresses(settings.hosts, settings.port, shared=True)
+        for reservation in reservations:
+            stack.enter_context(reservation)
+        unix = None
+        if settings.uds:
+            unix = UnixSocket(settings.uds, settings.uds_mode)
+            stack.callback(unix.remove)
         admin = listen_for_admin(settings.admin_port)
-        return _Supervisor(settings, admin, keys).run()
+        places = Places(reservations, unix, certificates, admin)
+        return _Supervisor(settings, places, keys).run()

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from .old_version import unpack
+from .old_version import PREVIOUS, unpack
 from .redis_server import RedisServer
 
 # A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
@@ -20,7 +20,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # which takes as long again as its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
+# These are variables of the tests. The command would take them for mistyped ones of its own.
+TEST_CACHE = os.environ.pop("CHATSVC_TEST_CACHE", None)
+"""The folder for what tests download, if the environment names one."""
+
+THOROUGH = os.environ.pop("CHATSVC_REQUIRE_ALL", None) == "1"
 """Whether slow tests run too, and a missing program fails a test instead of skipping it."""
 
 # On a loaded machine a deadline fails at random. Speed is measured by tests/bench.
@@ -83,4 +87,12 @@ def old_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the code of the version that knows no parts."""
     root = tmp_path_factory.mktemp("old")
     unpack(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def previous_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the code of the version before this one."""
+    root = tmp_path_factory.mktemp("previous")
+    unpack(root, PREVIOUS)
     return root

@@ -1,4 +1,4 @@
-"""The code of an earlier version, which knows no parts, out of the clone's history."""
+"""The code of earlier versions, out of the clone's history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 COMMIT = "b019ecf"
-"""The commit of that version."""
+"""The commit of a version that knows no parts."""
+
+PREVIOUS = "a55fd24"
+"""The last commit of version 0.1, the one before this."""
 
 _BACKENDS = '''
 import asyncio
@@ -30,19 +33,19 @@ async def pieces(messages):
 '''
 
 
-def unpack(root: Path) -> None:
-    """Put that version's code into a folder, and beside it `repeating`, a module of backends.
+def unpack(root: Path, commit: str = COMMIT) -> None:
+    """Put a version's code into a folder, and beside it `repeating`, a module of backends.
 
     A clone without its history is no fault: the test is skipped.
     """
-    words = ["git", "-C", str(Path(__file__).parents[1]), "archive", COMMIT]
+    words = ["git", "-C", str(Path(__file__).parents[1]), "archive", commit]
     words += ["chatsvc", "static", "templates"]
     try:
         done = subprocess.run(words, capture_output=True, check=False)
     except FileNotFoundError:
         pytest.skip("there is no git on this machine")
     if done.returncode:
-        pytest.skip(f"this clone does not have the commit {COMMIT}")
+        pytest.skip(f"this clone does not have the commit {commit}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(root, filter="data")
     (root / "repeating.py").write_text(_BACKENDS)

@@ -307,19 +307,20 @@ async def test_a_function_is_loaded_by_its_path(module: Path) -> None:
 async def test_a_function_is_found_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The console script has it not on its path; what is installed comes first."""
-    (tmp_path / "standing_here.py").write_text("async def answer(m):\n    yield 'a'\n")
-    (tmp_path / "colorsys.py").write_text("async def answer(m):\n    yield 'a'\n")
+    """The console script has it not on its path. It comes before what is installed."""
+    answer = "async def answer(m):\n    yield 'a'\n"
+    (tmp_path / "standing_here.py").write_text(answer)
+    (tmp_path / "colorsys.py").write_text(answer)
     elsewhere = [p for p in sys.path if p and Path(p) != Path.cwd()]
     monkeypatch.setattr(sys, "path", list(elsewhere))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        backend = load_function("standing_here:answer")
+    for name in ("standing_here", "colorsys"):
+        backend = load_function(f"{name}:answer")
         assert await text_of(backend.stream(Prompt(()))) == "a"
-        assert sys.path == [*elsewhere, str(tmp_path)]
-    with pytest.raises(ValueError, match="has no function 'answer'"):
-        load_function("colorsys:answer")
-    sys.path.pop()
+        assert sys.path == [str(tmp_path), *elsewhere]
+    monkeypatch.delitem(sys.modules, "colorsys")
+    sys.path.pop(0)
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -327,6 +328,23 @@ async def test_a_function_is_found_in_the_current_folder(
     with pytest.raises(ValueError, match="no module 'not_there_at_all'"):
         load_function("not_there_at_all:answer")
     assert sys.path == elsewhere
+
+
+async def test_a_function_is_found_in_the_folder_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "living_there.py").write_text("async def answer(m):\n    yield 'b'\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(backend="living_there:answer", app_dir="named")
+    assert await text_of(make_backend(settings).stream(Prompt(()))) == "b"
+    assert sys.path[0] == str(named)
+    with pytest.raises(ValueError, match=f"neither in {named} .--app-dir"):
+        load_function("not_there_at_all:answer", "named")
+    with pytest.raises(ValueError, match=rf"no function 'x' .it is {named}/living_th"):
+        load_function("living_there:x", "named")
 
 
 @pytest.mark.parametrize(

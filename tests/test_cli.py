@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import chatsvc.serve
 import chatsvc.workers
 from chatsvc import __version__
-from chatsvc.cli import main
+from chatsvc.cli import NOT_ON_WINDOWS, main
 from chatsvc.settings import Settings
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+def remarks() -> list[str]:
+    """What the service was to say of how it was started."""
+    return []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, remarks: list[str]) -> list[Settings]:
     """The settings that the service was started with; it isn't started here."""
     found: list[Settings] = []
 
-    def serve_workers(settings: Settings) -> int:
+    def serve(settings: Settings, *, remarks: list[str]) -> None:
         found.append(settings)
+        said.extend(remarks)
+
+    def serve_workers(settings: Settings, remarks: list[str]) -> int:
+        serve(settings, remarks=remarks)
         return 0
 
-    monkeypatch.setattr(chatsvc.serve, "serve", found.append)
+    said = remarks
+    monkeypatch.setattr(chatsvc.serve, "serve", serve)
     monkeypatch.setattr(chatsvc.workers, "serve_workers", serve_workers)
     return found
 
@@ -71,7 +85,7 @@ def test_a_variable_with_several_values_has_commas_and_spaces_between(
         (["--nope"], {}, "chatsvc: No such option*--nope*"),
         (["serve", "--nope=1"], {}, "chatsvc: No such option*--nope*"),
         (["ask", "--nope", "hi"], {}, "chatsvc ask: No such option*--nope*"),
-        (["nope"], {}, "chatsvc: COMMAND takes serve, ask, doctor, not 'nope'"),
+        (["nope"], {}, "chatsvc: COMMAND takes serve, ask, doctor, deploy, not 'nope'"),
         (["serve", "nope"], {}, "chatsvc: *nope*"),
         (["ask"], {}, "chatsvc ask: *MESSAGE*"),
         (["ask", "hi", "there"], {}, "chatsvc ask: *there*"),
@@ -125,11 +139,11 @@ def test_what_is_refused_is_one_line_that_names_it_and_what_it_takes(
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        ([], ["serve", "ask", "doctor", "--version"]),
-        (["serve"], ["--max-reply BYTES", "[CHATSVC_MAX_REPLY]", "default 262144"]),
-        (["--port", "0"], ["--max-reply BYTES"]),
-        (["ask"], ["MESSAGE", "--url URL", "[CHATSVC_TRANSPORT]", "ndjson"]),
-        (["doctor"], ["URL", "--seconds SECONDS", "[CHATSVC_SECONDS]"]),
+        ([], ["serve", "ask", "doctor", "--version", "--max-reply SIZE", "Limits:"]),
+        (["serve"], ["--max-reply SIZE", "(default 256KiB)", "CHATSVC_API_KEYS"]),
+        (["--port", "0"], ["--max-reply SIZE"]),
+        (["ask"], ["MESSAGE", "--url URL", "ndjson", "CHATSVC_API_KEY"]),
+        (["doctor"], ["URL", "--seconds SECONDS", "(default 4)", "CHATSVC_SECONDS"]),
     ],
 )
 def test_help(
@@ -142,9 +156,68 @@ def test_help(
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_unknown_variables_are_passed_on_and_refuse_nothing(
+    workers: str,
+    served: list[Settings],
+    remarks: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATSVC_MAX_REPLIS", "1")
+    monkeypatch.setenv("CHATSVC_URL", "of another command")
+    assert main(["--workers", workers]) == 0
+    [line] = remarks
+    assert line.endswith("did you mean CHATSVC_MAX_REPLIES?")
+    assert len(served) == 1
+
+
+@pytest.mark.parametrize("words", [["ask", "hi"], ["doctor", "http://127.0.0.1:1"]])
+def test_a_client_says_it_of_unknown_variables(
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CHATSVC_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CHATSVC_APIKEY", "s3cret")
+    assert main(words) == 1
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line == (
+        f"chatsvc {words[0]}: CHATSVC_APIKEY is no variable of chatsvc: "
+        "did you mean CHATSVC_API_KEY?"
+    )
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"chatsvc {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["serve", "--workers", "2"], ["--port", "0"]])
+def test_on_windows_the_service_says_in_one_line_that_it_does_not_run_there(
+    words: list[str],
+    served: list[Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(words) == 1
+    out, errors = capsys.readouterr()
+    assert (out, served) == ("", [])
+    [line] = errors.splitlines()
+    assert "does not run on Windows" in line
+    assert "WSL 2" in line
+
+
+def test_on_windows_no_module_that_serves_is_imported() -> None:
+    """Some of them can't be: Windows has not all that they import."""
+    program = (
+        "import sys, chatsvc.cli; sys.platform = 'win32'; status = chatsvc.cli.main([]);"
+        "assert 'chatsvc.serve' not in sys.modules; sys.exit(status)"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [NOT_ON_WINDOWS]
 
 
 def test_a_message_that_begins_with_a_dash_stands_behind_two(

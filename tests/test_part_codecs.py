@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -19,6 +20,7 @@ from chatsvc.replies.departure import Departure
 from chatsvc.requests.values import PARTS_SUBPROTOCOL, View
 from chatsvc.stores import Record
 from chatsvc.ticker import SLOT_US, Ticker
+from chatsvc.transports.codec import PartsCodec
 from chatsvc.transports.framing import BARE, CHUNKED
 from chatsvc.transports.part_events import PartEvents
 from chatsvc.transports.part_frames import PartFrames
@@ -28,7 +30,7 @@ from chatsvc.transports.part_snapshot import WholeParts
 from chatsvc.transports.streams import PartsStream, make_stream
 from chatsvc.transports.table import PARTS_CODECS, PARTS_MEDIA_TYPES, make_codec
 from chatsvc.transports.writing import Stream
-from chatsvc.units import Close, Mark, PartText, Unit, count_of
+from chatsvc.units import ANSWER, Close, Mark, PartText, Unit, count_of
 
 from .hand import hand_of_time, reach, turns
 from .parts_script import scripts, single_units, written
@@ -79,6 +81,17 @@ def test_no_member_of_a_mark_is_hidden(script: list[Piece], name: str) -> None:
         if isinstance(unit, Mark | Close):
             event = json.loads(part_json(PartItem(1, unit)))
             assert unit.members.items() <= event.items()
+
+
+@pytest.mark.parametrize("make", PARTS_CODECS.values(), ids=PARTS_CODECS)
+@given(st.integers(0, 10**9), st.text(min_size=1), st.text(max_size=4))
+def test_a_text_by_itself_has_the_event_that_it_has_among_others(
+    make: Callable[[str, View], PartsCodec], offset: int, text: str, key: str
+) -> None:
+    quick, exact = make(REPLY, View(key=key)), make(REPLY, View(key=key))
+    for at in (offset, offset + 1):  # the first event may have the key
+        item = PartItem(at, PartText(ANSWER, text))
+        assert [quick.text_event(at, text)] == exact.events([item])
 
 
 @given(st.lists(items, max_size=4), st.text(max_size=4))

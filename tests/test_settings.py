@@ -3,16 +3,33 @@
 from dataclasses import fields, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatsvc.cli import command, main, serve_settings
 from chatsvc.client.ask import AskSettings
-from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
+from chatsvc.settings import (
+    BadSetting,
+    Settings,
+    flag,
+    read_settings,
+    unknown_variables,
+    variable,
+)
 
 NAMES = [s.name for s in fields(Settings) if not s.metadata["flagless"]]
 FLAGLESS = [s.name for s in fields(Settings) if s.metadata["flagless"]]
 
 GOOD = [
-    ("host", "::1", "::1"),
+    ("host", "::1", ("::1",)),
+    ("host", "", ("",)),
+    ("uds", "/run/chatsvc.sock", "/run/chatsvc.sock"),
+    ("uds_mode", "600", 0o600),
+    ("uds_mode", "0666", 0o666),
+    ("ssl_certfile", "cert.pem", "cert.pem"),
+    ("ssl_keyfile", "key.pem", "key.pem"),
+    ("app_dir", "", ""),
+    ("app_dir", "/", "/"),
     ("port", "0", 0),
     ("port", "65535", 65535),
     ("admin_port", "9000", ("127.0.0.1", 9000)),
@@ -78,6 +95,8 @@ BAD = [
         "a port, as 9000, or an address with one, as 0.0.0.0:9000",
     ),
     ("backend", ["", "nothing", ":f", "m:", "m:f()", "a b:c", "a:b:c"], "echo"),
+    ("app_dir", ["/nowhere", "/dev/null"], "a folder that is there"),
+    ("uds_mode", ["", "6", "66", "0o660", "888", "00660", "1777", "٦٦٠"], "digits"),
     ("pace", ["", "-0.1", "nan", "inf", "1s", "1e400"], "a number of seconds"),
     ("openai_url", ["", "x", "ftp://x", "http://", "http://[::1", "http://x:y"], "URL"),
     (
@@ -133,8 +152,8 @@ def parse(*words: str) -> dict[str, object]:
 def test_without_anything_the_defaults_are_those_of_the_contract() -> None:
     settings = serve_settings(parse(), {})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.backend) == (
-        "127.0.0.1",
+    assert (settings.hosts, settings.port, settings.backend) == (
+        ("127.0.0.1",),
         3000,
         "echo",
     )
@@ -217,13 +236,97 @@ def test_a_switch_is_a_flag_without_a_value_and_a_variable_with_one() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_help_names_the_flag_and_the_variable(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_help_names_the_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert flag(name) in shown
-    assert variable(name) in shown
+    assert f"  {flag(name)} " in capsys.readouterr().out
+
+
+def test_hosts_are_several_flags_or_one_variable() -> None:
+    both = ("127.0.0.1", "::1")
+    by_flag = serve_settings(parse("--host", both[0], "--host", both[1]), {})
+    by_variable = serve_settings(parse(), {"CHATSVC_HOST": "127.0.0.1,::1"})
+    assert by_flag.hosts == by_variable.hosts == both
+    assert Settings(host="::1").hosts == ("::1",)  # type: ignore[arg-type]
+
+
+def test_a_unix_socket_takes_the_place_of_the_default_address_alone() -> None:
+    assert Settings(uds="/run/x").hosts == ()
+    assert Settings(uds="/run/x", host=("127.0.0.1",)).hosts == ("127.0.0.1",)
+
+
+def test_settings_are_given_by_name() -> None:
+    with pytest.raises(TypeError):
+        Settings("0.0.0.0")  # type: ignore[call-arg]
+
+
+OF_KUBERNETES = {
+    "CHATSVC_PORT": "tcp://10.0.0.1:8000",
+    "CHATSVC_SERVICE_HOST": "10.0.0.1",
+    "CHATSVC_SERVICE_PORT": "8000",
+    "CHATSVC_SERVICE_PORT_HTTP": "8000",
+    "CHATSVC_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+    "CHATSVC_PORT_8000_TCP_PROTO": "tcp",
+    "CHATSVC_PORT_8000_TCP_PORT": "8000",
+    "CHATSVC_PORT_8000_TCP_ADDR": "10.0.0.1",
+    "CHATSVC_PORT_53_UDP": "udp://[fd00::1]:53",
+    "CHATSVC_REDIS_PORT": "tcp://[fd00::1]:6379",
+    "CHATSVC_REDIS_PORT_6379_TCP": "tcp://10.0.0.2:6379",
+    "CHATSVC_REDIS_SERVICE_HOST": "10.0.0.2",
+    "CHATSVC_REDIS_2_SERVICE_PORT_RESP": "6379",
+    "CHATSVC_ADMIN_PORT": "tcp://10.0.0.3:9000",
+    "CHATSVC_ADMIN_SERVICE_HOST": "10.0.0.3",
+}
+
+
+def test_what_kubernetes_says_of_its_services_is_passed_over() -> None:
+    assert serve_settings(parse(), OF_KUBERNETES) == Settings()
+    assert unknown_variables([Settings], OF_KUBERNETES) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tcp://", "tcp://0.0.0.0:80", "tcp://127.0.0.1:80", "tcp://[::]:80", "tcp://a:80"]
+    + ["http://10.0.0.1:80", "tcp://10.0.0.1", "tcp://10.0.0.1:80/", "10.0.0.1:80"],
+)
+def test_another_address_in_the_variable_of_a_port_is_a_mistake(text: str) -> None:
+    with pytest.raises(BadSetting, match="^CHATSVC_PORT takes a port from 0 to 65535"):
+        serve_settings(parse(), {"CHATSVC_PORT": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("CHATSVC_MAX_REPLIS", "CHATSVC_MAX_REPLIES"),
+        ("CHATSVC_MAX_REPLYS", "CHATSVC_MAX_REPLY"),
+        ("CHATSVC_APIKEYS", "CHATSVC_API_KEYS"),
+        ("CHATSVC_HOSTS", "CHATSVC_HOST"),
+        ("CHATSVC_Port", "CHATSVC_PORT"),
+        ("CHATSVC_ALLOWED_ORIGIN", "CHATSVC_ALLOW_ORIGIN"),
+        ("CHATSVC_TOKEN", None),
+        ("CHATSVC_", None),
+        ("CHATSVC_REDIS_PORT", None),
+        ("CHATSVC_PORT_8000_TCP_NAME", None),
+    ],
+)
+def test_an_unknown_variable_is_a_line_that_names_what_may_be_meant(
+    name: str, near: str | None
+) -> None:
+    environment = {name: "s3cret", "CHATSVC_KEEP": "1", "PATH": "/bin", "CHATSVC": "x"}
+    [line] = unknown_variables([Settings, AskSettings], environment)
+    end = "" if near is None else f": did you mean {near}?"
+    assert line == f"{name} is no variable of chatsvc{end}"
+
+
+@given(
+    st.dictionaries(
+        st.text("CHATSV_PORT0").map("CHATSVC_".__add__) | st.text(max_size=20),
+        st.text(max_size=20) | st.just("tcp://10.0.0.1:80"),
+    )
+)
+def test_no_environment_is_too_odd_to_be_looked_at(environment: dict[str, str]) -> None:
+    lines = unknown_variables([Settings], environment)
+    assert len(lines) <= len(environment)
+    assert all(name.startswith("CHATSVC_") for name in lines)
 
 
 @pytest.mark.parametrize("name", FLAGLESS)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chatsvc.web.logs import JsonFormatter, TextFormatter
+from chatsvc.web import log_lines
+from chatsvc.web.log_lines import JsonFormatter, TextFormatter
 
 TIMES = [0.0, 1.9999, 1_790_000_000.0005, 1_790_000_000.9996, 1_790_000_001.5]
 
@@ -26,16 +34,35 @@ def record(
     return made
 
 
+@pytest.fixture(params=["UTC", "Asia/Kolkata", "America/St_Johns"])
+def zone(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A time zone, in which the process is."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        log_lines._local.cache_clear()
+        yield request.param
+    time.tzset()
+    log_lines._local.cache_clear()
+
+
 @pytest.mark.parametrize("message", ["it is %s", "two\nlines", ""])
 @pytest.mark.parametrize("created", TIMES)
-def test_a_line_is_that_of_the_standard_formatter(created: float, message: str) -> None:
-    standard = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    expected = standard.format(record(created, message))
-    assert TextFormatter().format(record(created, message)) == expected
-    data = {"a": 1, "b": None}
-    with_pairs = TextFormatter().format(record(created, message, data=data))
-    first, newline, rest = expected.partition("\n")
-    assert with_pairs == f"{first} a=1 b=None{newline}{rest}"
+def test_a_line_has_its_time_with_its_zone(
+    zone: str, created: float, message: str
+) -> None:
+    line = TextFormatter().format(record(created, message, data={"a": 1, "b": None}))
+    at, level, name, rest = line.split(" ", 3)
+    assert (level, name) == ("INFO", "chatsvc.x")
+    seen = datetime.fromisoformat(at)
+    assert seen == datetime.fromtimestamp(int(created * 1000) / 1000, seen.tzinfo)
+    assert (
+        seen.utcoffset() == datetime.fromtimestamp(created, ZoneInfo(zone)).utcoffset()
+    )
+    shown = {"it is %s": "it is so a=1 b=None", "": " a=1 b=None"}
+    assert rest == shown.get(message, "two a=1 b=None\n  lines")
 
 
 def test_a_traceback_stands_below_the_pairs() -> None:
@@ -45,9 +72,83 @@ def test_a_traceback_stands_below_the_pairs() -> None:
         failed = record(TIMES[2], exc_info=sys.exc_info(), data={"a": 1})
     first, *rest = TextFormatter().format(failed).split("\n")
     assert first.endswith(" INFO chatsvc.x it is so a=1")
-    assert rest[0] == "Traceback (most recent call last):"
-    assert rest[-1] == "ValueError: no"
-    assert json.loads(JsonFormatter().format(failed))["traceback"] == "\n".join(rest)
+    assert all(line.startswith("  ") for line in rest)
+    told = [line.removeprefix("  ") for line in rest]
+    assert told[0] == "Traceback (most recent call last):"
+    assert told[-1] == "ValueError: no"
+    assert json.loads(JsonFormatter().format(failed))["traceback"] == "\n".join(told)
+
+
+WORDS = st.text(st.sampled_from('a=" \\\n\r\t\x00\x1b\x7f\x85\u2028\u202e\ufeff…é你'))
+PAIR = re.compile(r' ([a-z]+)=("(?:[^"\\]|\\.)*"|[^ "=\\]+)')
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), WORDS | st.integers()))
+def test_whatever_a_value_holds_it_is_one_pair_of_one_line(
+    data: dict[str, Any],
+) -> None:
+    line = TextFormatter().format(record(1.0, "it is", data=data))
+    assert line.isprintable()
+    pairs = line.partition("it is")[2]
+    found = PAIR.findall(pairs)
+    assert "".join(f" {key}={value}" for key, value in found) == pairs
+    read = {k: json.loads(v) if v.startswith('"') else v for k, v in found}
+    assert read == {key: str(value) for key, value in data.items()}
+
+
+@given(WORDS)
+def test_what_a_failure_says_begins_no_record(words: str) -> None:
+    try:
+        raise ValueError(words)
+    except ValueError:
+        failed = record(1.0, exc_info=sys.exc_info(), data={"a": words})
+    first, *rest = re.split("[\r\n]", TextFormatter().format(failed))
+    assert first.startswith(("1970-", "1969-"))
+    assert all(line.startswith("  ") for line in rest)
+
+
+@pytest.mark.parametrize("all_facts", [True, False])
+def test_a_frequent_record_has_all_that_a_record_has(
+    all_facts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[logging.LogRecord] = []
+    logger = logging.getLogger("chatsvc.test")
+    monkeypatch.setattr(logger, "handle", seen.append)
+    for name in ("logThreads", "logProcesses"):
+        monkeypatch.setattr(logging, name, all_facts)
+    logger.setLevel(logging.INFO)
+    before = time.time()
+    log_lines.log_often(logger, "it is so", {"a": 1})
+    logger.info("it is so", extra={"data": {"a": 1}})
+    frequent, usual = (vars(each) for each in seen)
+    own = {"created", "msecs", "relativeCreated", "taskName", "processName"}
+    own |= {"pathname", "filename", "module", "lineno", "funcName"}
+    assert {k: v for k, v in frequent.items() if k not in own} == {
+        k: v for k, v in usual.items() if k not in own
+    }
+    assert set(usual) <= set(frequent)
+    assert before <= frequent["created"] <= time.time()
+    assert int(frequent["msecs"]) == int(frequent["created"] % 1 * 1000)
+    assert abs(frequent["relativeCreated"] - usual["relativeCreated"]) < 60_000
+    assert (frequent["filename"], frequent["module"]) == ("log_lines.py", "log_lines")
+
+
+def test_an_applications_own_records_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_trace(*args: Any, **more: Any) -> logging.LogRecord:
+        made = logging.LogRecord(*args, **more)
+        made.trace = "of-ann"
+        return made
+
+    seen: list[logging.LogRecord] = []
+    logger = logging.getLogger("chatsvc.test")
+    monkeypatch.setattr(logger, "handle", seen.append)
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(with_trace)
+    try:
+        log_lines.log_often(logger, "it is so", {"a": 1})
+    finally:
+        logging.setLogRecordFactory(before)
+    assert (vars(seen[0])["trace"], vars(seen[0])["data"]) == ("of-ann", {"a": 1})
 
 
 @pytest.mark.parametrize("created", TIMES)

@@ -22,7 +22,7 @@ The modules, each of which imports only those below it:
     upstream   the client of a model server: attempts and timeouts, over one of two routes
     ├ direct         connects to the server, and keeps connections for the next request
     │ ├ connection       one connection: a request out, the bytes of the response to a receiver
-    │ ├ deadline         its timer
+    │ ├ deadline, wake_up    its timer, and what the task that asked waits for
     │ └ http_response    pure: the bytes of a response → its status, fields and content
     ├ proxied        goes through a proxy, by aiohttp's client
     │ └ body             the bytes of its response, unpacked, in turns of the event loop
@@ -39,7 +39,8 @@ The modules, each of which imports only those below it:
     └ errors, reasons, redaction    what is an error, what it stands for, and what is told of it
     request_options pure: the options of a client's request → those that go on to the server
     model_request   the interface of one request
-    response   pure: the interface of a response's reader, and the limits in which an answer ends
+    answer     pure: one answer as it arrives, and the limits in which it ends
+    response   the interfaces of what takes a response's body, and of what reads it
     base       the protocol `Backend`: all that the rest of the service knows of a backend
 
 Invariants:
@@ -139,7 +140,9 @@ def make_backend(settings: Settings) -> Backend:
     """
     name = check_backend_name(settings.backend)
     make = BACKENDS.get(name)
-    return make(settings) if make is not None else load_function(name)
+    if make is not None:
+        return make(settings)
+    return load_function(name, settings.app_dir)
 
 
 __all__ = ["BACKENDS", "Backend", "check_backend_name", "make_backend"]

@@ -15,17 +15,11 @@ from chatsvc.backends.chunk_values import Choice, Chunk, Delta
 from chatsvc.backends.content_parts import besides_of, words_of
 from chatsvc.backends.cumulative import Cumulative
 from chatsvc.backends.extras import Extras
-from chatsvc.backends.finish_reasons import FAILURES, read_reason
+from chatsvc.backends.finish_reasons import FAILURES, linger_s, read_reason
 from chatsvc.backends.text_places import TextPlaces
 from chatsvc.backends.think_tags import ThinkTags
 from chatsvc.graphemes import join_surrogates
 from chatsvc.model import Extra, Piece, Reasoning, Usage
-
-LINGER_S = 2.0
-"""The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
-
-LINGER_WITH_WORDS_S = 10.0
-"""The same for a chunk that has a part of the answer, too: some servers say `stop` in each."""
 
 
 class AnswerPieces:
@@ -35,6 +29,7 @@ class AnswerPieces:
     - `reason`: the `finish_reason` of an answer that has finished, else None.
     - `began`: whether there was a choice, if only an empty one.
     - `usage`: the last usage that a chunk has reported, or None.
+    - `places`: the places in the server's text (see `TextPlaces`).
 
     With `cumulative` each text is the whole one so far. With `think_tags` reasoning is looked for in
     the text; while nobody knows which of the two it is, it is `undecided`, until `decide`.
@@ -55,12 +50,12 @@ class AnswerPieces:
     def __init__(self, *, cumulative: bool = False, think_tags: bool = False) -> None:
         self.progress = 0
         self.reason: str | None = None
-        self.linger_s = LINGER_S
+        self.linger_s = linger_s(words=False)
         self.began = False
         self.usage: dict[str, Any] | None = None
         self._cumulative = Cumulative() if cumulative else None
         self._tags = ThinkTags() if think_tags else None
-        self._places = TextPlaces()
+        self.places = TextPlaces()
         self._source = ""  # the member that gives the text
         self._side_source = ""  # the member that gives what stands beside the text
         self._texts: list[str] = []  # behind `_pieces`, since `take`
@@ -72,6 +67,13 @@ class AnswerPieces:
         self._extras = Extras()
         self._refuses = False  # a refusal has begun
         self._besides: set[Piece] = set()  # those that were also extras
+
+    @property
+    def plain(self) -> bool:
+        r"""Whether a text without `\r` may be passed on at once; only `places` must learn of it."""
+        plain = self._tags is None and self._cumulative is None and self.reason is None
+        waiting = self._texts or self._pieces or self._high or self.places.ends_open
+        return plain and not waiting and self.usage is self._passed_usage
 
     @property
     def undecided(self) -> bool:
@@ -176,7 +178,7 @@ class AnswerPieces:
                 if self.reason is None and not words:
                     self.progress += 1
                 self.reason = reason
-                self.linger_s = LINGER_WITH_WORDS_S if words else LINGER_S
+                self.linger_s = linger_s(words)
         return None
 
     def _add_delta(self, delta: Delta) -> bool:
@@ -250,7 +252,7 @@ class AnswerPieces:
         if self._cumulative is not None:
             text = self._cumulative.new_text(text)
         if text:
-            self._places.add(text)
+            self.places.add(text)
             if self._tags is None:
                 self._texts.append(text)
             else:
@@ -315,7 +317,7 @@ class AnswerPieces:
         for each in besides_of(delta.others or {}):
             if each not in self._besides:
                 self._besides.add(each)
-                self._put(self._places.of(each, removed))
+                self._put(self.places.of(each, removed))
 
     def _put(self, piece: Piece) -> None:
         self._flush()

@@ -57,6 +57,18 @@ def loads(text: str) -> Any:
     return _exact_decoder.decode(text)
 
 
+def is_cut(data: bytes) -> bool:
+    """Return whether data that begins an object of JSON is none, as the beginning of one is not."""
+    text = data.decode("utf-8", "replace").strip()
+    if not text.startswith("{"):
+        return False
+    try:
+        loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def marks(data: str) -> int:
     """Return how many structural characters of JSON are in `data`, outside its strings.
 

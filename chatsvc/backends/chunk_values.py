@@ -8,6 +8,7 @@ chunk, it makes the same of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -237,6 +238,27 @@ def decode_loosely(data: bytes) -> Chunk:
                 if part.others and not _EXACT_ONLY.isdisjoint(part.others):
                     raise msgspec.DecodeError("it is for chunk_conversion")
     return chunk
+
+
+class ChunkDecoder:
+    """A decoder of the chunks of one response: it is the quick one until one of them has more."""
+
+    __slots__ = ("_decode",)
+
+    def __init__(self) -> None:
+        self._decode: Callable[[bytes], Chunk] = decode
+
+    def decode(self, data: bytes) -> Chunk | None:
+        """Return the chunk that one JSON object is, or None if it is for `chunk_conversion`."""
+        try:
+            return self._decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        if self._decode is decode_loosely:
+            return None
+        # Who sends unknown members in one chunk does so in each.
+        self._decode = decode_loosely
+        return self.decode(data)
 
 
 def others_of(members: dict[str, Any], known: frozenset[str]) -> dict[str, Any] | None:

@@ -7,14 +7,11 @@ awaits and knows no connection. `chatsvc.backends.chunk_values` has the values o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from chatsvc.backends.answer_pieces import AnswerPieces
-from chatsvc.backends.chunk_conversion import MOST_MARKS, convert, loads, marks
-from chatsvc.backends.chunk_values import Chunk, decode, decode_loosely
+from chatsvc.backends.chunk_conversion import MOST_MARKS, convert, is_cut, loads, marks
+from chatsvc.backends.chunk_values import Chunk, ChunkDecoder
 from chatsvc.backends.errors import TOO_MUCH, UNREADABLE, is_error
 from chatsvc.backends.frames import Frames
 from chatsvc.backends.quick_events import Item, QuickEvents
@@ -86,7 +83,10 @@ class ChunkReader:
         self._whole: bytearray | None = None
         self._had_line = False  # of whole JSON: its first line
         self._frames = Frames()
-        self._decode: Callable[[bytes], Chunk] = decode
+        self._decoder = ChunkDecoder()
+        self._goes_on = (
+            False  # what comes next may be the answer's text and nothing else
+        )
         self._size = 0  # bytes of the body, if it is not yet known what the text is
 
     @property
@@ -110,9 +110,8 @@ class ChunkReader:
     def feed(self, data: bytes) -> list[Piece]:
         """See `ResponseReader.feed`."""
         text = None
-        # Nearly always the bytes are one event, whose chunk differs from the last in its text alone.
-        # A chunk that fits the frame has no line end in it, so there is no other event in them; to
-        # cut them at line ends would cost more than to find the text.
+        # A chunk that fits the frame has no line end in it, so there is no other event in the bytes;
+        # to cut them at line ends would cost more than to find the text.
         if (
             data.startswith(b"data: ")
             and data.endswith(b"\n\n")
@@ -129,7 +128,27 @@ class ChunkReader:
             if self._size > UNDECIDED_LIMIT_BYTES:
                 self._answer.decide()
         # Until then the reply may be stopped, and its usage is the last that was passed on.
-        return self._answer.take(last=self.complete)
+        pieces = self._answer.take(last=self.complete)
+        self._goes_on = (
+            self._answer.plain
+            and not self._frames.reasoning
+            and self._events.between_events
+            and not self.complete
+            and self.failure is None
+        )
+        return pieces
+
+    def next_text(self, data: bytes) -> str | None:
+        """See `ResponseReader.next_text`.
+
+        Nearly always the bytes are one event, whose chunk differs from the last in its text alone.
+        """
+        if self._goes_on and len(data) <= self._limit:
+            text = self._frames.event_text(data)
+            if text and "\r" not in text:
+                self._answer.places.length += len(text)
+                return text
+        return None
 
     def end(self) -> list[Piece]:
         """See `ResponseReader.end`: whole JSON is read now, and an event without its blank line."""
@@ -137,7 +156,13 @@ class ChunkReader:
             self._read_whole(bytes(self._whole))
         else:
             # An event that is half here is none: the server broke off.
-            self._read_items([item for item in self._events.end() if _is_whole(item)])
+            self._read_items(
+                [
+                    (data, event)
+                    for data, event in self._events.end()
+                    if event == "error" or not is_cut(data)
+                ]
+            )
         return self._answer.take(last=True)
 
     def rest(self) -> list[Piece]:
@@ -203,7 +228,7 @@ class ChunkReader:
             if (text := self._frames.text_of(data)) is not None:
                 self._add_text(text)
                 return
-            chunk = self._decoded(data)
+            chunk = self._decoder.decode(data)
             # What `base_resp` says is for `is_error`.
             if (
                 chunk is not None
@@ -222,18 +247,6 @@ class ChunkReader:
             self._answer.add_text(text, self._frames.reasoning)
         except BackendFailed as error:
             self._fail_as(error)
-
-    def _decoded(self, data: bytes) -> Chunk | None:
-        """Return the chunk that an event's data is, or None if it is for `convert`."""
-        try:
-            return self._decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            pass
-        if self._decode is decode_loosely:
-            return None
-        # Who sends unknown members in one chunk does so in each.
-        self._decode = decode_loosely
-        return self._decoded(data)
 
     def _read_unusual(self, text: str, event: str = "message") -> None:
         """Read the data of an event, or a whole body, whatever it is."""
@@ -315,16 +328,3 @@ class ChunkReader:
         """Return the failure of a text that is not what is due: the log has its beginning."""
         words = log_words(text[:4096], self._secrets)
         return BackendFailed(detail, reason=reason, words=words, answer_status=200)
-
-
-def _is_whole(item: Item) -> bool:
-    """Return whether an event without its blank line is whole: its JSON is, or it has none."""
-    data, event = item
-    text = data.decode("utf-8", "replace").strip()
-    if event == "error" or not text.startswith("{"):
-        return True
-    try:
-        loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

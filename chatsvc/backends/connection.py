@@ -16,6 +16,7 @@ from chatsvc.backends.http_response import HttpResponse
 from chatsvc.backends.inflate import Inflater, inflater
 from chatsvc.backends.receivers import DRAIN_S, Rest
 from chatsvc.backends.response import Receiver
+from chatsvc.backends.wake_up import WakeUp
 from chatsvc.problems import BackendFailed
 from chatsvc.tracebacks import without_tracebacks
 
@@ -52,19 +53,19 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._timer: DeadlineTimer | None = None  # during an exchange
-        self._transport: Any = (
-            None  # of asyncio, or of uvloop, which is no subclass of it
-        )
+        # Of asyncio, or of uvloop, which is no subclass of it.
+        self._transport: Any = None
         self._receiver: Receiver | None = None
         self._inflater: Inflater | None = None
         self._steps: Iterator[bytes] | None = None  # of what is being unpacked
         self._pending = b""  # what has come and is not parsed
         self._scheduled = False  # the turn for what is pending
+        self._flows = False  # what comes next may go to the receiver at once
         self._held_up = False  # until more is taken on
         self._paused = False
         self._lost = False  # nothing more comes
         self._reset = False  # it was lost by an error
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = WakeUp(self._loop)  # for the task that asked
 
     # ------------------------------------------------------------------ one exchange
 
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
         while self.response is not None and not self.response.headed:
             if self._lost:
                 raise ConnectionResetError
-            await self._wait()
+            await self._news.wait()
         if self.response is None:  # closed meanwhile
             raise ConnectionAbortedError
 
@@ -120,7 +121,7 @@ class Connection(asyncio.Protocol):
             receiver.read_again(self._loop.time())
             self._go_on()
         while not (receiver.held or receiver.over):
-            await self._wait()
+            await self._news.wait()
 
     def close(self) -> None:
         """End the exchange: keep the connection if its response has ended or ends soon, else close.
@@ -157,7 +158,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         if self._receiver is not None:
             self._receiver.break_off()
-        self._wake()
+        self._news.wake()
 
     def _free(self, response: HttpResponse) -> None:
         self.used = True
@@ -173,17 +174,6 @@ class Connection(asyncio.Protocol):
         self.response = self._inflater = self._steps = None
         self._pending = b""
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     # ------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -192,6 +182,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        receiver, response, timer = self._receiver, self.response, self._timer
+        # So it is with nearly every token.
+        if self._flows and receiver and response and timer and len(data) <= TURN_BYTES:
+            response.feed(data)
+            if content := response.content:
+                response.content = b""
+                receiver.feed(content, self._loop.time())
+            ended = receiver.over or response.complete or response.broken
+            if ended or receiver.held or receiver.deadline < timer.at:
+                self._settle(response, receiver)
+            return
         self._pending = self._pending + data if self._pending else data
         if not self._scheduled:
             self._go_on()
@@ -203,13 +204,13 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
         if not self._scheduled:
             self._go_on()
-        self._wake()
+        self._news.wake()
 
     # ------------------------------------------------------------------ the response
 
     def _go_on(self) -> None:
         """Work off what has come, for one turn, and see to the next one."""
-        self._scheduled = self._held_up = False
+        self._scheduled = self._held_up = self._flows = False
         response, receiver = self.response, self._receiver
         if response is None:
             if self._pending:  # it is the answer to no request
@@ -224,24 +225,25 @@ class Connection(asyncio.Protocol):
             return
         if self._steps is None:
             if data := self._pending:
-                if len(data) > TURN_BYTES:
-                    data, self._pending = data[:TURN_BYTES], data[TURN_BYTES:]
-                else:
-                    self._pending = b""
+                data, self._pending = data[:TURN_BYTES], data[TURN_BYTES:]
                 response.feed(data)
-                if response.broken:
-                    self._break()
             if receiver is not None and (content := response.content):
-                body = content[0] if len(content) == 1 else b"".join(content)
-                content.clear()
+                response.content = b""
                 if self._inflater is None:
-                    receiver.feed(body, self._loop.time())
-                    if self._receiver is not receiver:  # it has closed this exchange
-                        return
+                    receiver.feed(content, self._loop.time())
                 else:
-                    self._steps = self._inflater.feed(body)
+                    self._steps = self._inflater.feed(content)
         if self._steps is not None and receiver is not None:
             self._unpack(self._steps, receiver)
+        self._settle(response, receiver)
+
+    def _settle(self, response: HttpResponse, receiver: Receiver | None) -> None:
+        """See to what follows what was fed: the next turn, the end, the waiter, the deadline."""
+        self._flows = False
+        if self._receiver is not receiver:  # it has closed this exchange
+            return
+        if response.broken:
+            self._break()
         if self._pending or self._steps is not None:
             self._pause()
             self._scheduled = True
@@ -255,14 +257,15 @@ class Connection(asyncio.Protocol):
             self._resume()
         if receiver is None:
             if response.headed:
-                self._wake()
+                self._news.wake()
         elif receiver.over:
-            self._wake()
+            self._news.wake()
         else:
             if receiver.held:
-                self._wake()
+                self._news.wake()
             if self._timer is not None and receiver.deadline < self._timer.at:
                 self._timer.set(receiver.deadline)
+            self._flows = not (receiver.held or self._inflater or self._scheduled)
 
     def _unpack(self, steps: Iterator[bytes], receiver: Receiver) -> None:
         work, now = 0, self._loop.time()
@@ -318,6 +321,6 @@ class Connection(asyncio.Protocol):
         if now >= receiver.deadline:
             receiver.look(now)
         if receiver.over:
-            self._wake()
+            self._news.wake()
         else:
             timer.set(receiver.deadline)

@@ -64,7 +64,9 @@ class DirectRoute:
         self._none_left = asyncio.Event()
         self._closed = False
 
-    async def post(self, make_body: Callable[[], bytes]) -> Connection:
+    async def post(
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+    ) -> Connection:
         """See `Route.post`.
 
         A server may close a connection that was kept just when a request is sent on it. Then the
@@ -78,16 +80,23 @@ class DirectRoute:
                 connection.idle_timer.cancel()
                 connection.idle_timer = None
             with suppress(_Stale):
-                return await self._exchange(connection, make_body)
-        return await self._exchange(await self._connect(), make_body)
+                return await self._exchange(connection, make_body, headers)
+        return await self._exchange(await self._connect(), make_body, headers)
 
     async def _exchange(
-        self, connection: Connection, make_body: Callable[[], bytes]
+        self,
+        connection: Connection,
+        make_body: Callable[[], bytes],
+        headers: Mapping[str, str],
     ) -> Connection:
         """Send a request, and return the connection when the response's head has come."""
         try:
             body = make_body()
-            connection.ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+            more = b""
+            if headers:
+                more = "".join(f"{n}: {v}\r\n" for n, v in headers.items()).encode()
+            head, length = self._head, len(body)
+            connection.ask(b"%b%d\r\n%b\r\n%b" % (head, length, more, body))
             del body
             await connection.head()
         except ConnectionError:

@@ -50,10 +50,12 @@ class Route(Protocol):
     def proxy(self) -> Proxy | None:
         """The proxy that stands between, or None."""
 
-    async def post(self, make_body: Callable[[], bytes]) -> Exchange:
+    async def post(
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+    ) -> Exchange:
         """POST what `make_body` returns, and return the exchange once the response's head has come.
 
-        The body is made for each time that it is sent, and let go of when it is written: a server
+        `headers` go with this request alone; their values are printable ASCII. The body is made for each time that it is sent, and let go of when it is written: a server
         may let many large requests wait for long.
 
         Raises `TimeoutError` when no connection is there in time, and another `OSError` when the

@@ -39,10 +39,21 @@ FAILURES = {
 """The reason of the failure (`BackendFailed.reason`) by the `finish_reason` that stands for one,
 written as in `ALIASES`."""
 
+LINGER_S = 2.0
+"""The seconds in which something may follow a chunk that has a finish alone: the usage, `[DONE]`."""
+
+LINGER_WITH_WORDS_S = 10.0
+"""The same for a chunk that has a part of the answer, too: some servers say `stop` in each."""
+
 LONGEST_REASON = 100
 """Code points of a reason that nobody knows, of which no more are passed on."""
 
 _KNOWN = {alias: reason for reason, aliases in ALIASES.items() for alias in aliases}
+
+
+def linger_s(words: bool) -> float:
+    """Return the seconds in which something may follow a finish, whose chunk has `words` or not."""
+    return LINGER_WITH_WORDS_S if words else LINGER_S
 
 
 def read_reason(value: str) -> str | None:

@@ -21,14 +21,16 @@ _REASONING = re.compile(rb'"reasoning(?:_content)?":\s*("(?:[^"\\]|\\.)*")')
 _PADDING = b',"obfuscation":"'
 
 _decode_text = msgspec.json.Decoder(str).decode
+_FIELD, _BLANK = b"data: ", b"\n\n"
 _NONE: tuple[bytes, ...] = ()  # what no bytes start with
 
 
 class Frames:
     """The last chunk's bytes around its text, of one response.
 
-    `text_of` returns the text of a chunk that has the same bytes around it, and `reasoning` is whether
-    that is reasoning, else it is the answer's. `note` makes the frame of a chunk that was decoded.
+    `text_of` returns the text of a chunk that has the same bytes around it, `event_text` that of the
+    event of such a chunk, and `reasoning` is whether that is reasoning, else it is the answer's. `note`
+    makes the frame of a chunk that was decoded.
 
     Invariants:
 
@@ -42,6 +44,10 @@ class Frames:
         "_begin",
         "_behind",
         "_end",
+        "_event_before",
+        "_event_begin",
+        "_event_behind",
+        "_event_end",
         "_padded",
         "_unused",
         "reasoning",
@@ -51,6 +57,10 @@ class Frames:
         self.reasoning = False
         self._before: bytes | tuple[bytes, ...] = _NONE  # while there is no frame
         self._behind = b""
+        # The same of an event, from `data: ` to its blank line. Without padding alone.
+        self._event_before: bytes | tuple[bytes, ...] = _NONE
+        self._event_behind = b""
+        self._event_begin = self._event_end = 0
         self._begin = 0  # where the text's JSON begins
         self._end = 0  # where it ends, counted from the end of the chunk: negative
         self._padded = False  # the chunks have padding of random length
@@ -70,11 +80,27 @@ class Frames:
         self._unused = 0
         return text
 
+    def event_text(self, event: bytes) -> str | None:
+        """Return the text of the one event that these bytes are if it fits the frame, else None.
+
+        A chunk with padding never does.
+        """
+        if not (
+            event.startswith(self._event_before) and event.endswith(self._event_behind)
+        ):
+            return None
+        try:
+            text = _decode_text(event[self._event_begin : self._event_end])
+        except msgspec.DecodeError:
+            return None
+        self._unused = 0
+        return text
+
     def note(self, data: bytes, chunk: Chunk) -> None:
         """Make the frame of a chunk, if it has nothing but a text that adds to the answer."""
         if self._unused > UNUSED_FRAMES:
             return
-        self._before = _NONE
+        self._before = self._event_before = _NONE
         choices = chunk.choices
         if not choices or len(choices) > 1 or chunk.error or b"\n" in data:
             return
@@ -111,6 +137,11 @@ class Frames:
         # With the quotes: JSON lets white space stand around a text, even a line end.
         self._before, self._behind = data[: begin + 1], data[end - 1 :]
         self._begin, self._end = begin, end - len(data)
+        if not self._padded:
+            self._event_before = _FIELD + self._before
+            self._event_behind = self._behind + _BLANK
+            self._event_begin = self._begin + len(_FIELD)
+            self._event_end = self._end - len(_BLANK)
         self.reasoning = pattern is _REASONING
         self._unused += 1
 

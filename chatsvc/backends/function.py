@@ -161,10 +161,10 @@ def _close_with(stack: AsyncExitStack, resource: Any) -> None:
         stack.push_async_callback(resource.aclose)
 
 
-def load_function(path: str) -> FunctionBackend:
+def load_function(path: str, folder: str = "") -> FunctionBackend:
     """Return the backend of the function that `path`, as `package.module:function`, names.
 
-    Raises `ValueError` with one line when it can't be imported (see `import_function`), and when it
+    Its module is looked for in `folder` first, by default the current one. Raises `ValueError` with one line when it can't be imported (see `import_function`), and when it
     certainly is no function of a backend (see `FunctionBackend`).
     """
-    return FunctionBackend(import_function(path), path)
+    return FunctionBackend(import_function(path, folder), path)

@@ -38,7 +38,7 @@ class HttpResponse:
     - `begun`: whether anything of a response has come.
     - `headed`: whether the head has come; `status` and `fields` are its own then, the latter by
       names in lower case, where `KEPT_FIELDS` has them.
-    - `content`: what has come of the content and was not taken yet, still encoded.
+    - `content`: what has come of the content, still encoded; set it to b"" when it is taken.
     - `complete`: whether the response has come to its end.
     - `reusable`: whether another response may follow on its connection, once it is complete.
     - `broken`: whether what came is no HTTP, or more than the limits; nothing more is fed then.
@@ -66,7 +66,7 @@ class HttpResponse:
         self.headed = False
         self.status = 0
         self.fields: dict[str, str] = {}
-        self.content: list[bytes] = []
+        self.content = b""
         self.complete = False
         self.reusable = False
         self.broken = False
@@ -142,7 +142,7 @@ class HttpResponse:
     def on_body(self, body: bytes) -> None:
         """Keep content."""
         if not self.complete:
-            self.content.append(body)
+            self.content += body
 
     def on_message_complete(self) -> None:
         """Note the end of the response, unless it is that of an interim one."""

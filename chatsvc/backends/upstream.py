@@ -14,13 +14,14 @@ from collections.abc import AsyncGenerator, Mapping
 from aiohttp.http import SERVER_SOFTWARE
 from yarl import URL
 
+from chatsvc.backends.answer import QUIET_LIMIT_BYTES, Answer
 from chatsvc.backends.direct import DirectRoute
 from chatsvc.backends.errors import TransientFailure
 from chatsvc.backends.exchange import Exchange, Route
 from chatsvc.backends.model_request import ModelRequest
 from chatsvc.backends.proxied import SessionRoute
 from chatsvc.backends.receivers import RefusalBody
-from chatsvc.backends.response import QUIET_LIMIT_BYTES, Answer, Take
+from chatsvc.backends.response import Take
 from chatsvc.model import Piece
 from chatsvc.problems import BackendFailed
 from chatsvc.proxies import basic_authorization, netrc_authorization, proxy_of
@@ -176,7 +177,7 @@ class UpstreamClient:
             # One time for all of the head: a server may send it, or interim responses (RFC 9110
             # section 15.2), byte by byte, or not take the request.
             async with asyncio.timeout(self._connect_timeout + self._timeout):
-                exchange = await route.post(request.body)
+                exchange = await route.post(request.body, request.headers)
         except TimeoutError as error:
             detail = f"The model's server did not answer in time{_through(route)}."
             raise BackendFailed(detail) from without_tracebacks(error)

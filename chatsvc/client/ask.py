@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import aiohttp
 from yarl import URL
@@ -26,7 +27,7 @@ from chatsvc.client.wire import (
     new_session,
 )
 from chatsvc.exit_status import ExitStatus
-from chatsvc.setting_formats import API_KEY, SWITCH, choice_format
+from chatsvc.setting_formats import API_KEY, PATH, SWITCH, choice_format
 from chatsvc.settings import BadSetting, setting
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -39,22 +40,26 @@ _HEADERS_TIMEOUT_S = 30.0
 class AskSettings:
     """The settings of `chatsvc ask`."""
 
+    group: ClassVar[str] = "Options"
+
     url: URL = setting(  # noqa: RUF009  (it returns a field)
         URL("http://127.0.0.1:3000/"),
         SERVICE_URL,
-        "where chatsvc runs, with its prefix if it has one",
+        "where chatsvc runs, with its prefix",
     )
     transport: str = setting(
         "auto",
-        choice_format("auto", *TRANSPORTS),
-        "what carries the reply; auto is sse, else websocket, else poll",
+        replace(choice_format("auto", *TRANSPORTS), metavar="NAME"),
+        f"{', '.join(TRANSPORTS)} or auto",
     )
     thinking: bool = setting(
         False, SWITCH, "show the model's reasoning, dim, on stderr"
     )
     api_key: str = setting(
-        "", API_KEY, "a key of the service's", secret=True, flagless=True
+        "", API_KEY, "a key of the service; it has no flag", secret=True, flagless=True
     )
+
+    uds: str = setting("", PATH, "a Unix socket by which the service is reached")
 
     def check(self) -> None:
         """Raise `BadSetting` for two settings that don't go together."""
@@ -77,13 +82,14 @@ def run_ask(
     *,
     thinking: bool = False,
     api_key: str = "",
+    uds: str = "",
 ) -> ExitStatus:
     """Stream the reply to `message` to stdout; return the exit status.
 
     `message` "-" stands for the text on stdin, which must be UTF-8. `url` is the service's root,
     with a slash at its end; `transport` is "auto" or a name of `TRANSPORTS`. With `thinking` the
     model's reasoning goes to stderr, which the transport `text` does not carry. `api_key` is the
-    key of a user of the service, or "".
+    key of a user of the service, or "", and `uds` the path of its Unix socket, or "".
 
     `OK`: the whole reply is on stdout. `FAILED`: the reply failed, was cut by a limit or a filter,
     or could not be read; `STOPPED`: another client stopped it, or no reader was left. Both say why
@@ -100,7 +106,15 @@ def run_ask(
             return ExitStatus.INTERRUPTED
     try:
         return asyncio.run(
-            ask(url, message, transport, _write, thinking=thinking, api_key=api_key)
+            ask(
+                url,
+                message,
+                transport,
+                _write,
+                thinking=thinking,
+                api_key=api_key,
+                uds=uds,
+            )
         )
     except KeyboardInterrupt:
         # A second Ctrl-C, while the stop that the first one sent is under way.
@@ -115,6 +129,7 @@ async def ask(
     *,
     thinking: bool = False,
     api_key: str = "",
+    uds: str = "",
     timeouts: Timeouts | None = None,
     backoff: Backoff | None = None,
 ) -> ExitStatus:
@@ -131,6 +146,7 @@ async def ask(
         body={"message": message},
         key=secrets.token_urlsafe(16),
         api_key=api_key,
+        uds=uds,
         timeouts=timeouts
         or (Timeouts() if auto else Timeouts(headers=_HEADERS_TIMEOUT_S)),
         has_alternatives=auto,
@@ -143,7 +159,7 @@ async def ask(
         sock_connect=_CONNECT_TIMEOUT_S,
         sock_read=question.timeouts.silence,
     )
-    async with new_session(url, api_key, timeout=client_timeout) as session:
+    async with new_session(url, api_key, uds, timeout=client_timeout) as session:
         task = asyncio.create_task(_read(session, question, reading, write, thinking))
         interrupted = False
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 import aiohttp
 from yarl import URL
@@ -21,7 +22,7 @@ from chatsvc.client.signals import Attached, Ended
 from chatsvc.client.terminal import print_line
 from chatsvc.client.wire import Question, Timeouts, new_session
 from chatsvc.exit_status import ExitStatus
-from chatsvc.setting_formats import API_KEY, number_format
+from chatsvc.setting_formats import API_KEY, PATH, number_format
 from chatsvc.settings import setting
 
 ECHO_PACE_S = 0.1
@@ -43,25 +44,30 @@ _CONNECT_TIMEOUT_S = 10.0
 class DoctorSettings:
     """The settings of `chatsvc doctor`."""
 
+    group: ClassVar[str] = "Options"
+
     seconds: float = setting(
         4.0,
         number_format("SECONDS", "a number from 1 to 600", least=1, most=600),
-        "how long the reply is to take; more finds limits of time",
+        "how long the reply takes; more finds limits of time",
     )
     api_key: str = setting(
-        "", API_KEY, "a key of the service's", secret=True, flagless=True
+        "", API_KEY, "a key of the service; it has no flag", secret=True, flagless=True
     )
+    uds: str = setting("", PATH, "a Unix socket by which the service is reached")
 
 
-def run_doctor(url: URL, seconds: float, api_key: str = "") -> ExitStatus:
+def run_doctor(
+    url: URL, seconds: float, api_key: str = "", uds: str = ""
+) -> ExitStatus:
     """Try all transports by a reply of about `seconds` and print the report.
 
-    `url` is the service's root, with a slash at its end, and `api_key` the key of a user of the
-    service, or "". Returns `OK` if every transport works, `FAILED` if one doesn't, and
+    `url` is the service's root, with a slash at its end, `api_key` the key of a user of the
+    service, or "", and `uds` the path of its Unix socket, or "". Returns `OK` if every transport works, `FAILED` if one doesn't, and
     `INTERRUPTED` after Ctrl-C, which stops the reply.
     """
     try:
-        trials = asyncio.run(examine(url, seconds, api_key=api_key))
+        trials = asyncio.run(examine(url, seconds, api_key=api_key, uds=uds))
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     findings = [judge(trial, trials) for trial in trials]
@@ -78,6 +84,7 @@ async def examine(
     overtime: float = OVERTIME_S,
     late: float = LATE_S,
     api_key: str = "",
+    uds: str = "",
 ) -> list[Trial]:
     """Start one reply of about `seconds` and read it over all transports; return their trials.
 
@@ -92,6 +99,7 @@ async def examine(
         body={"message": message(seconds)},
         key=secrets.token_urlsafe(16),
         api_key=api_key,
+        uds=uds,
         timeouts=Timeouts(headers=limit, silence=limit),
     )
     reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -119,7 +127,9 @@ async def _stop(
 ) -> None:
     """Stop the reply, unless its end is known or none was started. Its id need not be known."""
     if not (_ended(trials) or _all_failed(trials)):
-        async with new_session(question.base, question.api_key) as session:
+        async with new_session(
+            question.base, question.api_key, question.uds
+        ) as session:
             known = reply.result() if reply.done() else None
             await stop_reply(session, question, known)
 
@@ -160,6 +170,7 @@ async def _read(trial: Trial, question: Question, reply: asyncio.Future[str]) ->
         new_session(
             question.base,
             question.api_key,
+            question.uds,
             timeout=timeout,
             trace_configs=[_head_trace(trial)],
         ) as session,

@@ -42,7 +42,7 @@ async def read_step(
     Where the environment has a proxy for the service, what is broken, or refused by something else
     than chatsvc, names it: it may be to blame.
     """
-    proxy = proxy_of(question.base)
+    proxy = None if question.uds else proxy_of(question.base)
     async with aclosing(TRANSPORTS[step.transport](session, question, step)) as signals:
         async for signal in signals:
             if proxy is not None:

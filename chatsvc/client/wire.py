@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+from aiohttp.client_exceptions import UnixClientConnectorError
 from yarl import URL
 
 from chatsvc.client.events import parse_problem
@@ -97,6 +98,8 @@ class Question:
     """
     api_key: str = field(default="", repr=False)
     """The key of a user of the service, or "" for none."""
+    uds: str = ""
+    """The path of the Unix socket by which the service is reached, or "" for the URL's host."""
 
     @property
     def limit(self) -> int:
@@ -113,8 +116,12 @@ class Question:
         return self.base.joinpath(path).with_query(query)
 
 
-def new_session(base: URL, api_key: str = "", **options: Any) -> aiohttp.ClientSession:
+def new_session(
+    base: URL, api_key: str = "", uds: str = "", **options: Any
+) -> aiohttp.ClientSession:
     """Return a session for the service at `base`, to be closed by the caller.
+
+    With `uds` all of it goes by that Unix socket. In that case `base` says only what is asked.
 
     It goes through the proxy that the environment has for the service, and sends the password that
     the netrc file has; or, in its place, `api_key` as a Bearer token (RFC 6750), unless that is
@@ -122,6 +129,9 @@ def new_session(base: URL, api_key: str = "", **options: Any) -> aiohttp.ClientS
     """
     if api_key:
         options["middlewares"] = (_key_sender(base, api_key),)
+    if uds:
+        connector = aiohttp.UnixConnector(path=uds)
+        return aiohttp.ClientSession(connector=connector, **options)
     if not is_loopback(base):
         return aiohttp.ClientSession(trust_env=True, **options)
     # aiohttp would ask the proxy for its own loopback interface.
@@ -224,12 +234,26 @@ async def refusal_signals(
 
 def broken_signal(error: Exception) -> Broken:
     """Return the signal for `error`, an `aiohttp.ClientError` or `OSError` of a connection."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        words = getattr(error.certificate_error, "verify_message", "")
+        return Broken(
+            f"the certificate of {error.host}:{error.port} is not trusted: "
+            f"{words or error.certificate_error} (SSL_CERT_FILE names a file of others that are)",
+            unreachable=True,
+        )
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = getattr(error.os_error, "reason", None) or str(error.os_error)
+        return Broken(
+            f"no TLS with {error.host}:{error.port}: {reason.replace('_', ' ').lower()}",
+            unreachable=True,
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
+        place = f"{error.host}:{error.port}"
+        if isinstance(error, UnixClientConnectorError):
+            place = f"unix:{error.path}"
         number = error.os_error.errno
         reason = os.strerror(number) if number else str(error.os_error)
-        return Broken(
-            f"can't reach {error.host}:{error.port}: {reason}", unreachable=True
-        )
+        return Broken(f"can't reach {place}: {reason}", unreachable=True)
     if isinstance(error, TimeoutError):
         return Broken("the connection fell silent")
     return Broken("the connection broke")

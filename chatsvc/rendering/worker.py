@@ -13,8 +13,15 @@ PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     "from chatsvc.rendering.child import main; main()"
 )
-"""The program of a child, whose arguments are its parent's `sys.path`: it has to import the same
-modules, from wherever they are. `-m` with `-P` would not find those of a checkout."""
+"""The program of a child, whose arguments are `IMPORT_PATH`: it has to import the same modules as
+its parent, from wherever they are. `-m` with `-P` would not find those of a checkout."""
+
+IMPORT_PATH = tuple(sys.path)
+"""Where this process looked for modules before an operator's own function was imported.
+
+The folder of such a function comes first from then on, and a file `html.py` in it would be what a
+child imports.
+"""
 
 START_TIMEOUT_S = 20.0
 """Seconds in which a child must be ready."""
@@ -56,7 +63,7 @@ class Worker:
         if self._is_running():
             return
         await self.kill()
-        command = self._command or (sys.executable, "-P", "-c", PROGRAM, *sys.path)
+        command = self._command or (sys.executable, "-P", "-c", PROGRAM, *IMPORT_PATH)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,

@@ -29,6 +29,7 @@ Each module imports only modules below it in this list:
     release     the wait until all text is released, and the end that is set then
     memory      what replies hold in memory; stops unread ones when there is no room
     reply       a reply as transports see it; counts its readers
+    spans       the interface by which replies have spans in traces
     parts_reader  all units behind an offset, text as it is released
     reader      what is released behind a position, character by character
     log_reader  the base of both: an async generator that can also be read in the ticker

@@ -99,17 +99,22 @@ class Handover:
         if admission.draining or admission.full:
             return False
         reply = await self._registry.open(reply_id)
-        if self._has_ended(reply.record.user):
-            await self._store.finish(reply.log, End("stopped", "stopped"))
+        if self._producers.produces(reply):
             return True
-        if self._producers.produces(reply) or not await self._store.cluster.take_over(
-            reply.log
-        ):
+        taken = await self._store.cluster.take_over(reply.log)
+        if not taken:
+            if taken is None:
+                self._producers.note_end(reply)
+            return True
+        if self._has_ended(reply.record.user):
+            stopped = End("stopped", "stopped")
+            self._producers.end_when_released(reply, stopped)
+            await self._store.finish(reply.log, stopped)
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.offset
         if planned_end is None and (self._continues(reply) or anew):
-            self._producers.produce(reply)
+            self._producers.go_on(reply)
             return True
         if planned_end is None:
             problem = InternalError("What wrote the reply went down.")
@@ -151,7 +156,7 @@ class Handover:
             except StoreUnavailable:
                 released = False  # once the store is back, another node finds it without an owner
             if released or not cluster.owns(reply.log):
-                self._producers.cancel(reply)
+                self._producers.hand_on(reply, released=released)
                 return
         problem = Draining("The service went down before the reply was complete.")
         end = reply.log.planned_end or End("failed", "interrupted", problem.as_dict())

@@ -10,6 +10,7 @@ from typing import Any, cast
 from chatsvc.graphemes import LONGEST_CHARACTER, Splitter
 from chatsvc.model import Finish, Piece, SidePiece, Usage
 from chatsvc.problems import BackendFailed
+from chatsvc.replies.outcome import usage_of
 from chatsvc.replies.part_writer import Output, PartWriter
 from chatsvc.replies.reply import Reply
 from chatsvc.segment import fitting
@@ -35,8 +36,10 @@ class LogWriter:
     __slots__ = (
         "_append_now",
         "_has_room",
+        "_log",
         "_max_bytes",
         "_max_parts_bytes",
+        "_near_max",
         "_on_first",
         "_parts",
         "_reply",
@@ -57,11 +60,15 @@ class LogWriter:
     ) -> None:
         self.full = False
         self._max_bytes = max_bytes
+        # So much text may have with room for one character more that was held back.
+        self._near_max = max_bytes - LONGEST_CHARACTER * 4
         self._max_parts_bytes = max_parts_bytes
         self._reply = reply
+        self._log = reply.log
         self._store = store
         self._append_now = store.append_now
-        self._has_room = store.has_room
+        # A store in this process has room for whatever has none of the other obstacles.
+        self._has_room = store.has_room if store.cluster.shared else None
         self._on_first = on_first
         self._splitter = Splitter()
         self._parts: PartWriter | None = None  # None while there is nothing but text
@@ -78,20 +85,21 @@ class LogWriter:
         """Append a piece at once, as `write` does, and return whether that was possible.
 
         It is not possible for a store that waits or has no room, a long piece, text that ends
-        reasoning, a piece that fails the reply, and a reply that is nearly full or has its end; then
-        nothing has happened, and `write` does it. Call it only while no `write` is under way. Once `full` is
-        true it takes nothing.
+        reasoning, a finish, a piece that fails the reply, and a reply that is nearly full or has its
+        end; then nothing has happened, and `write` does it. Usage is noted. Call it only while no
+        `write` is under way. It takes nothing once `full` is true, and after `take_no_more`.
         """
         if not isinstance(piece, str):
             return self._take_side(piece)
-        append_now, parts, log = self._append_now, self._parts, self._reply.log
+        append_now, parts, log = self._append_now, self._parts, self._log
         length, size = len(piece), self._size
         if (
             append_now is None
-            or (parts is not None and parts.interrupted)
+            or log.end is not None
             or length > CODE_POINTS_PER_TURN
-            or size + (length + LONGEST_CHARACTER) * 4 > self._max_bytes
-            or not self._has_room(log)
+            or size + length * 4 > self._near_max
+            or (parts is not None and parts.interrupted)
+            or (self._has_room is not None and not self._has_room(log))
         ):
             return False
         if text := self._splitter.feed(piece):
@@ -101,16 +109,25 @@ class LogWriter:
             append_now(log, text)
         return True
 
+    def take_no_more(self) -> None:
+        """Have `take` return False from now on."""
+        self._append_now = None
+
     def _take_side(self, piece: SidePiece | Usage | Finish) -> bool:
-        store, log = self._store, self._reply.log
-        append_now, append_side_now = self._append_now, store.append_side_now
+        append_now, append_side_now = self._append_now, self._store.append_side_now
+        log = self._log
         if (
             append_now is None
             or append_side_now is None
-            or self._size + LONGEST_CHARACTER * 4 > self._max_bytes
-            or not self._has_room(log)
+            or isinstance(piece, Finish)
+            or log.end is not None
+            or self._size > self._near_max
+            or (self._has_room is not None and not self._has_room(log))
         ):
             return False
+        if isinstance(piece, Usage):
+            self.note_usage(usage_of(piece.usage))
+            return True
         parts = self._part_writer()
         try:
             output = parts.feed(piece)
@@ -150,7 +167,7 @@ class LogWriter:
     def note_usage(self, usage: dict[str, Any] | None) -> None:
         """Note what the reply has used so far, if that is known (see `Store.note_usage`)."""
         if usage:
-            self._store.note_usage(self._reply.log, usage)
+            self._store.note_usage(self._log, usage)
 
     def close(self) -> Coroutine[Any, Any, None]:
         """Append what was held back, for the reply ends. Raises as `write`."""
@@ -160,7 +177,7 @@ class LogWriter:
 
     def _part_writer(self) -> PartWriter:
         if self._parts is None:
-            log = self._reply.log
+            log = self._log
             written = () if log.side is None else log.side.sides(0, log.side.count)
             self._parts = PartWriter(self._splitter, self._max_parts_bytes, written)
         return self._parts
@@ -186,7 +203,7 @@ class LogWriter:
                 await self._append("".join(cast(Iterable[str], group)))
             else:
                 units = cast(tuple[Unit, ...], tuple(group))
-                await self._store.append_side(self._reply.log, units)
+                await self._store.append_side(self._log, units)
             if self.full:
                 return
         self.full = self._parts is not None and self._parts.full
@@ -197,5 +214,5 @@ class LogWriter:
             if not self._size:
                 self._on_first(self._reply)
             self._size += len(fitted.encode())
-            await self._store.append(self._reply.log, fitted)
+            await self._store.append(self._log, fitted)
         self.full = len(fitted) < len(text)

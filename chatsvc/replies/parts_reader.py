@@ -66,6 +66,8 @@ class PartsReader(LogReader[list[PartItem]]):
 
         See `LogReader.take`. Raises `SentAway`.
         """
+        if (text := self.take_text()) is not None:
+            return [PartItem(self.offset, PartText(ANSWER, text))]
         if (token := self._take_token()) is not None:
             return [token]
         log = self._log
@@ -84,27 +86,40 @@ class PartsReader(LogReader[list[PartItem]]):
         self._seen = self.offset - log.position_at(self.offset)
         return items or None
 
+    def take_text(self) -> str | None:
+        """Return what is new if it is one text of the answer and short, as a model's token is.
+
+        The offset behind it is `offset` then, and `slot` is as after `take`. Else return None, and
+        nothing has happened.
+        """
+        log, seen = self._log, self._seen
+        position, end = self.offset - seen, log.position
+        if (
+            self._sides.count != seen
+            or not position < end <= position + LONGEST_BATCH
+            or self._departure.leaving
+        ):
+            return None
+        text = log.segments[-1].released_behind(position, self.ticker.horizon)
+        if not text:
+            return None
+        self.offset = end + seen
+        self.slot = IDLE if log.end is None else NOW  # the log wakes it
+        return text
+
     def _take_token(self) -> PartItem | None:
-        """Return what is new if it is one text, as each token of a model is; else None.
+        """Return what is new if it is one text of a side part, as a token of reasoning is; else None.
 
         It is what `take` would find with much more work.
         """
         log, seen = self._log, self._seen
-        if seen < 0 or self._departure.leaving:
+        if not 0 <= seen < self._sides.count or self._departure.leaving:
             return None
-        position = self.offset - seen
-        if self._sides.count == seen:
-            if position == log.position:
-                return None
-            text = log.segments[-1].released_behind(position, self.ticker.horizon)
-            unit = PartText(ANSWER, text) if text else None
-        else:
-            unit = self._sides.latest(position, seen)
+        unit = self._sides.latest(self.offset - seen, seen)
         if unit is None or len(unit.text) > LONGEST_BATCH:
             return None
         self.offset += len(unit.text)
-        if unit.part != ANSWER:
-            self._seen += len(unit.text)
+        self._seen += len(unit.text)
         behind = self.offset < log.offset or log.end is not None
         self.slot = NOW if behind else IDLE  # the log wakes it
         return PartItem(self.offset, unit)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from chatsvc.backends.base import Backend, DirectBackend
-from chatsvc.model import End, Finish, Piece, Usage
+from chatsvc.model import End, Finish, Usage
 from chatsvc.problem import Problem
 from chatsvc.replies.background import Background, started_task
 from chatsvc.replies.log_writer import LogWriter
@@ -44,8 +44,8 @@ class Producer:
 
     `on_done` is called with the producer, once, when nothing is left to do: the reply has its end,
     or another node is to give it one. `direct` is the backend if its text can reach the log without
-    this producer's task, else None. `account` is what the reply is counted for. `task`
-    works on the reply, or is None. `background` keeps a task that has to be left behind.
+    this producer's task, else None. `account` is what the reply is counted for. `task` works on the
+    reply, or is None. `background` keeps a task that has to be left behind.
 
     Invariants:
 
@@ -71,6 +71,7 @@ class Producer:
         "_release",
         "_timer",
         "account",
+        "has_ended_it",
         "reply",
         "store",
         "task",
@@ -90,6 +91,7 @@ class Producer:
         self.reply = reply
         self.store = store
         self.account = account
+        self.has_ended_it = False  # it has set the reply's end as its owner
         self.task: asyncio.Task[End | None] | None = None
         self._backend = backend
         self._direct = direct
@@ -132,10 +134,7 @@ class Producer:
         self._release.start()
 
     def cancel(self) -> None:
-        """Stop the work, without an end.
-
-        `on_done` is called once the backend has closed, or after `CLOSING_S` if it hasn't.
-        """
+        """Stop the work without an end; `on_done` is called in `CLOSING_S`, or once all is closed."""
         self._cancelled = True
         if self.task is not None:
             self.task.cancel()
@@ -184,6 +183,8 @@ class Producer:
     def _limit_closing(self) -> None:
         """Note that the backend is told to close, and leave it behind if it hasn't in time."""
         self._closing = True
+        if self._log_writer is not None:
+            self._log_writer.take_no_more()
         self._timer.start(CLOSING_S, self._abandon)
 
     def _abandon(self) -> None:
@@ -236,7 +237,7 @@ class Producer:
         prompt = self.reply.prompt()
         end, count = End("done", "stop"), 0
         if self._direct is not None:
-            stream = self._direct.stream_to(prompt, self._take)
+            stream = self._direct.stream_to(prompt, log_writer.take)
         else:
             stream = self._backend.stream(prompt)
         del prompt  # it takes several times the room of what is kept
@@ -255,7 +256,7 @@ class Producer:
                     log_writer.note_usage(end.usage)
                     if not log_writer.has_calls:
                         continue
-                if not log_writer.full:  # `_take` may have filled it
+                if not log_writer.full:  # its `take` may have filled it
                     appending = log_writer.write(piece)
                     self._appending = True
                     await appending
@@ -268,18 +269,6 @@ class Producer:
                 if log_writer.has_calls:
                     await log_writer.write(Finish())  # it has ended whole without one
         return end
-
-    def _take(self, piece: Piece) -> bool:
-        """Append a piece at once, if it can be: `take` of `DirectBackend.stream_to`."""
-        writer = self._log_writer
-        if writer is None or self._closing:
-            return False
-        if isinstance(piece, str):  # nearly all are
-            return writer.take(piece)
-        if isinstance(piece, Usage):
-            writer.note_usage(usage_of(piece.usage))
-            return True
-        return not isinstance(piece, Finish) and writer.take(piece)
 
     async def _seal(self, log_writer: LogWriter, end: End) -> End | None:
         """Deliver the text that was held back, and note that the text is complete.
@@ -316,7 +305,7 @@ class Producer:
         """Set the end, unless it was set from elsewhere."""
         self._finishing = True
         try:
-            await self.store.finish(self.reply.log, end)
+            self.has_ended_it = await self.store.finish(self.reply.log, end)
             return
         except NotWritable:
             return
@@ -327,4 +316,4 @@ class Producer:
     async def _give_up(self, end: End) -> None:
         """End the reply as failed because of the store, so that the readers here learn why."""
         self._finishing = True
-        await self.store.finish(self.reply.log, end)
+        self.has_ended_it = await self.store.finish(self.reply.log, end)

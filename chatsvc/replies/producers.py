@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -31,8 +32,17 @@ class Observer(Protocol):
     def first(self, reply: Reply) -> None:
         """Note that the first character of a reply has arrived."""
 
+    def handed_on(self, reply: Reply, successor: str) -> None:
+        """Note that a reply that was produced here goes on, or has ended, on another node.
+
+        `successor` is that node's name (see `Cluster.node`), "" if it isn't known.
+        """
+
+    def taken_over(self, reply: Reply) -> None:
+        """Note that this node produces a reply from now on that another has produced until now."""
+
     def ended(self, reply: Reply) -> None:
-        """Note that a reply that was produced here has ended, or goes on on another node."""
+        """Note that a reply has its end, on the one node that has produced it last."""
 
 
 class Producers:
@@ -67,6 +77,7 @@ class Producers:
         self._background = background
         self._observers = observers
         self._producers: dict[str, Producer] = {}
+        self._released: set[str] = set()  # ids: of these another node may be the owner
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -92,30 +103,45 @@ class Producers:
         producer = self._add(reply, account)
         for observer in self._observers:
             observer.started(reply)
-        self._produce(producer)
+        self._produce(producer, self._first)
 
-    def produce(self, reply: Reply) -> None:
-        """Take what a reply lacks from the backend, and then its end."""
-        self._produce(self._add(reply, ""))
+    def go_on(self, reply: Reply) -> None:
+        """Take what a reply that was taken over lacks from the backend, and then its end."""
+        producer = self._take_over(reply)
+        # When it was started is not known here, so neither is the time to its first character.
+        self._produce(producer, on_first=_ignore)
 
-    def _produce(self, producer: Producer) -> None:
-        producer.produce(
-            self._max_reply, self._max_parts, self._max_seconds, self._first
-        )
+    def _produce(self, producer: Producer, on_first: Callable[[Reply], None]) -> None:
+        limits = self._max_reply, self._max_parts, self._max_seconds
+        if (span := producer.reply.span) is None:
+            producer.produce(*limits, on_first)
+        else:
+            span.run(producer.produce, *limits, on_first)
 
     def end_when_released(self, reply: Reply, end: End) -> None:
-        """Give a reply whose text is complete its end, once all of it is released."""
-        self._add(reply, "").end_when_released(end)
+        """Give a reply that was taken over its end, once all of its text is released."""
+        self._take_over(reply).end_when_released(end)
+
+    def _take_over(self, reply: Reply) -> Producer:
+        producer = self._add(reply, "")
+        for observer in self._observers:
+            observer.taken_over(reply)
+        return producer
 
     async def wait(self, seconds: float) -> None:
         """Wait until nothing is produced here any more, for at most `seconds`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
-    def cancel(self, reply: Reply) -> None:
-        """Stop the producer of a reply, if there is one, without an end."""
+    def hand_on(self, reply: Reply, *, released: bool) -> None:
+        """Stop the producer of a reply, if there is one, without an end: the reply is another node's.
+
+        `released` is whether it is known that this node has given it to the others.
+        """
         producer = self._producers.get(reply.id)
         if producer is not None:
+            if released:
+                self._released.add(reply.id)
             producer.cancel()
 
     def cancel_all(self) -> set[asyncio.Task[Any]]:
@@ -159,22 +185,61 @@ class Producers:
         if not self._producers:
             self._idle.set()
         self._admission.count(producer.account, -1)
-        self._store.cluster.producer_ended(reply.log)
-        if reply.end is None and self._store.cluster.owns(reply.log):
+        cluster = self._store.cluster
+        if reply.end is None and cluster.owns(reply.log):
             self._background.run(self._interrupt(reply))
-        else:
+        elif reply.id in self._released and reply.end is None:
+            self._handed_on(reply, "")
+        elif producer.has_ended_it or not cluster.shared:
             self._ended(reply)
+        else:
+            self._background.run(self._end_or_hand_on(reply))
+        self._released.discard(reply.id)
         reply.set_produced(False)
 
     async def _interrupt(self, reply: Reply) -> None:
         """End a reply whose producer broke, for every reply has an end."""
         end = End("failed", "interrupted", InternalError().as_dict())
         try:
-            await self._store.finish(reply.log, end)
+            if await self._store.finish(reply.log, end):
+                return self._ended(reply)
         except StoreUnavailable:
             logger.warning("a reply broke off while the store was away")
+        await self._end_or_hand_on(reply)
+
+    async def _end_or_hand_on(self, reply: Reply) -> None:
+        """Find out whether a reply has ended here, or is another node's, and note that.
+
+        A stop may come from any node, and a node that was paused may find its replies taken over
+        and ended, or stopped while they were its own. Only the store tells one from the other.
+        """
+        cluster, ended, successor = self._store.cluster, None, None
+        try:
+            if reply.end is None:  # the end, if it has one, has not come here yet
+                await self._store.refresh(reply.log)
+            ended = reply.end is not None and await cluster.producer_ended(reply.log)
+            if not ended:
+                successor = await cluster.successor(reply.log)
+        except StoreUnavailable:
+            pass
+        finally:  # also when it is cancelled, as this node closes
+            if ended or (ended is None and reply.end is not None):
+                self._ended(reply)
+            else:
+                self._handed_on(reply, successor or "")
+
+    def note_end(self, reply: Reply) -> None:
+        """Note that a reply has ended that was nobody's then."""
         self._ended(reply)
+
+    def _handed_on(self, reply: Reply, successor: str) -> None:
+        for observer in self._observers:
+            observer.handed_on(reply, successor)
 
     def _ended(self, reply: Reply) -> None:
         for observer in self._observers:
             observer.ended(reply)
+
+
+def _ignore(reply: Reply) -> None:
+    """Do nothing about a reply."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from chatsvc.backends.base import Backend
@@ -21,6 +21,7 @@ from chatsvc.replies.producers import Observer, Producers
 from chatsvc.replies.registry import Registry
 from chatsvc.replies.reply import Reply
 from chatsvc.replies.share_links import ShareLinks
+from chatsvc.replies.spans import ReplySpan, Tracer
 from chatsvc.stores.base import KeyReused, Record, Store
 from chatsvc.ticker import Ticker
 
@@ -43,7 +44,7 @@ class Replies:
     `has_ended` returns whether a user, by the name, has ended: no reply of that user is produced.
 
     `budget` is that of the process's memory (None: without a limit); `memory` is what the replies
-    hold of it.
+    hold of it. `tracer`, one of the observers, too, makes the spans of replies.
 
     `admission` holds the counts and whether the node drains. `drain(seconds)` is `Handover.drain`.
     `share_links` are the tokens by which others may read a reply.
@@ -64,6 +65,7 @@ class Replies:
         observers: tuple[Observer, ...] = (),
         has_ended: Callable[[str], bool] = lambda user: False,
         budget: MemoryBudget | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.store = store
         self.backend = backend
@@ -85,6 +87,7 @@ class Replies:
             observers,
         )
         self._has_ended = has_ended
+        self._tracer = tracer
         self._handover = Handover(
             store, backend, self.admission, self._registry, self._producers, has_ended
         )
@@ -112,6 +115,7 @@ class Replies:
         limits: ClientLimits = NO_LIMITS,
         context: Context | None = None,
         note: str = "",
+        trace: Mapping[str, str] | None = None,
     ) -> Reply:
         """Start a reply, or return the one that was started with the same idempotency key.
 
@@ -120,19 +124,22 @@ class Replies:
         is a hash of the request that it came with. `client` is the account that the reply is counted
         for, and `limits` are its limits of running replies and of starts. A reply that a key stands
         for already is no start. `context` has the `chat` and the `headers` that the backend may
-        know. `note` is the endpoint's own (see `Record`).
+        know. `note` is the endpoint's own (see `Record`), `trace` the client's headers of its trace.
 
         Raises `Draining`, `Overloaded` (also for want of memory) or `TooManyRequests` when the reply
         isn't admitted, `InvalidRequest` when the key was used with another digest, `ReplyExpired`
         when the key's reply is no longer kept, and `StoreUnavailable`.
         """
         lag = self.backend.lag
+        prompt = keep(prompt) if isinstance(prompt, Prompt) else prompt
+        tracer = self._tracer
+        span = None if tracer is None else tracer.start(prompt, trace or {})
         keep_to = StartLimits(
             client, limits.running or 0, limits.starts or 0, self.admission.most
         )
         record = Record(
             self.store.cluster.new_reply_id(client),
-            keep(prompt) if isinstance(prompt, Prompt) else prompt,
+            prompt,
             user=user,
             key=key,
             digest=digest,
@@ -140,6 +147,7 @@ class Replies:
             lag=None if lag is None else round(lag * 1e6),
             context=context or Context(),
             note=note,
+            trace={} if span is None else span.headers,
         )
         try:
             known = await self.store.known(record) if key else None
@@ -160,7 +168,7 @@ class Replies:
                 # repetitions, when they come at once, would keep each other out.
                 self.admission.count(client, 1)
                 start = self.admission.add_start(keep_to)
-            creating = self._create(record, keep_to, start, needed)
+            creating = self._create(record, keep_to, start, needed, span)
             if not self.store.cluster.shared:
                 # A store in this process never waits, so nothing can be cancelled half-way.
                 return await creating
@@ -173,11 +181,16 @@ class Replies:
             ) from None
 
     async def _create(
-        self, record: Record, limits: StartLimits, start: int | None, needed: int
+        self,
+        record: Record,
+        limits: StartLimits,
+        start: int | None,
+        needed: int,
+        span: ReplySpan | None,
     ) -> Reply:
         """Create a reply that `Admission.check` has let pass; one without a key is counted already.
 
-        `needed` are the bytes that are reserved for it in the budget of memory.
+        `needed` are the bytes that are reserved for it in the budget of memory, `span` is its span.
         """
         admission, account = self.admission, limits.account
         counted, begun = not record.key, False
@@ -204,6 +217,7 @@ class Replies:
         if begun:
             if not counted:
                 admission.add_start(limits)
+            reply.span = span
             self._producers.start(reply, account)
             # Text that the backend has at once is then released before the first reader looks, and
             # goes out together with the head of the response.

@@ -11,6 +11,7 @@ from chatsvc.problems import CursorPastEnd
 from chatsvc.replies.departure import Departure
 from chatsvc.replies.parts_reader import PartsReader
 from chatsvc.replies.reader import ReplyReader
+from chatsvc.replies.spans import ReplySpan
 from chatsvc.stores.base import Record
 from chatsvc.ticker import Ticker, monotonic
 
@@ -39,7 +40,8 @@ class Reply:
     `record` is what was known at its start, `log` its text and end. `readers` is how many read it
     here; `produced` is whether a producer on this node writes it. `grace` is the timer that stops
     the reply when no reader comes, or None when no such timer runs. `started` is when this node
-    opened the reply, in microseconds of the monotonic clock.
+    opened the reply, in microseconds of the monotonic clock. `span` is its span in a trace while this node produces
+    it, None where there are no traces.
 
     `on_change` is called with the reply when its first reader comes, when its last one leaves, and
     when its production begins or ends here.
@@ -54,6 +56,7 @@ class Reply:
         "produced",
         "readers",
         "record",
+        "span",
         "started",
         "ticker",
     )
@@ -74,6 +77,7 @@ class Reply:
         self.produced = False
         self.grace: asyncio.TimerHandle | None = None
         self.started = monotonic()
+        self.span: ReplySpan | None = None
         self._on_change = on_change
 
     def age(self) -> float:
@@ -98,6 +102,7 @@ class Reply:
                 headers=context.headers,
             ),
             kept.json,
+            {} if self.span is None else self.span.headers,
         )
 
     @property

@@ -76,7 +76,8 @@ class Caller(msgspec.Struct, frozen=True):
     `reply` the id of the only reply that it may read, if the ticket had one when the request came.
     `connection` is a random text of a WebSocket's own, which no other connection has, and empty for
     a request over HTTP. `headers` are those of the request, or of the WebSocket's handshake, that
-    backends may know, by their names.
+    backends may know, by their names. `trace` are the request's headers of W3C Trace Context, empty
+    where nobody collects traces.
     """
 
     user: str = ""
@@ -87,6 +88,7 @@ class Caller(msgspec.Struct, frozen=True):
     reply: str = ""
     connection: str = ""
     headers: dict[str, str] = {}
+    trace: dict[str, str] = {}
 
     def shares(self, text: str) -> bool:
         """Return whether a key or a chat's id means the same wherever the caller sends it.

@@ -1,4 +1,4 @@
-"""The interface of a store, `Store`, and of the nodes that share one, `Cluster`.
+"""The interface of a store, `Store`.
 
 A store keeps, for each reply, its log and its record, and which reply an idempotency key or a
 name stands for. `Store` is what every store does. `Cluster` is what one does in addition that
@@ -11,7 +11,7 @@ callers in `chatsvc.replies`, and `StoreMisconfigured` for whoever starts the se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -20,6 +20,7 @@ from chatsvc.client_limits import UNLIMITED, StartLimits
 from chatsvc.kept_prompt import KeptPrompt
 from chatsvc.log import Log
 from chatsvc.model import Context, End
+from chatsvc.stores.cluster import Cluster
 from chatsvc.ticker import Clock
 from chatsvc.units import Unit
 
@@ -60,6 +61,7 @@ class Record(msgspec.Struct, frozen=True):
     reply; empty for most.
     `pace` (microseconds between two characters) and `lag` (microseconds that release may fall
     behind arrival, None: any) are those of the reply's `Log`.
+    `trace` are the headers of W3C Trace Context that name the reply's span, empty without traces.
     """
 
     reply_id: str
@@ -71,6 +73,7 @@ class Record(msgspec.Struct, frozen=True):
     lag: int | None = None
     context: Context = Context()
     note: str = ""
+    trace: dict[str, str] = {}
 
     def new_log(self) -> Log:
         """Return an empty log of the reply, whose end drops the prompt but for the question."""
@@ -212,9 +215,10 @@ class Store(Protocol):
         Returns when all that was appended is stored. Raises `NotWritable` and `StoreUnavailable`.
         """
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """Set the end of a reply, and return when `log` has it.
 
+        Returns whether this call has set it as the reply's owner; False for a stop in a shared store.
         An end without usage gets that of `note_usage`. If the reply has its end already, that one stands. In a shared store any node may stop a
         reply; any other end is set by the owner alone, and a call on another node does nothing.
         Raises `StoreUnavailable`.
@@ -248,68 +252,3 @@ class Store(Protocol):
 
     async def forget(self, name: str, value: str) -> None:
         """Let `name` stand for nothing, if it stands for `value`. Raises `StoreUnavailable`."""
-
-
-class Cluster(Protocol):
-    """The interface to the other nodes that share a store.
-
-    Invariants:
-    - A running reply has at most one owner, and only that node can write to it. Any node may
-      stop it.
-    - A node may notice late that it does not own a reply any more; a write then raises
-      `NotWritable`, and changes nothing.
-    """
-
-    @property
-    def shared(self) -> bool:
-        """Whether several nodes may use the store."""
-        ...
-
-    def new_reply_id(self, account: str) -> str:
-        """Return the id of a new reply, under which the store can count it for an account."""
-        ...
-
-    def on_orphan(self, adopt: Callable[[str], Awaitable[None]]) -> None:
-        """Call `adopt` from now on with the id of each reply whose owner has died or released it.
-
-        `adopt` is called again, perhaps on another node, until one has taken the reply over.
-        """
-
-    def owns(self, log: Log) -> bool:
-        """Return whether this node owns the reply, as far as it knows."""
-        ...
-
-    async def take_over(self, log: Log) -> bool:
-        """Become the owner of a reply that has none; `log` is up to date on return.
-
-        Returns False when another node owns it, or it has its end. Raises `StoreUnavailable`.
-        """
-        ...
-
-    async def release(self, log: Log) -> bool:
-        """Give up ownership, after all appended text is stored, so that another node can take over.
-
-        Returns False when the store did not confirm that. Raises `StoreUnavailable`.
-        """
-        ...
-
-    def producer_ended(self, log: Log) -> None:
-        """Report that nothing on this node works on a reply any more that it produced."""
-
-    async def wait_for_producer(self, log: Log, seconds: float) -> bool:
-        """Wait until no other node works on an ended reply any more, `seconds` at most.
-
-        Returns False when one still does. Raises `StoreUnavailable`.
-        """
-        ...
-
-    def announce_readers(self, log: Log, present: bool) -> None:
-        """Let the owner know that this node has readers of the reply, or has none any more."""
-
-    async def last_read(self, log: Log) -> int:
-        """Return the time up to which other nodes have had readers (microseconds of `Store.clock`).
-
-        It is in the future while a node has readers, and 0 if none ever had. Raises
-        `StoreUnavailable`.
-        """
-        ...

@@ -18,11 +18,11 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import (
     EXPIRED,
     REMEMBERED_S,
-    Cluster,
     KeyReused,
     NotWritable,
     Record,
 )
+from chatsvc.stores.cluster import Cluster
 from chatsvc.stores.expired import Expired
 from chatsvc.stores.single_node import SingleNode
 from chatsvc.stores.sizes import log_bytes, record_bytes
@@ -159,9 +159,11 @@ class MemoryStore:
             raise NotWritable
         log.seal(planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
+        running = log.end is None
         self.finish_now(log, end)
+        return running
 
     def finish_now(self, log: Log, end: End) -> None:
         """See `Store.finish_now`."""

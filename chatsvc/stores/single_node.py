@@ -12,6 +12,7 @@ class SingleNode:
     """The `Cluster` of a store that one node uses alone: this node owns every reply."""
 
     shared = False
+    node = ""
 
     def new_reply_id(self, account: str) -> str:
         """See `Cluster.new_reply_id`."""
@@ -32,8 +33,13 @@ class SingleNode:
         """Return False: no other node could take the reply over."""
         return False
 
-    def producer_ended(self, log: Log) -> None:
-        """Do nothing: no other node waits for it."""
+    async def successor(self, log: Log) -> str | None:
+        """Return None: there is no other node."""
+        return None
+
+    async def producer_ended(self, log: Log) -> bool:
+        """Return True: this node has owned the reply."""
+        return True
 
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """Return True: no other node works on the reply."""

@@ -26,6 +26,8 @@ def record_bytes(record: Record) -> int:
     """Return the bytes that a record counts for beside its prompt."""
     headers = record.context.headers
     size = RECORD_BYTES + len(record.note)
+    if record.trace:
+        size += sum(map(len, record.trace.values()))
     return size + sum(map(len, headers.values())) if headers else size
 
 

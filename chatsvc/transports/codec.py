@@ -207,6 +207,10 @@ class PartsCodec(StreamCodec):
     __slots__ = ()
 
     @abstractmethod
+    def text_event(self, offset: int, text: str) -> bytes:
+        """Return the event of a text of the answer that ends at `offset`: the one of `events`."""
+
+    @abstractmethod
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """Return the events of some marks and texts, in order."""
 

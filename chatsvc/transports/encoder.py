@@ -11,8 +11,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import add
 
-from chatsvc.transports.codec import NO_DIGITS, Codec, Encodings
+from chatsvc.transports.codec import NO_DIGITS, Codec, Encodings, encodings
 from chatsvc.transports.framing import Framing
 
 
@@ -53,6 +54,7 @@ class EventEncoder(Encoder):
         "_limit",
         "_numbers",
         "_prefix",
+        "_run_tails",
         "_tails",
     )
 
@@ -60,6 +62,10 @@ class EventEncoder(Encoder):
         self._prefix = codec.prefix
         self._numbers = codec.numbers
         self._tails = _tails(codec.tail, framing)
+        # Without the trailer: characters that go together share one. None if the codec joins them.
+        self._run_tails = (
+            None if codec.joins or framing.one_each else encodings(codec.tail)
+        )
         self._heads = framing.heads
         # The size from which on an event is left to the codec: 0 until the first run is encoded,
         # because a codec may add to the first event; then that of the table of heads.
@@ -76,6 +82,15 @@ class EventEncoder(Encoder):
             size = len(prefix) + len(number) + len(tail)
             if size < self._limit:
                 return b"".join((self._heads[size], prefix, number, tail))
+        elif self._limit and self._run_tails is not None and isinstance(run, str):
+            # The words of a model. Each character is one code point.
+            ends = range(position + 1, position + len(run) + 1)
+            events = map(
+                add,
+                map(self._numbers.__getitem__, ends),
+                map(self._run_tails.__getitem__, run),
+            )
+            return self._framing.wrap_one(self._prefix.join((b"", *events)))
         self._limit = len(self._heads)
         return self._framing.wrap(self._codec.events(position, run))
 

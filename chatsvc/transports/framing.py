@@ -21,7 +21,7 @@ class Framing:
     event ends with the trailer.
     """
 
-    __slots__ = ("_head", "_one_each", "heads", "trailer")
+    __slots__ = ("_head", "heads", "one_each", "trailer")
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Framing:
         one_each: bool = False,
     ) -> None:
         self._head = head
-        self._one_each = one_each
+        self.one_each = one_each
         self.trailer = trailer
         sizes = range(-len(trailer), TABLE_BYTES - len(trailer))
         self.heads = [head(max(0, size)) for size in sizes]
@@ -42,9 +42,16 @@ class Framing:
         If events share a frame and have no bytes together, there is no frame: an empty chunk would
         end a body.
         """
-        if self._one_each:
+        if len(events) == 1:
+            return self.wrap_one(events[0])
+        if self.one_each:
             return b"".join([self._head(len(event)) + event for event in events])
-        data = events[0] if len(events) == 1 else b"".join(events)
+        return self.wrap_one(b"".join(events))
+
+    def wrap_one(self, data: bytes) -> bytes:
+        """Return one event, or the bytes of several that share a frame, as `wrap` does."""
+        if self.one_each:
+            return self._head(len(data)) + data
         if not data:
             return b""
         size = len(data) + len(self.trailer)

@@ -10,8 +10,9 @@ from chatsvc.replies import PartItem
 from chatsvc.requests.values import View
 from chatsvc.transports.codec import PartsCodec
 from chatsvc.transports.heartbeat import PROBE_TIMES_US, stamp
-from chatsvc.transports.part_json import end_json, part_json
+from chatsvc.transports.part_json import end_json, part_json, text_json
 from chatsvc.transports.sse import DONE, retry_event
+from chatsvc.units import ANSWER
 
 
 class PartEvents(PartsCodec):
@@ -32,6 +33,11 @@ class PartEvents(PartsCodec):
     def first(self) -> list[bytes]:
         """See `StreamCodec.first`."""
         return [stamp(), self._prefix + b"@0\n\n"] if self._announced else [stamp()]
+
+    def text_event(self, offset: int, text: str) -> bytes:
+        """See `PartsCodec.text_event`."""
+        data = text_json(ANSWER, text)
+        return b"%b@%d\ndata: %b\n\n" % (self._prefix, offset, data)
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""

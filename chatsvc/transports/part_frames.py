@@ -12,7 +12,8 @@ from chatsvc.model import End
 from chatsvc.replies import PartItem
 from chatsvc.requests.values import PARTS_SUBPROTOCOL, View
 from chatsvc.transports.codec import PartsCodec
-from chatsvc.transports.part_json import end_json, part_json
+from chatsvc.transports.part_json import end_json, part_json, text_json
+from chatsvc.units import ANSWER
 
 
 class PartFrames(PartsCodec):
@@ -32,6 +33,10 @@ class PartFrames(PartsCodec):
         super().__init__()
         self._prefix = f'{{"id":"{reply_id}:'.encode()
         self._key = view.key
+
+    def text_event(self, offset: int, text: str) -> bytes:
+        """See `PartsCodec.text_event`."""
+        return self._event(b"@%d" % offset, text_json(ANSWER, text))
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""

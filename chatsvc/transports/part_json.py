@@ -18,10 +18,7 @@ def part_json(item: PartItem) -> bytes:
     """
     unit = item.unit
     if isinstance(unit, PartText):
-        return b'{"type":"delta","part":%d,"text":%b}' % (
-            unit.part,
-            json_line(unit.text),
-        )
+        return text_json(unit.part, unit.text)
     event: dict[str, Any]
     if isinstance(unit, Mark):
         event = {"type": "part", "part": unit.part, "kind": unit.kind}
@@ -31,6 +28,11 @@ def part_json(item: PartItem) -> bytes:
     if item.resumed:
         event["resumed"] = True
     return json_line(event)
+
+
+def text_json(part: int, text: str) -> bytes:
+    """Return the data of the event of a text of a part, as `part_json` does."""
+    return b'{"type":"delta","part":%d,"text":%b}' % (part, json_line(text))
 
 
 def end_json(end: End) -> bytes:

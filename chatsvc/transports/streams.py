@@ -52,6 +52,13 @@ class PartsStream(WritingReader, PartsReader):
         try:
             # Before anything is written, for other streams may have filled the connection.
             while transport.get_write_buffer_size() <= FULL_BYTES:
+                if (text := self.take_text()) is not None:
+                    # So it is with nearly every token.
+                    event = self.codec.text_event(self.offset, text)
+                    write(transport, self._framing.wrap_one(event))
+                    self.wrote = self.ticker.now
+                    if self.slot != NOW:
+                        return
                 items = self.take()
                 if items is None:
                     break

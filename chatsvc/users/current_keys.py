@@ -44,12 +44,16 @@ def read_keys(settings: Settings, *, again: bool = False) -> KeyRing:
     return KeyRing((*plain, *filed))
 
 
-def read_keys_again(settings: Settings) -> KeyRing | None:
-    """Return the API keys that the settings name now; None, and log why, if they can't be read."""
+def read_keys_again(settings: Settings, *, quietly: bool = False) -> KeyRing | None:
+    """Return the API keys that the settings name now; None if they can't be read.
+
+    Why they can't is logged, but with `quietly`.
+    """
     try:
         return read_keys(settings, again=True)
     except BadSetting as error:
-        logger.error("the API keys stay as they are: %s", error)
+        if not quietly:
+            logger.error("the API keys stay as they are: %s", error)
         return None
 
 

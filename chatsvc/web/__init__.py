@@ -21,11 +21,12 @@ for each frame.
 | `middleware`, `hosts`, `origin`, `security` | what lets a request through; the headers of all answers |
 | `problems` | problems as responses |
 | `disconnects`, `readers` | clients that leave or take nothing; the stream of one that reads, with its scope |
-| `connections`, `connection_limits`, `phases`, `plain_answers`, `descriptors` | limits of a connection, and of how many there are |
+| `connections`, `open_request`, `connection_limits`, `phases`, `plain_answers`, `cuts`, `descriptors` | limits of a connection, and of how many there are |
 | `use`, `beyond` | the limits of clients, and what they have open; connections beyond them |
 | `memory` | what connections hold in memory, and the watch over the budget |
 | `reach` | who can reach the service, and whether that is meant |
-| `logs`, `metrics`, `process_metrics`, `figures`, `stalls` | what operators see; the numbers, shared by all processes |
+| `logs`, `log_lines`, `request_ids` | the lines of the logs, how they are written, and what requests are called in them |
+| `metrics`, `metric_families`, `process_metrics`, `figures`, `stalls` | what a scrape shows; the numbers, shared by all processes |
 | `app_keys` | the typed keys of the application and of requests |
 
 Invariants:

@@ -7,7 +7,8 @@ from aiohttp import web
 from chatsvc.cursor import Offset
 from chatsvc.model import Context
 from chatsvc.replies import Reply
-from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.requests.values import Caller, Read, Start, Stop
+from chatsvc.tracing import TRACING
 from chatsvc.web.app_keys import REPLIES
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.tickets import bind, check_ticket, keyed_by_ticket, reply_begun
@@ -28,11 +29,33 @@ async def start_reply(app: web.Application, asked: Start) -> tuple[Reply, Place]
     place = app[USE].take_place(asked.caller)
     try:
         if asked.caller.ticket:
-            return await _start_by_ticket(app, asked), place
-        return await _start(app, asked), place
+            reply = await _start_by_ticket(app, asked)
+        else:
+            reply = await _start(app, asked)
     except BaseException:
         place.leave()
         raise
+    # A reply that another request has begun has another prompt, although it is the same.
+    if app[TRACING] is not None and reply.record.prompt is not asked.prompt:
+        trace_reading(app, reply, asked.caller, place, "repeated", 0)
+    return reply, place
+
+
+def trace_reading(
+    app: web.Application,
+    reply: Reply,
+    caller: Caller,
+    place: Place,
+    transport: str,
+    after: int,
+) -> None:
+    """Have a reading of a reply that another request has begun be a span, where there are traces.
+
+    The span ends when `place` is left. `transport` is how it is read, `after` behind what.
+    """
+    tracing = app[TRACING]
+    if tracing is not None:
+        place.then = tracing.read(reply, caller.trace, transport, after)
 
 
 async def _start_by_ticket(app: web.Application, asked: Start) -> Reply:
@@ -54,6 +77,7 @@ async def _start(app: web.Application, asked: Start) -> Reply:
         limits=asked.caller.limits,
         context=Context(chat=asked.chat, headers=asked.caller.headers),
         note=asked.note,
+        trace=asked.caller.trace,
     )
 
 

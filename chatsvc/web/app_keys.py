@@ -45,6 +45,9 @@ PUBLIC_METRICS = web.AppKey("public_metrics", bool)
 It matters only where the service has users.
 """
 
+PROBE_PATHS = ("/healthz", "/readyz", "/metrics")
+"""The paths that machines ask for by themselves, again and again, to see how the service is."""
+
 PREFIX = web.AppKey("prefix", str)
 """The key of the path under which the application is mounted; empty if it is not mounted."""
 
@@ -53,6 +56,12 @@ SERVICE = web.RequestKey("service", web.Application)
 
 CLIENT = web.RequestKey("client", str)
 """The key of the address of the client that a request is from."""
+
+REPLY = web.RequestKey("reply", str)
+"""The key of the beginning of the id of the reply that a request is about, for logs.
+
+A WebSocket has those of its first replies, with commas between them.
+"""
 
 IDENTITY = web.RequestKey("identity", Identity)
 """The key of the identity of a request's sender, where the service has users."""

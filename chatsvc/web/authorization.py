@@ -16,14 +16,16 @@ RIGHT = "write `async def authorize(request)` that returns a user's name or None
 """The words that say what the function should be."""
 
 
-def load_authorize(name: str) -> Authorize:
+def load_authorize(name: str, folder: str = "") -> Authorize:
     """Return the function that `name`, as `package.module:function`, names.
+
+    Its module is looked for in `folder` first, by default the current one.
 
     Raises `BadSetting` with one line when it can't be imported, and when it certainly is none: it
     is not asynchronous, or can't be called with a request.
     """
     try:
-        function = import_function(name)
+        function = import_function(name, folder)
     except ValueError as error:
         raise BadSetting(f"{flag('authorize')} {name}: {error}") from None
     if not takes(function, None):

@@ -14,8 +14,8 @@ from chatsvc.transports.html import html_response
 from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_response
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
+from chatsvc.web.app_keys import REPLIES, REPLY, service
 from chatsvc.web.bodies import JSON
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.names import find_named, message_name
@@ -27,6 +27,7 @@ from chatsvc.web.parsing import (
     read_post_chat,
     read_stop,
 )
+from chatsvc.web.proxies import PROXIES
 from chatsvc.web.readers import stream_response
 from chatsvc.web.use import USE
 
@@ -58,6 +59,7 @@ async def stop_reply(request: web.Request) -> web.Response:
     app = service(request)
     replies = app[REPLIES]
     reply = await _find_to_stop(app, read_stop(request))
+    request[REPLY] = reply.id[:6]
     await replies.stop(reply)
     ended = await replies.stopped(reply)
     body = {
@@ -76,8 +78,10 @@ async def share_reply(request: web.Request) -> web.Response:
     """
     app, asked = service(request), read_stop(request)
     reply = await open_reply(app, asked)
+    request[REPLY] = reply.id[:6]
     token = await app[REPLIES].share_links.make(reply)
-    path = request.path.removesuffix(f"/chat/{asked.reply_id}/share")
+    below = app[PROXIES].path_prefix(request)
+    path = below + request.path.removesuffix(f"/chat/{asked.reply_id}/share")
     body = {"token": token, "path": f"{path}/shared/{token}"}
     return json_response(reply.id, body)
 
@@ -86,6 +90,7 @@ async def unshare_reply(request: web.Request) -> web.Response:
     """Answer `POST /api/chat/{reply}/unshare`: withdraw the reply's share link, if it has one."""
     app = service(request)
     reply = await open_reply(app, read_stop(request))
+    request[REPLY] = reply.id[:6]
     await app[REPLIES].share_links.withdraw(reply)
     return web.Response(status=204, headers={"X-Reply-Id": reply.id})
 
@@ -99,6 +104,7 @@ async def get_question(request: web.Request) -> web.Response:
     """Answer `GET /api/shared/{token}/question`: give what the reply answers, or null."""
     token = request.match_info["token"]
     reply = await service(request)[REPLIES].share_links.open(token)
+    request[REPLY] = reply.id[:6]
     return json_response(token, {"question": reply.record.prompt.question})
 
 
@@ -123,13 +129,17 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
     if isinstance(asked, Start):
         (reply, place), after = await start_reply(app, asked), 0
         shown_id = reply.id
+        request[REPLY] = shown_id[:6]
     else:
         # By a share link it is known by the token alone: the id is the right to stop it as well.
         reply, shown_id = await open_reply(app, asked), asked.reply_id
+        request[REPLY] = reply.id[:6]
         if asked.after is None:  # nothing is left: 204 ends an `EventSource` [WHATWG]
             return web.Response(status=204, headers={"X-Reply-Id": shown_id})
         after = beginning(reply, asked)
         place = app[USE].take_place(asked.caller)
+        transport = asked.view.representation
+        trace_reading(app, reply, asked.caller, place, transport, after)
     if asked.view.representation == JSON:
         with place:
             return await _json(request, reply, shown_id, after, asked)

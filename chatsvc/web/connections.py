@@ -10,23 +10,23 @@ and these limits are what its runner has.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any, cast
 
 from aiohttp import StreamReader, hdrs, web
 
 from chatsvc.web import connection_limits as limits
 from chatsvc.web.beyond import Beyond
+from chatsvc.web.cuts import Cuts
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
+from chatsvc.web.open_request import OpenRequest
 from chatsvc.web.phases import Phase
-from chatsvc.web.plain_answers import LARGE_HEAD, SLOW_HEAD
+from chatsvc.web.plain_answers import LARGE_HEAD, SLOW_HEAD, with_request_id
 from chatsvc.web.proxies import PROXIES
+from chatsvc.web.request_ids import X_REQUEST_ID, new_request_id, request_id
 from chatsvc.web.security import SERVER
 from chatsvc.web.use import USE
-
-logger = logging.getLogger("chatsvc.web")
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -36,8 +36,7 @@ class Connections:
 
     `server` is that of a runner that has been set up for `app`, which is a chatsvc application.
     `options` are more arguments of aiohttp's `RequestHandler`. `waiting` has the connections of
-    the reserve that have not begun a request; factories of one process share it, for they share the
-    reserve.
+    the reserve that have not begun a request, the oldest first; factories of one process share it.
     """
 
     def __init__(
@@ -52,10 +51,9 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.descriptors = app[DESCRIPTORS]
         self.options = options
-        # The oldest one comes first.
         self.waiting: dict[GuardedConnection, None] = {} if waiting is None else waiting
         self.beyond = Beyond(app[USE], app[PROXIES], app[METRICS])
-        self._cut = app[METRICS].cut
+        self.cuts = Cuts(app[METRICS].cut)
         app[MEMORY].connections.append(self._all)
 
     def __call__(self) -> GuardedConnection:
@@ -78,12 +76,6 @@ class Connections:
             oldest.transport.abort()
         return True
 
-    def note_cut(self, reason: str, client: object) -> None:
-        """Count and log a connection that is ended because of its other end, perhaps a proxy."""
-        self._cut.labels(reason).inc()
-        data = {"reason": reason, "client": client}
-        logger.info("a connection was cut", extra={"data": data})
-
 
 class GuardedConnection(web.RequestHandler):
     """A client's connection: aiohttp's protocol with limits of time and size for what comes in.
@@ -98,6 +90,7 @@ class GuardedConnection(web.RequestHandler):
         "_arrived",
         "_body",
         "_connections",
+        "_open",
         "_phase",
         "_seen",
         "_tail",
@@ -126,6 +119,7 @@ class GuardedConnection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
         self._arrived = 0  # bytes of the body's content, without what frames it
+        self._open = OpenRequest(connections.loop, logs=self.access_logger is not None)
 
     @property
     def unfinished_bytes(self) -> int:
@@ -181,6 +175,7 @@ class GuardedConnection(web.RequestHandler):
             self._connections.waiting.pop(self, None)
         if self.beyond:
             self._connections.beyond.begin(self)
+        self._open.begin(request)
         self._phase, self._seen, self._tail = Phase.REQUEST, 0, b""
         # What follows a request that asks for an upgrade are frames. If it is refused, aiohttp
         # keeps no more than a buffer of them.
@@ -199,10 +194,13 @@ class GuardedConnection(web.RequestHandler):
         self._connections.beyond.begin(self)
         self._refuse(self._connections.beyond.answer(), "limit")
 
-    def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
+    def handle_error(
+        self, request: web.BaseRequest, *args: Any, **options: Any
+    ) -> web.StreamResponse:
         """See aiohttp's. The answer to what is not HTTP is made here, and by no middleware."""
-        response = super().handle_error(*args, **options)
+        response = super().handle_error(request, *args, **options)
         response.headers[hdrs.SERVER] = SERVER
+        response.headers[X_REQUEST_ID] = request_id(request)
         return response
 
     def log_access(
@@ -216,6 +214,7 @@ class GuardedConnection(web.RequestHandler):
         aiohttp calls it after each answer, also where no access log is kept.
         """
         super().log_access(request, response, time)
+        self._open.end()
         if self._phase is Phase.REFUSED:
             return
         self._stop_timer()
@@ -280,7 +279,7 @@ class GuardedConnection(web.RequestHandler):
 
     def _limit_flood(self) -> None:
         if self._seen > limits.AHEAD_BYTES and self.transport is not None:
-            self._connections.note_cut("flood", self._client())
+            self._connections.cuts.note("flood", self._client())
             self.transport.abort()
 
     def _discard(self, data: bytes) -> bool:
@@ -319,8 +318,9 @@ class GuardedConnection(web.RequestHandler):
         self.close()  # aiohttp parses nothing any more, and waits for nothing
         if transport is None:
             return
-        self._connections.note_cut(reason, client)
-        transport.write(answer)
+        named = new_request_id()
+        self._connections.cuts.note(reason, client, named)
+        transport.write(with_request_id(answer, named))
         # What there is too much of is not held any longer than for the answer.
         wait = 0.0 if self.in_reserve or self.beyond else limits.DISCARD_S
         self._connections.loop.call_later(wait, transport.abort)

@@ -18,8 +18,10 @@ from typing import Any
 
 from aiohttp import web
 
+from chatsvc.problems import Unauthorized
 from chatsvc.transports.writing import STALLED_US
 from chatsvc.web.app_keys import identity_of
+from chatsvc.web.problems import PROBLEM
 
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at all connections: aiohttp has no callback for one that closes."""
@@ -82,6 +84,7 @@ class Clients:
         for request in list(self._tasks.values()):
             cut = identity_of(request).key in keys and UPGRADED not in request
             if cut and request.transport is not None:
+                request[PROBLEM] = Unauthorized.code
                 request.transport.abort()
         for transport, key in list(self._keys.items()):
             if key in keys:

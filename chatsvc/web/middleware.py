@@ -15,7 +15,14 @@ from aiohttp.typedefs import Handler
 from chatsvc.problem import Problem
 from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
 from chatsvc.tracebacks import without_tracebacks
-from chatsvc.web.app_keys import SERVICE, identity_of, inner_path, service
+from chatsvc.web.app_keys import (
+    PROBE_PATHS,
+    REPLIES,
+    SERVICE,
+    identity_of,
+    inner_path,
+    service,
+)
 from chatsvc.web.connections import GuardedConnection
 from chatsvc.web.descriptors import DESCRIPTORS
 from chatsvc.web.disconnects import CLIENTS, is_gone
@@ -29,11 +36,13 @@ from chatsvc.web.metrics import METRICS
 from chatsvc.web.origin import ORIGINS
 from chatsvc.web.problems import (
     BEGUN,
+    CLIENT_GONE_STATUS,
     PROBLEM,
     problem_of_http_error,
     problem_response,
 )
 from chatsvc.web.proxies import PROXIES
+from chatsvc.web.request_ids import X_REQUEST_ID, name_request, request_id
 from chatsvc.web.security import (
     CACHE_HEADERS,
     SECURITY_HEADERS,
@@ -41,13 +50,6 @@ from chatsvc.web.security import (
     VARY_ORIGIN,
 )
 from chatsvc.web.use import USE
-
-CLIENT_GONE_STATUS = 499
-"""The status that access logs show where no answer, or no whole one, could be sent to the client.
-"""
-
-RESERVE_PATHS = ("/healthz", "/readyz", "/metrics")
-"""The paths that are answered also on a connection that is one too many."""
 
 _COMMON_HEADERS = (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
 
@@ -63,6 +65,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """
     app = request[SERVICE] = service(request)
     app[CLIENTS].enter(request)
+    name_request(request)
     # It stays with the request, also for the access log, whatever becomes of it.
     app[PROXIES].client_address(request)
     connection = request.protocol
@@ -78,7 +81,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
                 "The body must be sent as it is, without a Content-Encoding."
             )
         path = inner_path(request)
-        is_spared = path in RESERVE_PATHS
+        is_spared = path in PROBE_PATHS  # also on a connection that is one too many
         if guarded is not None and guarded.in_reserve and not is_spared:
             raise app[DESCRIPTORS].overloaded()
         hosts = app[HOSTS]
@@ -92,7 +95,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if guarded is not None and not is_spared:
             _charge(guarded, request, app, path)
         response = await handler(request)
-        if _is_one_too_many(guarded):
+        if _is_one_too_many(guarded) or _is_leaving(app, response):
             response.force_close()
         return response
     except Problem as error:
@@ -111,7 +114,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         if isinstance(error, ConnectionError) and is_gone(request):
             # Nothing can be sent. aiohttp finds that out by itself and logs nothing.
             return web.Response(status=CLIENT_GONE_STATUS)
-        logger.error("a request failed", exc_info=error)
+        data = {"request_id": request_id(request)}
+        logger.error("a request failed", exc_info=error, extra={"data": data})
         problem = InternalError()
     finally:
         app[CLIENTS].leave()
@@ -124,7 +128,11 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
             request.transport.abort()
         return web.Response(status=CLIENT_GONE_STATUS)
     response = problem_response(request, problem)
-    if _is_one_too_many(guarded) or not request.content.is_eof():
+    if (
+        _is_one_too_many(guarded)
+        or _is_leaving(app, response)
+        or not request.content.is_eof()
+    ):
         response.force_close()
     if _is_encoded(request):
         response.headers[hdrs.ACCEPT_ENCODING] = "identity"  # [RFC 9110, 12.5.3]
@@ -154,6 +162,15 @@ def _is_one_too_many(connection: GuardedConnection | None) -> bool:
     return connection is not None and (connection.in_reserve or connection.beyond)
 
 
+def _is_leaving(app: web.Application, response: web.StreamResponse) -> bool:
+    """Return whether the node drains, and an answer can still say that the connection closes.
+
+    A proxy would otherwise keep the connection for its next request, which it can't repeat if that
+    is a POST, and send it as the node ends.
+    """
+    return app[REPLIES].admission.draining and not response.prepared
+
+
 def _is_encoded(request: web.Request) -> bool:
     """Return whether a body is compressed, by its headers."""
     if hdrs.CONTENT_ENCODING not in request.headers:
@@ -173,9 +190,10 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
         service(request)[CLIENTS].watch_sending(request)
     headers = response.headers
     headers[hdrs.SERVER] = SERVER
+    headers[X_REQUEST_ID] = request_id(request)
     for name, value in _COMMON_HEADERS:
         headers.setdefault(name, value)
     headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:
         headers.update(service(request)[ORIGINS].cors_headers(request))
-    request[BEGUN] = True
+    request[BEGUN] = response.status

@@ -16,7 +16,7 @@ from chatsvc.transports.deltas import tool_offer
 from chatsvc.transports.openai import Chunks, error_object
 from chatsvc.transports.snapshot import json_response, until_end
 from chatsvc.web.access import start_reply
-from chatsvc.web.app_keys import REPLIES, service
+from chatsvc.web.app_keys import REPLIES, REPLY, service
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of, read_completion
 from chatsvc.web.readers import stream_response
@@ -50,6 +50,7 @@ async def post_completion(request: web.Request) -> web.StreamResponse:
             # Awaited here, because the reply is stopped below once its stream is over.
             await response.prepare(request)
             return response
+        request[REPLY] = reply.id[:6]
         with place, app[METRICS].reading(Chunks.transport):
             end = await until_end(reply)
             if end.state == "failed":

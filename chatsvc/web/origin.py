@@ -24,6 +24,7 @@ from chatsvc.web.proxies import TrustedProxies
 
 ALLOWED_HEADERS = (
     "Content-Type, Idempotency-Key, Last-Event-ID, Authorization, "
+    "X-Request-Id, traceparent, tracestate, "
     # OpenAI's client in a browser, and the AI SDK's provider, send these.
     "User-Agent, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, "
     "X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, "
@@ -32,7 +33,7 @@ ALLOWED_HEADERS = (
 )
 """The headers that the page of an allowed origin may send without `--allow-header`."""
 
-EXPOSED_HEADERS = "X-Reply-Id, Retry-After, RateLimit, RateLimit-Policy"
+EXPOSED_HEADERS = "X-Reply-Id, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 """The headers of an answer that the page of an allowed origin may read."""
 
 ANY_ORIGIN = "*"

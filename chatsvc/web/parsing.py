@@ -32,6 +32,7 @@ from chatsvc.requests.values import (
     Stop,
     View,
 )
+from chatsvc.tracing import TRACE_HEADERS, TRACING
 from chatsvc.transports.table import PARTS_MEDIA_TYPES, STREAM_MEDIA_TYPES
 from chatsvc.web.app_keys import CONTEXT_HEADERS, LIMITS, identity_of, service
 from chatsvc.web.bodies import JSON, read_body
@@ -68,6 +69,7 @@ def caller_of(request: web.Request) -> Caller:
         ticket=identity.ticket,
         reply=identity.reply,
         headers=_headers(request, names) if names else {},
+        trace={} if app[TRACING] is None else _headers(request, TRACE_HEADERS),
     )
 
 

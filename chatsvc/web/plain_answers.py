@@ -19,6 +19,12 @@ def plain_answer(
     ).encode()
 
 
+def with_request_id(answer: bytes, request_id: str) -> bytes:
+    """Return a whole answer with the id of its request, which is none that the client has sent."""
+    head, end, rest = answer.partition(b"\r\n")
+    return b"%b%bX-Request-Id: %b%b%b" % (head, end, request_id.encode(), end, rest)
+
+
 def beyond_answer(problem: TooManyRequests) -> bytes:
     """Return the answer to a connection beyond a limit that has sent no request."""
     headers = {"Retry-After": str(problem.retry_after), **rate_limit_headers(problem)}

@@ -32,8 +32,12 @@ from chatsvc.web.use import rate_limit_headers
 PROBLEM = web.RequestKey("problem", str)
 """The key of the code of a request's problem, for metrics and logs."""
 
-BEGUN = web.RequestKey("begun", bool)
-"""The key that a request has once the head of its answer is on its way."""
+CLIENT_GONE_STATUS = 499
+"""The status that access logs show where no answer, or no whole one, could be sent to the client.
+"""
+
+BEGUN = web.RequestKey("begun", int)
+"""The key of the status of a request's answer, once the head of that is on its way."""
 
 
 def problem_of_http_error(error: web.HTTPError) -> Problem:

@@ -1,13 +1,14 @@
 """What the proxies in front of the service say of a client, where they are trusted.
 
-They say by which scheme they were asked, from which address (PROTOCOL.md section 2), and perhaps by
-which user.
+They say by which scheme they were asked, from which address, below which path (PROTOCOL.md section
+2), and perhaps by which user.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -30,6 +31,9 @@ FORWARDED_PROTO = "X-Forwarded-Proto"
 FORWARDED_FOR = hdrs.X_FORWARDED_FOR
 """The header in which each proxy on the way adds the address that it was asked from."""
 
+FORWARDED_PREFIX = "X-Forwarded-Prefix"
+"""The header in which a proxy says which beginning of the path it has taken away."""
+
 TLS_SCHEMES = {"https", "wss"}
 """The schemes that stand for TLS. Some proxies write `wss` for a WebSocket."""
 
@@ -39,6 +43,8 @@ MAX_USER_CHARACTERS = 256
 KNOWN_PEERS = 256
 """The other ends of connections whose trust is remembered: to parse an address takes 2 µs."""
 
+# It becomes the path of a cookie, in which a semicolon would begin another attribute.
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*/?", re.ASCII)
 _HARMFUL_CATEGORIES = {"Cc", "Zl", "Zp"}  # control characters, and ends of lines
 
 
@@ -112,6 +118,20 @@ class TrustedProxies:
             return False
         said = ",".join(request.headers.getall(FORWARDED_PROTO, ())).lower()
         return not TLS_SCHEMES.isdisjoint(map(str.strip, said.split(",")))
+
+    def path_prefix(self, request: web.BaseRequest) -> str:
+        """Return the beginning of the path that trusted proxies have taken away, as `/chat`.
+
+        Where several have taken something away, each has added a line or an element, the outermost
+        first. "" where none has, and where what they say is no path.
+        """
+        if FORWARDED_PREFIX not in request.headers or not self.sent(request):
+            return ""
+        said = ",".join(request.headers.getall(FORWARDED_PREFIX)).split(",")
+        parts = [part.strip() for part in said]
+        if not all(map(_PREFIX.fullmatch, parts)):
+            return ""
+        return "".join(part.rstrip("/") for part in parts)
 
     def client_address(self, request: web.BaseRequest) -> str:
         """Return the IP address of the client that a request is from; "" if it is not known.

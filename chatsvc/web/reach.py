@@ -33,15 +33,26 @@ def is_loopback(host: str) -> bool:
     return all(address_of(str(address[0])).is_loopback for *_, address in found)
 
 
+def is_local(settings: Settings) -> bool:
+    """Return whether only this machine reaches the places where the service listens."""
+    return not _beyond(settings)
+
+
+def _beyond(settings: Settings) -> list[str]:
+    """Return the hosts on which other machines reach the service."""
+    return [host for host in settings.hosts if not is_loopback(host)]
+
+
 def check_reach(settings: Settings) -> None:
     """Do nothing when only this machine reaches the service, it has users, or `--open` lets all in.
 
     Raises `BadSetting` otherwise.
     """
-    if settings.open or has_users(settings) or is_loopback(settings.host):
+    beyond = _beyond(settings)
+    if settings.open or has_users(settings) or not beyond:
         return
     raise BadSetting(
-        f"--host {settings.host or repr('')} can be reached from other machines, and without users "
+        f"--host {beyond[0] or repr('')} can be reached from other machines, and without users "
         "anyone there may use the service: give users keys (CHATSVC_API_KEYS or --api-keys-file), "
         "listen on 127.0.0.1 behind a proxy that lets the right people in, have a --trusted-proxy name "
         "users (--user-header) or a function of your own do so (--authorize), or let anyone in with "
@@ -59,8 +70,9 @@ def warn_if_open(settings: Settings) -> None:
 
     `check_reach` has let that pass.
     """
-    if not has_users(settings) and not is_loopback(settings.host):
-        where = settings.host or "this machine"
+    beyond = _beyond(settings)
+    if beyond and not has_users(settings):
+        where = ", ".join(host or "this machine" for host in beyond)
         logger.warning("the service is open: whoever reaches %s may use it", where)
 
 
@@ -71,6 +83,4 @@ def has_metrics(settings: Settings) -> bool:
     of which some may have the scope for it. The address of a client never decides it: behind a
     proxy on the same machine, everybody comes from there.
     """
-    return settings.admin_port is None and (
-        has_keys(settings) or is_loopback(settings.host)
-    )
+    return settings.admin_port is None and (has_keys(settings) or is_local(settings))

@@ -9,7 +9,7 @@ from aiohttp import web
 from chatsvc.replies import Reply
 from chatsvc.transports.codec import StreamCodec
 from chatsvc.transports.response import ReplyResponse
-from chatsvc.web.app_keys import service
+from chatsvc.web.app_keys import REPLY, service
 from chatsvc.web.disconnects import CLIENTS
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.use import Place
@@ -65,6 +65,7 @@ def stream_response(
     the stream is over. `delivered` and `shown_id` are those of `ReplyResponse`; an empty `shown_id`
     stands for the reply's id.
     """
+    request[REPLY] = reply.id[:6]
     scope = ReaderScope(request, codec.transport, place, after)
     return ReplyResponse(
         request, reply, shown_id or reply.id, after, scope, codec, delivered

@@ -44,7 +44,7 @@ def session_cookie(request: web.Request, app: web.Application) -> SessionCookie 
     it (RFC 6265bis section 4.1.3). Plain http is for the browser's own machine alone: whoever is on
     the network could read the cookie, and the key before it.
     """
-    prefix = app[PREFIX]
+    prefix = app[PROXIES].path_prefix(request) + app[PREFIX]
     if app[PROXIES].came_by_tls(request):
         name = "__Secure-chatsvc" if prefix else "__Host-chatsvc"
         return SessionCookie(name, f"{prefix}/", secure=True)

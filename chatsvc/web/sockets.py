@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from chatsvc.problem import Problem
 from chatsvc.problems import Draining, InternalError, InvalidRequest
+from chatsvc.replies import Reply
 from chatsvc.requests.chat import read_frame, read_message
 from chatsvc.requests.values import (
     PARTS_SUBPROTOCOL,
@@ -29,12 +30,13 @@ from chatsvc.requests.values import (
 from chatsvc.transports.connection import Connection, Delivery
 from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
-from chatsvc.web.access import beginning, open_reply, start_reply
-from chatsvc.web.app_keys import LIMITS, REPLIES, identity_of, service
+from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
+from chatsvc.web.app_keys import LIMITS, REPLIES, REPLY, identity_of, service
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
 from chatsvc.web.parsing import caller_of
+from chatsvc.web.problems import PROBLEM
 from chatsvc.web.use import USE
 
 logger = logging.getLogger("chatsvc.web")
@@ -46,6 +48,9 @@ SOCKETS: web.AppKey[dict[Connection, str]] = web.AppKey("sockets", dict)
 
 SPARED_BYTES = 64 * 1024
 """Bytes of unfinished frames that a connection may have when memory is short."""
+
+LOGGED_REPLIES = 8
+"""The replies of a connection that its line in the log names; there may be many more."""
 
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -78,7 +83,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             app[METRICS].reading(ws.ws_protocol or "websocket"),
             suppress(ConnectionError),
         ):
-            await _serve(app, connection, caller)
+            await _serve(app, request, connection, caller)
     finally:
         pinger.cancel()
         del app[SOCKETS][connection]
@@ -87,16 +92,21 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _serve(app: web.Application, connection: Connection, caller: Caller) -> None:
+async def _serve(
+    app: web.Application, request: web.Request, connection: Connection, caller: Caller
+) -> None:
     """Serve a connection by its subprotocol, and close it with the problem that this raises."""
     try:
         if subprotocol := connection.ws.ws_protocol:
-            answer = partial(_answer_frame, app, connection, caller, subprotocol)
+            answer = partial(
+                _answer_frame, app, request, connection, caller, subprotocol
+            )
             await serve_at_once(connection, lambda text: _guarded(app, answer(text)))
         else:
-            start = partial(_answer_message, app, caller)
+            start = partial(_answer_message, app, request, caller)
             await serve_in_turn(connection, lambda text: _guarded(app, start(text)))
     except Problem as problem:
+        request[PROBLEM] = problem.code
         await connection.close(problem)
 
 
@@ -117,15 +127,19 @@ async def _guarded(app: web.Application, answer: Awaitable[Result]) -> Result:
         raise InternalError from None
 
 
-async def _answer_message(app: web.Application, caller: Caller, text: str) -> Delivery:
+async def _answer_message(
+    app: web.Application, request: web.Request, caller: Caller, text: str
+) -> Delivery:
     """Start the reply that a frame without a subprotocol asks for. Raises a `Problem`."""
     asked = read_message(text, caller, app[LIMITS])
     reply, place = await start_reply(app, asked)
+    _note_reply(request, reply)
     return Delivery(reply, 0, make_codec(reply.id, asked.view), place.leave)
 
 
 async def _answer_frame(
     app: web.Application,
+    request: web.Request,
     connection: Connection,
     caller: Caller,
     subprotocol: str,
@@ -149,7 +163,18 @@ async def _answer_frame(
         place = app[USE].take_place(caller)
         if after:
             app[METRICS].resumes.labels(subprotocol).inc()
+        trace_reading(app, reply, caller, place, subprotocol, after)
+    _note_reply(request, reply)
     return Delivery(reply, after, make_codec(reply.id, asked.view), place.leave)
+
+
+def _note_reply(request: web.Request, reply: Reply) -> None:
+    """Keep the beginning of a reply's id for the log, if there are not `LOGGED_REPLIES` already."""
+    noted = request.get(REPLY)
+    if noted is None:
+        request[REPLY] = reply.id[:6]
+    elif len(noted) < 7 * LOGGED_REPLIES - 1:
+        request[REPLY] = f"{noted},{reply.id[:6]}"
 
 
 def _end_unfinished(app: web.Application) -> None:

@@ -11,7 +11,7 @@ from chatsvc.problems import StoreUnavailable
 from chatsvc.replies import Reply
 from chatsvc.requests.ui_messages import decode_continued, encode_continued
 from chatsvc.transports.ui import UIChunks
-from chatsvc.web.access import start_reply
+from chatsvc.web.access import start_reply, trace_reading
 from chatsvc.web.app_keys import REPLIES, service
 from chatsvc.web.names import chat_name, find_kept, find_named, message_name
 from chatsvc.web.parsing import caller_of, keyed_start, read_turn
@@ -59,7 +59,9 @@ async def get_turn(request: web.Request) -> web.StreamResponse:
     reply = await find_named(service(request)[REPLIES], caller, chat)
     if reply is None:
         return web.Response(status=204)
-    place = service(request)[USE].take_place(caller)
+    app = service(request)
+    place = app[USE].take_place(caller)
+    trace_reading(app, reply, caller, place, UIChunks.transport, 0)
     return _stream(request, reply, place, chat, replay=True)
 
 

@@ -9,6 +9,8 @@ the number of open connections and readings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from chatsvc.client_limits import (
@@ -72,9 +74,11 @@ class Place:
     given, before a byte of it is sent.
     """
 
-    __slots__ = ("_account", "_readers")
+    __slots__ = ("_account", "_readers", "then")
 
     def __init__(self, readers: OpenCounts, account: str) -> None:
+        self.then: Callable[[], None] | None = None
+        """What is called once when the place is left, if anything."""
         self._readers: OpenCounts | None = readers
         self._account = account
         readers.add(account)
@@ -90,6 +94,8 @@ class Place:
         readers, self._readers = self._readers, None
         if readers is not None:
             readers.remove(self._account)
+            if self.then is not None:
+                self.then()
 
     def __del__(self) -> None:
         self.leave()

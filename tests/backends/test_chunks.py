@@ -12,6 +12,7 @@ from chatsvc.backends.chunk_conversion import convert, loads
 from chatsvc.backends.chunk_values import Chunk, decode
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.model import Finish, Piece
+from tests.backends.test_chunk_pieces import fed
 from tests.scripted_upstream import DONE, chunk
 
 STOP = chunk(None, finish_reason="stop")
@@ -37,7 +38,7 @@ def read(
     for part in parts:
         if reader.complete or reader.failure is not None:
             break
-        pieces += reader.feed(part)
+        pieces += fed(reader, part)
     if clean and not reader.complete and reader.failure is None:
         pieces += reader.end()
     pieces += reader.rest()

@@ -5,14 +5,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatsvc.backends.chunk_values import decode
 from chatsvc.backends.chunks import ChunkReader
 from chatsvc.backends.frames import UNUSED_FRAMES, Frames
 from chatsvc.model import Piece
-from tests.backends.test_chunk_pieces import chunks, delta, encode, event, merged
+from tests.backends.test_chunk_pieces import chunks, delta, encode, event, fed, merged
 
 HEAD = b'{"id":"1","choices":[{"index":0,"delta":{"content":'
 TAIL = b'},"finish_reason":null}],"model":"m"}'
@@ -46,6 +46,7 @@ def framed(text: bytes = b'"a"', head: bytes = HEAD, tail: bytes = TAIL) -> Fram
 )
 def test_what_stands_in_a_frame(literal: bytes, text: str | None) -> None:
     assert framed().text_of(HEAD + literal + TAIL) == text
+    assert framed().event_text(b"data: " + HEAD + literal + TAIL + b"\n\n") == text
     assert framed(b'"x\\ty"').text_of(HEAD + literal + TAIL) == text
 
 
@@ -56,6 +57,17 @@ def test_what_is_around_it_must_be_the_same() -> None:
     assert frames.text_of(HEAD[:-1] + TAIL) is None
     assert frames.text_of(b"") is None
     assert Frames().text_of(HEAD + b'"b"' + TAIL) is None
+
+
+def test_what_is_around_the_event_of_a_frame() -> None:
+    whole = b"data: " + HEAD + b'"b"' + TAIL + b"\n\n"
+    frames = framed()
+    assert frames.event_text(whole) == "b"
+    for other in (whole[:-1], whole + b"\n", whole[1:], whole[6:], b" " + whole, b""):
+        assert frames.event_text(other) is None
+    frames.note(b"{}", decode(b"{}"))
+    assert frames.event_text(whole) is None
+    assert Frames().event_text(whole) is None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,7 @@ def test_padding_of_random_length() -> None:
     frames.note(padded(b'"a"', b"xyz"), decode(padded(b'"a"', b"xyz")))
     for padding in (b"", b"x", b"0123456789"):
         assert frames.text_of(padded(b'"b"', padding)) == "b"
+        assert frames.event_text(b"data: %b\n\n" % padded(b'"b"', padding)) is None
     assert frames.text_of(padded(b'"b"', b'","model":"x')) is None
     assert frames.text_of(HEAD + b'"b"' + TAIL) == "b"
 
@@ -138,15 +151,21 @@ class _NoFrames(Frames):
 
 
 @given(st.lists(alike, max_size=8))
+@example([delta({"reasoning": text}) for text in "abc"])
+@example([delta({"content": text}) for text in ("a", "b\r", "\nc", "d")])
+@example([delta({"content": text}) for text in ("a", "b", "", "c")])
 def test_frames_change_nothing(script: list[bytes]) -> None:
     def outcome(reader: ChunkReader) -> object:
         pieces: list[Piece] = []
         for each in script:
             if reader.failure is None:
-                pieces += reader.feed(each)
+                pieces += fed(reader, each)
+        assert "" not in pieces
         failure = reader.failure
-        done = reader.finish, reader.progress, failure and failure.detail
-        return merged([*pieces, *reader.rest()]), done
+        done = reader.finish, reader.progress > 0, failure and failure.detail
+        places = reader._answer.places
+        at = places.length, places.ends_open, places.position(places.length, 0)
+        return merged([*pieces, *reader.rest()]), done, at
 
     exact = ChunkReader()
     exact._frames = _NoFrames()

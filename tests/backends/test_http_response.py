@@ -22,8 +22,8 @@ def fed(data: bytes, cuts: list[int] | None = None) -> tuple[HttpResponse, bytes
     edges = sorted({0, len(data), *(cut % len(data) for cut in cuts or [])})
     for begin, end in itertools.pairwise(edges):
         response.feed(data[begin:end])
-        content += b"".join(response.content)
-        response.content.clear()
+        content += response.content
+        response.content = b""
         if response.broken:
             break
     response.close()

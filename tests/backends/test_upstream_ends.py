@@ -147,7 +147,7 @@ async def test_words_keep_it_going() -> None:
 
 
 async def test_more_than_a_response_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsvc.backends.response.RESPONSE_LIMIT_BYTES", 1 << 18)
+    monkeypatch.setattr("chatsvc.backends.answer.RESPONSE_LIMIT_BYTES", 1 << 18)
     thought = chunk(None, delta={"reasoning_content": "hm" * 1000})
     upstream = Upstream(itertools.chain([head()], itertools.repeat(thought)))
     _, finish, detail = await asked(upstream)

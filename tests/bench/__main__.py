@@ -22,9 +22,11 @@ from .scenarios import (
     redis,
     relay,
     setup,
+    shard,
     soak,
     table,
     unpaced,
+    workers,
 )
 from .scenarios.plan import Plan, numbers
 from .servers import compared
@@ -42,6 +44,8 @@ SCENARIOS: dict[str, ModuleType] = {
     "endings": endings,
     "relay": relay,
     "redis": redis,
+    "shard": shard,
+    "workers": workers,
     "layers": layers,
 }
 FILES = 20_000  # file descriptors; each stream takes one

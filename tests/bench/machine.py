@@ -20,6 +20,11 @@ class Cores:
         words = map(str, command)
         return ["nice", "-n", str(self.nice), "taskset", "-c", str(core), *words]
 
+    def place_this_thread(self) -> None:
+        """Run the calling thread on the load's core only, with the nice value."""
+        os.sched_setaffinity(0, {self.client})
+        os.setpriority(os.PRIO_PROCESS, 0, self.nice)
+
 
 def _ticks(cpu: int) -> list[int]:
     lines = Path("/proc/stat").read_text().splitlines()

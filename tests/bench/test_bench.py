@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ import regex
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.conftest import require
+from tests.conftest import THOROUGH, require
 
 from . import kit
 from .machine import Cores
@@ -465,7 +464,7 @@ def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     require("gcc", "taskset")
     from .__main__ import main
 
-    if scenario in LONG and os.environ.get("CHATSVC_REQUIRE_ALL") != "1":
+    if scenario in LONG and not THOROUGH:
         pytest.skip("takes long; runs with CHATSVC_REQUIRE_ALL=1")
     where = ["--rounds", "1", *QUIETLY, "--out", str(tmp_path)]
     assert main([scenario, *SMALL[scenario], *where]) == 0

@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from tests.conftest import require
-from tests.loopback import free_port
-from tests.nginx_server import NginxServer
-from tests.readme import blocks
-from tests.redis_server import RedisServer
-
-from .conftest import Cluster
 from .nodes import Node, Received, read
 
 pytestmark = pytest.mark.thorough
 
 KEY = "Idempotency-Key"
-
-
-@pytest.fixture
-async def nodes(cluster: Cluster, redis_server: RedisServer) -> list[Node]:
-    """Two, by the README's command."""
-    [example] = blocks("sh", "--store")
-    command = example.strip().splitlines()[-1]
-    for shown, here in (
-        ("0.0.0.0", "127.0.0.1"),
-        ("10.0.0.9", "127.0.0.1"),
-        ("redis://redis.internal/0", redis_server.url),
-    ):
-        assert shown in command
-        command = command.replace(shown, here)
-    return await cluster(2, *shlex.split(command)[1:], "--pace", "0.05")
-
-
-@pytest.fixture
-def balancer(nodes: list[Node], tmp_path: Path) -> Iterator[URL]:
-    """The README's nginx before them."""
-    require("nginx")
-    [http] = blocks("nginx", "upstream chatsvc")
-    port = free_port()
-    for shown, here in (
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("10.0.0.1:3000", f"127.0.0.1:{nodes[0].port}"),
-        ("10.0.0.2:3000", f"127.0.0.1:{nodes[1].port}"),
-    ):
-        assert shown in http
-        http = http.replace(shown, here)
-    server = NginxServer(tmp_path, port, http)
-    server.start()
-    yield URL(server.url)
-    server.stop()
 
 
 async def busy(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,17 +15,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.conftest import require
+from tests.conftest import TEST_CACHE, THOROUGH, require
 
 from .browsers import CHROMIUM_FLAGS, Everywhere, PlaywrightProfile, Profile, Scenario
 from .webdriver import WebDriverProfile, start_webkit, virtual_screen
 
 NPM = {"typescript": "7.0.2", "axe-core": "4.14.1", "lighthouse": "12.8.2"}
-CACHE = Path(
-    os.environ.get("CHATSVC_TEST_CACHE", Path.home() / ".cache" / "chatsvc" / "npm")
-)
-THOROUGH = os.environ.get("CHATSVC_REQUIRE_ALL") == "1"
-"""Whether this run may take long, as the one before a release."""
+CACHE = Path(TEST_CACHE or Path.home() / ".cache" / "chatsvc" / "npm")
 PACE_S = 0.01
 """The time between two characters: slow enough to act in mid-reply, fast enough for a test."""
 

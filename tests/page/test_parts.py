@@ -1,4 +1,4 @@
-"""All parts of a reply in real browsers: a native `EventSource` reads them by one `onmessage`."""
+"""The README's examples in real browsers: a native `EventSource` reads a reply by one `onmessage`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ SHOWN = [
     ["end", "done", ""],
 ]
 
+NOTING = """(() => {
+    const noted = [];
+    const note = (...all) => {
+        noted.push(all);
+        document.documentElement.dataset.noted = JSON.stringify(noted);
+    };
+    SCRIPT
+})()"""
+"""An example, which notes on the page what it would log."""
+
 
 async def test_the_example_reads_all_parts_in_the_page_and_resumes_by_itself(
     everywhere: Everywhere,
@@ -55,18 +65,38 @@ async def test_the_example_reads_all_parts_in_the_page_and_resumes_by_itself(
         )
         async with inside(Settings(pace=0), backend=backend) as chat:
             page = await (await new_profile()).open(chat.url + "/")
-            await page.evaluate(
-                "(() => { const noted = []; "
-                "const note = (...all) => { noted.push(all); "
-                "document.documentElement.dataset.noted = JSON.stringify(noted); };"
-                f"{script} }})()"
-            )
+            await page.evaluate(NOTING.replace("SCRIPT", script))
             await noted(page, "Let me")
             chat.cut()
             go.set()
             *events, closed = json.loads(await noted(page, "closed"))
             assert closed[0] == "closed"
             assert joined(events) == SHOWN
+
+    await everywhere(scenario)
+
+
+async def test_the_example_reads_characters_and_resumes_by_itself(
+    everywhere: Everywhere,
+) -> None:
+    """As the README has it; the connection is cut between two characters."""
+    [example] = blocks("js", "console.log(data)")
+    script = example.replace("console.log(data)", "note(data)")
+    script = script.replace("source.close()", "note('closed', source.close())")
+    assert script.count("note(") == 2
+
+    async def scenario(new_profile: NewProfile) -> None:
+        go = asyncio.Event()
+        backend = Pieces("你好", go, Finish("stop"))
+        async with inside(Settings(pace=0), backend=backend) as chat:
+            page = await (await new_profile()).open(chat.url + "/")
+            await page.evaluate(NOTING.replace("SCRIPT", script))
+            await noted(page, "你")
+            chat.cut()
+            go.set()
+            *events, closed = json.loads(await noted(page, "closed"))
+            assert closed[0] == "closed"
+            assert events == [["你"], ["好"]]
 
     await everywhere(scenario)
 

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.conftest import require
+from tests.conftest import THOROUGH, require
 from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 
 from . import driving, proxies
-from .conftest import THOROUGH, OpenPage, end_service, start_service
+from .conftest import OpenPage, end_service, start_service
 from .driving import TEXT
 from .proxies import Pipe, Proxy
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page
 
+from tests.conftest import THOROUGH
+
 from . import driving
 from .browsers import CHROMIUM_FLAGS
-from .conftest import THOROUGH, OpenPage, Watched, end_service, start_service
+from .conftest import OpenPage, Watched, end_service, start_service
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 

@@ -43,6 +43,13 @@ class Watch:
     def first(self, reply: Reply) -> None:
         self.events.append(("first", _reason(reply)))
 
+    def handed_on(self, reply: Reply, successor: str) -> None:
+        self.events.append(("handed_on", successor))
+        self.over.set()
+
+    def taken_over(self, reply: Reply) -> None:
+        self.events.append(("taken_over", _reason(reply)))
+
     def ended(self, reply: Reply) -> None:
         self.events.append(("ended", _reason(reply)))
         self.over.set()

@@ -161,8 +161,8 @@ async def test_bad_keys_are_said_in_one_line(
 
 def test_with_keys_the_service_may_be_reached_from_elsewhere() -> None:
     for settings in (
-        Settings(host=EVERYWHERE, api_keys="x" * 16),
-        Settings(host=EVERYWHERE, api_keys_file="keys.toml"),
+        Settings(host=(EVERYWHERE,), api_keys="x" * 16),
+        Settings(host=(EVERYWHERE,), api_keys_file="keys.toml"),
     ):
         check_reach(settings)
         assert has_metrics(settings)
@@ -219,7 +219,7 @@ async def test_no_process_that_the_service_starts_gets_the_keys() -> None:
     program = (
         "import asyncio, os, sys\n"
         "from chatsvc import cli, serve\n"
-        "def shown(settings, *rest):\n"
+        "def shown(settings, **rest):\n"
         "    print(os.environ.get('CHATSVC_API_KEYS'), settings.api_keys)\n"
         "serve.serve = shown\n"
         "sys.exit(cli.main(['serve']))\n"

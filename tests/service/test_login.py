@@ -119,6 +119,42 @@ async def test_below_a_prefix_the_cookie_is_for_what_is_below_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (["/chat"], "/chat/"),
+        (["/chat/"], "/chat/"),
+        (["/outer, /inner/"], "/outer/inner/"),
+        (["/outer", "/inner"], "/outer/inner/"),
+        (["/"], "/"),
+        ([""], "/"),
+        (["chat"], "/"),
+        (["//evil"], "/"),
+        (["/chat; Domain=evil.example"], "/"),
+        (["/a", "b c"], "/"),
+        (["/ch\u00e4t"], "/"),
+    ],
+)
+async def test_the_cookie_is_for_what_a_proxy_has_taken_away(
+    sent: list[str], path: str
+) -> None:
+    settings = Settings(api_keys=KEY, trusted_proxy=("127.0.0.1",))
+    lines = [f"X-Forwarded-Prefix: {each}" for each in sent]
+    async with inside(settings) as chat:
+        answer = await sign_in(chat, "X-Forwarded-Proto: https", *lines)
+        [given] = SimpleCookie(answer.headers["Set-Cookie"]).values()
+        assert given["path"] == path
+        name = "__Host-chatsvc" if path == "/" else "__Secure-chatsvc"
+        assert given.key == name
+
+
+async def test_a_path_is_believed_from_a_proxy_alone() -> None:
+    async with inside(Settings(api_keys=KEY)) as chat:
+        answer = await sign_in(chat, "X-Forwarded-Prefix: /chat")
+        [given] = SimpleCookie(answer.headers["Set-Cookie"]).values()
+        assert given["path"] == "/"
+
+
+@pytest.mark.parametrize(
     "host", ["chat.example", "192.0.2.1:3000", "127.0.0.1.example"]
 )
 async def test_nobody_signs_in_where_the_key_could_be_read(host: str) -> None:

@@ -258,10 +258,10 @@ async def test_the_access_log_has_the_clients_address(
     caplog.set_level(logging.INFO, "chatsvc.access")
     async with inside(HERE, access=True) as chat:
         for line, header in (
-            ("GET /healthz", ANN),
+            ("GET /static/x", ANN),
             ("GET /nowhere", f"{XFF}: 2001:db8::1"),
             ("POST /api/chat", "Forwarded: for=192.0.2.3"),
-            ("GET /healthz", "X-Other: a"),
+            ("GET /static/x", "X-Other: a"),
         ):
             await chat.raw(line, header, body=BODY)
     logged = [

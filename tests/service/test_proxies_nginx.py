@@ -35,7 +35,7 @@ def nginx(folder: Path, service: int, locations: str = "") -> Iterator[str]:
     for shown, here in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("10.0.0.1:3000", f"127.0.0.1:{service}"),
-        ("    server 10.0.0.2:3000;\n", ""),
+        ("    server 10.0.0.2:3000 max_fails=0;\n", ""),
     ):
         assert shown in http
         http = http.replace(shown, here)

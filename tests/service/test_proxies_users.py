@@ -222,7 +222,11 @@ async def test_the_command_refuses_it_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [replace(NAMED, host="0.0.0.0"), Settings("0.0.0.0", authorize="a:b")]
+    "settings",
+    [
+        replace(NAMED, host=("0.0.0.0",)),
+        Settings(host=("0.0.0.0",), authorize="a:b"),
+    ],
 )
 def test_a_service_with_users_may_be_reached_and_is_not_open(
     settings: Settings, caplog: pytest.LogCaptureFixture
@@ -233,4 +237,4 @@ def test_a_service_with_users_may_be_reached_and_is_not_open(
     assert not has_metrics(settings)
     for name in ("--user-header", "--authorize"):
         with pytest.raises(BadSetting, match=name):
-            check_reach(Settings(host="0.0.0.0"))
+            check_reach(Settings(host=("0.0.0.0",)))

@@ -62,15 +62,24 @@ def test_a_name_that_stands_for_another_address_as_well_is_not(
 @pytest.mark.parametrize("host", [EVERYWHERE, "", "::", "10.0.0.1"])
 def test_without_users_the_service_is_not_open_by_accident(host: str) -> None:
     with pytest.raises(BadSetting) as refused:
-        check_reach(Settings(host=host))
+        check_reach(Settings(host=(host,)))
     for way in ("127.0.0.1", "proxy", "authorize", "--open"):
         assert way in str(refused.value)
-    check_reach(Settings(host=host, open=True))
+    check_reach(Settings(host=(host,), open=True))
+
+
+def test_one_address_that_others_reach_is_enough() -> None:
+    with pytest.raises(BadSetting, match=r"^--host 10\.0\.0\.1 can be reached"):
+        check_reach(Settings(host=("127.0.0.1", "10.0.0.1", "::1")))
+    check_reach(Settings(host=("127.0.0.1", "::1")))
+    check_reach(Settings(uds="/run/x"))
+    assert has_metrics(Settings(uds="/run/x"))
+    assert not has_metrics(Settings(host=("127.0.0.1", "10.0.0.1"), open=True))
 
 
 def test_metrics_stand_on_the_main_port_where_nobody_else_reaches_it() -> None:
     assert has_metrics(Settings())
-    assert not has_metrics(Settings(host=EVERYWHERE, open=True))
+    assert not has_metrics(Settings(host=(EVERYWHERE,), open=True))
     assert not has_metrics(Settings(admin_port=("127.0.0.1", 0)))
 
 

@@ -100,7 +100,8 @@ async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
             *(204, 204, 404),
         ]
     else:
-        assert all(re.match(r"\d{4}-\d\d-\d\d ", line) for line in lines)
+        time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d "
+        assert all(re.match(time, line) for line in lines)
 
 
 @pytest.mark.parametrize(

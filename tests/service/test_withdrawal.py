@@ -323,12 +323,12 @@ async def test_a_reply_is_stopped_once_there_is_a_store(
         store = chat.replies.store
         finish, refused = store.finish, 0
 
-        async def finish_at_last(log: Any, end: End) -> None:
+        async def finish_at_last(log: Any, end: End) -> bool:
             nonlocal refused
             if refused < 3:
                 refused += 1
                 raise StoreUnavailable
-            await finish(log, end)
+            return await finish(log, end)
 
         monkeypatch.setattr(store, "finish", finish_at_last)
         operator.leaves(*REST)

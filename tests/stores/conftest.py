@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -34,12 +35,14 @@ async def service(redis_server: RedisServer) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            backend: Backend, kind: type[RedisStore] = RedisStore
+            backend: Backend,
+            kind: Callable[..., RedisStore] = RedisStore,
+            **options: Any,
         ) -> Replies:
             store = kind(redis_server.url, keep=60, lease=0.4)
             await store.open()
             stack.push_async_callback(store.close)
-            replies = Replies(store, backend, Ticker(store.clock))
+            replies = Replies(store, backend, Ticker(store.clock), **options)
             stack.push_async_callback(replies.close)
             return replies
 

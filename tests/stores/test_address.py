@@ -202,7 +202,7 @@ def test_no_message_shows_the_password_of_a_mistyped_address(
         words = ["--port", address]
     else:
         # This one gets as far as to serve; the logs of this process stay as they are.
-        monkeypatch.setattr(chatsvc.serve, "set_up_logs", lambda form: None)
+        monkeypatch.setattr(chatsvc.serve, "set_up_logs", lambda settings: None)
         words = ["--host", f"--store={address}"]
     assert main(words) == (1 if by == "host" else 2)
     out, errors = capsys.readouterr()

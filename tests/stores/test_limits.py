@@ -140,7 +140,7 @@ async def test_so_many_run_in_all(redis_server: RedisServer, redis: Redis) -> No
         await stores[0].finish(log, End("stopped", "stopped"))
         for store in stores:  # whichever produced it
             if store.cluster.owns((await store.find(reply_id))[1]):
-                store.cluster.producer_ended((await store.find(reply_id))[1])
+                await store.cluster.producer_ended((await store.find(reply_id))[1])
         async with asyncio.timeout(WAIT):
             while True:
                 try:

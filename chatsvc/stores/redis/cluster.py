@@ -19,12 +19,14 @@ class ManyNodes:
 
     def __init__(
         self,
+        node: str,
         leases: Leases,
         limits: Limits,
         owner: Owner,
         presence: Presence,
         tasks: DetachedTasks,
     ) -> None:
+        self.node = node
         self._leases = leases
         self._limits = limits
         self._owner = owner
@@ -43,7 +45,7 @@ class ManyNodes:
         """See `Cluster.owns`."""
         return self._owner.owns(log.reply_id)
 
-    async def take_over(self, log: Log) -> bool:
+    async def take_over(self, log: Log) -> bool | None:
         """See `Cluster.take_over`."""
         return await self._owner.take_over(log)
 
@@ -51,9 +53,13 @@ class ManyNodes:
         """See `Cluster.release`."""
         return await self._owner.release(log)
 
-    def producer_ended(self, log: Log) -> None:
+    async def successor(self, log: Log) -> str | None:
+        """See `Cluster.successor`."""
+        return await self._owner.successor(log)
+
+    async def producer_ended(self, log: Log) -> bool:
         """See `Cluster.producer_ended`."""
-        self._owner.producer_ended(log)
+        return await self._owner.producer_ended(log)
 
     async def wait_for_producer(self, log: Log, seconds: float) -> bool:
         """See `Cluster.wait_for_producer`."""

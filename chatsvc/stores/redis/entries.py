@@ -10,7 +10,8 @@ A reply's hash:
     e   the epoch: 1, and one more each time the owner changes
     p   the position (code points) up to which text is in the stream
     s   the number of side units in the stream; not there without any
-    h   the record's `context`, as JSON; not there if it holds nothing
+    h   the record's `context`, as JSON, with its `trace` as one more member, if it has one; not there
+        if both hold nothing
     u   what the reply has used so far, OpenAI's usage object as JSON; not there while nothing is known
     n   the record's `note`; not there if it is empty
     a   the digest of the account that the reply is counted for (see `limits`); not there without

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.entries import ReplyEntry, decode_end
 from chatsvc.stores.redis.followers import Followers
 from chatsvc.stores.redis.keys import HashTag, Keys
+from chatsvc.stores.redis.leases import NOBODY
 from chatsvc.stores.redis.limits import digest_of
 from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import DETACHED_PATIENCE_S, OwnerScripts
@@ -51,6 +53,7 @@ class Owner:
     ) -> None:
         self._commands = commands
         self._keys = keys
+        self._node = node
         self._scripts = OwnerScripts(commands, keys, node, keep, patience)
         self._patience = patience
         self._followers = followers
@@ -156,17 +159,18 @@ class Owner:
 
     # ------------------------------------------------------------------ the end
 
-    async def finish(self, log: Log, end: End) -> None:
-        """See `Store.finish`."""
+    async def finish(self, log: Log, end: End) -> bool:
+        """See `Store.finish`. It is True also where Redis gets the end later."""
         outbox = self._outboxes.get(log.reply_id)
         if log.end is not None or (outbox is None and end.finish_reason != "stopped"):
-            return
+            return False
         try:
-            await self._finish(log, end, outbox, self._patience)
+            return await self._finish(log, end, outbox, self._patience)
         except StoreUnavailable:
             if outbox is None:
                 raise
             self.give_up(log, end)
+            return True
 
     def give_up(self, log: Log, end: End | None = None) -> None:
         """End a reply on this node as failed, because Redis is away.
@@ -190,7 +194,7 @@ class Owner:
 
     async def _finish(
         self, log: Log, end: End, outbox: Outbox | None, patience: float
-    ) -> None:
+    ) -> bool:
         reply_id = log.reply_id
         while True:
             if outbox is not None:
@@ -216,12 +220,13 @@ class Owner:
             self._followers.of(reply_id).apply_own(log, more[0], entry)
         elif status not in ("ok", "ended"):
             self._refused(log, status)
-            return
+            return False
         while log.end is None:
             await self._followers.refresh(log)
         # A stopped reply stays this node's own until `producer_ended`.
         if end.state != "stopped":
             self.forget(reply_id)
+        return status == "ok" and not any_epoch
 
     def _refused(self, log: Log, status: str) -> None:
         """Give up a reply that a script has refused to write."""
@@ -249,23 +254,43 @@ class Owner:
             self._keys.readers(reply_id),
         )
 
-    def producer_ended(self, log: Log) -> None:
-        """See `Cluster.producer_ended`."""
+    async def successor(self, log: Log) -> str | None:
+        """See `Cluster.successor`."""
+        owner = await self._commands.ask("HGET", self._keys.reply(log.reply_id), "o")
+        if owner is None or owner == self._node:
+            return None
+        return "" if owner == NOBODY else str(owner)
+
+    async def producer_ended(self, log: Log) -> bool:
+        """See `Cluster.producer_ended`.
+
+        A stop may come from any node, at any time. A reply that was stopped is in the set of the node
+        that owned it until somebody removes it: that one may say that it has ended. Any other end
+        was set by the owner.
+        """
         outbox = self._outboxes.get(log.reply_id)
-        if log.end is not None and outbox is not None and not outbox.given_up:
-            self.forget(log.reply_id)
-            self._tasks.run(self._scripts.retire(log.reply_id, outbox.account))
+        if outbox is not None and outbox.given_up:  # `_finish_late` removes it
+            return True
+        self.forget(log.reply_id)
+        if log.end is not None and log.end.state != "stopped":
+            return await self.successor(log) is None
+        account = "" if outbox is None else outbox.account
+        retiring = self._tasks.run(self._scripts.retire(log.reply_id, account))
+        return await asyncio.shield(retiring)
 
     # ------------------------------------------------------------------ ownership
 
-    async def take_over(self, log: Log) -> bool:
+    async def take_over(self, log: Log) -> bool | None:
         """See `Cluster.take_over`."""
         reply_id = log.reply_id
         if reply_id in self._outboxes:
             return log.end is None
         taken = await self._scripts.take_over(reply_id)
-        if not taken:
+        if taken is None:
             return False
+        if taken == "ended":
+            await self._followers.refresh(log)
+            return None if log.end is not None else False
         await self._followers.refresh(log)
         # It may have been stopped meanwhile, or taken over by another call.
         if log.end is not None or reply_id in self._outboxes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from chatsvc.client_limits import StartLimits
 from chatsvc.model import End
@@ -139,29 +139,38 @@ class OwnerScripts:
         )
         return answer
 
-    async def take_over(self, reply_id: str) -> tuple[int, Counts, str] | None:
+    async def take_over(
+        self, reply_id: str
+    ) -> tuple[int, Counts, str] | Literal["ended"] | None:
         """Return the epoch in which the node owns a reply now, what is there, and its account.
 
-        The account is its digest (`digest_of`). Returns None if the node may not own the reply.
+        The account is its digest (`digest_of`). Returns None if the node may not own the reply, and
+        "ended" if that is because of an end that was in the set of an owner until this call.
         """
         tag = self._keys.tag(reply_id)
         keys = [*self._ownership_keys(reply_id), tag.running]
         taken: Any = await self._commands.run(TAKE_OVER, keys, self._node, reply_id)
-        if not taken:
+        if taken is None:
             return None
+        if not taken:
+            return "ended"
         epoch, position, sides, account = taken
         return int(epoch), (int(position), int(sides)), str(account)
 
-    async def retire(self, reply_id: str, account: str) -> None:
-        """Take an ended reply from the node's own set, and from that of its account."""
+    async def retire(self, reply_id: str, account: str) -> bool:
+        """Take an ended reply from the node's own set, and from that of its account.
+
+        Returns whether it was in the node's own.
+        """
         tag = self._keys.tag(reply_id)
         names = [tag.owned_by(self._node)]
         if account:
             names.append(tag.running_of(account))
         ask, patience = self._commands.ask, DETACHED_PATIENCE_S
-        await asyncio.gather(
+        removed, *_ = await asyncio.gather(
             *(ask("SREM", name, reply_id, patience=patience) for name in names)
         )
+        return bool(removed)
 
     async def release(self, reply_id: str, epoch: int) -> bool:
         """Give a reply to nobody, and return whether that was done."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from chatsvc.kept_prompt import KeptPrompt
 from chatsvc.model import Context
@@ -16,6 +17,12 @@ from chatsvc.stores.base import Record
 
 LATER_FIELDS = ("h", "n")
 """The fields of a reply's hash that `with_later_fields` takes, in this order."""
+
+
+class _Trace(msgspec.Struct):
+    """The member of the field `h` that is no context's: the record's `trace`, if it has one."""
+
+    trace: dict[str, str] = {}
 
 
 class _StoredRecord(msgspec.Struct):
@@ -31,7 +38,7 @@ class _StoredRecord(msgspec.Struct):
 
 
 def encode_record(record: Record) -> str:
-    """Return the value of the field `r`: the record without its `context` and `note`."""
+    """Return the value of the field `r`: the record without its `context`, `note` and `trace`."""
     return _encode(record, record.prompt.json)
 
 
@@ -73,17 +80,20 @@ def decode_record(text: str) -> Record:
 
 def encode_context(record: Record) -> str:
     """Return the value of the field `h`, or "" if there is to be none."""
-    context = record.context
+    context, trace = record.context, record.trace
+    if trace:
+        return msgspec.json.encode({**asdict(context), "trace": trace}).decode()
     return "" if context == Context() else msgspec.json.encode(context).decode()
 
 
 def with_later_fields(record: Record, values: Sequence[str | None]) -> Record:
-    """Return a record with what the `LATER_FIELDS` hold, if anything: `context` and `note`."""
+    """Return a record with what the `LATER_FIELDS` hold, if anything: `context`, `trace`, `note`."""
     text, note = values
     if not (text or note):
         return record
-    context = record.context
+    context, trace = record.context, record.trace
     # What was written in a way that is not known here is left out.
     with suppress(msgspec.MsgspecError, ValueError, RecursionError):
         context = msgspec.json.decode(text or "{}", type=Context)
-    return msgspec.structs.replace(record, context=context, note=note or "")
+        trace = msgspec.json.decode(text or "{}", type=_Trace).trace
+    return replace(record, context=context, note=note or "", trace=trace)

@@ -17,7 +17,8 @@ from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.address import parse_address
-from chatsvc.stores.base import Cluster, Record, StoreMisconfigured
+from chatsvc.stores.base import Record, StoreMisconfigured
+from chatsvc.stores.cluster import Cluster
 from chatsvc.stores.redis.cluster import ManyNodes
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import FAILURES, connect, disconnect, follow_master
@@ -113,7 +114,12 @@ class RedisStore:
             on_renewed=self._on_renewed,
         )
         self.cluster: Cluster = ManyNodes(
-            self._leases, self._limits, self._owner, self._presence, self._tasks
+            self.node,
+            self._leases,
+            self._limits,
+            self._owner,
+            self._presence,
+            self._tasks,
         )
 
     async def open(self) -> None:
@@ -209,9 +215,9 @@ class RedisStore:
         """See `Store.seal`."""
         await self._owner.seal(log, planned_end)
 
-    async def finish(self, log: Log, end: End) -> None:
+    async def finish(self, log: Log, end: End) -> bool:
         """See `Store.finish`."""
-        await self._owner.finish(log, end)
+        return await self._owner.finish(log, end)
 
     async def refresh(self, log: Log) -> None:
         """See `Store.refresh`."""

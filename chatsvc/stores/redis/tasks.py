@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger("chatsvc.redis")
+
+Result = TypeVar("Result")
 
 
 async def cancel(task: asyncio.Task[Any] | None) -> None:
@@ -26,20 +28,21 @@ class DetachedTasks:
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in a task. An error of it is logged and goes no further."""
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Run a coroutine in a task, and return that. An error of it is logged."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def cancel(self) -> None:
         """Cancel all that still run, without waiting for their end."""
         for task in self._tasks:
             task.cancel()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.warning("a message to Redis was lost: %s", task.exception())

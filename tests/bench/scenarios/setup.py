@@ -42,7 +42,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this scenario."""
     peer_arguments(parser, "go")
     parser.add_argument("--streams", type=int, default=500, help="set up, alone")
-    parser.add_argument("--crowd", type=int, default=5000, help="streams that run")
+    parser.add_argument(
+        "--ramp", type=int, default=400, help="ms in which these are opened"
+    )
+    parser.add_argument(
+        "--crowd", type=int, default=5000, help="streams that run; 0: skip"
+    )
     parser.add_argument(
         "--seconds",
         type=int,
@@ -110,7 +115,9 @@ def run(plan: Plan) -> Outcome:
     """Measure new streams without others, then new streams that join a crowd."""
     servers, missing = plan.servers()
     # The pace is so slow that only first characters come until the last stream is set up.
-    alone = Load(plan.streams, 2, 10_000, options=("--first-only",), ramp=400, x=0)
+    alone = Load(
+        plan.streams, 2, 10_000, options=("--first-only",), ramp=plan.ramp, x=0
+    )
     joining = Load(
         50 * plan.seconds, 5, PACE_MS, ramp=1000 * plan.seconds, x=plan.crowd
     )
@@ -122,8 +129,9 @@ def run(plan: Plan) -> Outcome:
         run.pace_ms, run.events_per_character = 0, 1  # it left on purpose
         return run
 
-    runs = interleaved(servers, [alone, joining], plan.rounds, plan.cores, either)
-    names, places = [s.name for s in servers], [alone.at, joining.at]
+    loads = [alone, joining] if plan.crowd else [alone]
+    runs = interleaved(servers, loads, plan.rounds, plan.cores, either)
+    names, places = [s.name for s in servers], [load.at for load in loads]
     own, lines = names[0], []
     for name in names:
         for at in places:
@@ -146,16 +154,18 @@ def run(plan: Plan) -> Outcome:
             )
     head = ["server", "others", "CPU µs/stream", f"{own} ÷ this"]
     head += ["first character ms p50/p99/max", f"p99: {own} ÷ this", "load's core"]
+    title = f"set-up: {plan.streams} streams in {plan.ramp} ms, alone; "
+    if plan.crowd:
+        title += f"50 a second for {plan.seconds} s while {plan.crowd} run; "
     return Outcome(
-        f"set-up: {plan.streams} streams alone; 50 a second for {plan.seconds} s while "
-        f"{plan.crowd} run; rounds: {plan.rounds}",
+        f"{title}rounds: {plan.rounds}",
         [Table(head, lines)],
         missing + notes(runs),
         [
             Panel("set-up, CPU µs a stream", series(runs, names, [alone.at], setup_us)),
             Panel(
                 f"first character among {plan.crowd}, p99 ms",
-                series(runs, names, [joining.at], p99_first),
+                series(runs, names, places[-1:], p99_first),
             ),
         ],
         runs,

@@ -9,7 +9,8 @@
 --       reply_id
 --
 -- Returns {epoch, position of the text, number of side units, the account's digest or ''}, also when the node is the
--- owner already; nothing if the owner lives, or the reply has its end or is gone.
+-- owner already; nothing if the owner lives, or the reply has its end or is gone; {} for an end that was in the set of
+-- an owner until this call.
 local reply, leases, owned, news, running = unpack(KEYS)
 local node, reply_id = unpack(ARGV)
 
@@ -17,9 +18,8 @@ local owner, epoch, position, ended, sides, account = unpack(redis.call('HMGET',
 if not owner then return false end
 sides, account = sides or '0', account or ''
 if ended then
-  redis.call('SREM', owned .. owner, reply_id)
   if account ~= '' then redis.call('SREM', running .. account, reply_id) end
-  return false
+  return redis.call('SREM', owned .. owner, reply_id) > 0 and {}
 end
 if owner == node then return {epoch, position, sides, account} end
 if is_alive(leases, owner) then return false end

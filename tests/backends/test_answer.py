@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
+from chatsvc.backends import answer as answers
+from chatsvc.backends.answer import (
+    MOST_SILENT_TIMEOUTS,
+    QUIET_LIMIT_BYTES,
+    Answer,
+)
 from chatsvc.backends.errors import TransientFailure
 from chatsvc.backends.receivers import (
     DRAIN_LIMIT_BYTES,
     REFUSAL_LIMIT_BYTES,
     RefusalBody,
     Rest,
-)
-from chatsvc.backends.response import (
-    MOST_SILENT_TIMEOUTS,
-    QUIET_LIMIT_BYTES,
-    Answer,
 )
 from chatsvc.model import Finish, Piece
 from chatsvc.problems import BackendFailed
@@ -27,16 +28,23 @@ TOO_MUCH = "The model's server sent more than can be kept."
 class Lines:
     """A reader of words: `.` finishes, `!` is complete, `#` fails, `-` is nothing; others are text.
 
-    A text that ends in `!` is complete, too.
+    A text that ends in `!` is complete, too. With `quick` texts come by `next_text`.
     """
 
     linger_s = 2.0
+
+    quick = False
 
     def __init__(self) -> None:
         self.complete = False
         self.progress = 0
         self.failure: BackendFailed | None = None
         self.finish: Finish | None = None
+
+    def next_text(self, data: bytes) -> str | None:
+        text = data.decode()
+        quick = self.quick and self.finish is None and data[-1:] not in b"-#.!"
+        return text if quick else None
 
     def feed(self, data: bytes) -> list[Piece]:
         text = data.decode()
@@ -57,6 +65,12 @@ class Lines:
 
     def rest(self) -> list[Piece]:
         return ["<rest>"]
+
+
+@pytest.fixture(params=[False, True], ids=["any", "quick"], autouse=True)
+def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test with texts that come by `feed`, and with texts that come by `next_text`."""
+    monkeypatch.setattr(Lines, "quick", request.param)
 
 
 def answer(
@@ -184,6 +198,15 @@ def test_too_much_of_nothing() -> None:
     assert made.failure is not None and made.failure.detail == TOO_MUCH
     made = answer(".", "-" * (QUIET_LIMIT_BYTES + 1))
     assert made.complete
+
+
+def test_too_much_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "RESPONSE_LIMIT_BYTES", 6)
+    made = answer("abc", "def")
+    assert not made.over
+    made.feed(b"g", 3.0)
+    assert made.failure is not None and made.failure.detail == TOO_MUCH
+    assert list(made.pieces) == ["abc", "def", "g", "<rest>"]
 
 
 def test_what_can_not_be_unpacked() -> None:
