@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import NotWritable
-from chatsvc.stores.redis.connect import Undivided, unavailable
+from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.follower import Follower
 from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import OwnerScripts
@@ -92,8 +92,6 @@ class Appender:
     async def _write(self, parts: list[_Part]) -> None:
         try:
             answers = await self._scripts.write([write for _, write in parts])
-        except Undivided:
-            answers = [["error"]] * len(parts)
         except StoreUnavailable:
             for outbox, _ in parts:
                 outbox.fail(unavailable())
