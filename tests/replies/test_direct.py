@@ -31,6 +31,7 @@ from chatsvc.model import (
 from chatsvc.problems import BackendFailed
 from chatsvc.replies.background import STARTS_AT_ONCE, started_task
 from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
+from chatsvc.stores import SingleNode
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.units import Mark, Unit, size_of
 from tests.parts_script import outputs, single_units, written
@@ -237,7 +238,11 @@ async def test_a_store_that_waits_gets_no_piece_at_once() -> None:
 async def test_a_store_without_room_gets_no_piece_at_once() -> None:
     """Whoever yields a piece waits until the store has taken it."""
 
+    class Shared(SingleNode):
+        shared = True
+
     class Narrow(MemoryStore):
+        cluster = Shared()
         room = True
 
         def has_room(self, log: Log) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from redis import Redis as RedisClient
+from redis import Redis as Blocking
+from redis.asyncio import Redis
 
 from chatsvc.log import Log
 from chatsvc.problems import StoreUnavailable
@@ -29,9 +30,31 @@ from tests.replies.test_direct import Direct
 from .contract import DONE, PROMPT, STOPPED, begin
 from .kinds import RedisCluster
 from .services import WAIT, Service, ended
-from .test_parts import Node, client, key_of, node
+from .test_parts import Node, key_of
 
-__all__ = ["client", "node"]  # fixtures
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Any]:
+    """A Redis of which nothing is left: what is harmed here is no other test's."""
+    url = redis_server.database(12)
+    async with Redis.from_url(url, decode_responses=True) as client:
+        await client.flushdb()
+        yield client
+        await client.flushdb()
+
+
+@pytest.fixture
+async def node(client: Any, redis_server: RedisServer) -> AsyncIterator[Node]:
+    """Starts nodes on it."""
+    async with AsyncExitStack() as stack:
+
+        async def start() -> RedisStore:
+            store = RedisStore(redis_server.database(12), keep=60)
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield start
 
 
 class Noting:
@@ -418,8 +441,7 @@ class _Move:
 
     def __init__(self, kind: RedisCluster, key: str) -> None:
         masters: list[Any] = [
-            RedisClient(port=server.port, decode_responses=True)
-            for server in kind.servers
+            Blocking(port=server.port, decode_responses=True) for server in kind.servers
         ]
         self._slot = masters[0].execute_command("CLUSTER KEYSLOT", key)
         self._masters = masters
