@@ -451,17 +451,21 @@ SMALL = {
     "budget": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
     + ["--appetites", "large-prompts"],
     "endings": ["--minutes", "0.05", "--streams", "24", "--most", "1000"],
+    "shard": ["--replies", "40", "--shards", "1", "--streams", "10", "--length", "80"]
+    + ["--record", "2", "--seconds", "2"],
+    "workers": ["--streams", "20", "--tokens", "50"],
     "layers": ["--streams", "20", "--seconds", "1"],
 }
 
 
+IN_REDIS = {"shard", "workers"}
 LONG = {"setup", "memory", "layers"}  # These take many seconds even with a small load.
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("scenario", SMALL)
 def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
-    require("gcc", "taskset")
+    require("gcc", "taskset", *({"redis-server"} if scenario in IN_REDIS else ()))
     from .__main__ import main
 
     if scenario in LONG and not THOROUGH:

@@ -24,7 +24,7 @@ from redis import Redis, RedisError
 
 from .. import kit
 from ..measuring import Load, Run, reasons_text, run_load, warm_up
-from ..processes import Failed, Server, started
+from ..processes import Failed, Server, started, wait_for_listeners
 from ..redis_recorder import recording
 from ..redis_replay import Replayed, replay
 from ..redis_trace import Trace
@@ -150,6 +150,7 @@ def _recorded(plan: Plan) -> Recorded:
             *("--workers", str(plan.nodes)),
         )
         with started(server, 0, cores, limit_s) as (port, pids):
+            wait_for_listeners(port, plan.nodes)
             warm_up(server, load, port, cores)
             before = client.info("all")
             begin_us = time.time_ns() // 1000

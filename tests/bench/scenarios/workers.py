@@ -19,7 +19,7 @@ from pathlib import Path
 from .. import kit
 from ..machine import Cores
 from ..measuring import Load, Run, as_run, interleaved, run_load, warm_up
-from ..processes import Failed, Server, started
+from ..processes import Failed, Server, family, started, wait_for_listeners
 from ..relay_tables import PACE
 from ..report import (
     DASH,
@@ -86,7 +86,7 @@ def _runs(plan: Plan) -> list[Run]:
     model = Server("the model", (str(kit.MODEL), "{port}", "{pace}"))
     length = plan.tokens * TOKEN
     load = Load(plan.streams, length, plan.gap, ramp=plan.ramp, x=plan.tokens)
-    counts = {f"{count} workers": count for count in (1, plan.workers)}
+    counts = {"1 worker": 1, f"{plan.workers} workers": plan.workers}
     limit_s = 2 * plan.rounds * (load.limit_s + 120)
     core = plan.cores.client
     with started(model, plan.gap, plan.cores, limit_s, core) as (port, _):
@@ -113,7 +113,8 @@ def _measure(
         with started(REDIS, 0, cores, limit_s, cores.client) as (store, _):
             server = server.filled(store=f"redis://127.0.0.1:{store}/0")
             with started(server, load.pace_ms, cores, limit_s) as (port, pids):
-                workers = _leaves(pids)
+                wait_for_listeners(port, count)
+                workers = _leaves(family(pids[0]))
                 if len(workers) != count:
                     raise Failed(f"{len(workers)} workers run")
                 for worker, core in zip(workers, [cores.server, cores.client]):
@@ -143,13 +144,9 @@ def _measure(
 
 def _leaves(pids: Iterable[int]) -> list[int]:
     """Return the processes that have no children among these, the oldest first."""
-    parents = {pid: _stat(pid)[1] for pid in pids}
-    return sorted(set(parents) - set(map(int, parents.values())))
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of a process behind its name: its state, its parent, and so on."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    stats = {pid: Path(f"/proc/{pid}/stat").read_text() for pid in pids}
+    parents = {int(stat.rpartition(")")[2].split()[1]) for stat in stats.values()}
+    return sorted(set(stats) - parents)
 
 
 def _cpu_us(pid: int) -> float:
