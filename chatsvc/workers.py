@@ -133,7 +133,8 @@ class _Supervisor:
                 # setting: the service ends, for a restart would fail as well.
                 if unready > 0 and status > 0:
                     return self._drain(status)
-                print(f"chatsvc: a worker ended ({status})", file=sys.stderr)
+                data = {"worker": ended.number, "status": status}
+                logger.warning("a worker ended", extra={"data": data})
                 now = time.monotonic()
                 lived = now - ended.started
                 pause = 0.0 if lived > RESTART_PAUSE_S else RESTART_PAUSE_S

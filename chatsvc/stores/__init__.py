@@ -5,10 +5,11 @@
     expired    a compact set of ids and keys, for MemoryStore
     sizes      how much memory a record and a log count for
     single_node  the cluster of a store that one node uses alone
-    base       the interfaces: Store, Cluster; Record, and the errors of stores
+    base       the interface Store; Record, and the errors of stores
+    cluster    the interface Cluster, of what a store does for several nodes
     address    the syntax of addresses of Redis
 
-A module imports only those below it in this list, and `redis` only the last two; also
+A module imports only those below it in this list, and `redis` only the last three; also
 `chatsvc.log` and what is below that. Nothing here imports `backends`, `replies` or the web. This
 package imports its `redis` only when the settings name a store in Redis, because the client library
 is an extra.
@@ -32,13 +33,13 @@ from dataclasses import replace
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.stores.address import SCHEMES, parse_address
 from chatsvc.stores.base import (
-    Cluster,
     KeyReused,
     NotWritable,
     Record,
     Store,
     StoreMisconfigured,
 )
+from chatsvc.stores.cluster import Cluster
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.stores.single_node import SingleNode
 

@@ -18,11 +18,11 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.stores.base import (
     EXPIRED,
     REMEMBERED_S,
-    Cluster,
     KeyReused,
     NotWritable,
     Record,
 )
+from chatsvc.stores.cluster import Cluster
 from chatsvc.stores.expired import Expired
 from chatsvc.stores.single_node import SingleNode
 from chatsvc.stores.sizes import log_bytes, record_bytes

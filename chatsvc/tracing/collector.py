@@ -28,7 +28,11 @@ def collector() -> Iterator[TracerProvider | None]:
             # It takes a tenth of a second, and is not there without the extra.
             from chatsvc.tracing.provider import close_provider, make_provider
         except ImportError as error:
-            logger.info("no traces are sent: pip install 'chatsvc[otel]' (%s)", error)
+            logger.info(
+                "no traces are sent without the extra otel, which `pip install '.[otel]'` in a "
+                "clone of chatsvc installs: %s",
+                error,
+            )
         else:
             provider = make_provider()
     try:

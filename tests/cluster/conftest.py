@@ -66,7 +66,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 def readme_flags(redis_server: RedisServer) -> list[str]:
     """The flags of the README's command for many nodes, on this machine."""
-    [example] = blocks("sh", "--store")
+    [example] = blocks("sh", "--trusted-proxy 10.0.0.9")
     command = example.strip().splitlines()[-1]
     for shown, here in (
         ("0.0.0.0", "127.0.0.1"),

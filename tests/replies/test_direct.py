@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -31,8 +31,10 @@ from chatsvc.model import (
 from chatsvc.problems import BackendFailed
 from chatsvc.replies.background import STARTS_AT_ONCE, started_task
 from chatsvc.replies.log_writer import CODE_POINTS_PER_TURN
+from chatsvc.stores import SingleNode
 from chatsvc.stores.memory import MemoryStore
 from chatsvc.units import Mark, Unit, size_of
+from tests.parts_script import outputs, single_units, written
 
 from .serving import FAMILY, WAIT, asking, read_all, serving
 
@@ -231,6 +233,42 @@ async def test_a_store_that_waits_gets_no_piece_at_once() -> None:
     backend = Direct("a", "b")
     assert await read(backend, store=Waiting(keep=60)) == ("ab", "done", "stop")
     assert backend.taken == []
+
+
+async def test_a_store_without_room_gets_no_piece_at_once() -> None:
+    """Whoever yields a piece waits until the store has taken it."""
+
+    class Shared(SingleNode):
+        shared = True
+
+    class Narrow(MemoryStore):
+        cluster = Shared()
+        room = True
+
+        def has_room(self, log: Log) -> bool:
+            return self.room and super().has_room(log)
+
+        def append_now(self, log: Log, text: str) -> None:
+            super().append_now(log, text)
+            self.room = False
+
+        def append_side_now(self, log: Log, units: Sequence[Unit]) -> None:
+            super().append_side_now(log, units)
+            self.room = False
+
+        async def append(self, log: Log, text: str) -> None:
+            await asyncio.sleep(0)
+            await super().append(log, text)
+            self.room = not text.endswith("!")
+
+    pieces: list[Piece] = ["ab", "cd", Data("n", 1), "ef!", "gh", Data("n", 2), "ij"]
+    backend = Direct(*pieces)
+    async with serving(backend, store=Narrow(keep=60)) as replies:
+        reply = await replies.start(asking())
+        assert await read_all(reply) == ("abcdef!ghij", "done", "stop")
+        units = [unit for _, unit in reply.log.units(0, reply.log.offset)]
+    assert single_units(outputs(units)) == single_units(written(pieces))
+    assert set(backend.taken) == {True, False}
 
 
 async def test_after_a_stop_nothing_is_taken() -> None:

@@ -163,6 +163,34 @@ class StoreContract:
         with pytest.raises(NotWritable):
             await place.store.append_side(log, marks)
 
+    async def test_what_is_appended_at_once_is_what_is_appended(
+        self, place: Place
+    ) -> None:
+        store = place.store
+        append_now, append_side_now = store.append_now, store.append_side_now
+        if append_now is None or append_side_now is None:
+            pytest.skip("this store waits")
+        log, unknown = await begin(store), Log(new_reply_id())
+        assert store.has_room(log)
+        append_now(log, "a")
+        append_side_now(log, [Mark(1, "data", whole=True)])
+        await store.append(log, "b")
+        append_now(log, "c")
+        await store.seal(log, DONE)
+        assert store.has_room(log), "its text is complete, and it has no end"
+        units = log.units(0, log.offset)
+        assert single_units(outputs([unit for _, unit in units])) == single_units(
+            ["a", Mark(1, "data", whole=True), "bc"]
+        )
+        await store.finish(log, DONE)
+        assert not store.has_room(log)
+        with pytest.raises(NotWritable):
+            append_now(log, "d")
+        with pytest.raises(NotWritable):
+            append_side_now(log, [Mark(2, "data", whole=True)])
+        if store.cluster.shared:
+            assert not store.has_room(unknown), "another node's"
+
     async def _arrives_in_order(
         self, place: Place, log: Log, pieces: list[str]
     ) -> None:

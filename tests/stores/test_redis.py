@@ -291,7 +291,8 @@ async def test_an_owner_that_was_paused_and_stops_it_gives_all_that_was_written(
     a, b, log, elsewhere = await overtaken(node)
     async with asyncio.timeout(10):
         await b.append(elsewhere, "cd")
-        await b.refresh(elsewhere)
+        while elsewhere.position < 4:
+            await asyncio.sleep(0.001)
         stopping = asyncio.create_task(a.finish(log, End("stopped", "stopped")))
         while elsewhere.end is None:
             await asyncio.sleep(0.001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from chatsvc.model import End, Finish, Piece, Prompt, Reasoning, Usage
 from chatsvc.replies import Replies, Reply
 from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.entries import ReplyEntry, decode_end, encode, encode_end
+from chatsvc.stores.redis.writes import Answer, Write
 from chatsvc.units import Mark
 from tests.redis_server import RedisServer
 
@@ -68,19 +69,28 @@ async def test_a_stop_on_another_node_says_what_was_used(
 
 
 async def test_the_last_usage_is_written_with_what_comes_next_and_only_once(
-    node: Node, client: Any
+    node: Node, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = await node()
     log = await begin(a)
     key = key_of(log)
 
+    writes: list[Sequence[Write]] = []
+    write = a._owner._scripts.write
+
+    async def noting(some: Sequence[Write]) -> list[Answer]:
+        writes.append(some)
+        return await write(some)
+
+    monkeypatch.setattr(a._owner._scripts, "write", noting)
+
     async def append(text: str) -> int:
-        """The commands that it takes."""
-        before = a._commands.operations
+        """The scripts that it takes."""
+        before = len(writes)
         await a.append(log, text)
         while log.position < before_text + len(text):
             await asyncio.sleep(0)
-        return a._commands.operations - before
+        return len(writes) - before
 
     before_text = 0
     for usage in (None, FIRST, {**FIRST, "completion_tokens": 2}):

@@ -4,6 +4,7 @@
     cluster      ManyNodes: implements Cluster, over owner, presence and leases
     logs         the live logs of this node; finds replies
     owner        this node's own replies: creates and writes them, takes over and releases
+    appender     writes what all of them have that one hash tag has, some milliseconds at a time
     outbox       what is still to be written of one of them
     owner_scripts  the arguments of the scripts that it runs
     leases       this node's sign of life, the clock, and the search for replies of dead nodes
@@ -18,6 +19,7 @@
     commands     all other commands, in batches, with retries
     pages        the entries of a stream, read and taken some at a time
     records      the record in a reply's hash, with the prompt, and without it after the end
+    writes       the argument and the answer of the script that writes several replies
     entries      the fields of hash, stream and news: encode, decode, apply to a log
     scripts      the Lua scripts, from scripts/*.lua
     keys         the names of all keys
@@ -26,8 +28,8 @@
 
 A module imports only those below it in this list.
 
-A write: RedisStore.append → Owner → Outbox → Commands → write.lua, which checks owner and epoch.
-When Redis has acknowledged the entry, Follower.apply_own brings it into the log.
+A write: RedisStore.append → Owner → Outbox → Appender → Commands → write.lua, which checks owner and
+epoch of each reply. When Redis has acknowledged the entry, Follower.apply_own brings it into the log.
 
 A read on another node: RedisStore.find → Logs reads hash and stream once, and a Follower goes on
 from the last entry. What arrives is brought into the log, which wakes its readers; `Clock.limit`

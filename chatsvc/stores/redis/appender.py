@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import NotWritable
-from chatsvc.stores.redis.connect import Undivided, unavailable
+from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.follower import Follower
 from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import OwnerScripts
@@ -92,13 +92,17 @@ class Appender:
     async def _write(self, parts: list[_Part]) -> None:
         try:
             answers = await self._scripts.write([write for _, write in parts])
-        except Undivided:
-            answers = [["error"]] * len(parts)
+            answered = list(zip(parts, answers, strict=True))
         except StoreUnavailable:
             for outbox, _ in parts:
                 outbox.fail(unavailable())
             return
-        for part, answer in zip(parts, answers, strict=True):
+        except Exception as error:
+            logger.exception("writing replies failed")
+            for outbox, _ in parts:
+                outbox.fail(error)
+            return
+        for part, answer in answered:
             if answer[0] == "error":
                 # By itself, it is sent again or refused as any command is.
                 self._start([part])

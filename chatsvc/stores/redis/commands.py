@@ -22,7 +22,6 @@ from chatsvc.stores.redis.connect import (
     FAILURES,
     RETRY_S,
     Client,
-    Undivided,
     failure_reason,
     is_refusal,
     is_transient,
@@ -49,14 +48,11 @@ _CLIENT = re.compile(r"<redis\.[^<>]*(?:<.*>[^<>]*)?>")
 
 
 class _Command:
-    __slots__ = ("answer", "deadline_us", "divisible", "words")
+    __slots__ = ("answer", "deadline_us", "words")
 
-    def __init__(
-        self, words: tuple[Any, ...], deadline_us: int, *, divisible: bool
-    ) -> None:
+    def __init__(self, words: tuple[Any, ...], deadline_us: int) -> None:
         self.words = words
         self.deadline_us = deadline_us  # of the monotonic clock
-        self.divisible = divisible
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
@@ -94,21 +90,15 @@ class Commands:
         await cancel(self._task)
 
     async def ask(
-        self,
-        *words: Any,
-        patience: float | None = None,
-        at_once: bool = False,
-        divisible: bool = False,
+        self, *words: Any, patience: float | None = None, at_once: bool = False
     ) -> Any:
         """Send a command, and return Redis' answer as redis-py gives it.
 
         One that is to go `at_once` waits for no others. Raises `StoreUnavailable` when there is no
-        answer for `patience` seconds, when Redis refuses the command, and after `close`; one that is
-        `divisible` raises `Undivided` instead of being sent again for that error.
+        answer for `patience` seconds, when Redis refuses the command, and after `close`.
         """
         seconds = self._patience if patience is None else patience
-        deadline_us = monotonic() + round(seconds * 1e6)
-        command = _Command(words, deadline_us, divisible=divisible)
+        command = _Command(words, monotonic() + round(seconds * 1e6))
         if self._task is None or self._task.done():
             # Nothing would send it any more, and a shutdown must not wait for it.
             self._fail([command])
@@ -148,7 +138,6 @@ class Commands:
         *arguments: Any,
         patience: float | None = None,
         at_once: bool = False,
-        divisible: bool = False,
     ) -> Any:
         """Run a script with its KEYS and ARGV, and return what it returns. Raises as `ask` does."""
         return await self.ask(
@@ -159,7 +148,6 @@ class Commands:
             *arguments,
             patience=patience,
             at_once=at_once,
-            divisible=divisible,
         )
 
     def _collect(self) -> None:
@@ -211,8 +199,6 @@ class Commands:
             if isinstance(answer, NoScriptError):
                 loaded = loaded or await self._load()
                 again.append(command)
-            elif command.divisible and isinstance(answer, Undivided):
-                command.answer.set_exception(answer)
             elif is_transient(answer):
                 self._note_refusal(answer)
                 away = answer

@@ -32,10 +32,6 @@ FAILURES: tuple[type[Exception], ...] = (
 """The classes of all errors by which a call of redis-py reports that Redis has failed or refused.
 """
 
-Undivided = exceptions.TryAgainError
-"""The class of the error for a command whose keys a Cluster is moving: some are on each of two
-masters, so neither can run it."""
-
 _TRANSIENT = (
     OSError,
     exceptions.ConnectionError,

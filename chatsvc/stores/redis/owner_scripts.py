@@ -85,13 +85,9 @@ class OwnerScripts:
         raise refusal(limits, status, *map(int, more))
 
     async def write(self, writes: Sequence[Write]) -> list[Answer]:
-        """Write to some replies of one hash tag together, and return what is answered for each.
-
-        Raises `Undivided`, if there are several, when a Cluster is moving their hash tag, and has
-        done nothing because only some of them are where it was asked.
-        """
+        """Write to some replies of one hash tag together, and return what is answered for each."""
         keys: list[str] = []
-        if self._keys.cluster:  # else they would be a quarter of what is sent
+        if self._keys.cluster:  # elsewhere they would only be half of what is sent
             for write in writes:
                 reply_id = write.reply_id
                 keys += (self._keys.reply(reply_id), self._keys.stream(reply_id))
@@ -103,7 +99,6 @@ class OwnerScripts:
             encode_writes(writes),
             patience=self._patience,
             at_once=True,
-            divisible=len(writes) > 1,
         )
         return decode_answers(answer)
 

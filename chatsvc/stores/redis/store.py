@@ -17,7 +17,8 @@ from chatsvc.log import Log
 from chatsvc.model import End
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.address import parse_address
-from chatsvc.stores.base import Cluster, Record, StoreMisconfigured
+from chatsvc.stores.base import Record, StoreMisconfigured
+from chatsvc.stores.cluster import Cluster
 from chatsvc.stores.redis.cluster import ManyNodes
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.connect import FAILURES, connect, disconnect, follow_master

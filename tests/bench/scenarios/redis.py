@@ -13,7 +13,7 @@ Invariants:
 import argparse
 import shlex
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 from redis import Redis, RedisError
@@ -25,6 +25,12 @@ from ..redis_figures import BEFORE, MEMORY, REDIS, Totals, between, table
 from ..report import Outcome, notes
 from .plan import Plan
 from .relay import DOORS, TOKEN
+
+STORE = Server(
+    "Redis",
+    ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", ""),
+)
+"""A Redis of its own for each run: empty, and without a file."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,26 +95,29 @@ def _runs(plan: Plan, load: Load) -> list[Run]:
 
 def _measure(plan: Plan, server: Server, load: Load, round_: int) -> Run:
     """Return the run of the load against one server; a failure is returned as its `error`."""
-    store = Server(
-        "Redis",
-        ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", ""),
-    )
     cores, limit_s = plan.cores, load.limit_s + 120
     try:
-        with (
-            nullcontext((0, []))
-            if server.name == MEMORY
-            else started(store, 0, cores, limit_s, cores.client) as (store_port, _)
-        ):
-            server = server.filled(store=f"redis://127.0.0.1:{store_port}/0")
-            with started(server, load.pace_ms, cores, limit_s) as (port, pids):
-                warm_up(server, load, port, cores)
-                before = _totals(store_port)
-                report = run_load(server, load, port, pids, cores)
-                after = _totals(store_port)
+        with ExitStack() as stack:
+            store_port = 0
+            if server.name != MEMORY:
+                store = started(STORE, 0, cores, limit_s, cores.client)
+                store_port, _ = stack.enter_context(store)
+                server = server.filled(store=f"redis://127.0.0.1:{store_port}/0")
+            running = started(server, load.pace_ms, cores, limit_s)
+            port, pids = stack.enter_context(running)
+            warm_up(server, load, port, cores)
+            before = _totals(store_port)
+            report = run_load(server, load, port, pids, cores)
+            after = _totals(store_port)
     except (Failed, RedisError) as e:
-        error, failed = str(e), load.streams
-        return Run(server.name, load.at, round_, error, streams=failed, failed=failed)
+        return Run(
+            server.name,
+            load.at,
+            round_,
+            error=str(e),
+            streams=load.streams,
+            failed=load.streams,
+        )
     run = as_run(server, load, round_, report)
     tokens = report["points"] / TOKEN or 1
     steady_us = report["steady_cpu_us_per_point"]

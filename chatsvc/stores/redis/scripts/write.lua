@@ -52,7 +52,7 @@ local function write(at, last)
       answer = answer .. ' ' .. call('XADD', stream, '*', unpack(entry))
     end
     call('HSET', reply, 'p', behind)
-    if sides_behind ~= '0' then call('HSET', reply, 's', sides_behind) end
+    if sides_behind ~= sides then call('HSET', reply, 's', sides_behind) end
     if planned_end ~= '' then call('HSET', reply, 'c', '1') end
     if usage ~= '' then call('HSET', reply, 'u', usage) end
     return answer
