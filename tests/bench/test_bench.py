@@ -620,6 +620,17 @@ def test_a_relay_is_compared_within_each_round() -> None:
     assert why.startswith("tokens came at 50% of the model's pace")
 
 
+@pytest.mark.parametrize("wrong", ["--replies", "--shards", "--seconds", "--hour"])
+def test_a_shard_of_nothing_is_refused(
+    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    assert main(["shard", wrong, "0", *QUIETLY, "--out", str(tmp_path)]) == 1
+    assert f"{wrong}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("wrong", [["--doors", "/nowhere"], ["--tokens", "4"]])
 def test_a_work_that_can_not_be_measured_is_named(
     wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
