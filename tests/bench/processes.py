@@ -113,13 +113,13 @@ def wait_for_listeners(port: int, count: int) -> None:
     Raises `Failed` when they don't within 30 seconds.
     """
     deadline = time.monotonic() + 30
-    while (found := _listeners(port)) < count:
+    while (found := listeners(port)) < count:
         if time.monotonic() > deadline:
             raise Failed(f"{found} of {count} workers listen")
         time.sleep(0.05)
 
 
-def _listeners(port: int) -> int:
+def listeners(port: int) -> int:
     """Return how many sockets listen on a port of IPv4."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     listen = "0A"  # as the kernel numbers the states
