@@ -88,9 +88,9 @@ def _parse_content(state: StateBlock, start: int, end: int, content: int) -> Non
 
 
 def footnote_reference(state: StateInline, silent: bool) -> bool:
-    """Match a reference to a footnote that is defined. There are no links within links."""
+    """Match a reference to a footnote that is defined."""
     match = _name.match(state.src, state.pos, state.posMax)
-    if match is None or state.linkLevel > 0:
+    if match is None:
         return False
     name = normalizeReference(match[1])
     if name not in state.env.get(_DEFINED, ()):
@@ -120,10 +120,10 @@ def list_footnotes(state: StateCore) -> None:
     It stands where they do: if a limit is passed, what is before it is shown, and all that follows
     is text.
     """
+    if _DEFINED not in state.env:
+        return
     blocks = list(_parts(state.tokens))
     footnotes = [part for part in blocks if isinstance(part, _Footnote)]
-    if not footnotes:
-        return
     by_name = {footnote.name: footnote for footnote in footnotes if footnote.name}
     ordered: list[_Footnote] = []
     _number([part for part in blocks if isinstance(part, Token)], by_name, ordered)

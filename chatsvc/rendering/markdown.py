@@ -37,6 +37,7 @@ from chatsvc.rendering.limits import (
     Budget,
     OverLimit,
 )
+from chatsvc.rendering.reply_ids import without_dead_links
 from chatsvc.rendering.tokens import BUDGET, OPTIONS, Env, parse
 
 _writer = HTMLWriter()
@@ -74,7 +75,7 @@ def _blocks_as_html(text: str, tokens: Sequence[Token], end_line: int, env: Env)
     # The last line has no line end.
     rest = min(lines[end_line], len(text))
     budget.begin_phase()
-    html = []
+    html: list[str] = []
     # The first begins where the text does, whatever stands before it.
     for block, (start, end) in zip(blocks, pairwise([*starts, rest]), strict=True):
         budget.allow_output(end - start)
@@ -85,7 +86,10 @@ def _blocks_as_html(text: str, tokens: Sequence[Token], end_line: int, env: Env)
             rest = start
             break
         html.append(clean(part))
-    return "".join(html) + plain(text, rest)
+    shown = "".join(html)
+    if rest < len(text):
+        shown = without_dead_links(shown)
+    return shown + plain(text, rest)
 
 
 def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:

@@ -1,4 +1,4 @@
-"""The ids in a reply's HTML, so that those of several replies can stand on one page."""
+"""The ids in a reply's HTML: each of one element on a page, and each link to one leads there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ _tag = re.compile(r"<(?:a|li) [^<>]*>")
 
 _id = re.compile(r' (id="|href="#)(fn(?:ref)?)(?=-[0-9-]+")')
 
+_id_of = re.compile(rf' id="({ID})"')
+
+_note = re.compile(rf' href="#({ID})"')
+
 
 def with_reply_ids(html: str, reply: str) -> str:
     """Return rendered HTML in which each id has that of the reply in it.
@@ -21,3 +25,16 @@ def with_reply_ids(html: str, reply: str) -> str:
     if ' id="fn' not in html:
         return html
     return _tag.sub(lambda tag: _id.sub(rf" \1\2-{reply}", tag[0]), html)
+
+
+def without_dead_links(html: str) -> str:
+    """Return rendered HTML in which no link leads to an id that it does not have.
+
+    A limit may have cut off a footnote, or what refers to it.
+    """
+    tags = _tag.findall(html)
+    ids = {match[1] for tag in tags if (match := _id_of.search(tag))}
+    return _tag.sub(
+        lambda tag: _note.sub(lambda note: note[0] if note[1] in ids else "", tag[0]),
+        html,
+    )

@@ -115,6 +115,17 @@ def test_over_a_limit_no_definition_is_lost(step: float) -> None:
     assert len({word for word in words if word[0] == "d"}) == 300
 
 
+def test_what_a_limit_has_cut_off_is_no_longer_referred_to() -> None:
+    text = "a[^1]\n\n" + "b *c* d\n\n" * 2000 + "[^1]: e\n"
+    shown = []
+    for step in (0.0001, 0.0003, 0.001, 0.003, 0.01):
+        html = render(text, clock=Clock(step))
+        reader = read(text, html)
+        assert reader.targets <= reader.ids
+        shown.append(reader.text.partition("\n")[0])
+    assert {"a1", "a[^1]"} == set(shown)
+
+
 PIECES = st.sampled_from(
     [
         "[^a]",

@@ -116,6 +116,18 @@ def test_by_itself(text: str, tex: list[str] | None) -> None:
         assert found == [(formula, True) for formula in tex]
 
 
+def test_below_an_item_of_a_list_it_stands_where_it_is_indented_to() -> None:
+    assert "</ul>\n<div" in render("- a\n$$\nx\n$$")
+    assert "</div>\n</li>" in render("- a\n  $$\n  x\n  $$")
+
+
+def test_marks_that_nothing_closes_take_linear_time() -> None:
+    for text in ("\\[a\n" * 8000, "> \\[a\n" * 8000):
+        begun = time.process_time()
+        render(text, clock=Clock(0))
+        assert time.process_time() - begun < 4
+
+
 def test_a_displayed_formula_has_a_box_to_scroll_in() -> None:
     assert render("$$x$$").startswith('<div class="formula" data-end="5"><math ')
     assert '<p dir="auto" data-end="7">a <span class="formula"><math ' in render(

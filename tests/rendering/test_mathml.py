@@ -243,9 +243,10 @@ COMMANDS = st.sampled_from(
 )
 
 
-@given(
-    st.lists(COMMANDS | st.text(max_size=3), max_size=60).map("".join), st.booleans()
-)
+TEXT = st.text(st.characters(exclude_characters="\r"), max_size=3)  # as every log is
+
+
+@given(st.lists(COMMANDS | TEXT, max_size=60).map("".join), st.booleans())
 @example("<", True)
 @example(r"\text{</mtext><script>}", False)
 def test_whatever_is_written_only_what_is_allowed_comes_out(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.rendering.markdown import render
-from chatsvc.rendering.reply_ids import with_reply_ids
+from chatsvc.rendering.reply_ids import with_reply_ids, without_dead_links
 
 REPLY = "abcDEF_-0123456789_-xy"
 
@@ -36,3 +36,10 @@ def test_what_only_looks_like_an_id_stays() -> None:
 def test_no_text_is_changed(text: str) -> None:
     html = render(f"a[^1] {text.replace(chr(13), '')}\n\n[^1]: b")
     assert with_reply_ids(html, REPLY).replace(f"-{REPLY}", "") == html
+
+
+def test_a_link_that_leads_nowhere_is_none() -> None:
+    html = render('a[^1] b[^2] <a href="#fn-2">\n\n[^1]: c\n[^2]: d')
+    assert without_dead_links(html) == html
+    cut = html[: html.index('<li id="fn-2"')]
+    assert without_dead_links(cut) == cut.replace('<a href="#fn-2"', "<a")
