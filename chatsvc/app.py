@@ -141,18 +141,9 @@ def build_app(
     `keys` are the API keys, if they have been read from what the settings name. The other arguments
     are those of `create_app`, which also says what is raised.
     """
-    if backend is None:
-        chosen_backend: Backend = make_backend(settings)
-    elif callable(backend):
-        chosen_backend = FunctionBackend(backend)
-    else:
-        chosen_backend = backend
     app = web.Application(middlewares=[middleware])
     app[SETTINGS] = settings
     app[CONTEXT_HEADERS] = each_name(settings.context_headers)
-    if authorize is None and settings.authorize:
-        authorize = load_authorize(settings.authorize, settings.app_dir)
-    app[AUTHORIZE] = authorize
     app[PROXIES] = TrustedProxies(settings.trusted_proxy, settings.user_header)
     app[KEYS] = None
     if has_keys(settings):
@@ -173,7 +164,6 @@ def build_app(
         raise
     except ValueError as error:
         raise BadSetting(f"--store: {error}") from None
-    app.cleanup_ctx.append(lambda app: _run(app, chosen_backend, chosen_store))
     app.on_response_prepare.append(complete_headers)
     app.on_shutdown.append(_drain)
     app.on_shutdown.append(close_sockets)
@@ -185,6 +175,18 @@ def build_app(
     add_pages(app, max_message=settings.max_message)
     add_login(app)
     add_tickets(app)
+    # Last: from here on the operator's folder is the first in which modules are looked for, and one
+    # of its own named as one of Python's would be taken for that.
+    if backend is None:
+        chosen_backend: Backend = make_backend(settings)
+    elif callable(backend):
+        chosen_backend = FunctionBackend(backend)
+    else:
+        chosen_backend = backend
+    if authorize is None and settings.authorize:
+        authorize = load_authorize(settings.authorize, settings.app_dir)
+    app[AUTHORIZE] = authorize
+    app.cleanup_ctx.append(lambda app: _run(app, chosen_backend, chosen_store))
     return app
 
 

@@ -120,9 +120,24 @@ def serve(
     set_up_logs(settings)
     for remark in remarks:
         logger.warning(remark)
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    # Before a folder of the operator's comes first where modules are looked for.
+    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
+        from uvloop import run
     # Of workers, their parent speaks to it, and has removed its variables.
     manager = ServiceManager()
     raise_descriptor_limit()
+    # The collector, too, before the folder of the operator's functions is the first to look in.
+    with collector() as provider:
+        app, places = _application(settings, worker)
+        app[TRACER_PROVIDER] = provider
+        run(_serve(app, places, settings, worker, manager))
+
+
+def _application(
+    settings: Settings, worker: Worker | None
+) -> tuple[web.Application, Places]:
+    """Return the application of this process and the places where it is to listen."""
     if worker is None:
         check_reach(settings)
         hold_hangups(settings)
@@ -138,11 +153,7 @@ def serve(
     if has_metrics(settings):
         add_metrics(app, public=is_local(settings))
     app[HOSTS] = Hosts(settings.allow_host)
-    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-    with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
-        from uvloop import run
-    with collector() as app[TRACER_PROVIDER]:
-        run(_serve(app, places, settings, worker, manager))
+    return app, places
 
 
 def announce(places: Places) -> None:

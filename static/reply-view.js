@@ -102,6 +102,7 @@ export class ReplyView {
       if (this.#reply) actions.resume(this.#reply.id);
       document.querySelector('textarea')?.focus();
     });
+    this.#rendered.addEventListener('click', (event) => this.#followNote(event));
     this.#copyButton.addEventListener('click', () => copy(this.#copyButton, this.#reply?.text ?? '', translate));
   }
 
@@ -253,13 +254,30 @@ export class ReplyView {
 
   /**
    * Make links to the service itself plain text: following one asks something of the service that the model chose.
+   * Those between a footnote and what refers to it stay.
    *
    * @param {DocumentFragment} blocks
    */
   #removeOwnLinks(blocks) {
     for (const link of blocks.querySelectorAll('a')) {
-      if (link.href && this.#actions.isOwn(link.href)) link.removeAttribute('href');
+      const isNote = link.getAttribute('href')?.startsWith('#');
+      if (link.href && !isNote && this.#actions.isOwn(link.href)) link.removeAttribute('href');
     }
+  }
+
+  /**
+   * Go to a footnote, or back from one. The address stays: its fragment names the reply that a link has opened.
+   *
+   * @param {MouseEvent} event
+   */
+  #followNote(event) {
+    const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+    if (!link) return;
+    event.preventDefault();
+    const note = this.#rendered.querySelector(`[id="${CSS.escape(link.getAttribute('href')?.slice(1) ?? '')}"]`);
+    if (!(note instanceof HTMLElement)) return;
+    if (!note.matches('a')) note.tabIndex = -1;
+    note.focus();
   }
 
   /** Add copy buttons, and make what scrolls reachable by keyboard. @param {DocumentFragment} blocks */
@@ -275,7 +293,7 @@ export class ReplyView {
       code.append(pre, button);
     }
     // Blocks that are too wide scroll sideways, and the arrow keys scroll only the element with the focus.
-    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table'))) {
+    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table, .formula'))) {
       wide.tabIndex = 0;
     }
   }

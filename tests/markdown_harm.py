@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
-from chatsvc.rendering.markdown import ATTRIBUTES, TAGS
+from chatsvc.rendering.cleaning import ATTRIBUTES, TAGS
+from chatsvc.rendering.mathml import ELEMENTS
 
-VOID = {"br", "hr"}
+VOID = {"br", "hr", "input"}
 LINKS = ("http://", "https://", "mailto:")
+NOTE = re.compile(r"#fn(ref)?-[0-9]+(-[0-9]+)?")
+MATH_VALUE = re.compile(
+    r"[a-z-]+|[a-z]+( [a-z]+)*|line-[a-z]+( line-[a-z]+)*"
+    r"|[+-]?[0-3]|#[0-9A-Fa-f]{6}|-?[0-9]{1,2}(\.[0-9]+)?(em|ex|rem|px|pt)?"
+)
+"""The values of MathML's attributes: words, numbers, lengths and colours; no address and no code."""
+FORBIDDEN = {"style", "src", "srcset", "action", "formaction", "xlink:href", "xmlns"}
 
 
 class Reader(HTMLParser):
@@ -18,18 +27,25 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.ends: list[int] = []
         self.code: list[str] = []
+        self.ids: set[str] = set()
+        self.targets: set[str] = set()
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take an opening tag. Raises `AssertionError` for a tag, attribute or link not allowed."""
-        if tag not in TAGS:
-            raise AssertionError(f"<{tag}>")
-        allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(tag, set()) | {"rel", "target"}
+        if tag not in TAGS or (tag in ELEMENTS and tag != "math") != self._in_math():
+            raise AssertionError(f"<{tag}> in {self.open}")
+        allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(tag, set())
+        if tag == "a":
+            allowed |= {"rel", "target"}
+        if tag == "input":
+            allowed |= {"type", "disabled"}
+            if ("type", "checkbox") not in attrs or ("disabled", "") not in attrs:
+                raise AssertionError(attrs)
         for name, value in attrs:
-            if name not in allowed:
+            if name not in allowed or name in FORBIDDEN or name.startswith("on"):
                 raise AssertionError(f"<{tag} {name}={value}>")
-            if name == "href" and not (value or "").lower().startswith(LINKS):
-                raise AssertionError(value)
+            self._check_value(tag, name, value or "")
             if name == "data-end":
                 self.ends.append(int(value or ""))
                 if self.open:
@@ -38,6 +54,26 @@ class Reader(HTMLParser):
             self.open.append(tag)
         if tag == "pre":
             self.code.append("")
+
+    def _in_math(self) -> bool:
+        """Return whether an element that begins here would stand within a formula."""
+        return "math" in self.open
+
+    def _check_value(self, tag: str, name: str, value: str) -> None:
+        """Raise `AssertionError` for a value that an attribute may not have."""
+        if name == "href" and not value.lower().startswith(LINKS):
+            if not NOTE.fullmatch(value):
+                raise AssertionError(value)
+            self.targets.add(value[1:])
+        if name == "id":
+            if not NOTE.fullmatch(f"#{value}"):
+                raise AssertionError(value)
+            if value in self.ids:
+                raise AssertionError(f"two elements are {value}")
+            self.ids.add(value)
+        is_math = tag in ELEMENTS and name not in ("encoding", "data-end")
+        if is_math and not MATH_VALUE.fullmatch(value):
+            raise AssertionError(f"<{tag} {name}={value}>")
 
     def handle_endtag(self, tag: str) -> None:
         """Take a closing tag. Raises `AssertionError` if it does not close the innermost one."""

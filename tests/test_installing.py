@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
 from urllib.request import urlopen
@@ -12,6 +13,9 @@ from urllib.request import urlopen
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from chatsvc.settings import Settings
+from chatsvc.stores import make_store
 
 from .clean_clone import ROOT, clean_clone
 from .conftest import require, require_module
@@ -98,6 +102,21 @@ def test_each_extra_is_in_the_readmes_table() -> None:
     table = text.partition("| extra | what it is for |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines() for name in row.split("|")[1:2]]
     assert set(re.findall(r"`([\w-]+)`", "".join(named))) == set(EXTRAS)
+
+
+def test_no_text_sends_people_to_an_index() -> None:
+    """chatsvc is in none: what is missing is installed from a clone."""
+    files = [*(ROOT / "chatsvc").rglob("*.py"), README]
+    sending = r"(?:pip|pipx|uv|uv tool) install [^`\n]*'?chatsvc\["
+    assert [file for file in files if re.search(sending, file.read_text())] == []
+
+
+def test_a_store_in_redis_without_the_extra_says_how_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "chatsvc.stores.redis", None)
+    with pytest.raises(ValueError, match=r"pip install '.\[redis\]'` in a clone"):
+        make_store(Settings(store="redis://127.0.0.1/0"))
 
 
 @pytest.mark.thorough

@@ -45,6 +45,7 @@ THROUGH_OTHERS = {
     "chatsvc.named_functions": "tests/test_backends.py",
     "chatsvc.rendering.colours": "tests/test_markdown.py",
     "chatsvc.rendering.frames": "tests/rendering/test_renderer.py",
+    "chatsvc.rendering.html_writer": "tests/test_markdown.py",
     "chatsvc.rendering.tokens": "tests/rendering/test_limits.py",
     "chatsvc.rendering.worker": "tests/rendering/test_renderer.py",
     "chatsvc.replies.admission": "tests/replies/test_limits.py",

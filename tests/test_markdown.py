@@ -67,6 +67,13 @@ def test_harm_is_text(text: str, html: str) -> None:
     assert found == f'<p dir="auto" data-end="{end}">{html.replace("{}", kept)}</p>'
 
 
+def test_line_ends_stay_line_ends() -> None:
+    assert render("a\nb  \nc\n- d\n  e\n") == (
+        '<p dir="auto" data-end="8">a<br>\nb<br>\nc</p>\n'
+        '<ul dir="auto" data-end="16">\n<li>d<br>\ne</li>\n</ul>\n'
+    )
+
+
 def test_long_or_unknown_code_is_plain() -> None:
     long = "x = 1\n" * (MAX_COLOURED_BLOCK // 6 + 1)
     assert "<span" not in render(f"```py\n{long}```\n")
@@ -138,6 +145,24 @@ WORDS = st.sampled_from(
         "]]>",
         "mailto:",
         "//h",
+        "www.",
+        "$",
+        "$$",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\text{",
+        "\\frac",
+        "\\href{javascript:a}",
+        "}",
+        "^",
+        "[^a]",
+        "[^a]: ",
+        "- [ ] ",
+        "- [x] ",
+        "（",
+        "。",
     ]
 )
 PIECES = st.lists(WORDS | st.text(max_size=3), max_size=40).map("".join) | st.text()
@@ -171,7 +196,12 @@ def once(data):
 atheris.Setup(sys.argv, once)
 atheris.Fuzz()
 """
-SEEDS = ["[a](javascript:b)\n\n```py\nx\n```\n", "<b>![a](http://b)|\n|-|\n> - 1. `<`"]
+SEEDS = [
+    "[a](javascript:b)\n\n```py\nx\n```\n",
+    "<b>![a](http://b)|\n|-|\n> - 1. `<`",
+    "$\\text{<b>}$ $$\\frac{a}{b}$$\n\\[\nx\n\\]\n",
+    "- [ ] a[^1] **（b）**c http://d。\n\n[^1]: e\n",
+]
 
 
 def test_fuzzed(tmp_path: Path) -> None:

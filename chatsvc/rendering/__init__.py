@@ -11,8 +11,13 @@ stands in another's way.
 | module | holds |
 | --- | --- |
 | `limits` | what a text may cost, and the account of what is left |
-| `tokens`, `markdown` | pure: Markdown into tokens, and those into safe HTML |
+| `tokens`, `html_writer`, `markdown` | pure: Markdown into tokens, and those into safe HTML |
+| `inline_parser` | pure: emphasis beside Chinese, Japanese and Korean text |
+| `bare_links`, `task_lists`, `footnotes`, `formulas` | pure: the rules for each |
+| `mathml` | pure: TeX into MathML |
 | `colours`, `escaping` | pure: code and text into HTML |
+| `cleaning` | pure: the allow-list of elements, attributes and values |
+| `reply_ids` | pure: the ids in the HTML of one reply |
 | `child` | the program that the children run |
 | `frames` | the messages on the pipes |
 | `worker` | one child, as its parent sees it |
@@ -22,7 +27,8 @@ stands in another's way.
 Invariants:
 - What is over a limit is shown as plain text: no error for the reader, and nothing is lost.
 - Children import `markdown` and what that needs, and not the service: they start in a third of a
-  second. The service in turn does not import markdown-it, nh3 and Pygments.
+  second. The service in turn does not import markdown-it, nh3, math-core and
+  Pygments.
 - A child ends with its stdin, and so with its parent, however that ends.
 - Nothing here knows replies or HTTP.
 """

@@ -38,6 +38,15 @@ MAX_COLOURED_BLOCK = 8 * 1024
 MAX_COLOURED = 32 * 1024
 """Characters of code that are coloured in one text."""
 
+MAX_FORMULA = 2000
+"""Characters of a formula up to which it is set as one."""
+
+MAX_FORMULA_NESTING = 64
+"""Levels of braces within a formula, and of elements within its MathML."""
+
+MAX_MATHML = 64 * 1024
+"""Characters of MathML of one formula. A few characters of TeX can ask for fifty times as many."""
+
 OUTPUT_FACTOR = 16
 """Characters of HTML that each character of the text may become."""
 
@@ -75,10 +84,15 @@ class Budget:
         """Allow the time of one more phase."""
         self._deadline += PHASE_TIME_S
 
-    def check_time(self) -> None:
-        """Raise `OverLimit` when the time of all phases that have begun is used up."""
+    def check_time(self, *, now: bool = False) -> None:
+        """Raise `OverLimit` when the time of all phases that have begun is used up.
+
+        `now` is for what takes milliseconds: the clock is looked at in this very call.
+        """
         self._calls += 1
-        if self._calls % CALLS_PER_LOOK == 0 and self._clock() > self._deadline:
+        if (
+            now or self._calls % CALLS_PER_LOOK == 0
+        ) and self._clock() > self._deadline:
             raise OverLimit("time")
 
     def allow_output(self, characters: int) -> None:

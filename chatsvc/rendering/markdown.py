@@ -1,6 +1,7 @@
 """A reply's Markdown as HTML that does no harm, whatever the model wrote.
 
-The Markdown is CommonMark with tables and strikethrough.
+The Markdown is CommonMark with tables, strikethrough, task lists, footnotes, bare links and formulas;
+emphasis may stand beside Chinese, Japanese or Korean text, and line ends stay line ends.
 
 Invariants:
 - HTML in the Markdown is text: it is escaped by markdown-it. nh3 cleans what comes out all the
@@ -9,6 +10,8 @@ Invariants:
   can carry the conversation to a stranger. A link leads to `http`, `https` or `mailto`, or it is
   plain text.
 - Nothing needs an inline style: code is coloured by classes, cells are aligned by attributes.
+- A formula becomes MathML, by `chatsvc.rendering.mathml`, or its source is shown as code.
+- The ids of footnotes are the same for each text; see `chatsvc.rendering.reply_ids`.
 - Each block of the top level says in `data-end` to which position (code points) of the text it
   goes, so a page can show what is finished as HTML and what follows as text. The last block of a
   growing reply may yet become another thing.
@@ -20,16 +23,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 from itertools import accumulate, pairwise
 
-import nh3
-from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
 
-from chatsvc.rendering.colours import coloured
-from chatsvc.rendering.escaping import escaped, plain
+from chatsvc.rendering.cleaning import clean
+from chatsvc.rendering.escaping import plain
+from chatsvc.rendering.html_writer import HTMLWriter
 from chatsvc.rendering.limits import (
     MAX_COLOURED,
     OUTPUT_ALLOWANCE,
@@ -37,31 +37,10 @@ from chatsvc.rendering.limits import (
     Budget,
     OverLimit,
 )
+from chatsvc.rendering.reply_ids import without_dead_links
 from chatsvc.rendering.tokens import BUDGET, OPTIONS, Env, parse
 
-TAGS = {
-    *("p", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "br", "blockquote"),
-    *("ul", "ol", "li", "pre", "code", "span", "em", "strong", "s", "a"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
-}
-"""The elements that the HTML may have."""
-
-ATTRIBUTES = {
-    "*": {"data-end", "dir"},
-    "a": {"href", "title"},
-    "code": {"class"},
-    "ol": {"start"},
-    "span": {"class"},
-    "td": {"align"},
-    "th": {"align"},
-}
-"""The attributes that each element may have; those under `*` may stand on all."""
-
-LINK_ATTRIBUTES = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
-"""The attributes that every link gets."""
-
-LINK_OVERHEAD = sum(len(f' {k}="{v}"') for k, v in LINK_ATTRIBUTES.items())
-"""Characters of HTML that nh3 adds to a link."""
+_writer = HTMLWriter()
 
 
 def render(
@@ -84,66 +63,6 @@ def render(
     return html
 
 
-class _Renderer(RendererHTML):
-    """markdown-it's renderer, with other code blocks and images, which counts what it writes."""
-
-    def renderToken(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
-    ) -> str:
-        """Return a tag."""
-        html = super().renderToken(tokens, idx, options, env)
-        return _counted(html, env, LINK_OVERHEAD * (tokens[idx].type == "link_open"))
-
-    def text(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
-    ) -> str:
-        """Return plain text."""
-        return _counted(escaped(tokens[idx].content), env)
-
-    def code_inline(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
-    ) -> str:
-        """Return code within a line."""
-        return _counted(super().code_inline(tokens, idx, options, env), env)
-
-    def fence(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
-    ) -> str:
-        """Return a block of code in the one shape that a page can give a copy button.
-
-        That is `pre` around `code`.
-        """
-        token = tokens[idx]
-        language = token.info.split()[0].lower() if token.info.strip() else ""
-        kind = f' class="language-{escape(language)}"' if language else ""
-        code = coloured(token.content, language, env[BUDGET])
-        attributes = self.renderAttrs(token)
-        return _counted(f"<pre{attributes}><code{kind}>{code}</code></pre>\n", env)
-
-    code_block = fence
-
-    def image(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env
-    ) -> str:
-        """Return a link to the image, named by its description."""
-        token = tokens[idx]
-        source = str(token.attrGet("src") or "")
-        name = self.renderInlineAsText(token.children or [], options, env) or source
-        html = f'<a href="{escape(source)}">{escape(name)}</a>'
-        return _counted(html, env, LINK_OVERHEAD)
-
-
-_renderer = _Renderer()
-
-
-def _counted(html: str, env: Env, more: int = 0) -> str:
-    """Return HTML that is written, and `more` characters that nh3 adds. Raises `OverLimit`."""
-    budget: Budget = env[BUDGET]
-    budget.check_time()
-    budget.write(len(html) + more)
-    return html
-
-
 def _blocks_as_html(text: str, tokens: Sequence[Token], end_line: int, env: Env) -> str:
     """Return the blocks of the top level as HTML, and as plain text from where a limit is passed.
 
@@ -156,18 +75,21 @@ def _blocks_as_html(text: str, tokens: Sequence[Token], end_line: int, env: Env)
     # The last line has no line end.
     rest = min(lines[end_line], len(text))
     budget.begin_phase()
-    html = []
+    html: list[str] = []
     # The first begins where the text does, whatever stands before it.
     for block, (start, end) in zip(blocks, pairwise([*starts, rest]), strict=True):
         budget.allow_output(end - start)
         _set_attributes(block, end)
         try:
-            part = _renderer.render(block, OPTIONS, env)
+            part = _writer.render(block, OPTIONS, env)
         except OverLimit:
             rest = start
             break
-        html.append(_cleaner.clean(part))
-    return "".join(html) + plain(text, rest)
+        html.append(clean(part))
+    shown = "".join(html)
+    if rest < len(text):
+        shown = without_dead_links(shown)
+    return shown + plain(text, rest)
 
 
 def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
@@ -187,7 +109,7 @@ def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 def _set_attributes(block: Sequence[Token], end: int) -> None:
     """Write into a block of the top level where it ends (code points), and align its cells."""
     first = block[0]
-    if first.type not in ("fence", "code_block"):
+    if first.type not in ("fence", "code_block", "formula_block"):
         first.attrSet("dir", "auto")
     first.attrSet("data-end", str(end))
     for token in block:
@@ -195,25 +117,3 @@ def _set_attributes(block: Sequence[Token], end: int) -> None:
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrSet("align", style.removeprefix("text-align:"))
-
-
-def _link(element: str, attribute: str, value: str) -> str | None:
-    """Return a link's address, or None for one within this service or of another scheme.
-
-    Following a link within this service could start a reply.
-    """
-    if attribute != "href" or value.lower().startswith(
-        ("http://", "https://", "mailto:")
-    ):
-        return value
-    return None
-
-
-_cleaner = nh3.Cleaner(
-    tags=TAGS,
-    clean_content_tags={"script", "style"},
-    attributes=ATTRIBUTES,
-    attribute_filter=_link,
-    link_rel=LINK_ATTRIBUTES["rel"],
-    set_tag_attribute_values={"a": {"target": LINK_ATTRIBUTES["target"]}},
-)

@@ -1,22 +1,38 @@
 """Markdown into tokens, by markdown-it with limits in its rules.
 
 Every limit is a rule of markdown-it's, or stands in place of one: the time is looked at before each
-line and each inline token, and blocks, tables and links are matched as far as their limits go.
+line and each inline token, and blocks, tables and links are matched as far as their limits go. The
+rules for what CommonMark doesn't have are in modules of their own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from itertools import accumulate
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.ruler import RuleOptionsType
-from markdown_it.rules_block import StateBlock, blockquote, list_block, table
+from markdown_it.rules_block import (
+    StateBlock,
+    blockquote,
+    list_block,
+    reference,
+    table,
+)
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from chatsvc.rendering.bare_links import START, bare_link
+from chatsvc.rendering.footnotes import (
+    footnote_definition,
+    footnote_reference,
+    list_footnotes,
+)
+from chatsvc.rendering.formulas import formula, formula_block
+from chatsvc.rendering.inline_parser import InlineParser
 from chatsvc.rendering.limits import (
     MAX_ADDRESS,
     MAX_INLINE_NESTING,
@@ -25,6 +41,7 @@ from chatsvc.rendering.limits import (
     Budget,
     OverLimit,
 )
+from chatsvc.rendering.task_lists import find_tasks
 
 BUDGET = "budget"
 """The key of the `Budget` in the environment of one rendering."""
@@ -122,6 +139,14 @@ def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return _has_room(state) and list_block(state, start, end, silent)
 
 
+def _reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Match the definition of a link. What only looks like that of a footnote stays text."""
+    first = state.bMarks[start] + state.tShift[start]
+    if state.src.startswith("[^", first):
+        return False
+    return reference(state, start, end, silent)
+
+
 def _has_room(state: StateBlock) -> bool:
     """Return whether a block may have others in it: what is nested deeper, markdown-it drops."""
     return state.level + 2 < MAX_NESTING
@@ -144,10 +169,10 @@ def _parser() -> MarkdownIt:
 
     `alt` are the blocks that a rule may interrupt, as markdown-it has them.
     """
-    markdown = _Markdown(
-        "commonmark",
-        {"html": False, "maxNesting": MAX_NESTING},
-    ).enable(["table", "strikethrough"])
+    markdown = _Markdown()
+    markdown.inline = InlineParser()
+    options: Any = {"html": False, "maxNesting": MAX_NESTING}
+    markdown.configure("commonmark", options).enable(["table", "strikethrough"])
     paragraphs: RuleOptionsType = {"alt": ["paragraph", "reference"]}
     nested: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
     lines: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
@@ -156,8 +181,18 @@ def _parser() -> MarkdownIt:
     markdown.block.ruler.at("table", _table, paragraphs)
     markdown.block.ruler.at("blockquote", _quotation, lines)
     markdown.block.ruler.at("list", _list, nested)
+    markdown.block.ruler.at("reference", _reference)
     markdown.block.ruler.before("table", "time", _check_block_time, lines)
+    markdown.block.ruler.before("table", "formula", formula_block, lines)
+    markdown.block.ruler.before("reference", "footnote", footnote_definition, lines)
+    markdown.core.ruler.after("block", "tasks", find_tasks)
+    markdown.core.ruler.push("footnotes", list_footnotes)
+    marks = markdown.inline.terminator_re.pattern
+    markdown.inline.terminator_re = re.compile(f"{marks}|{START}")
     markdown.inline.ruler.before("text", "time", _check_inline_time)
+    markdown.inline.ruler.before("newline", "bare link", bare_link)
+    markdown.inline.ruler.before("escape", "formula", formula)
+    markdown.inline.ruler.before("link", "footnote", footnote_reference)
     return markdown
 
 

@@ -101,15 +101,12 @@ class Handover:
         reply = await self._registry.open(reply_id)
         if self._producers.produces(reply):
             return True
+        if self._has_ended(reply.record.user):
+            await self._store.finish(reply.log, End("stopped", "stopped"))
         taken = await self._store.cluster.take_over(reply.log)
         if not taken:
             if taken is None:
                 self._producers.note_end(reply)
-            return True
-        if self._has_ended(reply.record.user):
-            stopped = End("stopped", "stopped")
-            self._producers.end_when_released(reply, stopped)
-            await self._store.finish(reply.log, stopped)
             return True
         planned_end = reply.log.planned_end
         anew = asked and not reply.log.offset

@@ -6,6 +6,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from chatsvc.rendering.renderer import Renderer
+from chatsvc.rendering.reply_ids import with_reply_ids
 from chatsvc.replies import Reply
 from chatsvc.transports.response import REPLY_HEADERS
 from chatsvc.transports.templates import TEMPLATES
@@ -23,11 +24,12 @@ async def html_response(
 ) -> web.Response:
     """Return what is out of a reply as a page of HTML, rendered in the turn of `client`.
 
-    `shown_id` is what the headers call the reply: its id, or the token of a share link.
+    `shown_id` is what the headers and the ids of footnotes call the reply: its id, or the token of a
+    share link.
     Raises what `Renderer.render` raises.
     """
     text = reply.log.text(0, reply.released_now())
-    body = await renderer.render(text, client)
+    body = with_reply_ids(await renderer.render(text, client), shown_id)
     page = TEMPLATES.get_template("reply.html").render(body=Markup(body))
     return web.Response(
         text=page,

@@ -56,7 +56,7 @@ class Server:
         return replace(self, options=(*self.options, *options))
 
 
-def _family(leader: int) -> list[int]:
+def family(leader: int) -> list[int]:
     """Return the ids of the living processes of a session: its leader and their descendants."""
     pids = []
     for entry in os.scandir("/proc"):
@@ -72,11 +72,11 @@ def _family(leader: int) -> list[int]:
 
 def _end(leader: subprocess.Popen[bytes]) -> None:
     for sign in signal.SIGTERM, signal.SIGKILL:
-        for pid in _family(leader.pid):
+        for pid in family(leader.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, sign)
         deadline = time.monotonic() + 5
-        while _family(leader.pid) and time.monotonic() < deadline:
+        while family(leader.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
     leader.wait()  # Last: until it is reaped, no other process can get its id.
 
@@ -105,6 +105,25 @@ def _is_open(port: int) -> bool:
     ):
         return True
     return False
+
+
+def wait_for_listeners(port: int, count: int) -> None:
+    """Wait until so many sockets listen on a port: one for each worker that shares it.
+
+    Raises `Failed` when they don't within 30 seconds.
+    """
+    deadline = time.monotonic() + 30
+    while (found := listeners(port)) < count:
+        if time.monotonic() > deadline:
+            raise Failed(f"{found} of {count} workers listen")
+        time.sleep(0.05)
+
+
+def listeners(port: int) -> int:
+    """Return how many sockets listen on a port of IPv4."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    listen = "0A"  # as the kernel numbers the states
+    return sum(f[1].endswith(f":{port:04X}") and f[3] == listen for f in lines[1:])
 
 
 def _fill(word: str, port: int, pace_ms: int) -> str:
@@ -141,11 +160,11 @@ def started(
         try:
             deadline = time.monotonic() + 30
             while not _is_open(port) and time.monotonic() < deadline:
-                if not _family(process.pid):
+                if not family(process.pid):
                     break
                 time.sleep(0.05)
             time.sleep(0.3)  # Some servers start their workers after they listen.
-            pids = _family(process.pid)
+            pids = family(process.pid)
             if not pids or not _is_open(port):
                 log.seek(0)
                 said = log.read().decode(errors="replace").strip()[-600:]

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from argparse import Namespace
@@ -23,11 +26,13 @@ from tests.conftest import THOROUGH, require
 from . import kit
 from .machine import Cores
 from .measuring import Run
-from .processes import free_port
+from .processes import family, free_port, listeners, wait_for_listeners
 from .relay_tables import MODEL, doubts, tokens
 from .report import DASH
 from .scenarios.plan import Plan
 from .scenarios.relay import DOORS
+from .scenarios.workers import childless, figures
+from .scenarios.workers import table as workers_table
 from .servers import PEERS, compared
 
 DONE = "[DONE]"
@@ -451,17 +456,21 @@ SMALL = {
     "budget": ["--minutes", "0.05", "--alone", "1", "--chats", "10", "--length", "9"]
     + ["--appetites", "large-prompts"],
     "endings": ["--minutes", "0.05", "--streams", "24", "--most", "1000"],
+    "shard": ["--replies", "40", "--shards", "1", "--streams", "10", "--length", "80"]
+    + ["--record", "2", "--seconds", "2"],
+    "workers": ["--streams", "20", "--tokens", "50"],
     "layers": ["--streams", "20", "--seconds", "1"],
 }
 
 
+IN_REDIS = {"shard", "workers"}
 LONG = {"setup", "memory", "layers"}  # These take many seconds even with a small load.
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("scenario", SMALL)
 def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
-    require("gcc", "taskset")
+    require("gcc", "taskset", *({"redis-server"} if scenario in IN_REDIS else ()))
     from .__main__ import main
 
     if scenario in LONG and not THOROUGH:
@@ -470,6 +479,67 @@ def test_a_scenario_runs_on_our_server(scenario: str, tmp_path: Path) -> None:
     assert main([scenario, *SMALL[scenario], *where]) == 0
     found = json.loads((tmp_path / f"{scenario}.json").read_text())
     assert found["runs"] and not any(run["failed"] for run in found["runs"])
+
+
+@pytest.mark.thorough
+def test_a_crowd_is_measured_without_others(tmp_path: Path) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    crowd = ["--streams", "40", "--ramp", "20", "--crowd", "0", "--peers", ""]
+    where = ["--rounds", "1", *QUIETLY, "--out", str(tmp_path)]
+    assert main(["setup", *crowd, *where]) == 0
+    [run] = json.loads((tmp_path / "setup.json").read_text())["runs"]
+    assert (run["at"], run["streams"], run["failed"]) == (0, 40, 0)
+    assert run["setup_us"] > 0
+
+
+def test_workers_are_known_by_their_sockets_and_their_parents() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        other.bind(("127.0.0.1", port))
+        one.listen()
+        assert listeners(port) == 1
+        other.listen()
+        wait_for_listeners(port, 2)
+    asleep = "import os, time; os.fork(); os.fork(); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", asleep], start_new_session=True
+    ) as parent:
+        try:
+            while len(found := family(parent.pid)) < 4:
+                assert parent.poll() is None
+            # The first child and the parent have a child of the second fork each.
+            assert set(childless(found)) < set(found) - {parent.pid}
+            assert len(childless(found)) == 2
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+def test_workers_are_compared_by_the_busiest() -> None:
+    def run(name: str, round_: int, streams: int, *used_us: float) -> Run:
+        extra = figures(list(used_us), tokens=1000)
+        return Run(name, 250, round_, streams=streams, steady=True, extra=extra)
+
+    runs = [
+        *(run("1 worker", 0, 9, 80_000), run("2 workers", 0, 18, 40_000, 40_000)),
+        *(run("1 worker", 1, 9, 50_000), run("2 workers", 1, 18, 10_000, 40_000)),
+    ]
+    one, two = (
+        dict(zip(workers_table(runs, names, 250).head, line))
+        for names in [["1 worker", "2 workers"]]
+        for line in workers_table(runs, names, 250).lines
+    )
+    # 80 µs and 50 µs a token of the one; of two, 40 µs of the busiest.
+    assert one["tokens/s at 80%"] == "13000 [10000–16000]"
+    assert two["tokens/s at 80%"] == "20000 [20000–20000]"
+    assert two["CPU µs/token"] == "65.0 [50.0–80.0]"
+    assert two["busiest worker's share"] == "0.65 [0.50–0.80]"
+    # 20000 ÷ 10000 and 20000 ÷ 16000.
+    assert (one["÷ one"], two["÷ one"]) == (DASH, "1.62")
 
 
 TINY = ["--streams", "3", "--tokens", "20", "--gap", "20", "--ramp", "50"]
@@ -548,6 +618,17 @@ def test_a_relay_is_compared_within_each_round() -> None:
     where, _, why = doubt.partition(": ")
     assert where == f"{ours} at 200, round 2"
     assert why.startswith("tokens came at 50% of the model's pace")
+
+
+@pytest.mark.parametrize("wrong", ["--replies", "--shards", "--seconds", "--hour"])
+def test_a_shard_of_nothing_is_refused(
+    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("gcc", "taskset")
+    from .__main__ import main
+
+    assert main(["shard", wrong, "0", *QUIETLY, "--out", str(tmp_path)]) == 1
+    assert f"{wrong}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["--doors", "/nowhere"], ["--tokens", "4"]])

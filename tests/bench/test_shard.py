@@ -282,11 +282,15 @@ def test_a_reader_goes_on_from_where_it_was(redis_server: RedisServer) -> None:
                     reads.setdefault(words[-3], []).append(words[-1])
                 if words[0] == "INFO" and len(reads) > 5:
                     break
+        again = 0
         for log, ids in list(reads.items())[:5]:
             first, second = (entry_id for entry_id, _ in client.xrange(log))
             assert ids[0] == "0-0"
-            assert [entry for entry, _ in client.xrange(log, f"({ids[1]}")] == [second]
-            assert first < second
+            left = [entry for entry, _ in client.xrange(log, f"({ids[1]}")]
+            # The first comes again only if it is not read before the same millisecond is over.
+            assert left in ([second], [first, second])
+            again += len(left) - 1
+        assert again < 5
 
 
 def test_another_answer_than_recorded_is_counted(redis_server: RedisServer) -> None:

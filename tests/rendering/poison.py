@@ -57,6 +57,34 @@ POISON: dict[str, Callable[[int], str]] = {
     "open labels": lambda n: "[a\n" * (n // 3),
     "entities": lambda n: "&amp;" * (n // 5),
     "ampersands": lambda n: "&" * n,
+    "dollars": lambda n: "$" * n,
+    "open formulas": lambda n: "$a " * (n // 3),
+    "formulas": lambda n: "$a$ " * (n // 4),
+    "displayed formulas": lambda n: "$$a\n" * (n // 4),
+    "open displayed formulas": lambda n: "\\[a\n" * (n // 4),
+    "open displayed formulas in items": lambda n: "- \\[\n" * (n // 5),
+    "open formulas in brackets": lambda n: "\\(a " * (n // 4),
+    "deep formulas": lambda n: ("$" + "\\hat " * 390 + "x$\n\n") * (n // 1950),
+    "primes": lambda n: ("$x" + "'" * 1900 + "$\n\n") * (n // 1906),
+    "cells of formulas": lambda n: (
+        ("$\\begin{matrix}" + "&" * 1900 + "\\end{matrix}$\n\n") * (n // 1935)
+    ),
+    "commands of formulas": lambda n: (
+        ("$\\def\\a{" + "x" * 900 + "}" + "\\a" * 500 + "$\n\n") * (n // 1920)
+    ),
+    "addresses": lambda n: "http://a " * (n // 9),
+    "open addresses": lambda n: "http://a/(" * (n // 10),
+    "addresses in Chinese": lambda n: "http://a/字(http://b/" * (n // 18),
+    "www": lambda n: "www." * (n // 4),
+    "references to footnotes": lambda n: "[^a]" * (n // 4) + "\n\n[^a]: x",
+    "footnotes": lambda n: "[^a]: x\n" * (n // 8),
+    "footnotes of footnotes": lambda n: "".join(
+        f"[^{i}]: [^{i + 1}]\n" for i in range(n // 14)
+    ),
+    "footnotes in footnotes": lambda n: "[^a]: " * (n // 6),
+    "tasks": lambda n: "- [ ] a\n" * (n // 8),
+    "tasks in tasks": lambda n: "- [ ] " * (n // 6),
+    "emphasis beside Chinese": lambda n: "注**（" * (n // 4),
     "ampersands in code": lambda n: "```\n" + "&" * n + "\n```\n",
     "no-break spaces": lambda n: "a\xa0" * (n // 2),
     "long entity": lambda n: "&#" + "1" * n + ";",

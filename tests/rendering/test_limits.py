@@ -72,7 +72,7 @@ def test_cells_over_the_limit_are_lines_of_text() -> None:
     # A second table has none left.
     again = render(text + "\n|a|b|\n|-|-|\n", clock=Clock(0))
     assert again.count("<table") == 1
-    assert "|a|b|\n|-|-|" in again
+    assert "|a|b|<br>\n|-|-|" in again
 
 
 def test_a_paragraph_over_the_limit_is_text() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,6 +63,32 @@ async def test_only_where_a_reply_is_read_there_is_html(chat: Inside) -> None:
     assert asked.status == 406
     # As a link of a page would ask.
     assert (await chat.raw("GET /api/chat?message=x", HTML)).status == 403
+
+
+async def test_two_replies_on_one_page_have_no_id_in_common(chat: Inside) -> None:
+    text = "a[^1]\n\n[^1]: b"
+    ids: list[str] = []
+    for _ in range(2):
+        reply = await chat.start(text)
+        await chat.read(reply)
+        made = await chat.raw(f"POST /api/chat/{reply}/share")
+        token = json.loads(made.body)["token"]
+        for name, path in ((reply, f"chat/{reply}"), (token, f"shared/{token}")):
+            page = (await chat.raw(f"GET /api/{path}", HTML)).body.decode()
+            assert f'<a href="#fn-{name}-1" id="fnref-{name}-1" ' in page
+            assert f'<li id="fn-{name}-1">' in page
+            assert name == reply or reply not in page
+            ids += re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) == 8
+
+
+async def test_formulas_are_in_the_page_and_its_policy_stays(chat: Inside) -> None:
+    reply = await chat.start("$x^2$ and $\\href{javascript:a}{x}$")
+    await chat.read(reply)
+    page = await chat.raw(f"GET /api/chat/{reply}", HTML)
+    assert b"<msup><mi>x</mi><mn>2</mn></msup>" in page.body
+    assert b"<code>$\\href{javascript:a}{x}$</code>" in page.body
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none';")
 
 
 FAKE = Path(__file__).parent.parent / "rendering" / "fake_child.py"

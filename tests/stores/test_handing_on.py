@@ -225,5 +225,5 @@ async def test_the_replies_of_a_user_who_is_gone_are_stopped_once(nodes: Nodes) 
     await giver.replies.drain(0)
     await nodes.once(giver, taker)
     assert giver.noted == [("started", None), ("handed_on", "")]
-    assert taker.noted == [("taken_over", None), ("ended", "stopped")]
+    assert taker.noted == [("ended", "stopped")]
     assert nodes.sums()["replies_ended"] == 1

@@ -364,3 +364,20 @@ async def test_a_reply_without_an_account_counts_for_nobody(
     # Else the services of another test would adopt it, once this node's lease has run out.
     _, log = await store.find("y" * 22)
     await store.finish(log, End("stopped", "stopped"))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_stopped_reply_counts_no_more_once_its_producer_has_ended(
+    service: Service, redis: Redis, refused: bool
+) -> None:
+    """Also where a script has refused to write it, so that this node takes it for another's."""
+    owner, other = await service(hanging()), await service(hanging())
+    reply = await started(owner, ClientLimits(running=5))
+    store = owner.store
+    assert isinstance(store, RedisStore)
+    elsewhere = await other.open(reply.id)
+    if refused:
+        store._owner.forget(reply.id)
+    await other.stop(elsewhere)
+    await comes_to(redis, 0)
+    assert not await redis.keys("*owned*")

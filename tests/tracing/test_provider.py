@@ -195,7 +195,7 @@ def test_without_the_extra_the_log_says_so(
     monkeypatch.setitem(sys.modules, "chatsvc.tracing.provider", None)
     with collector() as provider:
         assert provider is None
-    assert "chatsvc[otel]" in caplog.text
+    assert "pip install '.[otel]'" in caplog.text
 
 
 def test_the_provider_of_the_process_is_used_where_there_is_one(

@@ -274,7 +274,11 @@ class Owner:
         self.forget(log.reply_id)
         if log.end is not None and log.end.state != "stopped":
             return await self.successor(log) is None
-        account = "" if outbox is None else outbox.account
+        if outbox is not None:
+            account = outbox.account
+        else:  # a script has refused to write it: it counts for its account all the same
+            reply = self._keys.reply(log.reply_id)
+            account = str(await self._commands.ask("HGET", reply, "a") or "")
         retiring = self._tasks.run(self._scripts.retire(log.reply_id, account))
         return await asyncio.shield(retiring)
 

@@ -24,7 +24,7 @@ from redis import Redis, RedisError
 
 from .. import kit
 from ..measuring import Load, Run, reasons_text, run_load, warm_up
-from ..processes import Failed, Server, started
+from ..processes import Failed, Server, started, wait_for_listeners
 from ..redis_recorder import recording
 from ..redis_replay import Replayed, replay
 from ..redis_trace import Trace
@@ -86,16 +86,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(plan: Plan) -> Outcome:
     """Record once, and replay in each round."""
-    share = plan.replies / plan.shards
     title = (
         f"shard: {plan.replies} replies at once over {plan.shards} Redis, a token each "
         f"{GAP_MS} ms; rounds: {plan.rounds}"
     )
+    if min(plan.replies, plan.shards, plan.seconds, plan.hour) < 1:
+        said = "FAILED: --replies, --shards, --seconds and --hour take 1 or more"
+        return Outcome(title, [], [said], failed=True)
     try:
         kit.ensure("model")
         recorded = _recorded(plan)
         trace = recorded.trace
-        copies = max(1, round(share / trace.at_once))
+        copies = max(1, round(plan.replies / plan.shards / trace.at_once))
         runs = [_round(plan, trace, copies, n) for n in range(plan.rounds)]
     except (kit.NotBuilt, Failed, RedisError) as e:
         failed = Run("Redis", plan.shards, 0, error=str(e), failed=1)
@@ -105,8 +107,7 @@ def run(plan: Plan) -> Outcome:
         f"recorded: {trace.replies} replies in {trace.length_us / 1e6:.0f} s, "
         f"{trace.at_once:.0f} at once on {plan.nodes} nodes; replayed: {copies} times that"
     )
-    said = [of_what]
-    said += [
+    differ = [
         f"{'FAILED: ' if run.failed else ''}round {run.round + 1}: other answers than recorded: "
         f"{reasons_text(run.reasons)}"
         for run in runs
@@ -115,7 +116,7 @@ def run(plan: Plan) -> Outcome:
     return Outcome(
         title,
         [_rates(runs), _parts(runs, recorded), _memory(runs)],
-        said,
+        [of_what, *differ],
         [Panel(name, [Series("Redis", [0], [_mid(runs, name)])]) for name in figures],
         runs,
     )
@@ -150,6 +151,7 @@ def _recorded(plan: Plan) -> Recorded:
             *("--workers", str(plan.nodes)),
         )
         with started(server, 0, cores, limit_s) as (port, pids):
+            wait_for_listeners(port, plan.nodes)
             warm_up(server, load, port, cores)
             before = client.info("all")
             begin_us = time.time_ns() // 1000
@@ -261,7 +263,8 @@ def _sizes(client: Redis) -> dict[str, float]:
     client.flushall()
     return {
         "reply_bytes": (whole - of_marks) / max(1, replies),
-        "mark_bytes": (of_marks - _used(client)) / max(1, marks),
+        # Of a few marks, what Redis has for itself is more than what they take.
+        "mark_bytes": max(0, of_marks - _used(client)) / max(1, marks),
     }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from .. import kit
 from ..machine import Cores
 from ..measuring import Load, Run, as_run, interleaved, run_load, warm_up
-from ..processes import Failed, Server, started
+from ..processes import Failed, Server, family, started, wait_for_listeners
 from ..relay_tables import PACE
 from ..report import (
     DASH,
@@ -75,7 +75,7 @@ def run(plan: Plan) -> Outcome:
     at = runs[0].at
     return Outcome(
         title,
-        [_table(runs, names, at)],
+        [table(runs, names, at)],
         notes(runs) + list(_doubts(runs)),
         [Panel(f"tokens/s at {FULL:.0%}", series(runs, names, [at], capacity))],
         runs,
@@ -86,7 +86,7 @@ def _runs(plan: Plan) -> list[Run]:
     model = Server("the model", (str(kit.MODEL), "{port}", "{pace}"))
     length = plan.tokens * TOKEN
     load = Load(plan.streams, length, plan.gap, ramp=plan.ramp, x=plan.tokens)
-    counts = {f"{count} workers": count for count in (1, plan.workers)}
+    counts = {"1 worker": 1, f"{plan.workers} workers": plan.workers}
     limit_s = 2 * plan.rounds * (load.limit_s + 120)
     core = plan.cores.client
     with started(model, plan.gap, plan.cores, limit_s, core) as (port, _):
@@ -113,7 +113,8 @@ def _measure(
         with started(REDIS, 0, cores, limit_s, cores.client) as (store, _):
             server = server.filled(store=f"redis://127.0.0.1:{store}/0")
             with started(server, load.pace_ms, cores, limit_s) as (port, pids):
-                workers = _leaves(pids)
+                wait_for_listeners(port, count)
+                workers = childless(family(pids[0]))
                 if len(workers) != count:
                     raise Failed(f"{len(workers)} workers run")
                 for worker, core in zip(workers, [cores.server, cores.client]):
@@ -128,11 +129,7 @@ def _measure(
     run = as_run(server, load, round_, report)
     used_us = [b - a for a, b in zip(before, after, strict=True)]
     tokens = report["points"] / TOKEN or 1
-    run.extra = {
-        "token_us": sum(used_us) / tokens,
-        "busiest": max(used_us) / sum(used_us),
-        "capacity": FULL * 1e6 / (max(used_us) / tokens),
-    }
+    run.extra = figures(used_us, tokens)
     if report["steady_points_per_s"]:
         asked = load.streams * TOKEN * 1000 / load.pace_ms
         run.extra["kept_pace"] = report["steady_points_per_s"] / asked
@@ -141,15 +138,20 @@ def _measure(
     return run
 
 
-def _leaves(pids: Iterable[int]) -> list[int]:
+def figures(used_us: list[float], tokens: float) -> dict[str, float]:
+    """Return the figures of workers that have used so much CPU (µs) for so many tokens of all."""
+    return {
+        "token_us": sum(used_us) / tokens,
+        "busiest": max(used_us) / sum(used_us),
+        "capacity": FULL * 1e6 / (max(used_us) / tokens),
+    }
+
+
+def childless(pids: Iterable[int]) -> list[int]:
     """Return the processes that have no children among these, the oldest first."""
-    parents = {pid: _stat(pid)[1] for pid in pids}
-    return sorted(set(parents) - set(map(int, parents.values())))
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of a process behind its name: its state, its parent, and so on."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    stats = {pid: Path(f"/proc/{pid}/stat").read_text() for pid in pids}
+    parents = {int(stat.rpartition(")")[2].split()[1]) for stat in stats.values()}
+    return sorted(set(stats) - parents)
 
 
 def _cpu_us(pid: int) -> float:
@@ -161,7 +163,8 @@ def _cpu_us(pid: int) -> float:
     return used_ns / 1000
 
 
-def _table(runs: list[Run], names: list[str], at: float) -> Table:
+def table(runs: list[Run], names: list[str], at: float) -> Table:
+    """Return the table of one worker, the first of the names, and of several."""
     one = names[0]
     head = ["", "N", "CPU µs/token", "busiest worker's share", "events in time"]
     head += [f"tokens/s at {FULL:.0%}", "÷ one", "gap ms p50/p99"]
