@@ -240,6 +240,51 @@ async def test_what_becomes_of_one_changes_nothing_for_the_others(
     await a.close()
 
 
+async def test_what_can_not_be_sent_of_one_is_sent_of_the_others(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await node()
+    logs = [await begin(a) for _ in range(5)]
+    write = a._owner._scripts.write
+
+    async def failing(writes: Sequence[Write]) -> list[Answer]:
+        if any(each.reply_id == logs[2].reply_id for each in writes):
+            raise ValueError("a bug")
+        return await write(writes)
+
+    monkeypatch.setattr(a._owner._scripts, "write", failing)
+    for log in logs:
+        a.append_now(log, "text")
+    for log in logs[:2] + logs[3:]:
+        await asyncio.wait_for(outbox(a, log).flushed(), WAIT)
+        assert log.text(0) == "text"
+    with pytest.raises(ValueError, match="a bug"):
+        await asyncio.wait_for(outbox(a, logs[2]).flushed(), WAIT)
+
+
+async def test_an_answer_that_does_not_fit_fails_its_reply_alone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be that of a proxy which takes itself for Redis."""
+    a = await node()
+    logs = [await begin(a) for _ in range(3)]
+    write = a._owner._scripts.write
+
+    async def torn(writes: Sequence[Write]) -> list[Answer]:
+        answers = await write(writes)
+        return [
+            answer if each.reply_id != logs[1].reply_id else ["ok", "no id", "nor this"]
+            for each, answer in zip(writes, answers, strict=True)
+        ]
+
+    monkeypatch.setattr(a._owner._scripts, "write", torn)
+    for log in logs:
+        a.append_now(log, "text")
+    with pytest.raises(ValueError):
+        await asyncio.wait_for(outbox(a, logs[1]).flushed(), WAIT)
+    await have(logs[:1] + logs[2:], 4)
+
+
 async def test_a_producer_waits_when_too_much_is_not_acknowledged(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

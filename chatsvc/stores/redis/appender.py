@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import islice
 
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import NotWritable
@@ -23,11 +24,11 @@ from chatsvc.stores.redis.connect import unavailable
 from chatsvc.stores.redis.follower import Follower
 from chatsvc.stores.redis.outbox import Outbox
 from chatsvc.stores.redis.owner_scripts import OwnerScripts
-from chatsvc.stores.redis.writes import Write
+from chatsvc.stores.redis.writes import Answer, Write
 
 logger = logging.getLogger("chatsvc.redis")
 
-COLLECT_S = 0.008
+COLLECT_S = 0.010
 """Seconds for which what the replies get is collected before it is written: the longest that this
 delays anything."""
 
@@ -76,7 +77,8 @@ class Appender:
             write = outbox.take()
             if write is None:
                 continue
-            entries, size = entries + (len(write.entries) or 1), size + write.size
+            entries += len(write.entries) or 1
+            size += write.size
             if parts and (entries > MAX_ENTRIES or size > MAX_SIZE):
                 self._start(parts)
                 parts, entries, size = [], len(write.entries) or 1, write.size
@@ -96,34 +98,37 @@ class Appender:
         except StoreUnavailable:
             for outbox, _ in parts:
                 outbox.fail(unavailable())
-            return
         except Exception as error:
-            logger.exception("writing replies failed")
-            for outbox, _ in parts:
-                outbox.fail(error)
-            return
-        for part, answer in answered:
-            if answer[0] == "error":
-                # By itself, it is sent again or refused as any command is.
-                self._start([part])
-                continue
-            try:
-                self._take_answer(*part, *answer)
-            except Exception as error:
-                logger.exception("writing a reply failed")
-                part[0].fail(error)
+            # It may be that of one: each is tried by itself. A script may run twice.
+            if len(parts) > 1:
+                for part in parts:
+                    self._start([part])
+                return
+            logger.exception("writing a reply failed")
+            parts[0][0].fail(error)
+        else:
+            for (outbox, write), answer in answered:
+                try:
+                    self._take_answer(outbox, write, answer)
+                except Exception as error:
+                    logger.exception("writing a reply failed")
+                    outbox.fail(error)
 
-    def _take_answer(
-        self, outbox: Outbox, write: Write, status: str, *words: str
-    ) -> None:
+    def _take_answer(self, outbox: Outbox, write: Write, answer: Answer) -> None:
         """Bring into the log what was written; or have it written again, or the reply given up."""
+        status = answer[0]
         if status == "ok":
-            for entry_id, entry in zip(words, write.written(), strict=True):
+            ids = islice(answer, 1, None)
+            for entry_id, entry in zip(ids, write.written(), strict=True):
                 self._follower.apply_own(outbox.log, entry_id, entry)
             outbox.written(write)
             return
+        if status == "error":
+            # By itself, it is sent again or refused as any command is.
+            self._start([(outbox, write)])
+            return
         if status == "torn":
-            there = int(words[0]), int(words[1])
+            there = int(answer[1]), int(answer[2])
             if outbox.has_more_than(there):
                 outbox.put_back(write, there)
                 return

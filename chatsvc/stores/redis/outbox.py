@@ -239,9 +239,10 @@ class Outbox:
 
     def _settle(self) -> None:
         self._due = False
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-        self._idle = None
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
 
     def _requeue(self, there: Counts) -> bool:
         if not self.has_more_than(there):
