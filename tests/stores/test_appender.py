@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from chatsvc.log import Log
 from chatsvc.problems import StoreUnavailable
 from chatsvc.stores.base import NotWritable
-from chatsvc.stores.redis import RedisStore
+from chatsvc.stores.redis import RedisStore, appender
 from chatsvc.stores.redis.appender import MAX_ENTRIES, MAX_SIZE
 from chatsvc.stores.redis.outbox import MAX_PENDING, Outbox
 from chatsvc.stores.redis.writes import Answer, Write
@@ -133,6 +133,22 @@ async def test_one_that_is_alone_waits_for_nobody(
     assert (slow.text(0), quick.text(0)) == ("acd", "b")
     [last] = noted.batches[-1]
     assert [entry.text for entry in last.entries] == ["cd"]
+
+
+async def test_what_comes_alone_waits_for_nothing_and_what_follows_is_collected(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "COLLECT_S", 3600)
+    a = await node()
+    first, second = await begin(a), await begin(a)
+    noted = Noting(a, monkeypatch)
+    a.append_now(first, "a")
+    a.append_now(second, "b")
+    await have([first, second], 1)
+    assert len(noted.batches) == 1
+    a.append_now(first, "c")
+    await a.refresh(first)  # a round trip to Redis
+    assert len(noted.batches) == 1 and first.text(0) == "a"
 
 
 async def test_a_script_is_bounded(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The writing of all replies of one hash tag that this node owns: what they have goes in one script.
 
-What comes within `COLLECT_S` goes together. A script for each reply would cost Redis and the node
-several times as much: what a call costs beside its work, once for each token of each reply.
+What comes within `COLLECT_S` goes together. A script for each reply would cost the node twice as
+much, and Redis half as much again: what a call costs beside its work, for each token of each reply.
 
 Invariants:
 - A reply has one write under way at a time (see `outbox`), whatever the others have.
@@ -29,8 +29,8 @@ from chatsvc.stores.redis.writes import Answer, Write
 logger = logging.getLogger("chatsvc.redis")
 
 COLLECT_S = 0.010
-"""Seconds for which what the replies get is collected before it is written: the longest that this
-delays anything."""
+"""Seconds between two writes, in which what the replies get is collected: the longest that this
+delays anything. What comes alone waits for nothing."""
 
 MAX_ENTRIES = 128
 """The entries that a script adds at most: Redis takes about a millisecond for them."""
@@ -60,12 +60,19 @@ class Appender:
         self._follower = follower
         self._on_refused = on_refused
         self._due: list[Outbox] = []
+        self._last_at = (
+            0.0  # when the last write began, or will (the loop's time in seconds)
+        )
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds weak ones only
 
     def add(self, outbox: Outbox) -> None:
-        """Write what an outbox has, in `COLLECT_S` at the latest."""
+        """Write what an outbox has: `COLLECT_S` after the last write, or at once if that is over."""
         if not self._due:
-            asyncio.get_running_loop().call_later(COLLECT_S, self._write_due)
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            at = max(now, self._last_at + COLLECT_S)
+            self._last_at = at
+            loop.call_later(at - now, self._write_due)
         self._due.append(outbox)
 
     def _write_due(self) -> None:
