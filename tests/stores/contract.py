@@ -184,6 +184,9 @@ class StoreContract:
         )
         await store.finish(log, DONE)
         assert not store.has_room(log)
+        stopped = await begin(store)
+        await store.finish(stopped, STOPPED)
+        assert not store.has_room(stopped)
         with pytest.raises(NotWritable):
             append_now(log, "d")
         with pytest.raises(NotWritable):
