@@ -104,6 +104,9 @@ async def test_a_shared_reply_is_as_its_user_gets_it(
     chat: Shared, accept: str, view: str
 ) -> None:
     headers = [f"{name}: {value}" for name, value in chat.user.items()]
+    await chat.shared(
+        "Accept: text/plain"
+    )  # to its end: a snapshot is of what there is
     theirs = await chat.raw(
         f"GET /api/chat/{chat.reply}{view}", f"Accept: {accept}", *headers
     )
