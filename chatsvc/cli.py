@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -157,7 +158,9 @@ def serve_settings(
 ) -> Settings:
     """Return the settings of `chatsvc serve`, with the names of backend and store checked.
 
-    The file of `--store-file` has been read. The arguments are those of `read_settings`. Raises `BadSetting`.
+    The file of `--store-file` has been read. The arguments are those of `read_settings`.
+
+    Raises `BadSetting`.
     """
     # Imported here, because `ask` and `doctor` need neither.
     from chatsvc.backends import check_backend_name
@@ -282,7 +285,12 @@ def deploy_command(kind: str, **flags: Any) -> int:
     # Imported here: `ask` needs none of it.
     from chatsvc.deploy.kinds import deploy
 
-    print(deploy(kind, flags), end="")
+    printed = deploy(kind, flags)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            encoding="utf-8"
+        )  # as all that reads these files takes them
+    print(printed, end="")
     return ExitStatus.OK
 
 
@@ -292,6 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A command line that is refused is one line on stderr and status 2 (PROTOCOL.md section 8).
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal of another encoding than UTF-8 gets "?" for what it can't show.
+        sys.stdout.reconfigure(errors="replace")
     try:
         return int(command.main(words, "chatsvc", standalone_mode=False))
     except click.UsageError as error:

@@ -227,9 +227,9 @@ class End(msgspec.Struct, frozen=True):
 
     `state` is `done`, `stopped` or `failed`. `finish_reason` says more: `stop`, `length`,
     `content_filter` or `tool_calls` when it is done, or what else the backend says, `stopped` or
-    `abandoned` when it was stopped, `error` or `interrupted` when it failed. `problem` is the problem details object (RFC 9457) of a failed
-    reply, else None. `usage` is OpenAI's usage object as the backend counted it, or None where it
-    counts nothing.
+    `abandoned` when it was stopped, `error` or `interrupted` when it failed. `problem` is the
+    problem details object (RFC 9457) of a failed reply, else None. `usage` is OpenAI's usage object
+    as the backend counted it, or None where it counts nothing.
     """
 
     state: str

@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -63,7 +64,6 @@ FORCED_EXIT_AFTER_S = 2.0
 The process then exits, whether they have ended or not.
 """
 
-
 CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
 """The exceptions that `serve` raises when the service can't start."""
 
@@ -71,18 +71,16 @@ CANNOT_START = (ValueError, BackendFailed, StoreUnavailable, CannotListen)
 def start_failure(error: Exception, settings: Settings) -> tuple[str, ExitStatus]:
     """Return why the service can't start, in one line, and the exit status.
 
-    `error` is one of `CANNOT_START`. The status is `USAGE` when a setting is wrong and `FAILED`
-    when the address or the store can't be used (PROTOCOL.md section 8).
+    `error` is one of `CANNOT_START`. The status is `FAILED` when the address or the store can't be
+    used, and `USAGE` when a setting is wrong (PROTOCOL.md section 8).
     """
-    if isinstance(error, BadSetting):
-        return str(error), ExitStatus.USAGE
-    if isinstance(error, StoreMisconfigured):
-        return f"--store: {error}", ExitStatus.USAGE
-    if isinstance(error, StoreUnavailable):
-        return f"--store: {error}", ExitStatus.FAILED
-    if isinstance(error, CannotListen):
-        return str(error), ExitStatus.FAILED
-    return f"--backend {settings.backend}: {error}", ExitStatus.USAGE
+    reason = " ".join(str(error).split())
+    cannot_be_used = isinstance(error, (CannotListen, StoreUnavailable))
+    if isinstance(error, (StoreMisconfigured, StoreUnavailable)):
+        reason = f"--store: {reason}"
+    elif not isinstance(error, (BadSetting, CannotListen)):
+        reason = f"--backend {settings.backend}: {reason}"
+    return reason, ExitStatus.FAILED if cannot_be_used else ExitStatus.USAGE
 
 
 class Worker(NamedTuple):
@@ -121,13 +119,12 @@ def serve(
     for remark in remarks:
         logger.warning(remark)
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-    # Before a folder of the operator's comes first where modules are looked for.
+    # This and the collector before the operator's folder is the first to look for modules in.
     with contextlib.suppress(ImportError):  # It is not there on Windows, nor with PyPy.
         from uvloop import run
     # Of workers, their parent speaks to it, and has removed its variables.
     manager = ServiceManager()
     raise_descriptor_limit()
-    # The collector, too, before the folder of the operator's functions is the first to look in.
     with collector() as provider:
         app, places = _application(settings, worker)
         app[TRACER_PROVIDER] = provider
@@ -228,15 +225,9 @@ async def _serve(
                     number, _on_stop_signal, stopping, settings, manager
                 )
             if has_files(settings):
-                loop.add_signal_handler(
-                    signal.SIGHUP,
-                    _on_hangup,
-                    app,
-                    places,
-                    settings,
-                    worker is None,
-                    manager,
-                )
+                alone = worker is None
+                again = partial(_on_hangup, app, places, settings, alone, manager)
+                loop.add_signal_handler(signal.SIGHUP, again)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             if worker is None:
                 keys = app[KEYS]

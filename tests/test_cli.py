@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -154,6 +155,17 @@ def test_help(
     assert errors == ""
     assert all(text in out for text in shown)
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_on_a_terminal_that_is_not_utf_8() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "chatsvc", "--help"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--context-headers HEADER,?" in done.stdout
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

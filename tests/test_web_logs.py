@@ -160,3 +160,16 @@ def test_json_has_the_time_in_utc(created: float) -> None:
     assert seen["time"] == f"{second}.{int(created % 1 * 1000):03d}Z"
     assert seen["message"] == "it is so"
     assert seen["n"] == "{1}"
+
+
+def test_a_message_moves_no_cursor_and_ends_no_line() -> None:
+    message = "a\rb\x1b[2Jc\x85d\u2028e\u202ef\x7f\tg 你 \ud800"
+    line = TextFormatter().format(record(0.0, message, data={"key": "v"}))
+    assert line.endswith(
+        r" a\rb\x1b[2Jc\x85d\u2028e\u202ef\x7f" + "\tg 你 " + r"\ud800 key=v"
+    )
+    twice = record(0.0, f"{message}\n{message}", data={"key": "v"})
+    several = TextFormatter().format(twice)
+    head, rest = several.split("\n")
+    assert head == line
+    assert rest.startswith("  a") and not set(rest) & set("\r\x1b\x85\u2028\x7f")

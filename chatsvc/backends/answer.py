@@ -72,11 +72,11 @@ class Answer:
     `over`, `failure` is None if the answer is complete.
 
     It fails when the server falls silent, brings no progress for `MOST_SILENT_TIMEOUTS` timeouts or
-    `quiet_limit` bytes (by default `QUIET_LIMIT_BYTES`), sends more than `RESPONSE_LIMIT_BYTES` or what can't be unpacked; with a
-    `TransientFailure` when the server breaks off; and with the failure of `reader`. What was held
-    back for a continuation is a piece then. After a finish nothing fails any more but `reader`: at
-    the next limit, and after the reader's `linger_s` without progress, the answer counts as
-    complete.
+    `quiet_limit` bytes (by default `QUIET_LIMIT_BYTES`), sends more than `RESPONSE_LIMIT_BYTES` or
+    what can't be unpacked; with a `TransientFailure` when the server breaks off; and with the
+    failure of `reader`. What was held back for a continuation is a piece then. After a finish
+    nothing fails any more but `reader`: at the next limit, and after the reader's `linger_s`
+    without progress, the answer counts as complete.
     """
 
     __slots__ = (

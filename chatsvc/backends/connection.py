@@ -28,8 +28,9 @@ class Connection(asyncio.Protocol):
     """The client's end of one connection: one request and its response at a time.
 
     `on_free` is called with the connection, and the response that has ended, when another request
-    may follow; `on_lost` when the connection is closed. An exchange is one call of `ask`, then `head`, then `start` and calls of `more`, and
-    `close` in any case. `used` is whether there was an exchange before.
+    may follow; `on_lost` when the connection is closed. An exchange is one call of `ask`, then
+    `head`, then `start` and calls of `more`, and `close` in any case. `used` is whether there was
+    an exchange before.
 
     Invariants:
 

@@ -55,8 +55,9 @@ class Route(Protocol):
     ) -> Exchange:
         """POST what `make_body` returns, and return the exchange once the response's head has come.
 
-        `headers` go with this request alone; their values are printable ASCII. The body is made for each time that it is sent, and let go of when it is written: a server
-        may let many large requests wait for long.
+        `headers` go with this request alone; their values are printable ASCII. The body is made for
+        each time that it is sent, and let go of when it is written: a server may let many large
+        requests wait for long.
 
         Raises `TimeoutError` when no connection is there in time, and another `OSError` when the
         server can't be reached or its answer is no HTTP.

@@ -164,7 +164,8 @@ def _close_with(stack: AsyncExitStack, resource: Any) -> None:
 def load_function(path: str, folder: str = "") -> FunctionBackend:
     """Return the backend of the function that `path`, as `package.module:function`, names.
 
-    Its module is looked for in `folder` first, by default the current one. Raises `ValueError` with one line when it can't be imported (see `import_function`), and when it
-    certainly is no function of a backend (see `FunctionBackend`).
+    Its module is looked for in `folder` first, by default the current one. Raises `ValueError` with
+    one line when it can't be imported (see `import_function`), and when it certainly is no function
+    of a backend (see `FunctionBackend`).
     """
     return FunctionBackend(import_function(path, folder), path)

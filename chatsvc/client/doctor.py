@@ -63,8 +63,8 @@ def run_doctor(
     """Try all transports by a reply of about `seconds` and print the report.
 
     `url` is the service's root, with a slash at its end, `api_key` the key of a user of the
-    service, or "", and `uds` the path of its Unix socket, or "". Returns `OK` if every transport works, `FAILED` if one doesn't, and
-    `INTERRUPTED` after Ctrl-C, which stops the reply.
+    service, or "", and `uds` the path of its Unix socket, or "". Returns `OK` if every transport
+    works, `FAILED` if one doesn't, and `INTERRUPTED` after Ctrl-C, which stops the reply.
     """
     try:
         trials = asyncio.run(examine(url, seconds, api_key=api_key, uds=uds))

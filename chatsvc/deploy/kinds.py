@@ -33,10 +33,17 @@ def deploy(kind: str, flags: Mapping[str, Any], folder: Path | None = None) -> s
     `flags` has the text of each flag by its setting's name, those of `Settings` and of
     `DeploySettings`. `folder` is where relative paths start, by default the current one.
 
-    Raises `BadSetting` for an unknown kind and for a text that is refused.
+    Raises `BadSetting` for an unknown kind, for a text that is refused, and when the current folder
+    is gone.
     """
     if kind not in KINDS:
         raise BadSetting(f"KIND takes {', '.join(KINDS)}, not {kind!r}")
     options = read_settings(DeploySettings, flags, {})
-    plan = make_plan(flags, options, folder or Path.cwd())
+    try:
+        folder = folder or Path.cwd()
+    except OSError:
+        raise BadSetting(
+            "the current folder is gone: start it in another one"
+        ) from None
+    plan = make_plan(flags, options, folder)
     return MAKERS[kind](plan)

@@ -32,6 +32,8 @@ def _host_and_port(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not (host.startswith("[") and host[-1] == "]")):
         raise ValueError
+    if "%" in host:  # nginx knows no zones of IPv6
+        raise ValueError
     host = normal_host(host)
     return f"[{host}]:{_port(port)}" if ":" in host else f"{host}:{_port(port)}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chatsvc.backends import BACKENDS, check_backend_name
-from chatsvc.deploy.options import DeploySettings
+from chatsvc.deploy.options import NODE, DeploySettings
 from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.setting_formats import FOLDER, PATH
 from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
@@ -145,16 +145,25 @@ class Plan:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The addresses of the nodes behind a proxy."""
+        """The addresses of the nodes behind a proxy. Raises `BadSetting` when none can be written."""
         if self.options.node:
             return self.options.node
         if not self.settings.hosts:
-            return (f"unix:{self.socket}",)
+            return (self._node("uds", f"unix:{self.socket}"),)
         host = self.settings.hosts[0]
         # Whoever listens on all addresses of a machine is reached on its loopback, too.
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
         host = f"[{host}]" if ":" in host else host
-        return (f"{host}:{self.settings.port}",)
+        return (self._node("host", f"{host}:{self.settings.port}"),)
+
+    def _node(self, name: str, address: str) -> str:
+        """Return the address of a node as proxies take it. Raises `BadSetting`."""
+        try:
+            return str(NODE.parse(address))
+        except ValueError as error:
+            raise BadSetting(
+                f"{flag('node')}, which is by {flag(name)}, {error}"
+            ) from None
 
     @property
     def names(self) -> list[str]:
@@ -172,4 +181,22 @@ def make_plan(flags: Mapping[str, Any], options: DeploySettings, folder: Path) -
     settings = read_settings(Settings, flags, {}, checks)
     if settings.port == 0:
         raise BadSetting(f"{flag('port')} 0 is another port at each start: name one")
+    for each in [*fields(Settings), *fields(DeploySettings)]:
+        given = flags.get(each.name) or ""
+        texts = (given,) if isinstance(given, str) else given
+        if not all(map(_is_utf8, texts)):
+            raise BadSetting(f"{flag(each.name)} takes UTF-8 alone in a file")
+        if each.metadata["format"] in (PATH, FOLDER) and not given.isprintable():
+            raise BadSetting(
+                f"{flag(each.name)} takes a path without characters that nobody sees"
+            )
     return Plan(settings, options, flags, folder)
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text of the command line was UTF-8: else it has half surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +16,23 @@ def systemd_word(text: str) -> str:
 
     `%` begins a specifier there, `$` a variable and `\` an escape.
     """
-    text = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    return systemd_item(text).replace("$", "$$")
+
+
+def systemd_item(text: str) -> str:
+    r"""Return an item of a list in a unit, or the program of a command line, where `$` is itself."""
+    text = systemd_line(text.replace("\\", "\\\\"))
     if re.fullmatch(r"[\w@%+=:,./$-]+", text):
         return text
     text = text.replace('"', '\\"')
     # A line ends at some of these, and none is seen.
     text = re.sub(r"[\x01-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
     return f'"{text}"'
+
+
+def systemd_line(text: str) -> str:
+    """Return a text that is all of a line in a unit, where quotes and spaces are themselves."""
+    return text.replace("%", "%%")
 
 
 def yaml_string(text: str) -> str:
@@ -54,7 +65,10 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # none of the files is HTML
     )
+    environment.filters["shell"] = shlex.quote
     environment.filters["systemd"] = systemd_word
+    environment.filters["systemd_item"] = systemd_item
+    environment.filters["systemd_line"] = systemd_line
     environment.filters["yaml"] = yaml_string
     environment.filters["compose"] = compose_string
     return environment

@@ -81,8 +81,8 @@ class Worker:
     async def render(self, text: str, *, colours: bool, timeout: float) -> str:
         """Return a text as HTML.
 
-        Raises `WorkerNotStarted`, `WorkerDied`, `RenderingFailed`, and `TimeoutError` when it takes more than `timeout`
-        seconds. After a `TimeoutError` the child has been killed.
+        Raises `WorkerNotStarted`, `WorkerDied`, `RenderingFailed`, and `TimeoutError` when it takes
+        more than `timeout` seconds. After a `TimeoutError` the child has been killed.
         """
         await self.start()
         kind = Kind.COLOURED if colours else Kind.UNCOLOURED

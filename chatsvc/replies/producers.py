@@ -49,8 +49,8 @@ class Producers:
     """All producers of this node, by the id of their reply.
 
     They read `backend`, each for at most `max_seconds` seconds, and write through `store`, for each
-    reply at most `max_reply` bytes of UTF-8, and `max_parts` bytes beside its text. `observers` are called for every reply that is
-    produced here.
+    reply at most `max_reply` bytes of UTF-8, and `max_parts` bytes beside its text. `observers` are
+    called for every reply that is produced here.
     """
 
     def __init__(

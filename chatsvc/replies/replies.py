@@ -37,11 +37,12 @@ class Replies:
 
     `store` keeps them, `backend` writes their text, `ticker` releases it. `pace` is the seconds
     between two characters, or None for the backend's own; `grace` the seconds that a reply goes on
-    without a reader; `max_reply` the bytes of UTF-8 that a reply's text may have and `max_parts` those of
-    all else in it (see `units.size_of`); `max_seconds` the seconds in which the backend must have given all its text, counted from when this node began to
-    produce the reply; `max_running` how many run at once on all nodes (0: no limit).
-    `observers` are called when a reply that is produced here starts, has text, and ends.
-    `has_ended` returns whether a user, by the name, has ended: no reply of that user is produced.
+    without a reader; `max_reply` the bytes of UTF-8 that a reply's text may have and `max_parts`
+    those of all else in it (see `units.size_of`); `max_seconds` the seconds in which the backend
+    must have given all its text, counted from when this node began to produce the reply;
+    `max_running` how many run at once on all nodes (0: no limit). `observers` are called when a
+    reply that is produced here starts, has text, and ends. `has_ended` returns whether a user, by
+    the name, has ended: no reply of that user is produced.
 
     `budget` is that of the process's memory (None: without a limit); `memory` is what the replies
     hold of it. `tracer`, one of the observers, too, makes the spans of replies.

@@ -40,8 +40,8 @@ class Reply:
     `record` is what was known at its start, `log` its text and end. `readers` is how many read it
     here; `produced` is whether a producer on this node writes it. `grace` is the timer that stops
     the reply when no reader comes, or None when no such timer runs. `started` is when this node
-    opened the reply, in microseconds of the monotonic clock. `span` is its span in a trace while this node produces
-    it, None where there are no traces.
+    opened the reply, in microseconds of the monotonic clock. `span` is its span in a trace while
+    this node produces it, None where there are no traces.
 
     `on_change` is called with the reply when its first reader comes, when its last one leaves, and
     when its production begins or ends here.

@@ -44,10 +44,10 @@ A body holds a conversation.
 class RequestLimits(msgspec.Struct, frozen=True):
     """What a request may hold (PROTOCOL.md section 2).
 
-    `message` is the most bytes of UTF-8 of a message's text, `files` the most bytes of all files in a
-    request as they are sent, 0 where the backend takes none. `takes` has what the backend takes beside text, of
-    `chatsvc.model.ABILITIES`, and `models` the names of the models that a request may choose, `*` for
-    any.
+    `message` is the most bytes of UTF-8 of a message's text, `files` the most bytes of all files in
+    a request as they are sent, 0 where the backend takes none. `takes` has what the backend takes
+    beside text, of `chatsvc.model.ABILITIES`, and `models` the names of the models that a request
+    may choose, `*` for any.
     """
 
     message: int
@@ -117,7 +117,8 @@ class View(msgspec.Struct, frozen=True):
     """The form in which a reply is to be given.
 
     `representation` is a media type; over a WebSocket it is the subprotocol, or empty for none.
-    `parts` is whether all parts of the reply are to be given, or the answer's text alone. `wait` is the seconds that a snapshot may wait for text, or None when the client named none. For
+    `parts` is whether all parts of the reply are to be given, or the answer's text alone. `wait` is
+    the seconds that a snapshot may wait for text, or None when the client named none. For
     server-sent events, `ids` is whether they have ids and comments, and `announced` whether an
     event with the reply's id alone goes before the first. For `chatsvc.v1` and `chatsvc.v2`, `key`
     is the idempotency key that is echoed in the reply's first event.

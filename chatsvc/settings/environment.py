@@ -132,9 +132,9 @@ def read_settings(
     """Return the settings of class `kind`: from flags, else from variables, else the defaults.
 
     `flags` has the text of each flag by its setting's name ("yes" for a flag that takes none), a
-    sequence of texts for one that may be given several times; None and an empty sequence stand for a flag that is not given. Such a
-    setting's variable holds its texts separated by commas or white space. `environment` is the
-    process's own by default.
+    sequence of texts for one that may be given several times; None and an empty sequence stand for
+    a flag that is not given. Such a setting's variable holds its texts separated by commas or white
+    space. `environment` is the process's own by default.
 
     `checks` are functions that know more of a setting than its format says, by its name: each is
     called with the text and raises `ValueError` with a message as `ValueFormat.parse` does.

@@ -15,8 +15,8 @@ package imports its `redis` only when the settings name a store in Redis, becaus
 is an extra.
 
 A write: the producer of a reply calls `Store.append` with whole characters and `Store.append_side`
-with side units, then `Store.seal`, then `Store.finish`. MemoryStore puts them into the reply's `Log` at once; RedisStore first sends them to
-Redis, and the log takes what Redis has acknowledged.
+with side units, then `Store.seal`, then `Store.finish`. MemoryStore puts them into the reply's
+`Log` at once; RedisStore first sends them to Redis, and the log takes what Redis has acknowledged.
 
 A read: `Store.find` returns the reply's live `Log`; readers wait at it, and take from it what has
 been released by `Store.clock`. `Store.refresh` waits until it has what other nodes have written.

@@ -218,10 +218,10 @@ class Store(Protocol):
     async def finish(self, log: Log, end: End) -> bool:
         """Set the end of a reply, and return when `log` has it.
 
-        Returns whether this call has set it as the reply's owner; False for a stop in a shared store.
-        An end without usage gets that of `note_usage`. If the reply has its end already, that one stands. In a shared store any node may stop a
-        reply; any other end is set by the owner alone, and a call on another node does nothing.
-        Raises `StoreUnavailable`.
+        Returns whether this call has set it as the reply's owner; False for a stop in a shared
+        store. An end without usage gets that of `note_usage`. If the reply has its end already,
+        that one stands. In a shared store any node may stop a reply; any other end is set by the
+        owner alone, and a call on another node does nothing. Raises `StoreUnavailable`.
         """
 
     @property

@@ -178,8 +178,8 @@ class Tracing:
     ) -> Reading:
         """Return the span of a reading of a reply that another request has begun.
 
-        `parent` are the headers of the request that reads, `after` the position (code points) or the offset behind which
-        it reads. The span ends when what is returned is called.
+        `parent` are the headers of the request that reads, `after` the position (code points) or
+        the offset behind which it reads. The span ends when what is returned is called.
         """
         current = trace.get_current_span()
         context = None if current.get_span_context().is_valid else _context(parent)

@@ -24,7 +24,8 @@ TURN_BYTES = 32 * 1024
 class PartsStream(WritingReader, PartsReader):
     """A reader that writes all parts of a reply to a connection when they are due.
 
-    It begins behind the offset `after`. `codec` makes its events. `wrote` is when it last wrote (microseconds).
+    It begins behind the offset `after`. `codec` makes its events. `wrote` is when it last wrote
+    (microseconds).
     """
 
     __slots__ = ("_framing", "_transport", "codec", "wrote")

@@ -5,7 +5,8 @@
 Invariants:
 
 - In text, a line that does not begin with a space begins a record: further lines of a message, and a
-  traceback, are indented. What a client sends can't look like another record.
+  traceback, are indented, and control characters are escaped. What a client sends can't look like
+  another record.
 - A value of a pair is one word, or stands in quotes: what a client sends can't look like another pair.
 """
 
@@ -57,6 +58,9 @@ _to_json = _json_encoder.encode
 _PLAIN = r"[!#-<>-\[\]-~\xa1-\u1fff\u2030-\ud7ff…]+"
 _is_plain = re.compile(_PLAIN).fullmatch
 _are_plain = re.compile(f"(?: {_PLAIN}={_PLAIN})*").fullmatch
+_HARMFUL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _ESCAPED = re.compile(r"[\x7f-\xa0\u2000-\u202f\ud800-\uf8ff\ufeff]")
 
 
@@ -70,16 +74,24 @@ def _shown(value: object) -> str:
 
 
 def _indented(line: str, pairs: str) -> str:
-    """Return a record of several lines with its pairs behind the first, and the others indented."""
-    head, _, rest = line.replace("\r", "\\r").partition("\n")
+    """Return a record of several lines with its pairs behind the first, and the others indented.
+
+    What moves a terminal's cursor, or changes the order of what it shows, is escaped.
+    """
+    line = _HARMFUL.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), line
+    )
+    if "\n" not in line:
+        return line + pairs
+    head, _, rest = line.partition("\n")
     return "\n  ".join([head + pairs, *rest.split("\n")])
 
 
 class TextFormatter(logging.Formatter):
     """The formatter of lines for people: `time level name message key=value …`.
 
-    The time is ISO 8601 with the offset of this machine's zone. A value with a space or a quotation mark, an `=`,
-    a backslash or something that can't be seen stands in quotes, as a string of JSON.
+    The time is ISO 8601 with the offset of this machine's zone. A value with a space, a quotation
+    mark, an `=`, a backslash or something that can't be seen stands in quotes, as a string of JSON.
     """
 
     def __init__(self) -> None:
@@ -103,7 +115,7 @@ class TextFormatter(logging.Formatter):
         # All at once, for nearly all are plain. A value that looks like pairs makes them too many.
         if not _are_plain(pairs) or pairs.count("=") != len(data):
             pairs = "".join([f" {key}={_shown(data[key])}" for key in data])
-        return _indented(line, pairs) if "\n" in line else line + pairs
+        return line + pairs if line.isprintable() else _indented(line, pairs)
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,3 +131,58 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     )
     assert "server 127.0.0.1:9000 max_fails=0;" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"api_keys_file": "/etc/a\nEVIL=1"},
+        {"uds": "/run/a\u2028b"},
+        {"program": "/opt/a\rb"},
+        {"system": "\udc85"},
+        {"allow_origin": ("https://a\udcff",)},
+    ],
+)
+def test_what_no_file_can_hold_is_refused(kind: str, flags: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match="^--[a-z-]+ takes "):
+        deploy(kind, flags)
+
+
+def test_the_current_folder_may_be_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = run_in(gone, "systemd", before=gone.rmdir)
+    assert done.returncode == 2
+    assert done.stderr == (
+        b"chatsvc deploy: the current folder is gone: start it in another one\n"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_utf_8_on_any_terminal(kind: str, tmp_path: Path) -> None:
+    done = run_in(tmp_path, kind, "--system", "你", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0
+    assert done.stdout.decode() == deploy(
+        kind, {"system": "你", "program": str(COMMAND)}, tmp_path
+    )
+
+
+COMMAND = Path(sys.executable).parent / "chatsvc"
+
+
+def run_in(
+    folder: Path,
+    *words: str,
+    before: Callable[[], None] = lambda: None,
+    **variables: str,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `chatsvc deploy` in a folder, to which `before` has happened."""
+    return subprocess.run(
+        [COMMAND, "deploy", *words],
+        cwd=folder,
+        preexec_fn=before,
+        env={**os.environ, **variables},
+        capture_output=True,
+        check=False,
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chatsvc.deploy.kinds import deploy
+from chatsvc.settings import BadSetting
 from tests.conftest import require
 from tests.nginx_server import AROUND
 from tests.readme import blocks
@@ -92,3 +93,22 @@ def test_what_follows_from_the_flags() -> None:
     plain = deploy("caddy", {**names, "listen": "127.0.0.1:8080"})
     assert "\nhttp://chat.example:8080, " in plain
     assert "\n\tbind 127.0.0.1\n" in plain
+
+
+@pytest.mark.parametrize("kind", ["nginx", "caddy"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"uds": "/run/a b/s.sock"},
+        {"uds": "/run/a;b/s.sock"},
+        {"host": ("fe80::1%eth0",)},
+        {"host": ("[::1]",)},
+        {"host": ("a b",)},
+    ],
+)
+def test_a_node_that_no_proxy_takes_is_refused(
+    kind: str, flags: dict[str, Any]
+) -> None:
+    with pytest.raises(BadSetting, match="^--node, which is by --(uds|host), takes "):
+        deploy(kind, flags)
+    assert "10.0.0.1:3000" in deploy(kind, {**flags, "node": ("10.0.0.1:3000",)})

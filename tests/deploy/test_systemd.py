@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from chatsvc.deploy.kinds import deploy
+from chatsvc.settings import BadSetting
 from tests.conftest import require
 
 MOST_EXPOSED = 25
@@ -28,6 +29,8 @@ FLAGS: list[dict[str, Any]] = [
     {"backend": "local", "model": "model.gguf", "max_memory": "1GiB"},
     {"backend": "answers:answer", "admin_port": "9001"},
     {"ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"},
+    {"uds": "/run/chat/a b/$c 100%.sock", "store_file": "/etc/a b $c 100%"},
+    {"backend": "a:b", "app_dir": "a b $c 100%", "api_keys_file": "/etc/a 'b'"},
 ]
 
 
@@ -59,6 +62,9 @@ def settings_of(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("flags", FLAGS)
 def test_systemd_takes_the_unit(flags: dict[str, Any], tmp_path: Path) -> None:
     require("systemd-analyze")
+    if "app_dir" in flags:
+        flags = {**flags, "app_dir": str(tmp_path / flags["app_dir"])}
+        Path(flags["app_dir"]).mkdir()
     file = tmp_path / "chatsvc.service"
     file.write_text(unit(flags, tmp_path))
     done = subprocess.run(
@@ -115,6 +121,66 @@ def test_what_follows_from_the_flags() -> None:
     assert socket["RuntimeDirectory"] == "chat"
     elsewhere = settings_of(unit({"uds": "/srv/chat/s.sock"}))
     assert elsewhere["ReadWritePaths"] == "/srv/chat"
+
+
+def test_paths_are_written_as_each_line_reads_them(tmp_path: Path) -> None:
+    odd = "a b $c 100%"
+    folder = tmp_path / odd
+    folder.mkdir()
+    percents = str(folder).replace("%", "%%")
+    lines = settings_of(
+        unit(
+            {
+                "backend": "a:b",
+                "app_dir": str(folder),
+                "store_file": f"/etc/{odd}",
+                "uds": f"/run/{odd}/s.sock",
+                "program": f"/opt/{odd}/chatsvc",
+            }
+        )
+    )
+    # These two are all of their line, and know no quotes.
+    assert lines["WorkingDirectory"] == percents
+    assert lines["LoadCredential"] == "store:/etc/a b $c 100%%"
+    # These are lists, and only the arguments of a command have variables.
+    assert lines["RuntimeDirectory"] == '"a b $c 100%%"'
+    program, words = lines["ExecStart"].split(" serve ")
+    assert program == '"/opt/a b $c 100%%/chatsvc"'
+    assert '--uds "/run/a b $$c 100%%/s.sock"' in words
+
+
+def test_a_program_beside_is_named_from_the_root() -> None:
+    for program, written in (
+        ("bin/chatsvc", "/srv/chat/bin/chatsvc"),
+        ("./chatsvc", "/srv/chat/chatsvc"),
+        ("chatsvc", "chatsvc"),  # systemd looks for that
+    ):
+        line = settings_of(unit({"program": program}))["ExecStart"]
+        assert line == f"{written} serve"
+
+
+@pytest.mark.parametrize(
+    ("socket", "name", "folder"),
+    [
+        ("/run/chat/deep/s.sock", "RuntimeDirectory", "chat/deep"),
+        ("/var/run/chat/s.sock", "RuntimeDirectory", "chat"),
+        ("/run/user/1000/s.sock", "ReadWritePaths", "/run/user/1000"),
+        ("/home/ann/s.sock", "ReadWritePaths", "/home/ann"),
+    ],
+)
+def test_the_folder_of_a_socket_is_there(socket: str, name: str, folder: str) -> None:
+    text = unit({"uds": socket, "program": "/opt/chatsvc"})
+    lines = settings_of(text)
+    assert lines[name] == folder
+    is_of_user = folder.startswith(("/run/user", "/home"))
+    assert lines["ProtectHome"] == ("read-only" if is_of_user else "yes")
+    assert (f"chown chatsvc {folder}\n" in text) is is_of_user
+
+
+@pytest.mark.parametrize("folder", ["/run", "/var/run", "/tmp", "/var/tmp/a", ""])
+def test_a_socket_that_nobody_would_see_is_refused(folder: str) -> None:
+    with pytest.raises(BadSetting, match=r"^--uds .* /run/chatsvc/chatsvc\.sock$"):
+        unit({"uds": f"{folder}/s.sock"})
 
 
 def test_a_model_and_code_of_ones_own_may_compile_and_use_a_gpu() -> None:

@@ -9,14 +9,23 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.deploy.template import compose_string, systemd_word, yaml_string
+from chatsvc.deploy.template import (
+    compose_string,
+    systemd_item,
+    systemd_line,
+    systemd_word,
+    yaml_string,
+)
 from tests.conftest import require_module
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
-def by_systemd(written: str) -> str:
-    """The word that systemd reads: its quotes and escapes, then its specifiers and variables."""
+def by_systemd(written: str, doubled: str = "%$") -> str:
+    """The word that systemd reads: its quotes and escapes, then its specifiers and variables.
+
+    `doubled` are the characters that begin these.
+    """
     if written.startswith('"'):
         assert written.endswith('"')
         written = re.sub(
@@ -27,7 +36,7 @@ def by_systemd(written: str) -> str:
         )
     else:
         assert shlex.split(written) == [written.replace("\\\\", "\\")]
-    for character in "%$":
+    for character in doubled:
         assert written.replace(character * 2, "").count(character) == 0
         written = written.replace(character * 2, character)
     return written
@@ -39,6 +48,14 @@ def test_a_word_of_systemd(text: str) -> None:
     assert by_systemd(written) == text
     # A unit has lines.
     assert len(re.split("[\n\r]", written)) == 1
+
+
+@given(TEXTS)
+def test_what_has_no_variables_in_systemd(text: str) -> None:
+    assert by_systemd(systemd_item(text), doubled="%") == text
+    line = systemd_line(text)
+    assert line.replace("%%", "").count("%") == 0
+    assert line.replace("%%", "%") == text
 
 
 @given(TEXTS)

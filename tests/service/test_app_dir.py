@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import aiohttp
@@ -155,3 +156,25 @@ async def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
     assert errors.decode() == (
         "chatsvc: --app-dir takes a folder that is there, not 'nowhere'\n"
     )
+
+
+NOT_MINE = "raise ImportError(__name__ + ' of the folder was imported')\n"
+
+
+@pytest.mark.parametrize("keeps", ["memory", "redis"])
+async def test_files_named_as_modules_of_the_service_are_not_taken_for_them(
+    keeps: str, folder: Path, redis_server: RedisServer
+) -> None:
+    # All that Python has, and all that is installed.
+    names = {*sys.stdlib_module_names, *packages_distributions()}
+    for name in names - {"answers", "beside", "doorman"}:
+        if name.isidentifier():
+            (folder / f"{name}.py").write_text(NOT_MINE)
+    flags = ["--backend", "answers:answer", "--authorize", "doorman:who"]
+    if keeps == "redis":
+        flags += ["--store", redis_server.database(3)]
+    # The extra that is imported only where it is wanted; nothing listens there.
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    async with serving(folder, *flags, **variables) as url:
+        assert await answered(url, **{"X-Name": "ann"}) == (200, "from the folder")
+        assert (await answered(url))[0] == 401

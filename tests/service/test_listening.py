@@ -163,6 +163,18 @@ async def test_an_address_that_is_taken_is_said_in_one_line(
     assert line == f"chatsvc: can't listen on [::1]:{port}: Address already in use"
 
 
+@WORKERS
+@pytest.mark.sampled
+async def test_a_reason_is_one_line_whatever_the_flags_hold(
+    tmp_path: Path, shared: tuple[str, ...]
+) -> None:
+    path = tmp_path / "a\nb" / "s.sock"
+    status, line = await refused(await launch("--uds", str(path), *shared))
+    assert status == 1
+    where = str(path).replace("\n", " ")
+    assert line == f"chatsvc: can't listen on unix:{where}: No such file or directory"
+
+
 # ---------------------------------------------------------------- Unix socket
 
 

@@ -104,6 +104,9 @@ async def test_a_shared_reply_is_as_its_user_gets_it(
     chat: Shared, accept: str, view: str
 ) -> None:
     headers = [f"{name}: {value}" for name, value in chat.user.items()]
+    await chat.shared(
+        "Accept: text/plain"
+    )  # to its end: a snapshot is of what there is
     theirs = await chat.raw(
         f"GET /api/chat/{chat.reply}{view}", f"Accept: {accept}", *headers
     )
@@ -272,6 +275,9 @@ async def test_the_log_has_no_more_than_a_tokens_beginning(
         for token in ("0123456789abcdefghijkl", "0123456789abcdef"):
             caplog.clear()
             await chat.raw(f"GET /api/shared/{token}{tail}")
+            async with asyncio.timeout(10):
+                while not caplog.records:  # the line follows the answer
+                    await asyncio.sleep(0)
             [record] = caplog.records
             path = record.data["path"]  # type: ignore[attr-defined]
             assert path.startswith("/api/shared/012345…")
@@ -287,6 +293,7 @@ async def thinks(messages: Any) -> AsyncIterator[Any]:
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson", "application/json"])  # fmt: skip
 async def test_the_parts_of_a_shared_reply(accept: str) -> None:
     async with sharing(ANN, backend=thinks) as chat:
+        await chat.shared("Accept: text/plain")  # to its end
         found = await chat.shared(f"Accept: {accept}", tail="?view=parts")
         assert b"hm" in found.body
         assert chat.token.encode() in found.body

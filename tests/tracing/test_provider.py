@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_without_the_extra_the_log_says_so(
     monkeypatch.setitem(sys.modules, "chatsvc.tracing.provider", None)
     with collector() as provider:
         assert provider is None
-    assert "pip install '.[otel]'" in caplog.text
+    assert "'.[otel]'" in caplog.text
 
 
 def test_the_provider_of_the_process_is_used_where_there_is_one(
@@ -217,3 +218,29 @@ async def test_an_application_that_mounts_the_service_has_its_spans(
     async with inside() as chat:
         await chat.raw("POST /api/chat", f"traceparent: {TRACEPARENT}", JSON, body=BODY)
     assert [parent(span) for span in spans.replies()] == [PARENT]
+
+
+@pytest.mark.any_store
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"OTEL_BSP_SCHEDULE_DELAY": "-4"},  # by the SDK, when it is set up
+        {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "x"},  # when it is imported
+        {"OTEL_PYTHON_TRACER_PROVIDER": "nobody"},  # by the API
+    ],
+)
+async def test_what_opentelemetry_refuses_is_one_line(refused: dict[str, str]) -> None:
+    variables = {**os.environ, ENDPOINT: "http://127.0.0.1:9", **refused}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "--port",
+        "0",
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out) == (2, b"")
+    last = error.decode().splitlines()[-1]
+    assert last.startswith("chatsvc: OpenTelemetry refuses its variables (OTEL_…): ")
+    assert not last.endswith(": ")
