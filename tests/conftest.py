@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from .old_version import PREVIOUS, unpack
-from .redis_server import RedisServer
+from .redis_server import RedisServer, running_redis
 
 # A shell has programs in the background ignore SIGINT, and the commands under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,10 +76,8 @@ def require_module(name: str) -> None:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """The Redis of all tests that don't harm it; each kind of test uses its own database number."""
     require("redis-server")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .loopback import held_port
@@ -85,3 +87,14 @@ class RedisServer:
             self._process.send_signal(sign)
             self._process.wait()
             self._process = None
+
+
+@contextmanager
+def running_redis(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """Run a redis-server while the context lasts; the arguments are those of `RedisServer`."""
+    server = RedisServer(folder, *options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -14,12 +14,10 @@ from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.setting_formats import FOLDER, PATH
 from chatsvc.settings import BadSetting, Settings, flag, read_settings, variable
 from chatsvc.stores import check_store_name
+from chatsvc.web.use import most_readers
 
 LIVES_BEYOND_DRAIN_S = 20.0
 """The seconds beyond `--drain` in which the service has ended, with workers and all they run."""
-
-ALL_READERS = 20_000
-"""The replies that all clients together read at once on a node, if not more by `--max-readers`."""
 
 FILES_BESIDE = 2_000
 """File descriptors for what is no reader: Redis, files, connections that wait or are refused."""
@@ -119,11 +117,10 @@ class Plan:
     def file_descriptors(self) -> int:
         """The file descriptors that a process needs for all readers and replies that it may have."""
         chosen = self.settings
-        if chosen.limits == "off" or not chosen.max_readers:
+        if chosen.limits == "off":
             return MOST_FILES
-        readers = max(ALL_READERS, 20 * chosen.max_readers)
         # A reply of a model's server has a connection to it.
-        needed = readers + chosen.max_replies + FILES_BESIDE
+        needed = most_readers(chosen) + chosen.max_replies + FILES_BESIDE
         return min(1 << (needed - 1).bit_length(), MOST_FILES)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ class LogReader(Waiter, AsyncGenerator[Item, None]):
         self._departure = departure
         log.waiters.add(self)
 
+    @abstractmethod
     def take(self) -> Item | None:
         """Return the next item if it is out, without waiting, or None.
 
@@ -39,7 +41,6 @@ class LogReader(Waiter, AsyncGenerator[Item, None]):
         there never will be more. The time that counts is that of the ticker's turn. Raises
         `SentAway` when the node leaves and the reply has not ended where the reader is.
         """
-        raise NotImplementedError
 
     async def __anext__(self) -> Item:
         """Return the next item, once it is out. Raises `SentAway`."""

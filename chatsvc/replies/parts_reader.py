@@ -68,6 +68,10 @@ class PartsReader(LogReader[list[PartItem]]):
         """
         if (text := self.take_text()) is not None:
             return [PartItem(self.offset, PartText(ANSWER, text))]
+        return self.take_others()
+
+    def take_others(self) -> list[PartItem] | None:
+        """Return what `take` does when `take_text` has returned None. Raises `SentAway`."""
         if (token := self._take_token()) is not None:
             return [token]
         log = self._log

@@ -86,6 +86,8 @@ def unknown_variables(
     """
     environment = os.environ if environment is None else environment
     known = {variable(each.name) for kind in kinds for each in fields(kind)}
+    # What all of them begin with would make any two look alike.
+    short = {each.removeprefix("CHATSVC_"): each for each in known}
     lines = []
     for name in sorted(environment):
         if not name.startswith("CHATSVC_") or name in known:
@@ -93,8 +95,6 @@ def unknown_variables(
         if is_of_kubernetes(name, environment[name]):
             continue
         line = f"{name} is no variable of chatsvc"
-        # What all of them begin with would make any two look alike.
-        short = {each.removeprefix("CHATSVC_"): each for each in known}
         near = get_close_matches(
             name.removeprefix("CHATSVC_").upper(), short, n=1, cutoff=0.75
         )

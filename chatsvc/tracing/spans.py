@@ -140,9 +140,7 @@ class Tracing:
         Its parent is the current span, where something around this service has one, else what the
         headers `parent` name.
         """
-        current = trace.get_current_span()
-        context = None if current.get_span_context().is_valid else _context(parent)
-        return self._start(prompt, context, ())
+        return self._start(prompt, _surroundings(parent), ())
 
     def _start(
         self, prompt: KeptPrompt, context: Context | None, links: tuple[Link, ...]
@@ -181,15 +179,17 @@ class Tracing:
         `parent` are the headers of the request that reads, `after` the position (code points) or
         the offset behind which it reads. The span ends when what is returned is called.
         """
-        current = trace.get_current_span()
-        context = None if current.get_span_context().is_valid else _context(parent)
         attributes: dict[str, Any] = {
             "gen_ai.response.id": reply.id[:6],
             "chatsvc.transport": transport,
             "chatsvc.after": after,
         }
         span = self._tracer.start_span(
-            "chatsvc.read", context, SpanKind.SERVER, attributes, _links(reply)
+            "chatsvc.read",
+            _surroundings(parent),
+            SpanKind.SERVER,
+            attributes,
+            _links(reply),
         )
         return Reading(span)
 
@@ -222,6 +222,15 @@ class Tracing:
         span, reply.span = reply.span, None
         if isinstance(span, ReplySpan):
             span.end(reply)
+
+
+def _surroundings(headers: Mapping[str, str]) -> Context | None:
+    """Return the context of a new span: None, which is the present one, if that has a span.
+
+    Otherwise it is what the headers name.
+    """
+    is_inside = trace.get_current_span().get_span_context().is_valid
+    return None if is_inside else _context(headers)
 
 
 def _context(headers: Mapping[str, str]) -> Context:

@@ -55,15 +55,11 @@ class PartsStream(WritingReader, PartsReader):
             while transport.get_write_buffer_size() <= FULL_BYTES:
                 if (text := self.take_text()) is not None:
                     # So it is with nearly every token.
-                    event = self.codec.text_event(self.offset, text)
-                    write(transport, self._framing.wrap_one(event))
-                    self.wrote = self.ticker.now
-                    if self.slot != NOW:
-                        return
-                items = self.take()
-                if items is None:
+                    size = self.write([self.codec.text_event(self.offset, text)])
+                elif (items := self.take_others()) is not None:
+                    size = self.write(self.codec.events(items))
+                else:
                     break
-                size = self.write(self.codec.events(items))
                 if self.slot != NOW:  # there is no more now
                     return
                 if size >= TURN_BYTES:

@@ -32,6 +32,12 @@ The larger of both counts.
 READERS_FACTOR = 20
 """The readers that a node may have in all, divided by those that one client may have."""
 
+
+def most_readers(settings: Settings) -> int:
+    """Return how many readers a node has at most in all, unless `--limits off` lifts that."""
+    return max(MOST_READERS, READERS_FACTOR * settings.max_readers)
+
+
 NO_OWN_LIMITS = ClientLimits()
 """The own limits of a client that has none: the service's hold for it."""
 
@@ -119,7 +125,7 @@ class Use:
         self.max_replies = settings.max_replies
         if self._off:
             self.service, self.max_replies = NO_LIMITS, 0
-        self._max_readers = max(MOST_READERS, READERS_FACTOR * settings.max_readers)
+        self._max_readers = most_readers(settings)
         self.readers = OpenCounts()
         self.connections = OpenCounts()
 

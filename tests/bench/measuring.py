@@ -89,6 +89,19 @@ def _kernel_us(d: dict[str, Any], steady: float | None) -> float | None:
     return float(steady - d["steady_user_us_per_event"])
 
 
+def failed_run(server: Server, load: Load, round_: int, error: Exception) -> Run:
+    """Return the run of a server that could not be measured, because of `error`."""
+    return Run(
+        server.name,
+        load.at,
+        round_,
+        error=str(error),
+        pace_ms=load.pace_ms,
+        streams=load.streams,
+        failed=load.streams,
+    )
+
+
 def as_run(server: Server, load: Load, round_: int, d: dict[str, Any]) -> Run:
     """Return the load generator's report as a `Run`."""
     steady = d["steady_cpu_us_per_event"] if load.pace_ms else None
@@ -195,15 +208,7 @@ def measure(server: Server, load: Load, round_: int, cores: Cores) -> Run:
             raise Failed("used no CPU at all: it must stay in the foreground")
         return run
     except Failed as e:
-        return Run(
-            server.name,
-            load.at,
-            round_,
-            error=str(e),
-            pace_ms=load.pace_ms,
-            streams=load.streams,
-            failed=load.streams,
-        )
+        return failed_run(server, load, round_, e)
 
 
 def reasons_text(reasons: dict[str, int]) -> str:

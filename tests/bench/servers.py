@@ -7,6 +7,11 @@ from pathlib import Path
 from . import kit
 from .processes import Server
 
+REDIS_SERVER = Server(
+    "Redis", ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "")
+)
+"""A Redis that begins empty, and saves nothing to a disk."""
+
 
 def _binary(name: str, program: str, part: str, second: str = "{pace}") -> Server:
     command = (str(kit.KIT / "bin" / program), "{port}", second)

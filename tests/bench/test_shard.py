@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from tests.conftest import require
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, running_redis
 
 from .machine import Cores
 from .processes import Failed
@@ -190,10 +190,8 @@ def test_an_answer_says_the_same_with_other_numbers() -> None:
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     require("redis-server")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path) as server:
+        yield server
 
 
 HERE = Cores(0, 0, 0)

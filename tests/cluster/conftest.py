@@ -15,7 +15,7 @@ from tests.conftest import require
 from tests.loopback import free_port
 from tests.nginx_server import NginxServer
 from tests.readme import blocks
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, running_redis
 
 from .nodes import ROOT, Node
 
@@ -27,10 +27,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """With an append-only file, written at once."""
     require("redis-server")
     folder = tmp_path_factory.mktemp("redis-aof")
-    server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always")
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(
+        folder, "--appendonly", "yes", "--appendfsync", "always"
+    ) as server:
+        yield server
 
 
 @pytest.fixture

@@ -139,14 +139,21 @@ async def test_a_rolling_update_loses_nothing(two: Two) -> None:
             key = f"{chance.getrandbits(128):032x}"
             read_whole.append(await read(places, NUMBERS, chance, key=key))
 
+    async def more_is_read() -> None:
+        """Wait until as many replies more have been read as there are people."""
+        count = len(read_whole) + len(people)
+        async with asyncio.timeout(60):
+            while len(read_whole) < count:
+                await asyncio.sleep(0.01)
+
     people = [asyncio.create_task(person(number)) for number in range(8)]
     for node in nodes:
-        await asyncio.sleep(1.5)
+        await more_is_read()
         node.send(signal.SIGTERM)
         assert await node.ended() == 0
         node.root = new
         await node.start()
-    await asyncio.sleep(1.5)
+    await more_is_read()
     rolled.set()
     await asyncio.wait_for(asyncio.gather(*people), 90)
     assert len(read_whole) >= len(people)

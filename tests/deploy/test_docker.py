@@ -19,8 +19,8 @@ from chatsvc.deploy.docker import NODE_ADDRESSES, OWN_REDIS, PROXY_ADDRESS
 from chatsvc.deploy.kinds import deploy
 from tests.conftest import require, require_module
 from tests.loopback import free_port
-from tests.nginx_server import NginxServer
-from tests.redis_server import RedisServer
+from tests.nginx_server import NginxServer, check_nginx_config
+from tests.redis_server import running_redis
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,11 +166,9 @@ def test_the_commands_run_as_they_are_printed(tmp_path: Path) -> None:
     services = content["services"]
     program, *options = services["redis"]["command"]
     assert program == "redis-server"
-    redis = RedisServer(tmp_path, *options)
     ports = [free_port(), free_port(), free_port()]
     with ExitStack() as stack:
-        redis.start()
-        stack.callback(redis.stop)
+        redis = stack.enter_context(running_redis(tmp_path, *options))
         for number, port in enumerate(ports[:2], 1):
             words = services[f"node-{number}"]["command"]
             for shown, here in (
@@ -226,12 +224,4 @@ def test_the_commands_run_as_they_are_printed(tmp_path: Path) -> None:
 def test_nginx_takes_the_whole_configuration(tmp_path: Path) -> None:
     require("nginx")
     text = compose({"prefix": "/chat"})["configs"]["nginx"]["content"]
-    file = tmp_path / "nginx.conf"
-    file.write_text(text.replace("/tmp/", f"{tmp_path}/"))
-    done = subprocess.run(
-        ["nginx", "-t", "-c", file, "-p", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    check_nginx_config(text.replace("/tmp/", f"{tmp_path}/"), tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from chatsvc.deploy.kinds import deploy
 from chatsvc.settings import BadSetting
 from tests.conftest import require
-from tests.nginx_server import AROUND
+from tests.nginx_server import AROUND, check_nginx_config
 from tests.readme import blocks
 
 FLAGS: list[dict[str, Any]] = [
@@ -35,16 +35,8 @@ def test_nginx_takes_it(flags: dict[str, Any], tmp_path: Path) -> None:
     http = deploy("nginx", flags)
     # Where it can't listen here, that is no fault of the file.
     http = re.sub(r"listen 80;", "listen 127.0.0.1:18080;", http)
-    file = tmp_path / "nginx.conf"
-    file.write_text(AROUND.format(folder=tmp_path, http=http))
-    done = subprocess.run(
-        ["nginx", "-t", "-c", file, "-p", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "[warn]" not in done.stderr.replace('the "user" directive', "")
+    said = check_nginx_config(AROUND.format(folder=tmp_path, http=http), tmp_path)
+    assert "[warn]" not in said.replace('the "user" directive', "")
 
 
 @pytest.mark.parametrize("flags", FLAGS)

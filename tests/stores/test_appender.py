@@ -24,7 +24,7 @@ from chatsvc.stores.redis.outbox import MAX_PENDING, Outbox
 from chatsvc.stores.redis.writes import Answer, Write
 from chatsvc.units import Mark
 from tests.conftest import require
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, running_redis
 from tests.replies.test_direct import Direct
 
 from .contract import DONE, PROMPT, STOPPED, begin
@@ -67,6 +67,12 @@ class Noting:
         self.go.set()
         self._write = store._owner._scripts.write
         patch.setattr(store._owner._scripts, "write", self._noted)
+
+    async def begun(self, count: int = 1) -> None:
+        """Wait until so many scripts have begun."""
+        async with asyncio.timeout(WAIT):
+            while len(self.batches) < count:
+                await asyncio.sleep(0.001)
 
     async def _noted(self, writes: Sequence[Write]) -> list[Answer]:
         ids = [write.reply_id for write in writes]
@@ -119,13 +125,11 @@ async def test_one_that_is_alone_waits_for_nobody(
     noted = Noting(a, monkeypatch)
     noted.go.clear()
     a.append_now(slow, "a")
-    while not noted.under_way:
-        await asyncio.sleep(0.001)
+    await noted.begun()
     a.append_now(quick, "b")
     a.append_now(slow, "c")
     a.append_now(slow, "d")
-    while len(noted.batches) < 2:
-        await asyncio.sleep(0.001)
+    await noted.begun(2)
     assert noted.under_way == [slow.reply_id, quick.reply_id]
     assert (slow.text(0), quick.text(0)) == ("", ""), "nothing is acknowledged yet"
     noted.go.set()
@@ -309,8 +313,7 @@ async def test_a_producer_waits_when_too_much_is_not_acknowledged(
     noted = Noting(a, monkeypatch)
     noted.go.clear()
     a.append_now(log, "a")
-    while not noted.under_way:
-        await asyncio.sleep(0.001)
+    await noted.begun()
     await asyncio.wait_for(a.append(log, "x" * MAX_PENDING), WAIT)
     assert a.has_room(log)
     waiting = asyncio.create_task(a.append(log, "y"))
@@ -375,8 +378,7 @@ async def test_a_reply_that_was_taken_over_twice_is_not_given_up_for_the_first_t
     noted.go.clear()
     a.append_now(log, "too late")
     first = outbox(a, log)
-    while not noted.under_way:
-        await asyncio.sleep(0.001)
+    await noted.begun()
     assert await a._owner._scripts.release(log.reply_id, first.epoch)
     async with asyncio.timeout(WAIT):
         assert await b.cluster.take_over(elsewhere)
@@ -413,10 +415,8 @@ async def test_a_stop_and_a_text_that_meet_leave_what_redis_has(
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """One that is paused."""
     require("redis-server")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -449,7 +449,7 @@ async def test_all_that_came_while_redis_was_away_is_written(
 
 @pytest.mark.thorough
 async def test_each_fails_when_redis_is_away_for_too_long(server: RedisServer) -> None:
-    async with opened(server.url, patience=0.5) as a:
+    async with opened(server.url, patience=2.0) as a:
         logs = [await begin(a) for _ in range(5)]
         boxes = [outbox(a, log) for log in logs]
         server.send(signal.SIGSTOP)

@@ -19,7 +19,7 @@ from chatsvc.replies import Replies, Reply
 from chatsvc.stores.redis import RedisStore, commands
 from chatsvc.ticker import Ticker, monotonic
 from tests.conftest import require
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, running_redis
 
 from .services import WAIT, ended
 
@@ -36,10 +36,10 @@ Harm = Callable[[RedisServer], Awaitable[None]]
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """One to be harmed, that keeps what it acknowledged."""
     require("redis-server")
-    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(
+        tmp_path, "--appendonly", "yes", "--appendfsync", "always"
+    ) as server:
+        yield server
 
 
 class Nodes:

@@ -20,7 +20,7 @@ from chatsvc.stores.redis import RedisStore
 from chatsvc.stores.redis.connect import failure_reason, is_transient
 from chatsvc.ticker import Ticker
 from tests.conftest import require
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, running_redis
 
 from .services import PROMPT, WAIT, Scripted, Service, ended
 
@@ -31,10 +31,8 @@ Harm = Callable[[Any], Awaitable[Any]]
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """One to be harmed."""
     require("redis-server")
-    server = RedisServer(tmp_path, "--maxmemory-policy", "noeviction")
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path, "--maxmemory-policy", "noeviction") as server:
+        yield server
 
 
 async def full(client: Any) -> None:

@@ -60,9 +60,8 @@ class Appender:
         self._follower = follower
         self._on_refused = on_refused
         self._due: list[Outbox] = []
-        self._last_at = (
-            0.0  # when the last write began, or will (the loop's time in seconds)
-        )
+        # When the last write began, or will (seconds of the loop's clock).
+        self._last_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds weak ones only
 
     def add(self, outbox: Outbox) -> None:

@@ -106,10 +106,8 @@ class Outbox:
         if not run:
             return False
         self._pending.append(run)
-        self._pending_size += len(run) if isinstance(run, str) else _size(run)
-        if not self._due:
-            self._due = True
-            self._on_due(self)
+        self._pending_size += _size(run)
+        self._become_due()
         return self._pending_size > MAX_PENDING
 
     def seal(self, planned_end: End) -> None:
@@ -177,9 +175,7 @@ class Outbox:
         Returns None if there is nothing; then nothing is due any more.
         """
         if self._error is not None:
-            self._pending_size = 0
-            self._pending.clear()
-            self._planned_end = None
+            self._drop_pending()
         if not (self._pending or self._planned_end is not None):
             self._settle()
             return None
@@ -233,9 +229,13 @@ class Outbox:
         if self._error is None and (self._pending or self._planned_end is not None):
             self._on_due(self)
         else:
-            self._pending.clear()
-            self._pending_size = 0
+            self._drop_pending()
             self._settle()
+
+    def _drop_pending(self) -> None:
+        self._pending.clear()
+        self._pending_size = 0
+        self._planned_end = None
 
     def _settle(self) -> None:
         self._due = False

@@ -19,18 +19,13 @@ from typing import Any
 from redis import Redis, RedisError
 
 from .. import kit
-from ..measuring import Load, Run, as_run, interleaved, run_load, warm_up
+from ..measuring import Load, Run, as_run, failed_run, interleaved, run_load, warm_up
 from ..processes import Failed, Server, started
 from ..redis_figures import BEFORE, MEMORY, REDIS, Totals, between, table
 from ..report import Outcome, notes
+from ..servers import REDIS_SERVER
 from .plan import Plan
 from .relay import DOORS, TOKEN
-
-STORE = Server(
-    "Redis",
-    ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", ""),
-)
-"""A Redis of its own for each run: empty, and without a file."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +95,7 @@ def _measure(plan: Plan, server: Server, load: Load, round_: int) -> Run:
         with ExitStack() as stack:
             store_port = 0
             if server.name != MEMORY:
-                store = started(STORE, 0, cores, limit_s, cores.client)
+                store = started(REDIS_SERVER, 0, cores, limit_s, cores.client)
                 store_port, _ = stack.enter_context(store)
                 server = server.filled(store=f"redis://127.0.0.1:{store_port}/0")
             running = started(server, load.pace_ms, cores, limit_s)
@@ -110,14 +105,7 @@ def _measure(plan: Plan, server: Server, load: Load, round_: int) -> Run:
             report = run_load(server, load, port, pids, cores)
             after = _totals(store_port)
     except (Failed, RedisError) as e:
-        return Run(
-            server.name,
-            load.at,
-            round_,
-            error=str(e),
-            streams=load.streams,
-            failed=load.streams,
-        )
+        return failed_run(server, load, round_, e)
     run = as_run(server, load, round_, report)
     tokens = report["points"] / TOKEN or 1
     steady_us = report["steady_cpu_us_per_point"]

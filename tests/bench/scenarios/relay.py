@@ -21,6 +21,7 @@ from ..measuring import (
     Load,
     Run,
     as_run,
+    failed_run,
     interleaved,
     run_load,
     warm_up,
@@ -188,14 +189,7 @@ def _measure(
                 warm_up(server, load, port, plan.cores)
                 report = run_load(server, load, port, pids, plan.cores)
     except Failed as e:
-        return Run(
-            server.name,
-            load.at,
-            round_,
-            error=str(e),
-            streams=load.streams,
-            failed=load.streams,
-        )
+        return failed_run(server, load, round_, e)
     return _figures(as_run(server, load, round_, report), report)
 
 

@@ -10,6 +10,7 @@ from ..measuring import (
     Load,
     Run,
     as_run,
+    failed_run,
     interleaved,
     load_command,
     measure,
@@ -99,7 +100,7 @@ def _joining(plan: Plan, server: Server, load: Load, round_: int) -> Run:
             with _crowd(server, others, port, plan.cores):
                 report = run_load(server, load, port, pids, plan.cores)
     except Failed as e:
-        return Run(server.name, load.at, round_, error=str(e), failed=load.streams)
+        return failed_run(server, load, round_, e)
     run = as_run(server, load, round_, report)
     # The crowd's events are in these.
     run.setup_us = run.cpu_us = None

@@ -29,6 +29,7 @@ from ..redis_recorder import recording
 from ..redis_replay import Replayed, replay
 from ..redis_trace import Trace
 from ..report import Outcome, Panel, Series, Table, median, number, spread, with_range
+from ..servers import REDIS_SERVER
 from .plan import Plan
 from .relay import TOKEN
 
@@ -46,11 +47,6 @@ GAP_MS = 40
 
 WRONG = 0.01
 """The share of other answers than recorded with which a replay has failed."""
-
-REDIS = Server(
-    "Redis", ("redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--save", "")
-)
-"""A Redis that saves nothing to a disk."""
 
 SETTLE_S = 0.5
 """Seconds that are recorded after the last reply, for what a node sends when it has ended."""
@@ -140,7 +136,7 @@ def _recorded(plan: Plan) -> Recorded:
     flags = ("--backend", "openai", "--pace", "0", "--keep", str(KEEP_S))
     with (
         started(model, GAP_MS, cores, limit_s, core) as (model_port, _),
-        started(REDIS, 0, cores, limit_s, core) as (redis_port, _),
+        started(REDIS_SERVER, 0, cores, limit_s, core) as (redis_port, _),
         recording(redis_port, cores) as recorder,
         Redis(port=redis_port) as client,
     ):
@@ -175,7 +171,7 @@ def _round(plan: Plan, trace: Trace, copies: int, round_: int) -> Run:
     """Return the figures of one replay on a fresh Redis. Raises `Failed` and `RedisError`."""
     limit_s = round(30 * plan.seconds) + 240
     with (
-        started(REDIS, 0, plan.cores, limit_s) as (port, _),
+        started(REDIS_SERVER, 0, plan.cores, limit_s) as (port, _),
         Redis(port=port, socket_timeout=60) as client,
     ):
         for source in trace.scripts:

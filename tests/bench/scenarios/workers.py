@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .. import kit
 from ..machine import Cores
-from ..measuring import Load, Run, as_run, interleaved, run_load, warm_up
+from ..measuring import Load, Run, as_run, failed_run, interleaved, run_load, warm_up
 from ..processes import Failed, Server, family, started, wait_for_listeners
 from ..relay_tables import PACE
 from ..report import (
@@ -36,9 +36,9 @@ from ..report import (
     spread,
     with_range,
 )
+from ..servers import REDIS_SERVER
 from .plan import Plan
 from .relay import TOKEN
-from .shard import REDIS
 
 FULL = 0.8
 """The share of its core that the busiest worker is to take."""
@@ -110,7 +110,7 @@ def _measure(
         load.streams * count, load.length, load.pace_ms, ramp=load.ramp, x=load.x
     )
     try:
-        with started(REDIS, 0, cores, limit_s, cores.client) as (store, _):
+        with started(REDIS_SERVER, 0, cores, limit_s, cores.client) as (store, _):
             server = server.filled(store=f"redis://127.0.0.1:{store}/0")
             with started(server, load.pace_ms, cores, limit_s) as (port, pids):
                 wait_for_listeners(port, count)
@@ -124,8 +124,7 @@ def _measure(
                 report = run_load(server, load, port, workers, cores)
                 after = [_cpu_us(worker) for worker in workers]
     except (Failed, OSError) as e:
-        failed = load.streams
-        return Run(server.name, load.at, round_, str(e), streams=failed, failed=failed)
+        return failed_run(server, load, round_, e)
     run = as_run(server, load, round_, report)
     used_us = [b - a for a, b in zip(before, after, strict=True)]
     tokens = report["points"] / TOKEN or 1
