@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from chatsvc.memory_budget import Kind, MemoryBudget
 from chatsvc.replies.reply import Reply
@@ -65,9 +66,11 @@ class ReplyMemory:
         self._prompts = 0
         self._texts = 0
         self._starting = 0
-        budget.add_source(Kind.PROMPTS, lambda: self._prompts + self._starting)
-        budget.add_source(Kind.TEXTS, lambda: self._texts)
-        budget.add_source(Kind.TEXTS, lambda: store.kept_bytes)
+        # They are asked for each request, and these take no frame.
+        budget.add_source(Kind.PROMPTS, partial(getattr, self, "_prompts"))
+        budget.add_source(Kind.PROMPTS, partial(getattr, self, "_starting"))
+        budget.add_source(Kind.TEXTS, partial(getattr, self, "_texts"))
+        budget.add_source(Kind.TEXTS, partial(getattr, store, "kept_bytes"))
 
     # ------------------------------------------------------------------ counting
 

@@ -64,8 +64,10 @@ class Registry:
         reply = self._replies.get(reply_id)
         if reply is None:
             record, log = await self._store.find(reply_id)
-            # Another task may have opened it while this one waited for the store.
-            reply = self._replies.get(reply_id)
+            # Another task may have opened it while this one waited for the store; for a store in
+            # this process nobody waits.
+            if self._store.cluster.shared:
+                reply = self._replies.get(reply_id)
             if reply is None:
                 reply = Reply(
                     record, log, self._ticker, self._departure, self._reply_changed
