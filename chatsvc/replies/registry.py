@@ -88,7 +88,8 @@ class Registry:
         Called when the first reader of a reply comes, when its last one leaves, and when its
         production begins or ends here.
         """
-        reply.cancel_grace()
+        if reply.grace is not None:
+            reply.cancel_grace()
         self.memory.note(reply)
         if not reply.produced:
             if reply.end is None or not reply.readers:
