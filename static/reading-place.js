@@ -21,8 +21,9 @@ export class ReadingPlace {
   #button = find('#to-end', HTMLButtonElement);
   #following = true;
   #atEnd = true;
-  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
-  #sizesAtEnd = { content: 0, scroller: 0 };
+  /** Where the view was when the end was shown last, and its height then, in CSS pixels. */
+  #topAtEnd = 0;
+  #height = -1;
   /** The question below which there is room for its reply. @type {HTMLElement | null} */
   #question = null;
   #questionObserver = new ResizeObserver(() => this.#measureQuestion());
@@ -41,16 +42,20 @@ export class ReadingPlace {
     }, { root: this.#scroller, rootMargin: `0px 0px ${NEAR_END_PX}px` }).observe(find('#end', HTMLElement));
     this.#scroller.addEventListener('scroll', () => {
       if (!this.#following || this.#isNearEnd()) return;
-      const { scrollHeight, clientHeight } = this.#scroller;
-      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
-      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
-      if (resized) this.#scrollToEnd();
-      else this.#following = false;
+      // A screen keyboard that slides in, a smaller window, and old turns that are laid out now move the end away
+      // although the reader did not scroll. Only a reader scrolls up.
+      if (this.#scroller.scrollTop < this.#topAtEnd) this.#following = false;
+      else this.#scrollToEnd();
     }, { passive: true });
     // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
     this.#log.addEventListener('toggle', () => (this.#following &&= this.#isNearEnd()), true);
-    // A screen keyboard must not cover the end for a reader who is there.
-    new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe(this.#scroller);
+    // A screen keyboard must not cover the end for a reader who is there. The first call only tells the height.
+    new ResizeObserver(() => {
+      const { clientHeight } = this.#scroller;
+      const resized = this.#height >= 0 && clientHeight !== this.#height;
+      this.#height = clientHeight;
+      if (resized && this.#atEnd) this.#scrollToEnd();
+    }).observe(this.#scroller);
   }
 
   /** Whether the end of the conversation is in view, or nearly. It is as of the last frame. */
@@ -106,6 +111,6 @@ export class ReadingPlace {
   #scrollToEnd() {
     const scroller = this.#scroller;
     scroller.scrollTop = scroller.scrollHeight;
-    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
+    this.#topAtEnd = scroller.scrollTop;
   }
 }
