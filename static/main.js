@@ -19,6 +19,8 @@
  *     tab-conversation                                  | logic   | the current value, saved, shared with other tabs
  *     stop                                              | network | stopping a reply at the service
  *     follow                                            | logic   | one reply to its end
+ *     race                                              | logic   | which transport reads
+ *     reading                                           | logic   | one reading, watched
  *     storage                                           | logic   | persistence
  *     transports/index                                  | logic   | the table of transports
  *     transports/{sse,eventsource,websocket,text,poll}  | network | one reading each
@@ -39,9 +41,9 @@
  *
  * The way of a message: the composer in `view` calls `Actions.send`, which is `Chat.send`. It applies `asked` to the
  * `TabConversation`, which computes the conversation after this event and saves it, and has `FollowedReplies` call
- * `follow`. That has a transport of the table read the reply; the transport POSTs the request, and emits a
- * `TransportEvent` for whatever comes. `follow` passes each to `auto`, drops what is here already, reads again or
- * over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
+ * `follow`. That has a transport of the table read the reply, and others beside it (`race`) if it is silent; the
+ * transport POSTs the request, and emits a `TransportEvent` for whatever comes. `reading` passes each to `auto` and drops
+ * what is here already; `follow` reads again or over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
  * into `Status`, and both go to `View.draw` before the next frame.
  */
 import { Chat } from './chat.js';
@@ -81,7 +83,7 @@ const persistence = linkedReply && !holds(ownPersistence.load(), linkedReply)
   ? new Persistence(openStorage('session'), `${prefix}${linkedReply}:`, ownPersistence)
   : ownPersistence;
 
-/** @type {import('./follow.js').Environment} */
+/** @type {import('./reading.js').Environment} */
 const environment = {
   transports,
   now: () => performance.now(),

@@ -3,7 +3,7 @@
  * exchange with the browser's storage, through which other tabs have it too.
  *
  * @import { Conversation, ConversationEvent, Reply } from './conversation.js'
- * @import { Environment } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { Timed } from './parts.js'
  * @import { Persistence } from './storage.js'
  *
