@@ -208,7 +208,10 @@ export class View {
     this.#stop.disabled = running?.stopping ?? false;
     this.#clear.disabled = conversation.entries.length === 0;
     this.#transport.value = status.chosen;
-    const parts = [translate(`transport.${status.transport}`)];
+    /** @type {string[]} */
+    const parts = [];
+    // Which transport it is says something to whoever runs the service alone.
+    this.#using.title = translate(`transport.${status.transport}`);
     const { firstMs, rate } = status;
     if (firstMs !== null) parts.push(translate('status.first', { seconds: (firstMs / 1000).toFixed(2) }));
     if (rate !== null) parts.push(translate('status.rate', { rate: rate.toFixed(rate < 100 ? 1 : 0) }));

@@ -309,26 +309,6 @@ async def test_the_conversation_goes_along(
 
 
 @pytest.mark.thorough
-async def test_the_view_follows_the_end_only_while_the_reader_is_there(
-    chromium: Browser, service: int, open_page: OpenPage
-) -> None:
-    page = await open_page(chromium, f"http://127.0.0.1:{service}/")
-    await driving.send(page, "line\n" * 70)
-    await driving.grown(page, 200)
-    at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight < 2"
-    assert await page.eval_on_selector("#scroller", at_end)
-    await page.eval_on_selector("#scroller", "e => e.scrollTo(0, 0)")
-    await page.wait_for_selector("#to-end:not([hidden])")
-    await driving.state(page, "done")
-    assert await page.eval_on_selector("#scroller", "e => e.scrollTop") == 0
-    await page.click("#to-end")
-    await page.wait_for_function(
-        f"({at_end})(document.querySelector('#scroller')) && "
-        "document.querySelector('#to-end').hidden"
-    )
-
-
-@pytest.mark.thorough
 async def test_replies_that_have_ended_are_not_touched_any_more(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:

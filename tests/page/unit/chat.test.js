@@ -312,3 +312,18 @@ test('a thought that ended while nobody read has no time', async () => {
     assert.deepEqual([part1.text, part1.begunAt !== null, part1.endedAt !== null], ['ab', true, endedAt]);
   }
 });
+
+test('a burst is drawn over several frames, and its reply ends behind its last character', async () => {
+  const drawn = [];
+  const environment = new ScriptedEnvironment();
+  const one = tab({ environment });
+  environment.enqueue('sse', [headers(), alive(0), text('一二三四五六七八九十'.repeat(50), 0), end()]);
+  one.chat.send(MESSAGE);
+  await one.until(({ text: shown, state }) => {
+    if (shown.length !== drawn.at(-1)?.[0]) drawn.push([shown.length, state]);
+    return state === 'done';
+  });
+  assert.ok(drawn.length > 4, String(drawn));
+  assert.ok(drawn.every(([length, state]) => length === 500 || state === 'running'));
+  assert.deepEqual(one.announced, ['started', 'done']);
+});
