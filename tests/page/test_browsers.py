@@ -279,7 +279,7 @@ async def test_a_stop_works_though_six_windows_stream(
         ]
         for window in windows:
             # Longer than all that is waited for: its own end would free a connection, too.
-            await driving.send(window, TEXT * 10)
+            await driving.send(window, TEXT * 30)
             for each in windows:
                 # What is hidden reads nothing.
                 await each.wait_for_function(
@@ -288,9 +288,9 @@ async def test_a_stop_works_though_six_windows_stream(
                     arg=LAST,
                 )
             await window.click("#stop")
-            await driving.state(window, "stopped")
+            await driving.state(window, "stopped", timeout=60_000)
             shown = await driving.text(window)
-            assert (TEXT * 10).startswith(shown) and shown != TEXT * 10
+            assert (TEXT * 30).startswith(shown) and shown != TEXT * 30
             for each in windows:
                 await each.wait_for_function(
                     "last => document.visibilityState === 'hidden' ||"
