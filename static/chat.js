@@ -268,7 +268,7 @@ export class Chat {
         return;
       }
       case 'end':
-        return this.#end(entry, progress, progress.live);
+        return this.#tab.afterText(entry, () => this.#end(entry, progress, progress.live));
       case 'refused':
         return this.#end(entry, { ...STOPPED_HERE, state: 'failed', problem: progress.problem });
       case 'gave-up':
@@ -320,7 +320,7 @@ export class Chat {
     this.#frameRequested = true;
     this.#dependencies.requestFrame(() => {
       this.#frameRequested = false;
-      this.#tab.flush();
+      this.#tab.release();
       this.#tab.saveIfDue();
       this.#dependencies.draw(this.conversation, this.#status.value);
     });

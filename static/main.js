@@ -8,10 +8,11 @@
  *
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
- *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
+ *     reply-view reading-place                          | DOM     | one reply: text, Markdown, buttons; scrolling
  *     parts-view                                        | DOM     | what stands beside a reply's text
- *     step-view                                         | DOM     | one thought or call
- *     elements growing-text                             | DOM     | look-up of elements, text that grows
+ *     step-view blocks                                  | DOM     | one thought or call; code, tables and formulas
+ *     copying                                           | DOM     | buttons that copy
+ *     elements growing-text scroll-stops                | DOM     | look-up of elements, text that grows, tab stops
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
  *     followed-replies                                  | logic   | which replies are followed now
@@ -28,6 +29,7 @@
  *     transports/stream-events                          | logic   | what the events of a stream mean
  *     ending                                            | pure    | how a reply ended, in words
  *     conversation                                      | pure    | the conversation, and what can happen to it
+ *     smoothing                                         | pure    | bursts, handed on evenly
  *     parts                                             | pure    | what stands beside a reply's text, as values
  *     current-status                                    | pure    | what the status line says
  *     auto                                              | pure    | when to leave a transport, and for which

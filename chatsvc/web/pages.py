@@ -64,7 +64,7 @@ DIGEST = web.AppKey("DIGEST", str)
 """The key of the digest of all files (16 hexadecimal digits), which is a part of their URLs."""
 
 STYLE = web.AppKey("STYLE", InlineStyle)
-"""The key of the style sheet of all pages."""
+"""The key of the style sheets of all pages, as one."""
 
 TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
 """The key of the page's translations, by their BCP 47 code."""
@@ -82,7 +82,8 @@ def add_pages(app: web.Application, *, max_message: int) -> None:
     files = _read_files(data_folder("static"))
     app[FILES] = files
     app[DIGEST] = _digest(files)
-    app[STYLE] = _inline_style(files["chat.css"].plain)
+    sheets = (files["chat.css"].plain, files["rendered.css"].plain)
+    app[STYLE] = _inline_style(b"".join(sheets))
     app[TRANSLATIONS] = _read_catalogs(Path(__file__).parent / "catalogs")
     app[MESSAGE_LIMIT] = max_message
     aiohttp_jinja2.setup(
