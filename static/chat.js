@@ -293,14 +293,14 @@ export class Chat {
     this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state);
   }
 
-  /** Stop a reply at the service, with its own connection let go meanwhile, and read on. @param {Reply} reply */
-  async #stopAtService(reply) {
+  /** Stop a reply at the service, with its own connection let go meanwhile. @param {Reply} reply */
+  #stopAtService(reply) {
     const { base, environment } = this.#dependencies;
-    this.#followed.leave(reply.id);
     const isRunning = () => runningReply(this.conversation)?.id === reply.id;
-    const id = await stopReply(base, reply, environment, isRunning);
-    if (id) this.#tab.apply({ type: 'started', entry: reply.id, reply: id });
-    if (isRunning()) this.#followed.start(reply.id);
+    this.#followed.pauseWhile(reply.id, async () => {
+      const id = await stopReply(base, reply, environment, isRunning);
+      if (id) this.#tab.apply({ type: 'started', entry: reply.id, reply: id });
+    });
   }
 
   /** Return the transport that a choice begins with. @param {TransportName | 'auto'} chosen @returns {TransportName} */
