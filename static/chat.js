@@ -25,7 +25,8 @@
  * @property {(run: () => void) => void} requestFrame runs something before the next frame is drawn, or soon if
  *   the page is hidden
  * @property {(conversation: Conversation, status: Status) => void} draw shows these values
- * @property {(announcement: Announcement) => void} announce has a screen reader say this
+ * @property {(announcement: Announcement, reply: Reply | null) => void} announce has a screen reader say this of a
+ *   reply
  * @property {{message: number, body: number}} limits the bytes of UTF-8 that a message and a request may have
  * @property {() => boolean} isVisible whether the page is looked at
  */
@@ -247,7 +248,7 @@ export class Chat {
         if (this.#tab.reply(entry)?.stopping) this.#requestStop(progress.reply);
         return;
       case 'grew':
-        if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started');
+        if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started', this.#tab.reply(entry));
         this.#tab.append(entry, { arrival: progress.arrival, at: progress.live ? Date.now() : null });
         this.#status.add(progress.text, environment.now());
         return this.#refresh();
@@ -271,7 +272,7 @@ export class Chat {
       case 'gave-up':
         this.#setStatus({ waiting: null });
         this.#tab.apply({ type: 'lost', entry, problem: progress.problem });
-        announce(!progress.problem ? 'lost' : codeOf(progress.problem) === 'unauthorized' ? 'unauthorized' : 'failed');
+        announce(!progress.problem ? 'lost' : codeOf(progress.problem) === 'unauthorized' ? 'unauthorized' : 'failed', this.#tab.reply(entry));
     }
   }
 
@@ -287,7 +288,7 @@ export class Chat {
   #announceEnd(entry) {
     const reply = this.#tab.reply(entry);
     if (!reply || !isFinal(reply.state)) return;
-    this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state);
+    this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state, reply);
   }
 
   /** Ask for the id of a reply that has none yet; its `started` then sends the request to stop. @param {Reply} reply */

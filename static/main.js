@@ -9,9 +9,10 @@
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
  *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
+ *     end-view waiting-view                             | DOM     | how a reply ended, what it waits for
  *     parts-view                                        | DOM     | what stands beside a reply's text
  *     step-view                                         | DOM     | one thought or call
- *     elements growing-text                             | DOM     | look-up of elements, text that grows
+ *     elements composing growing-text                   | DOM     | look-up of elements, the composer, text that grows
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
  *     followed-replies                                  | logic   | which replies are followed now
@@ -24,7 +25,7 @@
  *     transports/snapshot                               | network | one JSON answer, used by several of them
  *     transports/http                                   | network | their requests
  *     transports/stream-events                          | logic   | what the events of a stream mean
- *     ending                                            | pure    | how a reply ended, in words
+ *     ending waiting                                    | pure    | how a reply ended, what it waits for, as values
  *     conversation                                      | pure    | the conversation, and what can happen to it
  *     parts                                             | pure    | what stands beside a reply's text, as values
  *     current-status                                    | pure    | what the status line says
@@ -127,7 +128,7 @@ let view;
 const chat = new Chat({
   base, persistence, environment, requestFrame, limits: page.limits,
   draw: (conversation, status) => view.draw(conversation, status),
-  announce: (announcement) => view.announce(announcement),
+  announce: (announcement, reply) => view.announce(announcement, reply),
   isVisible: () => document.visibilityState === 'visible',
 });
 view = new View(createTranslate(page.strings), {

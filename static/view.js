@@ -5,6 +5,7 @@
  * @import { Announcement, SendOutcome } from './chat.js'
  * @import { Conversation, Entry, Message, Reply } from './conversation.js'
  * @import { Status } from './current-status.js'
+ * @import { EndAction } from './ending.js'
  * @import { ReplyActions } from './reply-view.js'
  * @import { TransportName } from './transports/transport.js'
  * @import { Translate } from './translate.js'
@@ -12,6 +13,8 @@
  * @typedef {object} PageActions
  *   What a person can do on the page.
  * @property {(text: string) => SendOutcome} send sends a message
+ * @property {(entry: string) => void} retry asks anew for a reply that has ended
+ * @property {(entry: string) => void} resume reads on in a reply that was given up
  * @property {() => void} stop stops the running reply, if one runs
  * @property {() => void} clear begins a new conversation
  * @property {(chosen: TransportName | 'auto') => void} chooseTransport reads over another one
@@ -21,19 +24,15 @@
  * @typedef {PageActions & ReplyActions} Actions
  *   All that a person can do; the composition root `main.js` connects it with the chat.
  */
+import { fitToText, isComposing } from './composing.js';
 import { runningReply } from './conversation.js';
 import { find, setText } from './elements.js';
-import { codeOf } from './problems.js';
+import { endingOf, hasArrived } from './ending.js';
 import { ReplyView } from './reply-view.js';
+import { WaitingView } from './waiting-view.js';
 
 /** A reader this near to the end of the conversation reads along, so the view follows the end. In CSS pixels. */
 const NEAR_END_PX = 60;
-/** The time between two updates of a countdown. */
-const COUNTDOWN_MS = 250;
-/** The most lines that the composer grows to; `chat.css` has the same limit as a height. */
-const MAX_ROWS = 8;
-/** The `keyCode` of a key that an input method takes (UI Events, "Keyboard event keyCode values"). */
-const COMPOSITION_KEY_CODE = 229;
 
 /** The view of the page, over the elements of `templates/chat.html`. */
 export class View {
@@ -64,7 +63,7 @@ export class View {
   #raw;
   /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
-  #countdown = 0;
+  #waiting;
   /** What was drawn last. @type {[Conversation, Status] | null} */
   #last = null;
 
@@ -76,19 +75,23 @@ export class View {
   constructor(translate, actions, kept) {
     this.#translate = translate;
     this.#actions = actions;
+    this.#waiting = new WaitingView(translate, (sentence) => this.#say(sentence));
     this.#raw = kept.raw;
     this.#input.value = kept.draft;
     this.#listen();
-    this.#fitInput();
+    fitToText(this.#input);
   }
 
   /**
-   * Have a screen reader say what became of a reply.
+   * Have a screen reader say what became of a reply: of an end that has a card what that says.
    *
    * @param {Announcement} announcement
+   * @param {Reply | null} reply
    */
-  announce(announcement) {
-    this.#announcement.textContent = this.#translate(`said.${announcement}`);
+  announce(announcement, reply) {
+    const told = announcement === 'started' || announcement === 'done' || announcement === 'lost';
+    const key = told ? `said.${announcement}` : reply && endingOf(reply)?.key;
+    if (key) this.#say(this.#translate(key));
   }
 
   /**
@@ -157,8 +160,37 @@ export class View {
   /** @param {Reply} reply */
   #createReply(reply) {
     const element = this.#clone('#reply-template');
-    const view = new ReplyView(element, this.#translate, this.#actions, (raw) => this.#setRaw(raw));
+    const setRaw = (/** @type {boolean} */ raw) => this.#setRaw(raw);
+    const view = new ReplyView(element, this.#translate, this.#actions, setRaw, (ended, action) => this.#act(ended, action));
     return { entry: /** @type {Entry} */ (reply), element, view };
+  }
+
+  /** Do what helps after a reply's end. @param {Reply} reply @param {EndAction} action */
+  #act(reply, action) {
+    const entries = this.#last?.[0].entries ?? [];
+    const question = entries.slice(0, entries.indexOf(reply)).findLast(({ role }) => role === 'user')?.text ?? '';
+    if (action === 'resume') this.#actions.resume(reply.id);
+    else if (action === 'continue') this.#sendNow(this.#translate('continue.question'));
+    else if (action === 'change') this.#write([question, this.#input.value].filter(Boolean).join('\n\n'));
+    else if (action === 'ask' && hasArrived(reply)) this.#sendNow(question);
+    else this.#actions.retry(reply.id);
+    this.#input.focus();
+  }
+
+  /** Send a message that does not stand in the composer. @param {string} text */
+  #sendNow(text) {
+    if (this.#actions.send(text) === 'sent') this.#setAtEnd(true);
+  }
+
+  /** Put a text into the composer. @param {string} text */
+  #write(text) {
+    this.#input.value = text;
+    this.#input.dispatchEvent(new Event('input'));
+  }
+
+  /** @param {string} sentence */
+  #say(sentence) {
+    this.#announcement.textContent = sentence;
   }
 
   /** @param {string} template */
@@ -191,28 +223,14 @@ export class View {
     if (firstMs !== null) parts.push(translate('status.first', { seconds: (firstMs / 1000).toFixed(2) }));
     if (rate !== null) parts.push(translate('status.rate', { rate: rate.toFixed(rate < 100 ? 1 : 0) }));
     setText(this.#using, parts.join(' · '));
-    setText(this.#notice, this.#noticeText(status, running !== null));
-    clearTimeout(this.#countdown);
-    if (status.waiting) this.#countdown = setTimeout(() => this.#redrawStatus(), COUNTDOWN_MS);
+    setText(this.#notice, status.online ? this.#error && translate(this.#error) : translate('notice.offline'));
+    const shown = running && this.#drawn.get(running.id);
+    if (shown) this.#waiting.draw(running, shown.element, status);
+    else this.#waiting.clear();
   }
 
   #redrawStatus() {
     if (this.#last) this.#drawStatus(...this.#last);
-  }
-
-  /** @param {Status} status @param {boolean} running whether a reply runs */
-  #noticeText({ online, waiting }, running) {
-    const translate = this.#translate;
-    if (!online) return translate('notice.offline');
-    if (running && waiting) {
-      const seconds = Math.max(0, Math.ceil((waiting.until - performance.now()) / 1000));
-      if (waiting.problem) {
-        const limited = codeOf(waiting.problem) === 'too-many-requests';
-        return translate(limited ? 'notice.limited' : 'notice.overloaded', { seconds });
-      }
-      return translate('notice.reconnecting');
-    }
-    return this.#error && translate(this.#error);
   }
 
   #listen() {
@@ -228,7 +246,7 @@ export class View {
     this.#input.addEventListener('input', () => {
       this.#error = '';
       this.#actions.saveDraft(this.#input.value);
-      this.#fitInput();
+      fitToText(this.#input);
       this.#redrawStatus();
     });
     document.addEventListener('keydown', (event) => {
@@ -260,7 +278,7 @@ export class View {
     }, { passive: true });
     // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
     this.#log.addEventListener('toggle', () => this.#setAtEnd(this.#isNearEnd()), true);
-    addEventListener('resize', () => this.#fitInput());
+    addEventListener('resize', () => fitToText(this.#input));
     new ResizeObserver(() => {
       if (this.#atEnd) this.#scrollToEnd();
     }).observe(this.#scroller);
@@ -295,34 +313,14 @@ export class View {
   #submit() {
     const outcome = this.#actions.send(this.#input.value);
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    // The notice is no live region, because a screen reader would read each step of its countdowns aloud.
-    if (this.#error) this.#announcement.textContent = this.#translate(this.#error);
+    if (this.#error) this.#say(this.#translate(this.#error));
     if (outcome === 'sent') {
       this.#input.value = '';
       this.#actions.saveDraft('');
-      this.#fitInput();
+      fitToText(this.#input);
       this.#setAtEnd(true);
     }
     this.#input.focus();
     this.#redrawStatus();
   }
-
-  /** Make the composer as high as its text, in browsers whose style sheets cannot do it. */
-  #fitInput() {
-    if (CSS.supports('field-sizing', 'content')) return;
-    const { paddingTop, paddingBottom, lineHeight } = getComputedStyle(this.#input);
-    this.#input.rows = 1;
-    const height = this.#input.scrollHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
-    this.#input.rows = Math.max(1, Math.min(MAX_ROWS, Math.round(height / parseFloat(lineHeight))));
-  }
-}
-
-/**
- * Return whether a key belongs to an input method. Safari ends a composition before it fires the event of the key that
- * ended it; then only the key code shows it.
- *
- * @param {KeyboardEvent} event
- */
-function isComposing(event) {
-  return event.isComposing || event.keyCode === COMPOSITION_KEY_CODE;
 }
