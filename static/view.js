@@ -177,9 +177,14 @@ export class View {
     this.#input.focus();
   }
 
-  /** Send a message that does not stand in the composer. @param {string} text */
+  /** Send a message, and say why it can't be sent. @param {string} text @returns {boolean} whether it was sent */
   #sendNow(text) {
-    if (this.#actions.send(text) === 'sent') this.#setAtEnd(true);
+    const outcome = this.#actions.send(text);
+    this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
+    if (this.#error) this.#say(this.#translate(this.#error));
+    if (outcome === 'sent') this.#setAtEnd(true);
+    this.#redrawStatus();
+    return outcome === 'sent';
   }
 
   /** Put a text into the composer. @param {string} text */
@@ -256,6 +261,9 @@ export class View {
       this.#actions.stop();
       this.#input.focus();
     });
+    for (const starter of document.querySelectorAll('.starters button')) {
+      starter.addEventListener('click', () => this.#sendNow(starter.textContent ?? ''));
+    }
     this.#clear.addEventListener('click', () => {
       this.#actions.clear();
       this.#input.focus();
@@ -311,16 +319,11 @@ export class View {
   }
 
   #submit() {
-    const outcome = this.#actions.send(this.#input.value);
-    this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    if (this.#error) this.#say(this.#translate(this.#error));
-    if (outcome === 'sent') {
+    if (this.#sendNow(this.#input.value)) {
       this.#input.value = '';
       this.#actions.saveDraft('');
       fitToText(this.#input);
-      this.#setAtEnd(true);
     }
     this.#input.focus();
-    this.#redrawStatus();
   }
 }

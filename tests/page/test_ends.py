@@ -127,6 +127,18 @@ async def waiting(page: Any, said: str) -> None:
     )
 
 
+async def counted(page: Any, selector: str, said: str, least: int) -> None:
+    """Wait until an element says something, and behind it at least so many seconds."""
+    await page.wait_for_function(
+        "([selector, said, least]) => {"
+        " const shown = document.querySelector(selector)?.textContent ?? '';"
+        " return shown.startsWith(said) && Number(shown.slice(said.length).match(/^ ([0-9]+) s$/)?.[1]) >= least; }",
+        arg=[selector, said, least],
+    )
+
+
+SILENT = "Waiting for the model …"
+
 # ---------------------------------------------------------------------- ends
 
 
@@ -268,7 +280,9 @@ async def test_a_service_that_restarts_leaves_what_had_arrived(
                 await driving.state(page, "done")
                 assert await driving.text(page) == "All of it."
                 assert await driving.articles(page) == 4
-                kept = await driving.seen(page, "article.reply .text")
+                kept = await page.evaluate(
+                    "document.querySelector('article.reply .text').textContent"
+                )
                 assert kept == there
 
     await everywhere(scenario)
@@ -351,14 +365,14 @@ async def test_silence_is_told_with_its_seconds_and_nothing_moves(
                 f"'{LAST} ' + each).getBoundingClientRect().top)"
             )
             before = await page.evaluate(places)
-            await waiting(page, "Waiting for the model … 1 s")
-            await waiting(page, "Waiting for the model … 2 s")
+            await counted(page, ".waiting", SILENT, 1)
+            await counted(page, ".waiting", SILENT, 2)
             assert await page.evaluate(places) == before
             first.set()
             await driving.grown(page, 3)
             await page.wait_for_function("!document.querySelector('.waiting')")
             before = await page.evaluate(places)
-            await waiting(page, "Waiting for the model … 1 s")
+            await counted(page, ".waiting", SILENT, 1)
             assert await page.evaluate(places) == before
             # What is on the way does not look like an end.
             assert await page.evaluate(f"document.querySelector('{CARD}').hidden")
@@ -388,7 +402,7 @@ async def test_a_screen_reader_says_once_that_the_model_is_silent(
         go.set()
         await driving.grown(page, 5)
         await page.clock.run_for(9000)
-        await waiting(page, "Waiting for the model … ")
+        await waiting(page, SILENT)
         rest.set()
         await page.clock.run_for(1000)
         await driving.state(page, "done")
@@ -417,12 +431,10 @@ async def test_a_tool_that_runs_counts_in_its_own_line(
     async with inside(Settings(pace=0), backend=Pieces(*script, "text")) as chat:
         page = await open_page(chromium, chat.url)
         await driving.send(page, "hi")
-        await page.wait_for_function(
-            "() => document.querySelector('.tool_call summary').innerText === 'Using search… 2 s'"
-        )
+        await counted(page, ".tool_call summary", "Using search…", 2)
         assert await page.locator(".waiting").count() == 0
         used.set()
-        await waiting(page, "Waiting for the model … 1 s")
+        await counted(page, ".waiting", SILENT, 1)
         assert await page.inner_text(".tool_call summary") == "Used search"
         end.set()
         await driving.state(page, "done")
