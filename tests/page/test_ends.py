@@ -249,6 +249,7 @@ async def test_a_question_is_put_back_to_be_changed_before_what_is_written(
     await everywhere(scenario)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_a_service_that_restarts_leaves_what_had_arrived(
     everywhere: Everywhere, transport: str
@@ -288,6 +289,7 @@ async def test_a_service_that_restarts_leaves_what_had_arrived(
     await everywhere(scenario)
 
 
+@pytest.mark.thorough
 async def test_a_reply_that_a_killed_service_took_along_is_asked_for_again(
     chromium: Browser, open_page: OpenPage
 ) -> None:
@@ -316,6 +318,7 @@ async def test_a_reply_that_a_killed_service_took_along_is_asked_for_again(
         end_service(process)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_a_limit_counts_down_in_a_card_and_then_tries(
     chromium: Browser, open_page: OpenPage, transport: str
@@ -440,6 +443,7 @@ async def test_a_tool_that_runs_counts_in_its_own_line(
         await driving.state(page, "done")
 
 
+@pytest.mark.thorough
 async def test_a_connection_that_breaks_is_told_where_the_text_goes_on(
     chromium: Browser, open_page: OpenPage
 ) -> None:
@@ -478,6 +482,7 @@ async def all_ends(page: Page) -> None:
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("locale", "scheme"), [("en", "light"), ("zh-CN", "dark")])
 async def test_cards_fit_the_narrowest_phone_and_are_large_enough_to_touch(
     chromium: Browser, open_page: OpenPage, locale: str, scheme: str
@@ -506,6 +511,7 @@ async def test_cards_fit_the_narrowest_phone_and_are_large_enough_to_touch(
         assert await page.evaluate(small) == []
 
 
+@pytest.mark.thorough
 async def test_cards_have_borders_in_forced_colours_and_no_buttons_in_print(
     chromium: Browser, open_page: OpenPage
 ) -> None:
@@ -522,6 +528,7 @@ async def test_cards_have_borders_in_forced_colours_and_no_buttons_in_print(
             assert not await page.is_visible(f"{CARD} {selector}")
 
 
+@pytest.mark.thorough
 async def test_axe_finds_nothing_in_the_cards(
     chromium: Browser, open_page: OpenPage, npm: Path
 ) -> None:
