@@ -26,40 +26,36 @@
  */
 import { fitToText, isComposing } from './composing.js';
 import { runningReply } from './conversation.js';
-import { find, setText } from './elements.js';
+import { find, say, setText } from './elements.js';
 import { endingOf, hasArrived } from './ending.js';
+import { ReadingPlace } from './reading-place.js';
 import { ReplyView } from './reply-view.js';
 import { WaitingView } from './waiting-view.js';
-
-/** A reader this near to the end of the conversation reads along, so the view follows the end. In CSS pixels. */
-const NEAR_END_PX = 60;
 
 /** The view of the page, over the elements of `templates/chat.html`. */
 export class View {
   #translate;
   #actions;
   #log = find('#log', HTMLElement);
-  #scroller = find('#scroller', HTMLElement);
   #form = find('#composer', HTMLFormElement);
   #input = find('#message', HTMLTextAreaElement);
   #send = find('#send', HTMLButtonElement);
   #stop = find('#stop', HTMLButtonElement);
-  #toEndButton = find('#to-end', HTMLButtonElement);
   #clear = find('#clear', HTMLButtonElement);
   #transport = find('#transport', HTMLSelectElement);
   #using = find('#using', HTMLElement);
   #notice = find('#notice', HTMLElement);
-  #announcement = find('#said', HTMLElement);
   /**
    * The elements and views in the log by entry.
    *
    * @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>}
    */
   #drawn = new Map();
-  /** Whether the view follows the end as the conversation grows. */
-  #atEnd = true;
-  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
-  #sizesAtEnd = { content: 0, scroller: 0 };
+  #place = new ReadingPlace(() => this.#input.focus());
+  /** Whether something was asked on this page since the last draw, and not in another tab. */
+  #asked = false;
+  /** The key of the running reply that was drawn last; empty if there is none. */
+  #runningKey = '';
   #raw;
   /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
@@ -75,7 +71,7 @@ export class View {
   constructor(translate, actions, kept) {
     this.#translate = translate;
     this.#actions = actions;
-    this.#waiting = new WaitingView(translate, (sentence) => this.#say(sentence));
+    this.#waiting = new WaitingView(translate);
     this.#raw = kept.raw;
     this.#input.value = kept.draft;
     this.#listen();
@@ -91,7 +87,7 @@ export class View {
   announce(announcement, reply) {
     const told = announcement === 'started' || announcement === 'done' || announcement === 'lost';
     const key = told ? `said.${announcement}` : reply && endingOf(reply)?.key;
-    if (key) this.#say(this.#translate(key));
+    if (key) say(this.#translate(key));
   }
 
   /**
@@ -104,11 +100,14 @@ export class View {
     const before = this.#last?.[0];
     const focused = document.activeElement;
     this.#last = [conversation, status];
-    if (before !== conversation) this.#drawEntries(conversation);
+    if (before !== conversation) {
+      this.#drawEntries(conversation);
+      this.#showNewQuestion(conversation);
+    }
     this.#drawStatus(conversation, status);
     // An element that is hidden or removed loses the focus, and the next Tab would start at the top of the page.
     if (focused && (!focused.isConnected || focused.matches('[hidden], [hidden] *, :disabled'))) this.#input.focus();
-    if (this.#atEnd) this.#scrollToEnd();
+    this.#place.drawn();
   }
 
   /**
@@ -118,7 +117,7 @@ export class View {
    */
   show(reply) {
     for (const { entry, element } of this.#drawn.values()) {
-      if (entry.role === 'assistant' && entry.reply === reply) element.scrollIntoView({ block: 'start' });
+      if (entry.role === 'assistant' && entry.reply === reply) this.#place.show(element);
     }
   }
 
@@ -150,6 +149,22 @@ export class View {
     document.body.classList.toggle('empty', conversation.entries.length === 0);
   }
 
+  /**
+   * Show the question of a reply that runs since the last draw, unless it was asked in another tab while the reader of
+   * this one is somewhere else. A reply that is read on was running before.
+   *
+   * @param {Conversation} conversation
+   */
+  #showNewQuestion(conversation) {
+    const [message, reply] = conversation.entries.slice(-2);
+    const question = message?.role === 'user' ? this.#drawn.get(message.id)?.element ?? null : null;
+    this.#place.setQuestion(question);
+    const key = reply?.role === 'assistant' && reply.state === 'running' ? reply.key : '';
+    if (key && key !== this.#runningKey && (this.#asked || this.#place.atEnd)) this.#place.showQuestion();
+    if (key) this.#runningKey = key;
+    this.#asked = false;
+  }
+
   /** @param {Message} message */
   #createMessage(message) {
     const element = this.#clone('#message-template');
@@ -173,7 +188,10 @@ export class View {
     else if (action === 'continue') this.#sendNow(this.#translate('continue.question'));
     else if (action === 'change') this.#write([question, this.#input.value].filter(Boolean).join('\n\n'));
     else if (action === 'ask' && hasArrived(reply)) this.#sendNow(question);
-    else this.#actions.retry(reply.id);
+    else {
+      this.#asked = true;
+      this.#actions.retry(reply.id);
+    }
     this.#input.focus();
   }
 
@@ -181,8 +199,8 @@ export class View {
   #sendNow(text) {
     const outcome = this.#actions.send(text);
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    if (this.#error) this.#say(this.#translate(this.#error));
-    if (outcome === 'sent') this.#setAtEnd(true);
+    if (this.#error) say(this.#translate(this.#error));
+    this.#asked ||= outcome === 'sent';
     this.#redrawStatus();
     return outcome === 'sent';
   }
@@ -191,11 +209,6 @@ export class View {
   #write(text) {
     this.#input.value = text;
     this.#input.dispatchEvent(new Event('input'));
-  }
-
-  /** @param {string} sentence */
-  #say(sentence) {
-    this.#announcement.textContent = sentence;
   }
 
   /** @param {string} template */
@@ -271,25 +284,7 @@ export class View {
     this.#transport.addEventListener('change', () => {
       this.#actions.chooseTransport(/** @type {TransportName | 'auto'} */ (this.#transport.value));
     });
-    this.#toEndButton.addEventListener('click', () => {
-      this.#setAtEnd(true);
-      this.#scrollToEnd();
-      this.#input.focus();
-    });
-    this.#scroller.addEventListener('scroll', () => {
-      const { scrollHeight, clientHeight } = this.#scroller;
-      const near = this.#isNearEnd();
-      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
-      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
-      if (this.#atEnd && resized && !near) this.#scrollToEnd();
-      else this.#setAtEnd(near);
-    }, { passive: true });
-    // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
-    this.#log.addEventListener('toggle', () => this.#setAtEnd(this.#isNearEnd()), true);
     addEventListener('resize', () => fitToText(this.#input));
-    new ResizeObserver(() => {
-      if (this.#atEnd) this.#scrollToEnd();
-    }).observe(this.#scroller);
     // The blocks of a growing text are there for its layout alone; a browser would copy a line end behind each.
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
@@ -299,23 +294,6 @@ export class View {
       event.clipboardData?.setData('text/plain', selection.getRangeAt(0).cloneContents().textContent ?? '');
       event.preventDefault();
     });
-  }
-
-  #isNearEnd() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-  }
-
-  /** @param {boolean} atEnd */
-  #setAtEnd(atEnd) {
-    this.#atEnd = atEnd;
-    this.#toEndButton.hidden = atEnd;
-  }
-
-  #scrollToEnd() {
-    const scroller = this.#scroller;
-    scroller.scrollTop = scroller.scrollHeight;
-    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
   }
 
   #submit() {

@@ -8,7 +8,7 @@
  * @import { Status } from './current-status.js'
  * @import { Translate } from './translate.js'
  */
-import { find, setText } from './elements.js';
+import { find, say, setText } from './elements.js';
 import { hasArrived } from './ending.js';
 import { durationText } from './translate.js';
 import { SILENCE_MS, waitingOf } from './waiting.js';
@@ -21,7 +21,6 @@ const COUNTDOWN_MS = 250;
 /** The view of what the running reply waits for; there is at most one. */
 export class WaitingView {
   #translate;
-  #say;
   #element = document.createElement('p');
   /** @type {{reply: Reply, article: HTMLElement, status: Status} | null} */
   #last = null;
@@ -29,13 +28,9 @@ export class WaitingView {
   #said = { attempt: '', keys: new Set() };
   #timer = 0;
 
-  /**
-   * @param {Translate} translate
-   * @param {(sentence: string) => void} say has a screen reader say it
-   */
-  constructor(translate, say) {
+  /** @param {Translate} translate */
+  constructor(translate) {
     this.#translate = translate;
-    this.#say = say;
     this.#element.className = 'waiting';
   }
 
@@ -94,6 +89,6 @@ export class WaitingView {
     if (this.#said.attempt !== attempt) this.#said = { attempt, keys: new Set() };
     if (this.#said.keys.has(key)) return;
     this.#said.keys.add(key);
-    this.#say(sentence);
+    say(sentence);
   }
 }
