@@ -401,7 +401,7 @@ async def test_a_limit_counts_down(
         await driving.send(page, "hi")
         for seconds in (2, 1):
             await page.wait_for_function(
-                "n => document.querySelector('#notice').textContent"
+                "n => document.querySelector('.waiting.card')?.textContent"
                 ".includes(`again in ${n} s`)",
                 arg=seconds,
             )

@@ -70,7 +70,7 @@ async def test_a_reply_that_was_given_up_is_continued(
             await driving.state(page, "done")
             assert await driving.text(page) == MESSAGE
             assert await page.evaluate(
-                "last => document.querySelector(last + ' .resume').hidden", LAST
+                "last => !document.querySelector(last + ' .resume')", LAST
             )
             assert await driving.seen(page, f"{LAST} .problem") == ""
 
