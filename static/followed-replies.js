@@ -1,7 +1,8 @@
 /**
  * The replies of the conversation that this tab follows, each until it ends or is left.
  *
- * @import { Environment, FollowOptions, Progress } from './follow.js'
+ * @import { FollowOptions, Progress } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { TabConversation } from './tab-conversation.js'
  *
  * @typedef {object} FollowedRepliesOptions
@@ -56,6 +57,24 @@ export class FollowedReplies {
   }
 
   /**
+   * Let go of what is open of a reply while something is done, then follow it on, unless it is left meanwhile. It
+   * counts as followed until then.
+   *
+   * @param {string} entry
+   * @param {() => Promise<void>} act does it; it never rejects
+   * @returns {Promise<void>}
+   */
+  async pauseWhile(entry, act) {
+    this.leave(entry);
+    const aborter = new AbortController();
+    this.#aborters.set(entry, aborter);
+    await act();
+    if (this.#aborters.get(entry) !== aborter) return;
+    this.#aborters.delete(entry);
+    this.start(entry);
+  }
+
+  /**
    * Return whether a reply is followed.
    *
    * @param {string} entry
@@ -63,16 +82,6 @@ export class FollowedReplies {
    */
   has(entry) {
     return this.#aborters.has(entry);
-  }
-
-  /**
-   * Return the signal that is aborted when a reply is left.
-   *
-   * @param {string} entry
-   * @returns {AbortSignal | null} null if it is not followed
-   */
-  signal(entry) {
-    return this.#aborters.get(entry)?.signal ?? null;
   }
 
   /**

@@ -107,7 +107,11 @@ def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 
 def _set_attributes(block: Sequence[Token], end: int) -> None:
-    """Write into a block of the top level where it ends (code points), and align its cells."""
+    """Write into a block of the top level where it ends (code points), and align its cells.
+
+    The block has the direction of its text, and each item of a list that of its own: a marker
+    stands where the item's line begins.
+    """
     first = block[0]
     if first.type not in ("fence", "code_block", "formula_block"):
         first.attrSet("dir", "auto")
@@ -117,3 +121,5 @@ def _set_attributes(block: Sequence[Token], end: int) -> None:
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrSet("align", style.removeprefix("text-align:"))
+        elif token.type in ("list_item_open", "footnote_item_open"):
+            token.attrSet("dir", "auto")

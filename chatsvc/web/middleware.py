@@ -11,6 +11,7 @@ import logging
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
+from multidict import istr
 
 from chatsvc.problem import Problem
 from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
@@ -51,7 +52,11 @@ from chatsvc.web.security import (
 )
 from chatsvc.web.use import USE
 
-_COMMON_HEADERS = (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
+# An `istr` costs half of what a `str` does, whose case has to be folded.
+_COMMON_HEADERS = tuple(
+    (istr(name), value)
+    for name, value in (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
+)
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -64,10 +69,11 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     as a redirect by `authorize`.
     """
     app = request[SERVICE] = service(request)
-    app[CLIENTS].enter(request)
+    clients = app[CLIENTS]
+    task = clients.enter(request)
     name_request(request)
     # It stays with the request, also for the access log, whatever becomes of it.
-    app[PROXIES].client_address(request)
+    app[PROXIES].name_client(request)
     connection = request.protocol
     guarded = connection if isinstance(connection, GuardedConnection) else None
     if guarded is not None:
@@ -118,7 +124,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         logger.error("a request failed", exc_info=error, extra={"data": data})
         problem = InternalError()
     finally:
-        app[CLIENTS].leave()
+        clients.leave(task)
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
     app[METRICS].limit_reached(problem)
@@ -153,8 +159,9 @@ def _charge(
     account = account_of_request(request, app)
     if path.startswith(PUBLIC_PATHS) and connection.account:
         account = connection.account
-    limits = app[USE].limits_of(identity_of(request).limits)
-    connection.charge(account, limits.connections or 0)
+    if connection.beyond or account != connection.account:
+        limits = app[USE].limits_of(identity_of(request).limits)
+        connection.charge(account, limits.connections or 0)
 
 
 def _is_one_too_many(connection: GuardedConnection | None) -> bool:

@@ -259,7 +259,7 @@ async def test_the_states_of_a_call(chromium: Browser, open_page: OpenPage) -> N
         written.set()
         await driving.there(page, ".tool_call:nth-child(2)")
         assert await page.evaluate(STEPS) == [
-            "Using one…\n\nArguments\n\n" + '{"a":1}',
+            "Using one…\n\nInput\n\n" + '{"a":1}',
             "Using two…",
         ]
         # It cannot be unfolded as long as there is nothing in it.
