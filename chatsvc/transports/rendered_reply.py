@@ -7,6 +7,8 @@
 Invariants:
 - A reply that nobody reads with its blocks costs nothing. One that somebody does is rendered by one task,
   at most every `INTERVAL_S`, and takes at most a `SHARE`-th of the time of a processor.
+- It is rendered when there is text that readers can't draw by themselves, and less often where the events
+  would be twice the text.
 - A reader keeps a number and its last block; the blocks themselves are kept once.
 """
 
@@ -22,9 +24,20 @@ from chatsvc.rendering.growing_blocks import GrowingBlocks
 from chatsvc.rendering.renderer import Renderer
 from chatsvc.rendering.safe_characters import safe_length
 from chatsvc.replies import Reply
+from chatsvc.transports.block_json import common_length
 
 INTERVAL_S = 0.1
 """Seconds from the beginning of one rendering of a reply to that of the next, at least."""
+
+SLOWEST_S = 0.5
+"""The same, where the events are more bytes than the text by far."""
+
+FREE_BYTES = 8 * 1024
+"""Bytes of events that a reply may have beside one for each byte of its text, until it is rendered less
+often: an event is twice as long as a line of text."""
+
+EVENT_BYTES = 90
+"""Bytes of a block's event beside its HTML."""
 
 SHARE = 10
 """How many times as long as a rendering took (seconds of CPU) it is to the next one."""
@@ -60,6 +73,8 @@ class RenderedReply:
         self._out = 0  # position up to which some reader has the text
         self._ended = False
         self._next_s = 0.0
+        self._event_bytes = 0  # what a reader of all has been sent
+        self._safe = 0  # position up to which readers can draw by themselves, at least
         self._attempts = LAST_ATTEMPTS
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -107,14 +122,15 @@ class RenderedReply:
         if self._out <= self.text.rendered:
             return False
         last = self.text.blocks[-1] if self.text.blocks else None
-        begin = last.end if last is not None else 0
+        if last is None or last.close is None:
+            return not self._reply.log.text(self.text.rendered, self._out).isspace()
+        begin = max(last.end, self._safe)
         before = max(0, begin - _LOOK_BEHIND)
         text = self._reply.log.text(before, self._out)
-        if last is None or last.close is None:
-            return not text[begin - before :].isspace()
         in_code = last.close.startswith("</code>")
-        start = begin - before
-        return start + safe_length(text, start, in_code) < len(text.rstrip())
+        safe = begin - before + safe_length(text, begin - before, in_code)
+        self._safe = before + safe
+        return safe < len(text.rstrip())
 
     def _begin(self) -> None:
         self._timer = None
@@ -126,13 +142,14 @@ class RenderedReply:
         started, wait = self._loop.time(), RETRY_S
         try:
             found = await self._renderer.render_blocks(asked, self._client)
-        except (Overloaded, Draining) as problem:
-            self._attempts -= ended
-            if ended and (isinstance(problem, Draining) or self._attempts <= 0):
-                self._take(asked, plain_blocks(asked))
-        else:
-            wait = max(INTERVAL_S, SHARE * found.seconds)
             self._take(asked, found)
+            wait = max(self._interval(out), SHARE * found.seconds)
+        except Exception as error:
+            if not isinstance(error, Overloaded | Draining):
+                logger.error("the blocks of a reply failed", exc_info=error)
+            self._attempts -= ended
+            if ended and (self._attempts <= 0 or not isinstance(error, Overloaded)):
+                self._take(asked, plain_blocks(asked))
         finally:
             self._task = None
         self._next_s = started + wait
@@ -140,13 +157,24 @@ class RenderedReply:
 
     def _take(self, asked: Asked, found: Answered) -> None:
         """Take what was rendered, and tell the readers what has changed."""
-        before = len(self.text.blocks)
+        blocks = self.text.blocks
+        before, last = len(blocks), blocks[-1] if blocks else None
         changed = self.text.take(asked, found)
-        if changed is not None and (
-            asked.whole or changed < max(before, len(self.text.blocks))
-        ):
-            for reader in self.readers:
-                reader.changed(changed)
+        if changed is None or not (asked.whole or changed < max(before, len(blocks))):
+            return
+        self._safe = 0
+        for block in blocks[changed:]:
+            self._event_bytes += EVENT_BYTES + len(block.html)
+            if last is not None and last.start == block.start:
+                self._event_bytes -= common_length(last.html, block.html)
+        for reader in self.readers:
+            reader.changed(changed)
+
+    def _interval(self, out: int) -> float:
+        """Return the seconds between two renderings, by the bytes of events for `out` characters."""
+        allowed = FREE_BYTES + out
+        over = min(1.0, max(0.0, self._event_bytes / allowed - 1))
+        return INTERVAL_S + (SLOWEST_S - INTERVAL_S) * over
 
 
 class RenderedReplies:
