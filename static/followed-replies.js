@@ -1,7 +1,8 @@
 /**
  * The replies of the conversation that this tab follows, each until it ends or is left.
  *
- * @import { Environment, FollowOptions, Progress } from './follow.js'
+ * @import { FollowOptions, Progress } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { TabConversation } from './tab-conversation.js'
  *
  * @typedef {object} FollowedRepliesOptions
@@ -63,16 +64,6 @@ export class FollowedReplies {
    */
   has(entry) {
     return this.#aborters.has(entry);
-  }
-
-  /**
-   * Return the signal that is aborted when a reply is left.
-   *
-   * @param {string} entry
-   * @returns {AbortSignal | null} null if it is not followed
-   */
-  signal(entry) {
-    return this.#aborters.get(entry)?.signal ?? null;
   }
 
   /**
