@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from html import escape, unescape
 from typing import Any
 
@@ -68,8 +69,11 @@ def without_ends(html: str) -> str:
 class Growing:
     """A text that is rendered at some of its places, as a node does."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(
+        self, text: str, clock: Callable[[], float] = time.process_time
+    ) -> None:
         self.text = text
+        self.clock = clock
         self.blocks = GrowingBlocks()
 
     def render(self, place: int, *, whole: bool = False) -> int:
@@ -77,7 +81,7 @@ class Growing:
         changed = None
         while changed is None:
             asked = self.blocks.ask(lambda start: self.text[start:place], whole=whole)
-            changed = self.blocks.take(asked, render_blocks(asked))
+            changed = self.blocks.take(asked, render_blocks(asked, clock=self.clock))
         return changed
 
     def render_all(self, places: Iterable[int]) -> None:

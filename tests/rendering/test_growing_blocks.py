@@ -106,7 +106,7 @@ def test_a_late_definition_changes_earlier_blocks_at_the_end() -> None:
     assert growing.render(len(text), whole=True) == 0
     send(page, growing, 0, last)
     assert page.html.startswith('<p dir="auto">see <a href="https://x.example"')
-    assert 'role="doc-noteref">1</a>' in page.html
+    assert 'role="doc-noteref"' in page.html
 
 
 def test_a_definition_holds_for_all_that_is_rendered_behind_it() -> None:
@@ -122,7 +122,8 @@ def test_a_block_that_turns_out_to_be_none_is_taken_back() -> None:
         Page(),
         list[Block](),
     )
-    growing.blocks.blocks = [Block(0, 1, "<p>b</p>\n"), Block(3, 5, "<p>x", "</p>")]
+    before = Block(0, 1, '<p dir="auto">b</p>\n')
+    growing.blocks.blocks = [before, Block(3, 5, "<p>x", "</p>")]
     send(page, growing, 0, last)
     send(page, growing, growing.render(len(growing.text) - 3), last)
     assert [block.html for block in page.blocks] == ['<p dir="auto">b</p>\n', ""]
@@ -132,10 +133,10 @@ def test_limits_are_those_of_the_whole_text() -> None:
     code = "```python\n" + "x = 1\n" * 1300 + "```\n\n"
     table = "|a|b|\n|-|-|\n" + "|1|2|\n" * 1500 + "\n"
     text = code * 6 + table * 4 + "end"
-    growing = Growing(text)
+    growing = Growing(text, clock=lambda: 0.0)
     growing.render_all(range(0, len(text), 9000))
     shown = "".join(block.shown for block in growing.blocks.blocks)
-    assert shown == without_ends(render(text))
+    assert shown == without_ends(render(text, clock=lambda: 0.0))
     assert shown.count("<td") + shown.count("<th>") <= MAX_CELLS
 
 
