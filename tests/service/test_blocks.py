@@ -64,11 +64,13 @@ def sse_data(body: bytes) -> Found:
     return found
 
 
-def frames_data(frames: list[dict[str, Any]]) -> Found:
+def frames_data(reply: str, frames: list[dict[str, Any]]) -> Found:
     found: Found = []
     for frame in frames:
         if frame["data"] != "[DONE]":
-            assert ("id" in frame) == (frame["data"]["type"] != "block")
+            is_block = frame["data"]["type"] == "block"
+            assert frame.keys() == {"reply" if is_block else "id", "data"}
+            assert frame.get("reply", reply) == reply
             found.append(frame["data"])
     return found
 
@@ -89,7 +91,7 @@ async def by_post(chat: Chat, reply: str, more: str) -> Found:
 async def by_ndjson(chat: Chat, reply: str, more: str) -> Found:
     answer = await chat.raw(f"GET /api/chat/{reply}?{QUERY}{more}", NDJSON)
     assert answer.complete
-    return frames_data([json.loads(line) for line in answer.body.splitlines()])
+    return frames_data(reply, [json.loads(line) for line in answer.body.splitlines()])
 
 
 async def by_socket(chat: Chat, reply: str, more: str) -> Found:
@@ -101,7 +103,7 @@ async def by_socket(chat: Chat, reply: str, more: str) -> Found:
         await ws.send_json(asked)
         while not frames or frames[-1]["data"] != "[DONE]":
             frames.append(await ws.receive_json(timeout=20))
-    return frames_data(frames)
+    return frames_data(reply, frames)
 
 
 READERS: dict[str, Callable[[Chat, str, str], Coroutine[Any, Any, Found]]] = {
