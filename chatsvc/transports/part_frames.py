@@ -23,7 +23,7 @@ class PartFrames(PartsCodec):
     echoed as the last member of the first event, whatever that is.
     """
 
-    __slots__ = ("_key", "_prefix")
+    __slots__ = ("_key", "_named", "_prefix")
     transport = PARTS_SUBPROTOCOL
 
     line_end: ClassVar[bytes] = b""
@@ -32,11 +32,16 @@ class PartFrames(PartsCodec):
     def __init__(self, reply_id: str, view: View) -> None:
         super().__init__()
         self._prefix = f'{{"id":"{reply_id}:'.encode()
+        self._named = f'{{"reply":"{reply_id}","data":'.encode()
         self._key = view.key
 
     def text_event(self, offset: int, text: str) -> bytes:
         """See `PartsCodec.text_event`."""
         return self._event(b"@%d" % offset, text_json(ANSWER, text))
+
+    def block_event(self, data: bytes) -> bytes:
+        """See `PartsCodec.block_event`."""
+        return b"%b%b%b}%b" % (self._named, data, self._echo(), self.line_end)
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""
@@ -55,8 +60,12 @@ class PartFrames(PartsCodec):
         return []
 
     def _event(self, place: bytes, data: bytes) -> bytes:
-        key = b""
-        if self._key:
-            key = b',"key":%b' % msgspec.json.encode(self._key)
-            self._key = ""
+        key = self._echo()
         return b'%b%b","data":%b%b}%b' % (self._prefix, place, data, key, self.line_end)
+
+    def _echo(self) -> bytes:
+        """Return the member `key` of the first event, else nothing."""
+        if not self._key:
+            return b""
+        key, self._key = b',"key":%b' % msgspec.json.encode(self._key), ""
+        return key
