@@ -26,7 +26,7 @@
  *
  * @typedef {{type: 'using', transport: TransportName}
  *   | {type: 'started', reply: string}
- *   | {type: 'grew', arrival: Arrival, place: Place, text: string, live: boolean}
+ *   | {type: 'grew', arrival: Arrival, place: Place, rendered: number, text: string, live: boolean}
  *   | {type: 'left', from: TransportName, to: TransportName, reason: Reason}
  *   | {type: 'works', transport: TransportName, reason: Reason}
  *   | {type: 'waiting', ms: number, problem: ProblemDetails | null}
@@ -34,7 +34,8 @@
  *   | {type: 'refused', problem: ProblemDetails}
  *   | {type: 'gave-up', problem: ProblemDetails | null}} Progress
  *   What happens while a reply is followed. `using`: a reading begins; `started`: the reply's id is known;
- *   `grew`: something new, the place behind it, its new text of the answer, and whether it came when it was out
+ *   `grew`: something new, the place behind it, the position from which blocks are not finished yet, the new text of the
+ *   answer, and whether it came when it was out
  *   (`live`), not when a new reading caught up, as at the end; `left`: the transport is changed; `works`: the transport to which
  *   this has changed has brought something, so it is worth remembering; `waiting`: a pause
  *   before the next attempt, because of a problem if the service named one; `end`: of the reply; `refused`:
@@ -49,6 +50,7 @@
  */
 import { FALLBACK_ORDER, MAX_BREAKS, nextTransport, observe, startWatch } from './auto.js';
 import { backoffMs, MAX_ATTEMPTS } from './backoff.js';
+import { unfinishedFrom } from './blocks.js';
 import { codeOf, Problem } from './problems.js';
 import { take } from './units.js';
 
@@ -83,6 +85,7 @@ export async function follow({ target, transport, auto }, environment, emit, sig
       if (progress.type === 'started') next.reply = progress.reply;
       if (progress.type === 'grew') {
         next.place = progress.place;
+        next.rendered = progress.rendered;
         if (leftFor) emit({ type: 'works', transport, reason: leftFor });
         leftFor = null;
       }
@@ -157,7 +160,7 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
   /** @type {Outcome | null} */
   let outcome = null;
   const startedAt = environment.now();
-  let { place, reply } = target;
+  let { place, rendered, reply } = target;
   const starts = reply === null;
   let retryMs = 0;
   let watch = startWatch(transport.name, environment.now());
@@ -203,7 +206,8 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
       emit({ type: 'started', reply });
     }
     if (event.type === 'retry') retryMs = event.ms;
-    if (event.type === 'text' || event.type === 'unit') {
+    if (event.type === 'block') rendered = unfinishedFrom([event.block]);
+    if (event.type === 'text' || event.type === 'unit' || event.type === 'block') {
       let taken;
       try {
         taken = take(place, event);
@@ -213,7 +217,8 @@ async function readOnce(target, transport, auto, environment, emit, signal) {
         return;
       }
       ({ place } = taken);
-      if (taken.fresh) emit({ type: 'grew', arrival: taken.fresh, place, text: taken.text, live: isLive() });
+      const { fresh, text } = taken;
+      if (fresh) emit({ type: 'grew', arrival: fresh, place, rendered, text, live: isLive() });
     }
     judge(event);
     if (outcome) return;

@@ -11,6 +11,8 @@
  *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
  *     parts-view                                        | DOM     | what stands beside a reply's text
  *     step-view                                         | DOM     | one thought or call
+ *     rendered-view                                     | DOM     | rendered blocks, and text behind the last
+ *     caret morph kept-selection                        | DOM     | changes of HTML that keep what is selected
  *     elements growing-text                             | DOM     | look-up of elements, text that grows
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
@@ -32,6 +34,7 @@
  *     transports/transport                              | pure    | the interface of all transports
  *     units                                             | pure    | what comes of a reply, and how far one is in it
  *     speed                                             | pure    | characters a second
+ *     blocks safe-characters                            | pure    | rendered blocks, and text that needs none
  *     position problems event-stream backoff translate  | pure    | values, parsers, tables
  *     addresses json-text                               | pure    | what a model wrote, made safe and readable
  *
@@ -124,9 +127,14 @@ const requestFrame = (run) => {
 
 /** @type {View} */
 let view;
+/** Whether the transport in use brings rendered blocks with the text. */
+let rendersInStream = true;
 const chat = new Chat({
   base, persistence, environment, requestFrame, limits: page.limits,
-  draw: (conversation, status) => view.draw(conversation, status),
+  draw: (conversation, status) => {
+    rendersInStream = transports[status.transport].renders;
+    view.draw(conversation, status);
+  },
   announce: (announcement) => view.announce(announcement),
   isVisible: () => document.visibilityState === 'visible',
 });
@@ -145,6 +153,7 @@ view = new View(createTranslate(page.strings), {
   chooseTransport: (chosen) => chat.chooseTransport(chosen),
   saveDraft: (text) => (persistence.draft = text),
   saveRaw: (raw) => (persistence.raw = raw),
+  rendersInStream: () => rendersInStream,
   render: (reply) => fetchRendering(base, reply),
   keepHTML: (entry, html) => chat.keepHTML(entry, html),
   linkTo: (reply) => new URL(`#${reply}`, base).href,

@@ -40,7 +40,7 @@ export async function requestStop(base, reply, environment, isRunning) {
  * @returns {Promise<string | null>} null if the service cannot be reached or refuses
  */
 export async function requestReplyId(base, start, signal) {
-  const target = { base, reply: null, place: START, start };
+  const target = { base, reply: null, place: START, rendered: 0, start };
   try {
     const { target: started } = await readSnapshot(target, () => {}, signal, 0);
     return started.reply;
