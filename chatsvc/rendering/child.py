@@ -11,6 +11,10 @@ import sys
 import time
 from typing import BinaryIO
 
+import msgspec
+
+from chatsvc.rendering.block_messages import Asked
+from chatsvc.rendering.blocks import render_blocks
 from chatsvc.rendering.frames import HEAD, Kind, frame
 from chatsvc.rendering.markdown import render
 
@@ -38,11 +42,21 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
         _limit_cpu()
         try:
             text = source.read(size).decode()
-            html = render(text, colours=kind == Kind.COLOURED)
+            answer = _answer(kind, text)
         except Exception as error:  # noqa: BLE001  (any bug, or no more memory)
             _send(target, Kind.FAILED, type(error).__name__)
         else:
-            _send(target, Kind.HTML, html)
+            _send(target, *answer)
+
+
+def _answer(kind: int, text: str) -> tuple[Kind, str]:
+    if kind in (Kind.COLOURED, Kind.UNCOLOURED):
+        return Kind.HTML, render(text, colours=kind == Kind.COLOURED)
+    started = time.process_time()
+    asked = msgspec.json.decode(text, type=Asked)
+    found = render_blocks(asked, colours=kind == Kind.BLOCKS)
+    found.seconds = time.process_time() - started
+    return Kind.ANSWERED, msgspec.json.encode(found).decode()
 
 
 def _send(target: BinaryIO, kind: Kind, text: str) -> None:

@@ -17,11 +17,14 @@ def escaped(text: str) -> str:
     return "".join(f"<span>{piece}</span>" for piece in pieces)
 
 
-def plain(text: str, start: int = 0) -> str:
-    """Return the text from a position (code points) on as one block of HTML, as it is written."""
+def plain(text: str, start: int = 0, *, with_end: bool = True) -> str:
+    """Return the text from a position (code points) on as one block of HTML, as it is written.
+
+    `with_end` is whether the block says in `data-end` where it ends.
+    """
     if start >= len(text):
         return ""
+    end = f' data-end="{len(text)}"' if with_end else ""
     return (
-        f'<pre dir="auto" data-end="{len(text)}">'
-        f"<code>{escape(text[start:], quote=False)}</code></pre>\n"
+        f'<pre dir="auto"{end}><code>{escape(text[start:], quote=False)}</code></pre>\n'
     )

@@ -12,9 +12,10 @@ The ids are `fn-1` for a footnote, `fnref-1` and `fnref-1-2` for what refers to 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from markdown_it.common.utils import normalizeReference
 from markdown_it.rules_block import StateBlock
@@ -32,6 +33,12 @@ _NAME = "name"
 
 _DEFINED = "footnotes"
 """The key of the set of names that are defined, in the environment."""
+
+PAST_NOTES = "past footnotes"
+"""The key of the number of footnotes before a piece of a text that still grows, in the environment.
+
+There references stay text: which number one gets is known at the end of the text alone.
+"""
 
 _INDENT = 4
 """Columns by which further lines of a footnote are indented."""
@@ -87,10 +94,20 @@ def _parse_content(state: StateBlock, start: int, end: int, content: int) -> Non
     ) = before
 
 
+def forget_footnotes(env: MutableMapping[str, Any]) -> None:
+    """Forget the definitions that were found, for the text is parsed again."""
+    env.pop(_DEFINED, None)
+
+
+def defines_footnotes(env: MutableMapping[str, Any]) -> bool:
+    """Return whether the text that was parsed defines footnotes."""
+    return _DEFINED in env
+
+
 def footnote_reference(state: StateInline, silent: bool) -> bool:
     """Match a reference to a footnote that is defined."""
     match = _name.match(state.src, state.pos, state.posMax)
-    if match is None:
+    if match is None or PAST_NOTES in state.env:
         return False
     name = normalizeReference(match[1])
     if name not in state.env.get(_DEFINED, ()):
@@ -126,12 +143,13 @@ def list_footnotes(state: StateCore) -> None:
     footnotes = [part for part in blocks if isinstance(part, _Footnote)]
     by_name = {footnote.name: footnote for footnote in footnotes if footnote.name}
     ordered: list[_Footnote] = []
+    past = state.env.get(PAST_NOTES, 0)
     _number([part for part in blocks if isinstance(part, Token)], by_name, ordered)
     read = 0
     for footnote in (*ordered, *footnotes):
         if not footnote.number:
             ordered.append(footnote)
-            footnote.number = len(ordered)
+            footnote.number = past + len(ordered)
         # What they refer to themselves is appended meanwhile.
         while read < len(ordered):
             _number(ordered[read].tokens, by_name, ordered)

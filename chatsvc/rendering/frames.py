@@ -2,7 +2,9 @@
 
 A message is the length of its text in bytes (four, most significant first), a byte that says its
 kind, and the text in UTF-8. A child sends `READY` when it can take a text. Its parent sends
-`COLOURED` or `UNCOLOURED` with a text, and the child answers each with `HTML` or `FAILED`.
+`COLOURED` or `UNCOLOURED` with a text, or `BLOCKS` or `UNCOLOURED_BLOCKS` with what
+`chatsvc.rendering.block_messages.Asked` is as JSON. The child answers the first two with `HTML`, the
+others with `ANSWERED`, or any with `FAILED`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ class Kind(IntEnum):
     HTML = 3
     FAILED = 4
     """The name of the exception that ended the rendering."""
+    BLOCKS = 5
+    """A piece of a text whose blocks are to be rendered, code in colours."""
+    UNCOLOURED_BLOCKS = 6
+    """The same, code as plain text."""
+    ANSWERED = 7
+    """The blocks: `chatsvc.rendering.block_messages.Answered` as JSON."""
 
 
 def frame(kind: Kind, text: str) -> bytes:

@@ -17,6 +17,7 @@ import regex
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import isMdAsciiPunct, isPunctChar, isWhiteSpace
 from markdown_it.parser_inline import ParserInline
+from markdown_it.rules_inline.balance_pairs import link_pairs
 from markdown_it.rules_inline.state_inline import Scanned, StateInline
 from markdown_it.token import Token
 
@@ -100,3 +101,13 @@ class InlineParser(ParserInline):
         for rule in self.ruler2.getRules(""):
             rule(state)
         return state.tokens
+
+    def paired(self, src: str, md: MarkdownIt, env: Any) -> InlineState:
+        """Return the state in which marks of emphasis are paired, and are not replaced by tags yet.
+
+        Those that open emphasis which nothing closes have `open` and no `end`.
+        """
+        state = InlineState(src, md, env, [])
+        self.tokenize(state)
+        link_pairs(state)
+        return state

@@ -64,21 +64,25 @@ class OverLimit(Exception):
 class Budget:
     """What one rendering may still use.
 
-    `clock` returns seconds of CPU. `cells` and `colourable` are the cells and the characters of
-    code that are left; whoever uses them subtracts. No phase has begun yet.
+    `clock` returns seconds of CPU. `cells`, `colourable` and `output` are the cells, the characters
+    of code and the characters of HTML that are left; whoever uses the first two subtracts. No phase
+    has begun yet.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.process_time,
         colourable: int = MAX_COLOURED,
+        *,
+        cells: int = MAX_CELLS,
+        output: int = OUTPUT_ALLOWANCE,
     ) -> None:
-        self.cells = MAX_CELLS
+        self.cells = cells
         self.colourable = colourable
+        self.output = output
         self._clock = clock
         self._deadline = clock()
         self._calls = 0
-        self._output = OUTPUT_ALLOWANCE
 
     def begin_phase(self) -> None:
         """Allow the time of one more phase."""
@@ -97,10 +101,10 @@ class Budget:
 
     def allow_output(self, characters: int) -> None:
         """Allow the output for so many more characters of the text."""
-        self._output += OUTPUT_FACTOR * characters
+        self.output += OUTPUT_FACTOR * characters
 
     def write(self, characters: int) -> None:
         """Count characters of HTML. Raises `OverLimit` when they are more than is allowed."""
-        self._output -= characters
-        if self._output < 0:
+        self.output -= characters
+        if self.output < 0:
             raise OverLimit("output")

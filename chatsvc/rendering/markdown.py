@@ -40,6 +40,9 @@ from chatsvc.rendering.limits import (
 from chatsvc.rendering.reply_ids import without_dead_links
 from chatsvc.rendering.tokens import BUDGET, OPTIONS, Env, parse
 
+LEFT = "left"
+"""The key, in the environment of a rendering, of what `blocks_as_html` says of the budget."""
+
 _writer = HTMLWriter()
 
 
@@ -56,43 +59,60 @@ def render(
     """
     env: Env = {BUDGET: Budget(clock, MAX_COLOURED if colours else 0)}
     tokens, end_line = parse(text, env)
-    html = _blocks_as_html(text, tokens, end_line, env)
-    # nh3 escapes no-break spaces, which the budget has not counted.
-    if len(html) > OUTPUT_FACTOR * len(text) + OUTPUT_ALLOWANCE:
-        return plain(text)
-    return html
+    html = "".join(html for _, _, html in blocks_as_html(text, tokens, end_line, env))
+    return plain(text) if is_too_long(html, text) else html
 
 
-def _blocks_as_html(text: str, tokens: Sequence[Token], end_line: int, env: Env) -> str:
-    """Return the blocks of the top level as HTML, and as plain text from where a limit is passed.
+def is_too_long(html: str, text: str) -> bool:
+    """Return whether HTML is longer than that of a text may be.
 
-    `tokens` go up to the line `end_line`.
+    nh3 escapes no-break spaces, which the budget has not counted.
+    """
+    return len(html) > OUTPUT_FACTOR * len(text) + OUTPUT_ALLOWANCE
+
+
+def blocks_as_html(
+    text: str,
+    tokens: Sequence[Token],
+    end_line: int,
+    env: Env,
+    *,
+    with_ends: bool = True,
+) -> list[tuple[int, int, str]]:
+    """Return the start, the end and the HTML of each block of the top level.
+
+    From where a limit is passed there is one of plain text. `tokens` go up to the line `end_line`.
+    `with_ends` is whether the HTML says in `data-end` where the block ends. `env` gets, as `LEFT`,
+    what the budget had before each block: the characters of code to colour, and those of HTML.
     """
     budget: Budget = env[BUDGET]
     lines = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
-    blocks = list(_top_level(tokens))
+    blocks = list(top_level(tokens))
     starts = [lines[(block[0].map or [0])[0]] for block in blocks]
     # The last line has no line end.
     rest = min(lines[end_line], len(text))
     budget.begin_phase()
-    html: list[str] = []
+    html: list[tuple[int, int, str]] = []
+    left = env[LEFT] = []
     # The first begins where the text does, whatever stands before it.
     for block, (start, end) in zip(blocks, pairwise([*starts, rest]), strict=True):
+        left.append((budget.colourable, budget.output))
         budget.allow_output(end - start)
-        _set_attributes(block, end)
+        _set_attributes(block, end if with_ends else None)
         try:
             part = _writer.render(block, OPTIONS, env)
         except OverLimit:
             rest = start
             break
-        html.append(clean(part))
-    shown = "".join(html)
+        html.append((start, end, clean(part)))
     if rest < len(text):
-        shown = without_dead_links(shown)
-    return shown + plain(text, rest)
+        whole = "".join(part for _, _, part in html)
+        html = [(a, b, without_dead_links(part, whole)) for a, b, part in html]
+        html.append((rest, len(text), plain(text, rest, with_end=with_ends)))
+    return html
 
 
-def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """Yield the tokens of each block of the top level; the last one may not be closed."""
     block: list[Token] = []
     depth = 0
@@ -106,12 +126,16 @@ def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
         yield block
 
 
-def _set_attributes(block: Sequence[Token], end: int) -> None:
-    """Write into a block of the top level where it ends (code points), and align its cells."""
+def _set_attributes(block: Sequence[Token], end: int | None) -> None:
+    """Write into a block of the top level where it ends (code points), and align its cells.
+
+    None stands for no end.
+    """
     first = block[0]
     if first.type not in ("fence", "code_block", "formula_block"):
         first.attrSet("dir", "auto")
-    first.attrSet("data-end", str(end))
+    if end is not None:
+        first.attrSet("data-end", str(end))
     for token in block:
         if token.type in ("th_open", "td_open"):
             style = str(token.attrs.pop("style", ""))

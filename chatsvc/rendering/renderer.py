@@ -7,9 +7,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import msgspec
+
 from chatsvc.problems import Draining, Overloaded
+from chatsvc.rendering.block_messages import Answered, Asked, plain_blocks
 from chatsvc.rendering.escaping import plain
 from chatsvc.rendering.fair_queue import FairQueue
+from chatsvc.rendering.frames import Kind
 from chatsvc.rendering.worker import (
     RenderingFailed,
     Worker,
@@ -34,20 +38,30 @@ logger = logging.getLogger("chatsvc.rendering")
 
 
 class _Job:
-    """A text that waits for a child, and the future of its HTML."""
+    """A message that waits for a child, and the future of the answer.
 
-    def __init__(self, text: str) -> None:
+    `kinds` are those of the first attempt and of the second. The answer is None if both fail.
+    """
+
+    def __init__(self, kinds: tuple[Kind, Kind], text: str) -> None:
+        self.kinds = kinds
         self.text = text
-        self.html: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[str | None] = loop.create_future()
 
-    def settle(self, outcome: str | Exception) -> None:
-        """Give whoever waits the HTML or an exception, unless the client has left."""
-        if self.html.done():
+    def settle(self, outcome: str | Exception | None) -> None:
+        """Give whoever waits the answer or an exception, unless the client has left."""
+        if self.answer.done():
             return
-        if isinstance(outcome, str):
-            self.html.set_result(outcome)
+        if isinstance(outcome, Exception):
+            self.answer.set_exception(outcome)
         else:
-            self.html.set_exception(outcome)
+            self.answer.set_result(outcome)
+
+
+_TEXT = (Kind.COLOURED, Kind.UNCOLOURED)
+
+_BLOCKS = (Kind.BLOCKS, Kind.UNCOLOURED_BLOCKS)
 
 
 class Renderer:
@@ -80,15 +94,31 @@ class Renderer:
         or no child can be started; `Draining` when the renderer is closed.
         """
         html = self._cache.get(text)
-        if html is not None:
-            return html
-        job = _Job(text)
+        if html is None:
+            html = await self._answer(_Job(_TEXT, text), client)
+            html = plain(text) if html is None else html
+            self._cache.put(text, html)
+        return html
+
+    async def render_blocks(self, asked: Asked, client: str) -> Answered:
+        """Return the blocks of a piece of a text, as `render` does its HTML.
+
+        Blocks that can't be rendered come as plain text. Raises what `render` raises.
+        """
+        text = msgspec.json.encode(asked).decode()
+        answer = await self._answer(_Job(_BLOCKS, text), client)
+        if answer is None:
+            return plain_blocks(asked)
+        return msgspec.json.decode(answer, type=Answered)
+
+    async def _answer(self, job: _Job, client: str) -> str | None:
+        """Return what a child answers, or None. Raises what `render` raises."""
         left = self._queue.put(client, job)
         if left is not None:
             left.settle(_overloaded("Too many replies are being rendered."))
         self._dispatch()
         try:
-            return await job.html
+            return await job.answer
         finally:  # the client may have left
             self._queue.discard(client, job)
 
@@ -114,7 +144,7 @@ class Renderer:
             if taken is None:
                 return
             client, job = taken
-            if self._closed or job.html.done():  # or the client has left just now
+            if self._closed or job.answer.done():  # or the client has left just now
                 job.settle(_draining())
                 continue
             worker = self._idle.pop()
@@ -122,11 +152,10 @@ class Renderer:
             self._tasks[client] = task
 
     async def _run(self, worker: Worker, client: str, job: _Job) -> None:
-        """Render a text for whoever waits, and go on with the next."""
-        outcome: str | Exception = _draining()
+        """Have a child answer whoever waits, and go on with the next."""
+        outcome: str | Exception | None = _draining()
         try:
-            outcome = await self._rendered(worker, job.text)
-            self._cache.put(job.text, outcome)
+            outcome = await self._ask(worker, job)
         except Exception as error:  # noqa: BLE001  (whoever waits gets it)
             outcome = error
         finally:
@@ -135,16 +164,16 @@ class Renderer:
             del self._tasks[client]
             self._dispatch()
 
-    async def _rendered(self, worker: Worker, text: str) -> str:
-        """Return a text as HTML; as plain text if the child fails twice, or takes too long.
+    async def _ask(self, worker: Worker, job: _Job) -> str | None:
+        """Return what a child answers; None if it fails twice, or takes too long.
 
         The second attempt is without colours, since lexers are what a child can't interrupt. Raises
         `Overloaded` when no child can be started.
         """
         started = False
-        for colours in (True, False):
+        for kind in job.kinds:
             try:
-                return await worker.render(text, colours=colours, timeout=self._timeout)
+                return await worker.ask(kind, job.text, timeout=self._timeout)
             except WorkerNotStarted as error:
                 logger.error("no process to render replies: %s", error)
                 continue
@@ -155,7 +184,7 @@ class Renderer:
             started = True
         if not started:
             raise _overloaded("Replies can't be rendered now.")
-        return plain(text)
+        return None
 
 
 class _Cache:

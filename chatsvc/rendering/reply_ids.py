@@ -27,12 +27,13 @@ def with_reply_ids(html: str, reply: str) -> str:
     return _tag.sub(lambda tag: _id.sub(rf" \1\2-{reply}", tag[0]), html)
 
 
-def without_dead_links(html: str) -> str:
-    """Return rendered HTML in which no link leads to an id that it does not have.
+def without_dead_links(html: str, whole: str | None = None) -> str:
+    """Return rendered HTML in which no link leads to an id that `whole` does not have.
 
-    A limit may have cut off a footnote, or what refers to it.
+    That is what the HTML is a piece of, or None for the HTML itself. A limit may have cut off a
+    footnote, or what refers to it.
     """
-    tags = _tag.findall(html)
+    tags = _tag.findall(html if whole is None else whole)
     ids = {match[1] for tag in tags if (match := _id_of.search(tag))}
     return _tag.sub(
         lambda tag: _note.sub(lambda note: note[0] if note[1] in ids else "", tag[0]),

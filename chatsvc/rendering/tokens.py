@@ -29,6 +29,7 @@ from chatsvc.rendering.bare_links import START, bare_link
 from chatsvc.rendering.footnotes import (
     footnote_definition,
     footnote_reference,
+    forget_footnotes,
     list_footnotes,
 )
 from chatsvc.rendering.formulas import formula, formula_block
@@ -41,10 +42,14 @@ from chatsvc.rendering.limits import (
     Budget,
     OverLimit,
 )
+from chatsvc.rendering.open_end import find_open_blocks
 from chatsvc.rendering.task_lists import find_tasks
 
 BUDGET = "budget"
 """The key of the `Budget` in the environment of one rendering."""
+
+OPEN_END = "open end"
+"""The key of the `OpenEnd` of a text that still grows, in the same environment; else there is none."""
 
 _REST = "rest"
 """The key of the line from which on nothing was parsed, in the same environment, if there is one."""
@@ -65,9 +70,20 @@ def parse(text: str, env: Env) -> tuple[list[Token], int]:
 
 def _parse_blocks(state: StateCore) -> None:
     """Find the blocks, as far as the time lasts. It stands for markdown-it's rule `block`."""
-    state.env[BUDGET].begin_phase()
+    env = state.env
+    env[BUDGET].begin_phase()
     try:
-        state.md.block.parse(state.src, state.md, state.env, state.tokens)
+        if OPEN_END not in env:
+            state.md.block.parse(state.src, state.md, env, state.tokens)
+            return
+        references, cells = env.get("references", {}), env[BUDGET].cells
+
+        def parse(state: StateCore) -> None:
+            forget_footnotes(env)
+            env["references"], env[BUDGET].cells = dict(references), cells
+            state.md.block.parse(state.src, state.md, env, state.tokens)
+
+        find_open_blocks(state, env[OPEN_END], parse)
     except OverLimit:
         _cut(state, len(state.tokens) - 1)
 

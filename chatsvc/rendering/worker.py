@@ -78,26 +78,25 @@ class Worker:
             await self.kill()
             raise WorkerNotStarted(repr(error)) from None
 
-    async def render(self, text: str, *, colours: bool, timeout: float) -> str:
-        """Return a text as HTML.
+    async def ask(self, kind: Kind, text: str, *, timeout: float) -> str:
+        """Return the answer to a message of `kind` with a text.
 
         Raises `WorkerNotStarted`, `WorkerDied`, `RenderingFailed`, and `TimeoutError` when it takes
         more than `timeout` seconds. After a `TimeoutError` the child has been killed.
         """
         await self.start()
-        kind = Kind.COLOURED if colours else Kind.UNCOLOURED
         try:
             async with asyncio.timeout(timeout):
                 stdin = self._pipes()[0]
                 stdin.write(frame(kind, text))
                 with suppress(ConnectionError):  # then there is no answer, either
                     await stdin.drain()
-                kind, answer = await self._receive()
+                answered, answer = await self._receive()
         except BaseException:
             # Whatever it still writes must not be taken for the next answer.
             await self.kill()
             raise
-        if kind == Kind.FAILED:
+        if answered == Kind.FAILED:
             raise RenderingFailed(answer)
         return answer
 

@@ -50,13 +50,16 @@ class Frame(ChatRequest):
     """The members of a client's frame of the subprotocols `chatsvc.v1` and `chatsvc.v2`.
 
     It stops the reply `stop`; or reads the reply `read` from behind the place `after`, a position
-    (code points) or the text of an offset (`@` and units); or starts a reply.
+    (code points) or the text of an offset (`@` and units); or starts a reply. With `render` the
+    answer's blocks are rendered, from the one on that begins at `rendered` (code points).
     """
 
     key: str = ""
     read: str | None = None
     after: int | str = 0
     stop: str | None = None
+    render: str | None = None
+    rendered: int = 0
 
 
 _chat = msgspec.json.Decoder(ChatRequest)
@@ -82,12 +85,32 @@ def parse_frame(text: str) -> Frame:
     return frame
 
 
+_position = re.compile(r"[0-9]{1,9}", re.ASCII)
+
 _offset = re.compile(r"@[0-9]{1,9}", re.ASCII)
 
 _BAD_AFTER = (
     "after must be a position, a number of code points, or an offset, a string of @ and a "
     "number of units."
 )
+
+
+def check_rendering(render: str, rendered: int | str, *, parts: bool) -> int:
+    """Return `rendered` as a position, for a request that asks for rendered blocks by `render`.
+
+    `parts` is whether it is answered with a stream of all parts. Raises `InvalidRequest`.
+    """
+    if render != "html":
+        raise InvalidRequest("render must be html; without it, nothing is rendered.")
+    if not parts:
+        raise InvalidRequest(
+            "render=html needs a stream of all parts: view=parts or chatsvc.v2."
+        )
+    if _position.fullmatch(str(rendered)) is None:
+        raise InvalidRequest(
+            "rendered must be the from of a block, a number of code points."
+        )
+    return int(rendered)
 
 
 def make_prompt(request: ChatRequest, limits: RequestLimits) -> Prompt:
@@ -177,7 +200,16 @@ def read_frame(
     frame = parse_frame(text)
     if frame.stop is not None:
         return Stop(frame.stop, caller)
-    view = View(subprotocol, parts=subprotocol == PARTS_SUBPROTOCOL, key=frame.key)
+    parts, rendered = subprotocol == PARTS_SUBPROTOCOL, 0
+    if frame.render is not None:
+        rendered = check_rendering(frame.render, frame.rendered, parts=parts)
+    view = View(
+        subprotocol,
+        parts=parts,
+        key=frame.key,
+        render=frame.render is not None,
+        rendered=rendered,
+    )
     if frame.read is not None:
         after = frame.after
         if isinstance(after, int) and after < 0:

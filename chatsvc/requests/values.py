@@ -121,7 +121,9 @@ class View(msgspec.Struct, frozen=True):
     the seconds that a snapshot may wait for text, or None when the client named none. For
     server-sent events, `ids` is whether they have ids and comments, and `announced` whether an
     event with the reply's id alone goes before the first. For `chatsvc.v1` and `chatsvc.v2`, `key`
-    is the idempotency key that is echoed in the reply's first event.
+    is the idempotency key that is echoed in the reply's first event. `render` is whether a view of
+    parts has the answer's blocks as HTML, and `rendered` where the block begins that the client has
+    and that may go on (code points), or 0.
     """
 
     representation: str = EVENT_STREAM
@@ -130,6 +132,8 @@ class View(msgspec.Struct, frozen=True):
     ids: bool = True
     announced: bool = False
     key: str = ""
+    render: bool = False
+    rendered: int = 0
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -211,6 +211,10 @@ class PartsCodec(StreamCodec):
         """Return the event of a text of the answer that ends at `offset`: the one of `events`."""
 
     @abstractmethod
+    def block_event(self, data: bytes) -> bytes:
+        """Return the event of a rendered block, whose `data` is JSON in one line. It has no id."""
+
+    @abstractmethod
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """Return the events of some marks and texts, in order."""
 

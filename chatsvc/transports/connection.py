@@ -16,10 +16,10 @@ from chatsvc.problem import Problem
 from chatsvc.problems import Draining, Overloaded, UnsupportedMediaType
 from chatsvc.replies import Reply, SentAway
 from chatsvc.tracebacks import without_tracebacks
+from chatsvc.transports.block_stream import Rendering, open_stream
 from chatsvc.transports.codec import StreamCodec
 from chatsvc.transports.framing import WEBSOCKET
 from chatsvc.transports.masks import MaskCheck
-from chatsvc.transports.streams import make_stream
 from chatsvc.transports.writing import ClientGone, transport_of, write
 
 PING_INTERVAL_S = 20.0
@@ -45,13 +45,14 @@ class Delivery(msgspec.Struct):
     """A reply that is to be sent by a codec.
 
     It is sent from behind `after`: a position (code points), or an offset if the codec is one of
-    parts. `leave` is called when it has been sent, or is not sent any more; perhaps twice.
+    parts. `rendering` is None unless the answer's blocks are to be rendered. `leave` is called when it has been sent, or is not sent any more; perhaps twice.
     """
 
     reply: Reply
     after: int
     codec: StreamCodec
     leave: Callable[[], None]
+    rendering: Rendering | None = None
 
 
 class _Farewell(Exception):
@@ -129,8 +130,13 @@ class Connection:
     ) -> None:
         reply = delivery.reply
         try:
-            stream = make_stream(
-                reply, delivery.after, self._transport, delivery.codec, WEBSOCKET
+            stream = open_stream(
+                reply,
+                delivery.after,
+                self._transport,
+                delivery.codec,
+                WEBSOCKET,
+                delivery.rendering,
             )
             with reply.reading(), closing(stream):
                 await stream.run()

@@ -39,6 +39,10 @@ class PartEvents(PartsCodec):
         data = text_json(ANSWER, text)
         return b"%b@%d\ndata: %b\n\n" % (self._prefix, offset, data)
 
+    def block_event(self, data: bytes) -> bytes:
+        """See `PartsCodec.block_event`."""
+        return b"data: %b\n\n" % data
+
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""
         return [

@@ -38,6 +38,10 @@ class PartFrames(PartsCodec):
         """See `PartsCodec.text_event`."""
         return self._event(b"@%d" % offset, text_json(ANSWER, text))
 
+    def block_event(self, data: bytes) -> bytes:
+        """See `PartsCodec.block_event`."""
+        return b'{"data":%b%b}%b' % (data, self._echo(), self.line_end)
+
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""
         return [self._event(b"@%d" % item.offset, part_json(item)) for item in items]
@@ -55,8 +59,12 @@ class PartFrames(PartsCodec):
         return []
 
     def _event(self, place: bytes, data: bytes) -> bytes:
-        key = b""
-        if self._key:
-            key = b',"key":%b' % msgspec.json.encode(self._key)
-            self._key = ""
+        key = self._echo()
         return b'%b%b","data":%b%b}%b' % (self._prefix, place, data, key, self.line_end)
+
+    def _echo(self) -> bytes:
+        """Return the member `key` of the first event, else nothing."""
+        if not self._key:
+            return b""
+        key, self._key = b',"key":%b' % msgspec.json.encode(self._key), ""
+        return key

@@ -16,10 +16,11 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
 from chatsvc.replies import Reply, SentAway
+from chatsvc.transports.block_stream import Rendering, open_stream
 from chatsvc.transports.codec import Codec, StreamCodec
 from chatsvc.transports.framing import BARE, CHUNKED
 from chatsvc.transports.heartbeat import Heartbeat
-from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
+from chatsvc.transports.streams import AnyStream, PartsStream
 from chatsvc.transports.writing import (
     ClientGone,
     Stream,
@@ -68,6 +69,7 @@ class ReplyResponse(web.StreamResponse):
     handler with something to do afterwards awaits `prepare` itself. `scope` is entered for as long
     as the stream runs. `broken` is true until the stream has come to its end. `delivered` is awaited
     when the reply's end has been written, and before the body's end is, unless the connection broke.
+    `rendering` is None unless the answer's blocks are to be rendered.
     """
 
     # A private name of aiohttp's: without it the head goes out in a write of its own, and all else
@@ -84,6 +86,7 @@ class ReplyResponse(web.StreamResponse):
         scope: AbstractContextManager[None],
         codec: StreamCodec,
         delivered: Callable[[], Awaitable[None]] | None = None,
+        rendering: Rendering | None = None,
     ) -> None:
         headers = {
             **STREAM_HEADERS,
@@ -105,6 +108,7 @@ class ReplyResponse(web.StreamResponse):
         self._scope = scope
         self._codec = codec
         self._delivered = delivered
+        self._rendering = rendering
 
     def enable_compression(
         self, force: object = None, strategy: int | None = None
@@ -119,10 +123,10 @@ class ReplyResponse(web.StreamResponse):
 
     async def _stream(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         reply, scope, codec = self._reply, self._scope, self._codec
-        delivered = self._delivered
+        delivered, rendering = self._delivered, self._rendering
         # aiohttp keeps the last response of a connection that stays open, for an hour if no other
         # request comes.
-        del self._reply, self._scope, self._codec, self._delivered
+        del self._reply, self._scope, self._codec, self._delivered, self._rendering
         with scope, reply.reading():
             writer = await super().prepare(request)
             transport = transport_of(request)
@@ -136,7 +140,9 @@ class ReplyResponse(web.StreamResponse):
                 for event in past:
                     await drained(transport, reply.ticker)
                     write(transport, framing.wrap([event]))
-            stream = make_stream(reply, self._after, transport, codec, framing)
+            stream = open_stream(
+                reply, self._after, transport, codec, framing, rendering
+            )
             heartbeat = None
             rest: list[bytes] = []
             try:

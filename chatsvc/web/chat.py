@@ -10,8 +10,10 @@ from chatsvc.problems import ReplyExpired, ReplyNotFound
 from chatsvc.rendering.renderer import Renderer
 from chatsvc.replies import Reply
 from chatsvc.requests.values import Read, Start, Stop
+from chatsvc.transports.block_stream import Rendering
 from chatsvc.transports.html import html_response
 from chatsvc.transports.part_snapshot import parts_poll_response, whole_parts_response
+from chatsvc.transports.rendered_reply import RenderedReplies
 from chatsvc.transports.snapshot import json_response, poll_response, whole_response
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
@@ -33,6 +35,9 @@ from chatsvc.web.use import USE
 
 RENDERER = web.AppKey("renderer", Renderer)
 """The key of what renders the application's replies."""
+
+RENDERED = web.AppKey("rendered", RenderedReplies)
+"""The key of the rendered blocks of the replies that are read so."""
 
 
 async def post_chat(request: web.Request) -> web.StreamResponse:
@@ -148,7 +153,23 @@ async def _answer(request: web.Request, asked: Start | Read) -> web.StreamRespon
             account = asked.caller.account
             return await html_response(reply, shown_id, app[RENDERER], account)
     codec = make_codec(shown_id, asked.view)
-    return stream_response(request, reply, codec, place, after, shown_id=shown_id)
+    rendering = rendering_of(app, asked, shown_id)
+    return stream_response(
+        request, reply, codec, place, after, shown_id=shown_id, rendering=rendering
+    )
+
+
+def rendering_of(
+    app: web.Application, asked: Start | Read, shown_id: str
+) -> Rendering | None:
+    """Return how the blocks of a reply are rendered for a request, or None if it asks for none.
+
+    `shown_id` is what the request calls the reply.
+    """
+    view = asked.view
+    if not view.render:
+        return None
+    return Rendering(app[RENDERED], asked.caller.account, view.rendered, shown_id)
 
 
 async def _json(
@@ -175,6 +196,7 @@ async def _json(
 async def _render(app: web.Application) -> AsyncIterator[None]:
     """Provide what renders replies, and end its processes with the application."""
     renderer = app[RENDERER] = Renderer()
+    app[RENDERED] = RenderedReplies(renderer)
     yield
     await renderer.close()
 

@@ -19,7 +19,7 @@ from chatsvc.problems import (
     InvalidRequest,
     NotAcceptable,
 )
-from chatsvc.requests.chat import make_start, read_prompt
+from chatsvc.requests.chat import check_rendering, make_start, read_prompt
 from chatsvc.requests.conversation import check_body, check_structure, check_text
 from chatsvc.requests.openai import Completion, parse_completion
 from chatsvc.requests.ui import Turn, parse_turn
@@ -184,7 +184,30 @@ def _view(request: web.Request, representation: str) -> View:
     parts = _is_of_parts(request, representation)
     if parts and not ids:
         raise InvalidRequest("view=parts needs its ids: leave out ids=0.")
-    return View(representation, parts=parts, wait=_wait(request), ids=ids)
+    render, rendered = _rendering(request, representation, parts=parts)
+    return View(
+        representation,
+        parts=parts,
+        wait=_wait(request),
+        ids=ids,
+        render=render,
+        rendered=rendered,
+    )
+
+
+def _rendering(
+    request: web.Request, representation: str, *, parts: bool
+) -> tuple[bool, int]:
+    """Return whether the query asks for rendered blocks, and its `rendered`.
+
+    Raises `InvalidRequest`.
+    """
+    render, rendered = (request.query.get(name) for name in ("render", "rendered"))
+    if render is None:
+        return False, 0
+    return True, check_rendering(
+        render, rendered or "0", parts=parts and representation != JSON
+    )
 
 
 def _is_of_parts(request: web.Request, representation: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from chatsvc.replies import Reply
+from chatsvc.transports.block_stream import Rendering
 from chatsvc.transports.codec import StreamCodec
 from chatsvc.transports.response import ReplyResponse
 from chatsvc.web.app_keys import REPLY, service
@@ -58,15 +59,16 @@ def stream_response(
     delivered: Callable[[], Awaitable[None]] | None = None,
     *,
     shown_id: str = "",
+    rendering: Rendering | None = None,
 ) -> ReplyResponse:
     """Return the response that streams a reply from behind `after`.
 
     That is a position (code points), or an offset if `codec` is one of parts. `place` is left when
-    the stream is over. `delivered` and `shown_id` are those of `ReplyResponse`; an empty `shown_id`
+    the stream is over. `delivered`, `shown_id` and `rendering` are those of `ReplyResponse`; an empty `shown_id`
     stands for the reply's id.
     """
     request[REPLY] = reply.id[:6]
     scope = ReaderScope(request, codec.transport, place, after)
     return ReplyResponse(
-        request, reply, shown_id or reply.id, after, scope, codec, delivered
+        request, reply, shown_id or reply.id, after, scope, codec, delivered, rendering
     )

@@ -32,6 +32,7 @@ from chatsvc.transports.serving import serve_at_once, serve_in_turn
 from chatsvc.transports.table import make_codec
 from chatsvc.web.access import beginning, open_reply, start_reply, trace_reading
 from chatsvc.web.app_keys import LIMITS, REPLIES, REPLY, identity_of, service
+from chatsvc.web.chat import rendering_of
 from chatsvc.web.disconnects import CLIENTS, UPGRADED
 from chatsvc.web.memory import MEMORY
 from chatsvc.web.metrics import METRICS
@@ -165,7 +166,9 @@ async def _answer_frame(
             app[METRICS].resumes.labels(subprotocol).inc()
         trace_reading(app, reply, caller, place, subprotocol, after)
     _note_reply(request, reply)
-    return Delivery(reply, after, make_codec(reply.id, asked.view), place.leave)
+    codec = make_codec(reply.id, asked.view)
+    rendering = rendering_of(app, asked, reply.id)
+    return Delivery(reply, after, codec, place.leave, rendering)
 
 
 def _note_reply(request: web.Request, reply: Reply) -> None:
