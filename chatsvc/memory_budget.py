@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from operator import call
 
 from chatsvc.problems import Overloaded
 
@@ -51,7 +52,7 @@ class MemoryBudget:
     @property
     def used(self) -> int:
         """The bytes that are held now."""
-        return sum([source() for source in self._all])
+        return sum(map(call, self._all))
 
     def excess(self, more: int = 0) -> int:
         """Return by how many bytes `more` bytes would exceed the limit; 0 where there is room."""

@@ -239,4 +239,5 @@ class End(msgspec.Struct, frozen=True):
 
     def with_usage(self, usage: dict[str, Any] | None) -> End:
         """Return the same end, with `usage` if it has none of its own."""
-        return replace(self, usage=self.usage or usage)
+        known = self.usage or usage
+        return self if known is self.usage else replace(self, usage=known)

@@ -30,6 +30,10 @@ export const FALLBACK_ORDER = /** @type {const} */ (['sse', 'websocket', 'poll']
 
 /** How long the head of an answer may take. A buffering proxy holds it back until the reply has ended. */
 export const HEADERS_TIMEOUT_MS = 4000;
+/** How long a transport may be silent before another one reads beside it: the service sends something at once. */
+export const RACE_AFTER_MS = 1000;
+/** How long after the start of one that reads beside it the next one starts, too (RFC 8305, section 5, has the same). */
+export const RACE_STAGGER_MS = 250;
 /** How long the first byte of an event stream may take behind its head: the service sends it at once. */
 export const FIRST_BYTE_TIMEOUT_MS = 1000;
 /** How long a reading may be silent: two and a half of the service's heartbeats of 15 s. */
@@ -41,7 +45,7 @@ const ONE_READ_MS = 20;
 /** The breaks in a row without new text after which a transport is left: the first, and those of two resumes. */
 export const MAX_BREAKS = 3;
 /** How long a verdict is believed. Then the better transport is tried again: the reader may use another network. */
-export const VERDICT_LIFETIME_MS = 3600_000;
+const VERDICT_LIFETIME_MS = 3600_000;
 
 /**
  * Return the watch over a reading that begins now.
@@ -97,6 +101,41 @@ export function observe(before, event, now) {
 }
 
 /**
+ * Return whether a transport should bring something at once, even if there is no text yet.
+ *
+ * @param {TransportName} transport
+ * @param {boolean} starts whether the reading has to start the reply
+ * @returns {boolean}
+ */
+export function bringsAtOnce(transport, starts) {
+  // A long poll is answered when there is news, but for the one that starts the reply.
+  return transport !== 'poll' || starts;
+}
+
+/**
+ * Return whether an event shows that a transport gets through.
+ *
+ * @param {TransportName} transport
+ * @param {TransportEvent} event
+ * @returns {boolean}
+ */
+export function gives(transport, event) {
+  // A proxy may hold a body back that it has announced. An upgrade opens a tunnel, which is silent until there is text.
+  return event.type !== 'headers' || transport === 'websocket';
+}
+
+/**
+ * Return the transports that may read beside one that is silent, in the order in which they start.
+ *
+ * @param {TransportName} transport
+ * @returns {TransportName[]} those that follow it, then those before it
+ */
+export function othersThan(transport) {
+  const at = FALLBACK_ORDER.findIndex((name) => name === transport) + 1;
+  return [...FALLBACK_ORDER.slice(at), ...FALLBACK_ORDER.slice(0, at)].filter((name) => name !== transport);
+}
+
+/**
  * Return the transport that follows one that is left.
  *
  * @param {TransportName} transport
@@ -104,6 +143,18 @@ export function observe(before, event, now) {
  */
 export function nextTransport(transport) {
   return FALLBACK_ORDER[FALLBACK_ORDER.findIndex((name) => name === transport) + 1] ?? null;
+}
+
+/**
+ * Return what Auto has learnt by a transport that works where another one did not.
+ *
+ * @param {TransportName} transport
+ * @param {Reason} reason why the other one was left
+ * @param {number} now unix ms
+ * @returns {Verdict | null} null for the best transport, with which Auto begins anyway
+ */
+export function verdictOn(transport, reason, now) {
+  return transport === FALLBACK_ORDER[0] ? null : { transport, reason, until: now + VERDICT_LIFETIME_MS };
 }
 
 /**

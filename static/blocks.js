@@ -1,72 +1,58 @@
 /**
- * The rendered blocks of a reply as values: its Markdown as HTML, block by block, the open block too (PROTOCOL.md section
- * 4, "Rendered blocks"). Pure.
+ * What the page puts around the blocks of rendered Markdown: the bar of a block of code, and boxes in which wide tables
+ * scroll.
  *
- * Invariants:
- * - The blocks of a list follow each other: each begins at or behind the end of the one before.
- * - Only the last of a list may be open.
- *
- * @typedef {object} Block
- *   One block of the top level, as HTML that the service has made safe.
- * @property {number} from the position (code points of the answer's text) at which it begins
- * @property {number} to the position up to which the text is in its HTML
- * @property {string} html
- * @property {string | null} close the end tags behind `html` of a block that is open: text that comes stands between
- *   the two; null for a block that is finished
+ * @import { Translate } from './translate.js'
  */
+import { copyOnClick } from './copying.js';
+import { find } from './elements.js';
+import { stopWhereItScrolls } from './scroll-stops.js';
 
-/** The decoder of the block events of one reading: each may say of the block before only what has changed. */
-export class BlockDecoder {
-  /** The block that was decoded last. @type {Block | null} */
-  #last = null;
-
-  /**
-   * Decode one event.
-   *
-   * @param {Record<string, unknown>} event the object of an event of type `block`
-   * @returns {Block | null} null if it can't be read, or continues a block that this reading has not brought
-   */
-  decode({ from, to, keep = 0, html, close = null }) {
-    if (typeof from !== 'number' || typeof to !== 'number' || typeof keep !== 'number' || typeof html !== 'string') return null;
-    if (close !== null && typeof close !== 'string') return null;
-    const before = this.#last?.from === from ? this.#last.html : '';
-    if (keep > before.length) return null;
-    this.#last = { from, to, html: before.slice(0, keep) + html, close };
-    return this.#last;
+/**
+ * Give each block of code its language and its buttons, each table a box of its own, and whatever scrolls a tab stop.
+ * Each child of `blocks` stays one child. What was dressed before stays as it is.
+ *
+ * @param {ParentNode} blocks holds blocks that are not in the document yet, or are
+ * @param {Translate} translate
+ */
+export function dressBlocks(blocks, translate) {
+  for (const pre of blocks.querySelectorAll('pre')) {
+    if (!pre.closest('.code')) dressCode(pre, translate);
+  }
+  for (const table of blocks.querySelectorAll('table')) {
+    if (table.parentElement?.classList.contains('wide')) continue;
+    const wide = document.createElement('div');
+    wide.className = 'wide';
+    // The box scrolls from where the table begins, so the direction is found for the box.
+    if (table.dir) wide.dir = table.dir;
+    table.removeAttribute('dir');
+    table.replaceWith(wide);
+    wide.append(table);
+    stopWhereItScrolls(wide, translate('table'));
+  }
+  for (const formula of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('.formula'))) {
+    stopWhereItScrolls(formula, translate('formula'));
   }
 }
 
-/**
- * Return the blocks after one has come, which replaces all that begin where it does and behind that.
- *
- * @param {readonly Block[]} blocks
- * @param {Block} block
- * @returns {readonly Block[]}
- */
-export function putBlock(blocks, block) {
-  const index = blocks.findLastIndex(({ from }) => from < block.from);
-  return [...blocks.slice(0, index + 1), block];
-}
-
-/**
- * Return where the block begins that a later reading has to bring first, because what is before it is finished.
- *
- * @param {readonly Block[]} blocks
- * @returns {number} a position
- */
-export function unfinishedFrom(blocks) {
-  const last = blocks.at(-1);
-  return last ? (last.close === null ? last.to : last.from) : 0;
-}
-
-/**
- * Return the HTML of a whole text.
- *
- * @param {readonly Block[]} blocks
- * @param {number} position where the text ends
- * @returns {string | null} null if a part of it is not rendered, or not finished
- */
-export function wholeHTML(blocks, position) {
-  const whole = blocks[0]?.from === 0 && unfinishedFrom(blocks) >= position;
-  return whole ? blocks.map(({ html }) => html).join('') : null;
+/** @param {HTMLElement} pre @param {Translate} translate */
+function dressCode(pre, translate) {
+  const content = find('#code-template', HTMLTemplateElement).content.cloneNode(true);
+  const code = find('.code', HTMLElement, /** @type {DocumentFragment} */ (content));
+  const wrap = find('.wrap', HTMLButtonElement, code);
+  const language = /(?:^| )language-(\S+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
+  find('.language', HTMLElement, code).textContent = language || translate('code');
+  pre.replaceWith(code);
+  code.append(pre);
+  wrap.addEventListener('click', () => {
+    const wraps = wrap.getAttribute('aria-pressed') !== 'true';
+    wrap.setAttribute('aria-pressed', String(wraps));
+    code.classList.toggle('wraps', wraps);
+  });
+  copyOnClick(find('.copy', HTMLButtonElement, code), () => pre.textContent ?? '', translate);
+  const name = language ? translate('code.of', { language }) : translate('code');
+  // There is nothing to wrap in lines that fit.
+  stopWhereItScrolls(pre, name, (scrolls) => {
+    wrap.hidden = !scrolls && wrap.getAttribute('aria-pressed') !== 'true';
+  });
 }

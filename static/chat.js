@@ -4,7 +4,8 @@
  *
  * @import { Conversation, Message, Reply } from './conversation.js'
  * @import { Status } from './current-status.js'
- * @import { Environment, Progress } from './follow.js'
+ * @import { Progress } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { Persistence } from './storage.js'
  * @import { End, TransportName } from './transports/transport.js'
  *
@@ -29,13 +30,13 @@
  * @property {{message: number, body: number}} limits the bytes of UTF-8 that a message and a request may have
  * @property {() => boolean} isVisible whether the page is looked at
  */
-import { initialTransport, VERDICT_LIFETIME_MS } from './auto.js';
+import { initialTransport, verdictOn } from './auto.js';
 import { isFinal, repliesOf, requestBody, runningReply } from './conversation.js';
 import { CurrentStatus } from './current-status.js';
 import { completeness } from './ending.js';
 import { FollowedReplies } from './followed-replies.js';
 import { codeOf } from './problems.js';
-import { requestReplyId, requestStop } from './stop.js';
+import { stopReply } from './stop.js';
 import { newId } from './storage.js';
 import { TabConversation } from './tab-conversation.js';
 
@@ -71,7 +72,9 @@ export class Chat {
     const chosen = persistence.transport;
     const initial = { chosen, transport: this.#resolve(chosen), online: environment.online() };
     this.#status = new CurrentStatus(initial, environment.now());
-    environment.onWake(() => {
+    environment.onWake((why) => {
+      // It may be another network, of which Auto knows nothing.
+      if (why === 'online') persistence.verdict = null;
       this.#setStatus({ online: environment.online() });
       // A page in the browser's back/forward cache gets no storage events.
       this.sync();
@@ -151,10 +154,10 @@ export class Chat {
     const reply = runningReply(this.conversation);
     if (!reply || reply.stopping) return;
     this.#tab.apply({ type: 'stopping', entry: reply.id });
-    if (reply.reply) this.#requestStop(reply.reply);
     // While the connection is broken no end can come. The service stops a reply without readers by itself.
-    if (this.#status.value.waiting) this.#end(reply.id, STOPPED_HERE);
-    else if (!reply.reply) this.#learnReplyId(reply);
+    const broken = this.#status.value.waiting;
+    if (reply.reply || !broken) this.#stopAtService(reply);
+    if (broken) this.#end(reply.id, STOPPED_HERE);
   }
 
   /**
@@ -242,10 +245,12 @@ export class Chat {
     switch (progress.type) {
       case 'using':
         return this.#setStatus({ transport: progress.transport, waiting: null });
-      case 'started':
+      case 'started': {
         this.#tab.apply({ type: 'started', entry, reply: progress.reply });
-        if (this.#tab.reply(entry)?.stopping) this.#requestStop(progress.reply);
+        const reply = this.#tab.reply(entry);
+        if (reply?.stopping) this.#stopAtService(reply);
         return;
+      }
       case 'grew':
         if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started');
         this.#tab.append(entry, { arrival: progress.arrival, at: progress.live ? Date.now() : null });
@@ -253,11 +258,9 @@ export class Chat {
         return this.#refresh();
       case 'left':
         return this.#tab.apply({ ...progress, type: 'switched', entry });
-      case 'works': {
-        const { transport, reason } = progress;
-        persistence.verdict = { transport, reason, until: Date.now() + VERDICT_LIFETIME_MS };
+      case 'works':
+        persistence.verdict = verdictOn(progress.transport, progress.reason, Date.now());
         return;
-      }
       case 'waiting': {
         const waiting = { until: environment.now() + progress.ms, problem: progress.problem };
         this.#setStatus({ waiting, online: environment.online() });
@@ -265,7 +268,7 @@ export class Chat {
         return;
       }
       case 'end':
-        return this.#end(entry, progress, progress.live);
+        return this.#tab.afterText(entry, () => this.#end(entry, progress, progress.live));
       case 'refused':
         return this.#end(entry, { ...STOPPED_HERE, state: 'failed', problem: progress.problem });
       case 'gave-up':
@@ -290,18 +293,14 @@ export class Chat {
     this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state);
   }
 
-  /** Ask for the id of a reply that has none yet; its `started` then sends the request to stop. @param {Reply} reply */
-  async #learnReplyId({ id, key, body }) {
-    const signal = this.#followed.signal(id);
-    if (!signal || body === null) return;
-    const reply = await requestReplyId(this.#dependencies.base, { key, body }, signal);
-    if (reply && !signal.aborted) this.#progress(id, { type: 'started', reply });
-  }
-
-  /** @param {string} reply the reply's id */
-  #requestStop(reply) {
+  /** Stop a reply at the service, with its own connection let go meanwhile, and read on. @param {Reply} reply */
+  async #stopAtService(reply) {
     const { base, environment } = this.#dependencies;
-    requestStop(base, reply, environment, () => runningReply(this.conversation)?.reply === reply);
+    this.#followed.leave(reply.id);
+    const isRunning = () => runningReply(this.conversation)?.id === reply.id;
+    const id = await stopReply(base, reply, environment, isRunning);
+    if (id) this.#tab.apply({ type: 'started', entry: reply.id, reply: id });
+    if (isRunning()) this.#followed.start(reply.id);
   }
 
   /** Return the transport that a choice begins with. @param {TransportName | 'auto'} chosen @returns {TransportName} */
@@ -321,7 +320,7 @@ export class Chat {
     this.#frameRequested = true;
     this.#dependencies.requestFrame(() => {
       this.#frameRequested = false;
-      this.#tab.flush();
+      this.#tab.release();
       this.#tab.saveIfDue();
       this.#dependencies.draw(this.conversation, this.#status.value);
     });

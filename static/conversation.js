@@ -11,7 +11,7 @@
  * change: a page of another version reads them.
  *
  * @import { Reason } from './auto.js'
- * @import { Block } from './blocks.js'
+ * @import { Block } from './rendered-blocks.js'
  * @import { Part, Timed } from './parts.js'
  * @import { ProblemDetails } from './problems.js'
  * @import { TransportName } from './transports/transport.js'
@@ -69,7 +69,7 @@
  *   over, at a time (unix ms) if it was seen to end; `rendered`: its HTML came; `lost`: it was given up; `synced`: another tab's copy was read;
  *   `cleared`: a new conversation begins, with this id.
  */
-import { putBlock, wholeHTML } from './blocks.js';
+import { putBlock, wholeHTML } from './rendered-blocks.js';
 import { closeParts, growParts } from './parts.js';
 import { START, take } from './units.js';
 

@@ -18,6 +18,15 @@ export function find(selector, type, within = document) {
 }
 
 /**
+ * Have a screen reader say a sentence, whatever its user reads at the moment.
+ *
+ * @param {string} sentence
+ */
+export function say(sentence) {
+  find('#said', HTMLElement).textContent = sentence;
+}
+
+/**
  * Set an element's text, but only if it differs: even the same text would be laid out anew.
  *
  * @param {HTMLElement} element

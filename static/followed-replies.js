@@ -1,7 +1,8 @@
 /**
  * The replies of the conversation that this tab follows, each until it ends or is left.
  *
- * @import { Environment, FollowOptions, Progress } from './follow.js'
+ * @import { FollowOptions, Progress } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { TabConversation } from './tab-conversation.js'
  *
  * @typedef {object} FollowedRepliesOptions
@@ -14,7 +15,7 @@
  * @property {(entry: string, progress: Progress) => void} onProgress takes what happens to each reply until it
  *   is left
  */
-import { unfinishedFrom } from './blocks.js';
+import { unfinishedFrom } from './rendered-blocks.js';
 import { follow } from './follow.js';
 
 /** The set of replies that are followed, by the ids of their entries. */
@@ -65,16 +66,6 @@ export class FollowedReplies {
    */
   has(entry) {
     return this.#aborters.has(entry);
-  }
-
-  /**
-   * Return the signal that is aborted when a reply is left.
-   *
-   * @param {string} entry
-   * @returns {AbortSignal | null} null if it is not followed
-   */
-  signal(entry) {
-    return this.#aborters.get(entry)?.signal ?? null;
   }
 
   /**

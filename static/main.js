@@ -8,18 +8,20 @@
  *
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
- *     reply-view                                        | DOM     | one reply: text, Markdown, buttons
+ *     reply-view reading-place                          | DOM     | one reply: text, Markdown, buttons; scrolling
  *     parts-view                                        | DOM     | what stands beside a reply's text
- *     step-view                                         | DOM     | one thought or call
  *     rendered-view                                     | DOM     | rendered blocks, and text behind the last
- *     caret morph kept-selection                        | DOM     | changes of HTML that keep what is selected
- *     elements growing-text                             | DOM     | look-up of elements, text that grows
+ *     step-view blocks                                  | DOM     | one thought or call; code, tables and formulas
+ *     caret morph kept-selection copying                | DOM     | HTML that changes in place, buttons that copy
+ *     elements growing-text scroll-stops                | DOM     | look-up of elements, text that grows, tab stops
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
  *     followed-replies                                  | logic   | which replies are followed now
  *     tab-conversation                                  | logic   | the current value, saved, shared with other tabs
  *     stop                                              | network | stopping a reply at the service
  *     follow                                            | logic   | one reply to its end
+ *     race                                              | logic   | which transport reads
+ *     reading                                           | logic   | one reading, watched
  *     storage                                           | logic   | persistence
  *     transports/index                                  | logic   | the table of transports
  *     transports/{sse,eventsource,websocket,text,poll}  | network | one reading each
@@ -28,21 +30,22 @@
  *     transports/stream-events                          | logic   | what the events of a stream mean
  *     ending                                            | pure    | how a reply ended, in words
  *     conversation                                      | pure    | the conversation, and what can happen to it
+ *     smoothing                                         | pure    | bursts, handed on evenly
  *     parts                                             | pure    | what stands beside a reply's text, as values
  *     current-status                                    | pure    | what the status line says
  *     auto                                              | pure    | when to leave a transport, and for which
  *     transports/transport                              | pure    | the interface of all transports
  *     units                                             | pure    | what comes of a reply, and how far one is in it
  *     speed                                             | pure    | characters a second
- *     blocks safe-characters                            | pure    | rendered blocks, and text that needs none
+ *     rendered-blocks safe-characters                   | pure    | rendered blocks, and text that needs none
  *     position problems event-stream backoff translate  | pure    | values, parsers, tables
  *     addresses json-text                               | pure    | what a model wrote, made safe and readable
  *
  * The way of a message: the composer in `view` calls `Actions.send`, which is `Chat.send`. It applies `asked` to the
  * `TabConversation`, which computes the conversation after this event and saves it, and has `FollowedReplies` call
- * `follow`. That has a transport of the table read the reply; the transport POSTs the request, and emits a
- * `TransportEvent` for whatever comes. `follow` passes each to `auto`, drops what is here already, reads again or
- * over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
+ * `follow`. That has a transport of the table read the reply, and others beside it (`race`) if it is silent; the
+ * transport POSTs the request, and emits a `TransportEvent` for whatever comes. `reading` passes each to `auto` and drops
+ * what is here already; `follow` reads again or over another transport when it has to, and emits `Progress`. `Chat` turns that into events of the conversation and
  * into `Status`, and both go to `View.draw` before the next frame.
  */
 import { Chat } from './chat.js';
@@ -82,7 +85,7 @@ const persistence = linkedReply && !holds(ownPersistence.load(), linkedReply)
   ? new Persistence(openStorage('session'), `${prefix}${linkedReply}:`, ownPersistence)
   : ownPersistence;
 
-/** @type {import('./follow.js').Environment} */
+/** @type {import('./reading.js').Environment} */
 const environment = {
   transports,
   now: () => performance.now(),

@@ -5,7 +5,7 @@ const OWN_ATTRIBUTES = new Set(['tabindex', 'role', 'aria-label']);
 
 /**
  * Make an element equal to another one of the same name. Nodes that stay keep their selection, their scrolled place and
- * what the page has put around them (`.code`).
+ * what the page has put around them (`.code`, `.wide`).
  *
  * @param {Element} old an element of the document
  * @param {Element} fresh the element that it is to equal; some of its nodes are moved from it
@@ -35,12 +35,14 @@ export function morph(old, fresh) {
 
 /** Return the node of the service's HTML that a node is, or that the page has put it around. @param {ChildNode} node */
 function served(node) {
-  return (node instanceof Element && node.matches('.code') && node.querySelector(':scope > pre')) || node;
+  return (node instanceof Element && node.matches('.code, .wide') && node.querySelector(':scope > :is(pre, table)')) || node;
 }
 
 /** @param {Element} old @param {Element} fresh */
 function morphAttributes(old, fresh) {
   for (const { name, value } of fresh.attributes) {
+    // The direction of a table is that of the box around it.
+    if (name === 'dir' && old.matches('.wide > *')) continue;
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const name of old.getAttributeNames()) {

@@ -7,14 +7,14 @@
  *   mean something on, text is held back until a block has it.
  * - A node that is the same as before stays in place, so that what is selected or scrolled sideways stays so.
  *
- * @import { Block } from './blocks.js'
+ * @import { Block } from './rendered-blocks.js'
  *
  * @typedef {object} Finish
  *   What the owner of the view makes of the service's HTML.
  * @property {(blocks: DocumentFragment) => void} clean changes HTML before it is compared with what is shown
  * @property {(blocks: ParentNode) => void} furnish adds controls to what is shown; called again after each change
  */
-import { unfinishedFrom } from './blocks.js';
+import { unfinishedFrom } from './rendered-blocks.js';
 import { createCaret, endOf, insertionPoint, isTextContainer } from './caret.js';
 import { keepSelection } from './kept-selection.js';
 import { morph } from './morph.js';
@@ -250,5 +250,5 @@ function parse({ html, close }) {
 /** Return what the page has put around an element, or the element itself. @param {Element} element @returns {Element} */
 function outermost(element) {
   const parent = element.parentElement;
-  return parent?.matches('.code') ? parent : element;
+  return parent?.matches('.code, .wide') ? parent : element;
 }

@@ -4,7 +4,7 @@
  *
  * The text stands exactly in one element, `.text`, which is hidden where Markdown is shown, in `.rendered`.
  *
- * @import { Block } from './blocks.js'
+ * @import { Block } from './rendered-blocks.js'
  * @import { Reply } from './conversation.js'
  * @import { Rendering } from './markdown.js'
  * @import { Translate } from './translate.js'
@@ -19,6 +19,8 @@
  * @property {(reply: string) => string} linkTo returns the address that opens a reply
  * @property {(url: string) => boolean} isOwn returns whether an address is the service's own
  */
+import { dressBlocks } from './blocks.js';
+import { copyOnClick } from './copying.js';
 import { find } from './elements.js';
 import { endingText } from './ending.js';
 import { GrowingText } from './growing-text.js';
@@ -29,8 +31,6 @@ import { blocksOf, isWhole, RenderedView } from './rendered-view.js';
 
 /** How often the HTML of a whole reply is asked for again, each time after a pause about twice as long. */
 const MAX_RETRIES = 5;
-/** How long a copy button says what came of it. */
-const COPIED_MS = 2000;
 
 /** The view of one reply, in an element made from `#reply-template`. */
 export class ReplyView {
@@ -90,7 +90,7 @@ export class ReplyView {
     this.#rendered = find('.rendered', HTMLElement, element);
     this.#markdown = new RenderedView(this.#rendered, {
       clean: (blocks) => this.#removeOwnLinks(blocks),
-      furnish: (blocks) => this.#addControls(blocks),
+      furnish: (blocks) => dressBlocks(blocks, translate),
     });
     this.#parts = new PartsView(element, translate, actions.isOwn);
     this.#notes = find('.notes', HTMLElement, element);
@@ -111,7 +111,7 @@ export class ReplyView {
       document.querySelector('textarea')?.focus();
     });
     this.#rendered.addEventListener('click', (event) => this.#followNote(event));
-    this.#copyButton.addEventListener('click', () => copy(this.#copyButton, this.#reply?.text ?? '', translate));
+    copyOnClick(this.#copyButton, () => this.#reply?.text ?? '', translate);
   }
 
   /**
@@ -265,40 +265,4 @@ export class ReplyView {
     if (!note.matches('a')) note.tabIndex = -1;
     note.focus();
   }
-
-  /** Add copy buttons, and make what scrolls reachable by keyboard. @param {ParentNode} blocks some may have them already */
-  #addControls(blocks) {
-    for (const pre of blocks.querySelectorAll('pre:not(.code > pre)')) {
-      const code = document.createElement('div');
-      code.className = 'code';
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = this.#translate('copy');
-      button.addEventListener('click', () => copy(button, pre.textContent ?? '', this.#translate));
-      pre.replaceWith(code);
-      code.append(pre, button);
-    }
-    // Blocks that are too wide scroll sideways, and the arrow keys scroll only the element with the focus.
-    for (const wide of /** @type {NodeListOf<HTMLElement>} */ (blocks.querySelectorAll('pre, table, .formula'))) {
-      wide.tabIndex = 0;
-    }
-  }
-}
-
-/**
- * Copy a text, and say on the button whether it was copied. A browser may refuse, for one on a page over plain http.
- *
- * @param {HTMLButtonElement} button
- * @param {string} text
- * @param {Translate} translate
- */
-async function copy(button, text, translate) {
-  const label = translate('copy');
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = translate('copied');
-  } catch {
-    button.textContent = translate('copy-failed');
-  }
-  setTimeout(() => (button.textContent = label), COPIED_MS);
 }

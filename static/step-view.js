@@ -18,6 +18,7 @@ import { visibleName } from './addresses.js';
 import { find, setText } from './elements.js';
 import { GrowingText } from './growing-text.js';
 import { prettyJSON, valueText } from './json-text.js';
+import { stopWhereItScrolls } from './scroll-stops.js';
 
 /** The time between two updates of the time that a thought has taken so far. */
 const TICK_MS = 1000;
@@ -118,10 +119,7 @@ export class StepView {
       heading.className = 'label';
       heading.textContent = label;
       this.#body.append(heading);
-      // It scrolls by itself, and the arrow keys scroll only the element with the focus.
-      element.tabIndex = 0;
-      element.role = 'group';
-      element.ariaLabel = label;
+      stopWhereItScrolls(element, label);
     }
     this.#body.append(element);
     const shown = { element, growing: new GrowingText(element), text: '' };

@@ -3,7 +3,7 @@
  * exchange with the browser's storage, through which other tabs have it too.
  *
  * @import { Conversation, ConversationEvent, Reply } from './conversation.js'
- * @import { Environment } from './follow.js'
+ * @import { Environment } from './reading.js'
  * @import { Timed } from './parts.js'
  * @import { Persistence } from './storage.js'
  *
@@ -13,6 +13,7 @@
  * @property {(before: Conversation) => void} taken another tab's copy was merged, or has replaced this value
  */
 import { reduce, repliesOf, runningReply } from './conversation.js';
+import { Smoothing } from './smoothing.js';
 import { newConversation } from './storage.js';
 import { join } from './units.js';
 
@@ -26,11 +27,13 @@ export class TabConversation {
   #listener;
   #value;
   /**
-   * What came since the last frame, by entry.
+   * What has come and was not drawn yet, by entry.
    *
-   * @type {Map<string, Timed[]>}
+   * @type {Map<string, Smoothing>}
    */
   #waiting = new Map();
+  /** What is to be done when nothing of a reply waits any more, by entry. @type {Map<string, () => void>} */
+  #afterText = new Map();
   #savePlanned = false;
   #savedAt = -Infinity;
 
@@ -74,18 +77,15 @@ export class TabConversation {
   }
 
   /**
-   * Hold what is new of a reply until `flush`. It may come many times a frame, and each change copies the list of
+   * Hold what is new of a reply until `release`. It may come many times a frame, and each change copies the list of
    * entries.
    *
    * @param {string} entry
    * @param {Timed} timed
    */
   append(entry, timed) {
-    const waiting = this.#waiting.get(entry) ?? [];
-    const last = waiting.at(-1);
-    const joined = last && join(last.arrival, timed.arrival);
-    if (joined) waiting[waiting.length - 1] = { arrival: joined, at: timed.at };
-    else waiting.push(timed);
+    const waiting = this.#waiting.get(entry) ?? new Smoothing();
+    waiting.add(timed, this.#environment.now());
     this.#waiting.set(entry, waiting);
     this.#listener.changed();
   }
@@ -101,18 +101,49 @@ export class TabConversation {
     return this.#waiting.has(entry) || position > 0 || offset > 0;
   }
 
-  /** Add what waits to the value. */
+  /**
+   * Do something when nothing of a reply waits any more, which may be now.
+   *
+   * @param {string} entry
+   * @param {() => void} run
+   */
+  afterText(entry, run) {
+    if (this.#waiting.has(entry)) this.#afterText.set(entry, run);
+    else run();
+  }
+
+  /** Add what is due by now to the value. If that is not all, the rest is a change of the next frame. */
+  release() {
+    this.#release(this.#environment.now());
+    if (this.#waiting.size > 0) this.#listener.changed();
+  }
+
+  /** Add all that waits to the value. */
   flush() {
-    for (const [entry, arrivals] of this.#waiting) {
+    this.#release(Infinity);
+  }
+
+  /** @param {number} now */
+  #release(now) {
+    for (const [entry, waiting] of this.#waiting) {
+      const arrivals = joined(waiting.release(now));
       this.#value = reduce(this.#value, { type: 'grew', entry, arrivals });
+      if (!waiting.empty) continue;
+      this.#waiting.delete(entry);
+      const run = this.#afterText.get(entry);
+      this.#afterText.delete(entry);
+      run?.();
     }
-    this.#waiting.clear();
   }
 
   /** Save at once, because the page may be gone in a moment, and take what another tab has saved. */
   save() {
-    this.#savePlanned = false;
     this.flush();
+    this.#store();
+  }
+
+  #store() {
+    this.#savePlanned = false;
     this.#take(this.#persistence.save(this.#value));
     this.#savedAt = this.#environment.now();
   }
@@ -145,6 +176,19 @@ export class TabConversation {
   #saveSoon() {
     if (this.#savePlanned) return;
     this.#savePlanned = true;
-    this.#environment.after(() => this.#savePlanned && this.save(), 0);
+    this.#environment.after(() => this.#savePlanned && this.#store(), 0);
   }
+}
+
+/** Return arrivals with those joined that can be. @param {Timed[]} timed @returns {Timed[]} */
+function joined(timed) {
+  /** @type {Timed[]} */
+  const all = [];
+  for (const { arrival, at } of timed) {
+    const last = all.at(-1);
+    const both = last && join(last.arrival, arrival);
+    if (both) all[all.length - 1] = { arrival: both, at };
+    else all.push({ arrival, at });
+  }
+  return all;
 }

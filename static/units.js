@@ -4,7 +4,7 @@
  * A reply is a log of units: code points of the answer's text, code points of a side part's text, and marks that begin
  * and end side parts. An offset counts all of them, a position only those of the answer's text.
  *
- * @import { Block } from './blocks.js'
+ * @import { Block } from './rendered-blocks.js'
  *
  * @typedef {{type: 'part', part: number, kind: string, members: Record<string, unknown>}
  *   | {type: 'delta', part: number, text: string}
@@ -32,6 +32,10 @@ import { countCodePoints, Gap, newText } from './position.js';
 
 /** The number of the part that is the answer's text. */
 export const ANSWER = 0;
+
+/** The most UTF-16 units that a character of the service has, and more (PROTOCOL.md section 1). */
+const MAX_CHARACTER_LENGTH = 1024;
+const graphemes = new Intl.Segmenter('und', { granularity: 'grapheme' });
 
 /** The place of a reader who has nothing. @type {Readonly<Place>} */
 export const START = { offset: 0, offsetPosition: 0, position: 0 };
@@ -84,4 +88,56 @@ export function join(first, second) {
   if (second.type !== 'unit' || first.unit.type !== 'delta' || second.unit.type !== 'delta') return null;
   if (first.unit.part !== second.unit.part) return null;
   return { ...second, unit: { ...second.unit, text: first.unit.text + second.unit.text } };
+}
+
+/**
+ * Return how much there is of an arrival.
+ *
+ * @param {Arrival} arrival
+ * @returns {number} UTF-16 units; 1 for a mark or a block
+ */
+export function sizeOf(arrival) {
+  return textOf(arrival)?.length ?? 1;
+}
+
+/**
+ * Split an arrival in two, between characters (graphemes). `join` makes one of them again.
+ *
+ * @param {Arrival} arrival
+ * @param {number} least how much the first is to have (UTF-16 units); it has more if that would tear a character
+ * @returns {[Arrival, Arrival | null]} null if the first has all
+ */
+export function split(arrival, least) {
+  const text = textOf(arrival);
+  const index = text === null ? Infinity : characterEnd(text, least);
+  if (text === null || index >= text.length) return [arrival, null];
+  const tail = text.slice(index);
+  return [withText(arrival, text.slice(0, index), countCodePoints(tail)), withText(arrival, tail, 0)];
+}
+
+/** Return the text of an arrival; null for a mark or a block. @param {Arrival} arrival */
+function textOf(arrival) {
+  if (arrival.type === 'text') return arrival.text;
+  return arrival.type === 'unit' && arrival.unit.type === 'delta' ? arrival.unit.text : null;
+}
+
+/**
+ * Return an arrival of text with a part of its text.
+ *
+ * @param {Arrival} arrival
+ * @param {string} text
+ * @param {number} behind the code points behind that part
+ * @returns {Arrival}
+ */
+function withText(arrival, text, behind) {
+  if (arrival.type === 'text') return { ...arrival, text, position: arrival.position - behind };
+  if (arrival.type === 'block' || arrival.unit.type !== 'delta') return arrival;
+  return { ...arrival, unit: { ...arrival.unit, text }, offset: arrival.offset - behind };
+}
+
+/** Return where the character (grapheme) ends in which an index lies. @param {string} text @param {number} index */
+function characterEnd(text, index) {
+  if (index >= text.length) return text.length;
+  const last = graphemes.segment(text.slice(0, index + MAX_CHARACTER_LENGTH)).containing(index - 1);
+  return last ? last.index + last.segment.length : text.length;
 }

@@ -22,12 +22,11 @@
  *   All that a person can do; the composition root `main.js` connects it with the chat.
  */
 import { runningReply } from './conversation.js';
-import { find, setText } from './elements.js';
+import { find, say, setText } from './elements.js';
 import { codeOf } from './problems.js';
+import { ReadingPlace } from './reading-place.js';
 import { ReplyView } from './reply-view.js';
 
-/** A reader this near to the end of the conversation reads along, so the view follows the end. In CSS pixels. */
-const NEAR_END_PX = 60;
 /** The time between two updates of a countdown. */
 const COUNTDOWN_MS = 250;
 /** The most lines that the composer grows to; `chat.css` has the same limit as a height. */
@@ -40,27 +39,25 @@ export class View {
   #translate;
   #actions;
   #log = find('#log', HTMLElement);
-  #scroller = find('#scroller', HTMLElement);
   #form = find('#composer', HTMLFormElement);
   #input = find('#message', HTMLTextAreaElement);
   #send = find('#send', HTMLButtonElement);
   #stop = find('#stop', HTMLButtonElement);
-  #toEndButton = find('#to-end', HTMLButtonElement);
   #clear = find('#clear', HTMLButtonElement);
   #transport = find('#transport', HTMLSelectElement);
   #using = find('#using', HTMLElement);
   #notice = find('#notice', HTMLElement);
-  #announcement = find('#said', HTMLElement);
   /**
    * The elements and views in the log by entry.
    *
    * @type {Map<string, {entry: Entry, element: HTMLElement, view: ReplyView | null}>}
    */
   #drawn = new Map();
-  /** Whether the view follows the end as the conversation grows. */
-  #atEnd = true;
-  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
-  #sizesAtEnd = { content: 0, scroller: 0 };
+  #place = new ReadingPlace(() => this.#input.focus());
+  /** Whether something was asked on this page since the last draw, and not in another tab. */
+  #asked = false;
+  /** The key of the running reply that was drawn last; empty if there is none. */
+  #runningKey = '';
   #raw;
   /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
@@ -75,7 +72,13 @@ export class View {
    */
   constructor(translate, actions, kept) {
     this.#translate = translate;
-    this.#actions = actions;
+    this.#actions = {
+      ...actions,
+      retry: (/** @type {string} */ entry) => {
+        this.#asked = true;
+        actions.retry(entry);
+      },
+    };
     this.#raw = kept.raw;
     this.#input.value = kept.draft;
     this.#listen();
@@ -88,7 +91,7 @@ export class View {
    * @param {Announcement} announcement
    */
   announce(announcement) {
-    this.#announcement.textContent = this.#translate(`said.${announcement}`);
+    say(this.#translate(`said.${announcement}`));
   }
 
   /**
@@ -101,11 +104,14 @@ export class View {
     const before = this.#last?.[0];
     const focused = document.activeElement;
     this.#last = [conversation, status];
-    if (before !== conversation) this.#drawEntries(conversation);
+    if (before !== conversation) {
+      this.#drawEntries(conversation);
+      this.#showNewQuestion(conversation);
+    }
     this.#drawStatus(conversation, status);
     // An element that is hidden or removed loses the focus, and the next Tab would start at the top of the page.
     if (focused && (!focused.isConnected || focused.matches('[hidden], [hidden] *, :disabled'))) this.#input.focus();
-    if (this.#atEnd) this.#scrollToEnd();
+    this.#place.drawn();
   }
 
   /**
@@ -115,7 +121,7 @@ export class View {
    */
   show(reply) {
     for (const { entry, element } of this.#drawn.values()) {
-      if (entry.role === 'assistant' && entry.reply === reply) element.scrollIntoView({ block: 'start' });
+      if (entry.role === 'assistant' && entry.reply === reply) this.#place.show(element);
     }
   }
 
@@ -145,6 +151,22 @@ export class View {
       drawn.entry = entry;
     }
     document.body.classList.toggle('empty', conversation.entries.length === 0);
+  }
+
+  /**
+   * Show the question of a reply that runs since the last draw, unless it was asked in another tab while the reader of
+   * this one is somewhere else. A reply that is read on was running before.
+   *
+   * @param {Conversation} conversation
+   */
+  #showNewQuestion(conversation) {
+    const [message, reply] = conversation.entries.slice(-2);
+    const question = message?.role === 'user' ? this.#drawn.get(message.id)?.element ?? null : null;
+    this.#place.setQuestion(question);
+    const key = reply?.role === 'assistant' && reply.state === 'running' ? reply.key : '';
+    if (key && key !== this.#runningKey && (this.#asked || this.#place.atEnd)) this.#place.showQuestion();
+    if (key) this.#runningKey = key;
+    this.#asked = false;
   }
 
   /** @param {Message} message */
@@ -245,25 +267,7 @@ export class View {
     this.#transport.addEventListener('change', () => {
       this.#actions.chooseTransport(/** @type {TransportName | 'auto'} */ (this.#transport.value));
     });
-    this.#toEndButton.addEventListener('click', () => {
-      this.#setAtEnd(true);
-      this.#scrollToEnd();
-      this.#input.focus();
-    });
-    this.#scroller.addEventListener('scroll', () => {
-      const { scrollHeight, clientHeight } = this.#scroller;
-      const near = this.#isNearEnd();
-      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
-      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
-      if (this.#atEnd && resized && !near) this.#scrollToEnd();
-      else this.#setAtEnd(near);
-    }, { passive: true });
-    // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
-    this.#log.addEventListener('toggle', () => this.#setAtEnd(this.#isNearEnd()), true);
     addEventListener('resize', () => this.#fitInput());
-    new ResizeObserver(() => {
-      if (this.#atEnd) this.#scrollToEnd();
-    }).observe(this.#scroller);
     // The blocks of a growing text are there for its layout alone; a browser would copy a line end behind each.
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
@@ -275,33 +279,16 @@ export class View {
     });
   }
 
-  #isNearEnd() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-  }
-
-  /** @param {boolean} atEnd */
-  #setAtEnd(atEnd) {
-    this.#atEnd = atEnd;
-    this.#toEndButton.hidden = atEnd;
-  }
-
-  #scrollToEnd() {
-    const scroller = this.#scroller;
-    scroller.scrollTop = scroller.scrollHeight;
-    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
-  }
-
   #submit() {
     const outcome = this.#actions.send(this.#input.value);
+    this.#asked ||= outcome === 'sent';
     this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
     // The notice is no live region, because a screen reader would read each step of its countdowns aloud.
-    if (this.#error) this.#announcement.textContent = this.#translate(this.#error);
+    if (this.#error) say(this.#translate(this.#error));
     if (outcome === 'sent') {
       this.#input.value = '';
       this.#actions.saveDraft('');
       this.#fitInput();
-      this.#setAtEnd(true);
     }
     this.#input.focus();
     this.#redrawStatus();

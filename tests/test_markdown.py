@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,8 +71,15 @@ def test_harm_is_text(text: str, html: str) -> None:
 def test_line_ends_stay_line_ends() -> None:
     assert render("a\nb  \nc\n- d\n  e\n") == (
         '<p dir="auto" data-end="8">a<br>\nb<br>\nc</p>\n'
-        '<ul dir="auto" data-end="16">\n<li>d<br>\ne</li>\n</ul>\n'
+        '<ul dir="auto" data-end="16">\n<li dir="auto">d<br>\ne</li>\n</ul>\n'
     )
+
+
+def test_each_item_of_a_list_has_the_direction_of_its_text() -> None:
+    html = render("- one\n- שתיים\n  1. три\n\n> - ثلاثة\n")
+    items = re.findall(r"<li[^>]*>(\w*)", html)
+    assert items == ["one", "שתיים", "три", "ثلاثة"]
+    assert html.count('<li dir="auto">') == len(items)
 
 
 def test_long_or_unknown_code_is_plain() -> None:

@@ -27,6 +27,11 @@ class DeadlineTimer:
         self._on_time = on_time
         self._handle: asyncio.TimerHandle | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it has been set and has not called since."""
+        return self._handle is not None
+
     def set(self, deadline: float) -> None:
         """Set the timer to `deadline`, in place of an earlier call's."""
         self.cancel()

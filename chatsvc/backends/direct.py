@@ -18,6 +18,7 @@ import aiohappyeyeballs
 from yarl import URL
 
 from chatsvc.backends.connection import Connection
+from chatsvc.backends.deadline import DeadlineTimer
 from chatsvc.backends.exchange import RECEIVE_BUFFER_BYTES
 from chatsvc.backends.http_response import HttpResponse
 
@@ -65,7 +66,7 @@ class DirectRoute:
         self._closed = False
 
     async def post(
-        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str], seconds: float
     ) -> Connection:
         """See `Route.post`.
 
@@ -73,6 +74,7 @@ class DirectRoute:
         request is sent again, on a new one: as long as nothing of a response has come, it was not
         the request that the server refused.
         """
+        deadline = asyncio.get_running_loop().time() + seconds
         if self._free:
             # The one that became free last: the others may come to the end of their time.
             connection, _ = self._free.popitem()
@@ -80,16 +82,24 @@ class DirectRoute:
                 connection.idle_timer.cancel()
                 connection.idle_timer = None
             with suppress(_Stale):
-                return await self._exchange(connection, make_body, headers)
-        return await self._exchange(await self._connect(), make_body, headers)
+                return await self._exchange(connection, make_body, headers, deadline)
+        connection = await self._connect()
+        return await self._exchange(connection, make_body, headers, deadline)
 
     async def _exchange(
         self,
         connection: Connection,
         make_body: Callable[[], bytes],
         headers: Mapping[str, str],
+        deadline: float,
     ) -> Connection:
-        """Send a request, and return the connection when the response's head has come."""
+        """Send a request, and return the connection when the response's head has come.
+
+        Raises `TimeoutError` when that has not come by `deadline` (seconds of the loop's clock).
+        """
+        # It costs a third of `asyncio.timeout`, which cancels the task.
+        timer = DeadlineTimer(asyncio.get_running_loop(), connection.abort)
+        timer.set(deadline)
         try:
             body = make_body()
             more = b""
@@ -100,6 +110,8 @@ class DirectRoute:
             del body
             await connection.head()
         except ConnectionError:
+            if not timer.is_set:
+                raise TimeoutError from None
             stale = connection.used and not connection.answered
             connection.abort()
             if stale:
@@ -108,6 +120,8 @@ class DirectRoute:
         except BaseException:
             connection.abort()
             raise
+        finally:
+            timer.cancel()
         return connection
 
     async def close(self) -> None:

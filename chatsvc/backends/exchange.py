@@ -51,7 +51,7 @@ class Route(Protocol):
         """The proxy that stands between, or None."""
 
     async def post(
-        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str], seconds: float
     ) -> Exchange:
         """POST what `make_body` returns, and return the exchange once the response's head has come.
 
@@ -59,8 +59,8 @@ class Route(Protocol):
         each time that it is sent, and let go of when it is written: a server may let many large
         requests wait for long.
 
-        Raises `TimeoutError` when no connection is there in time, and another `OSError` when the
-        server can't be reached or its answer is no HTTP.
+        Raises `TimeoutError` when no connection is there in time, or no head within `seconds`, and
+        another `OSError` when the server can't be reached or its answer is no HTTP.
         """
         ...
 

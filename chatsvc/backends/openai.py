@@ -110,6 +110,11 @@ class OpenAIBackend:
             max_tokens=max_tokens,
         )
         self._extra = dict(extra or {})
+        self._left_out = tuple(
+            name
+            for name, value in self._extra.items()
+            if value is None and name not in ("messages", "stream")
+        )
         address = URL(url)
         authorization = f"Bearer {key}" if key else ""
         self.secrets: Secrets = (key,) if key else ()
@@ -154,7 +159,9 @@ class OpenAIBackend:
 
     def chose_model(self, prompt: Prompt) -> bool:
         """Return whether the client has chosen the model that is asked for."""
-        return "model" not in self._extra and self.policy.chooses_model(prompt.options)
+        options = prompt.options
+        chosen = bool(options) and self.policy.chooses_model(options)
+        return chosen and "model" not in self._extra
 
     def members(
         self, prompt: Prompt, *, with_usage: bool, with_theirs: bool
@@ -184,9 +191,8 @@ class OpenAIBackend:
             "messages": messages,
             "stream": True,
         }
-        for name, value in self._extra.items():
-            if value is None and name not in ("messages", "stream"):
-                del members[name]
+        for name in self._left_out:
+            del members[name]
         return members
 
 
@@ -204,7 +210,10 @@ class CompletionRequest:
         self._backend = backend
         self._chose_model = backend.chose_model(prompt)
         self._with_usage = backend.takes_stream_options
-        self._with_theirs = "stream_options" in backend.policy.apply(prompt.options)
+        options = prompt.options
+        self._with_theirs = bool(options) and "stream_options" in backend.policy.apply(
+            options
+        )
         kept = prompt.json if isinstance(prompt, PromptInContext) else b""
         self._json = kept or msgspec.json.encode(prompt)
         self._written = prompt.written

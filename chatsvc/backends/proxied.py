@@ -61,18 +61,19 @@ class SessionRoute:
         )
 
     async def post(
-        self, make_body: Callable[[], bytes], headers: Mapping[str, str]
+        self, make_body: Callable[[], bytes], headers: Mapping[str, str], seconds: float
     ) -> SessionExchange:
         """See `Route.post`; but aiohttp keeps the body until the response's head has come."""
         try:
             # A redirect would carry the conversation, and perhaps the key, elsewhere.
-            response = await self._session.post(
-                self._url,
-                data=make_body(),
-                headers=headers,
-                proxy=self.proxy.url if self.proxy is not None else None,
-                allow_redirects=False,
-            )
+            async with asyncio.timeout(seconds):
+                response = await self._session.post(
+                    self._url,
+                    data=make_body(),
+                    headers=headers,
+                    proxy=self.proxy.url if self.proxy is not None else None,
+                    allow_redirects=False,
+                )
         except aiohttp.ClientError as error:
             if isinstance(error, OSError):  # a time-out is one, and most others
                 raise

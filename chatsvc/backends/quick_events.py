@@ -38,7 +38,8 @@ class QuickEvents:
     def __init__(self, limit: int) -> None:
         self.too_long = False
         self._limit = limit
-        self._parser = EventStreamParser(limit=limit, keep_strays=True)
+        # Most bodies need none, and it costs as much as to cut four events.
+        self._parser: EventStreamParser | None = None
         self.between_events = False
         self._begun = False
 
@@ -47,9 +48,7 @@ class QuickEvents:
         items: list[Item] = []
         if data and not self._begun:
             self._begun = True
-            if data[:1] != BOM[:1]:
-                self._parser.pass_start()
-                self.between_events = True
+            self.between_events = data[:1] != BOM[:1]
         if not self.between_events:
             # The event that is half here goes the exact way, to its end.
             end = data.find(b"\n\n") + 2
@@ -76,16 +75,25 @@ class QuickEvents:
     def end(self) -> list[Item]:
         """Return the items that a clean end of the body completes; call it once."""
         items: list[Item] = []
-        self._collect(self._parser.end(), items)
+        if self._parser is not None:
+            self._collect(self._parser.end(), self._parser.strays, items)
         return items
 
     def _feed_parser(self, data: bytes, items: list[Item]) -> None:
-        if not self.too_long:
-            self._collect(self._parser.feed(data), items)
-            self.between_events = self._parser.between_events
+        if self.too_long:
+            return
+        parser = self._parser
+        if parser is None:
+            parser = EventStreamParser(limit=self._limit, keep_strays=True)
+            self._parser = parser
+            if self.between_events:  # what came before had no mark of the byte order
+                parser.pass_start()
+        self._collect(parser.feed(data), parser.strays, items)
+        self.between_events = parser.between_events
 
-    def _collect(self, events: Iterator[Event | Comment], items: list[Item]) -> None:
-        strays = self._parser.strays
+    def _collect(
+        self, events: Iterator[Event | Comment], strays: list[bytes], items: list[Item]
+    ) -> None:
         try:
             for event in events:
                 items += ((line, STRAY) for line in strays)

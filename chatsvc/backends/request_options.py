@@ -58,21 +58,21 @@ class OptionPolicy:
 
     def apply(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of a request to the server, for the options of a client's request."""
-        members = {
-            name: value
-            for name, value in options.items()
-            if self._forward_all or name in FORWARDED
-        }
-        members.pop("model", None)
-        if self.chooses_model(options):
-            members["model"] = options["model"]
-        self._limit_tokens(members)
+        members: dict[str, Any] = {}
+        if options:
+            members = {
+                name: value
+                for name, value in options.items()
+                if self._forward_all or name in FORWARDED
+            }
+            members.pop("model", None)
+            if self.chooses_model(options):
+                members["model"] = options["model"]
+        if self._most_tokens is not None:
+            self._limit_tokens(members, self._most_tokens)
         return {**self._defaults, **members}
 
-    def _limit_tokens(self, members: dict[str, Any]) -> None:
-        most = self._most_tokens
-        if most is None:
-            return
+    def _limit_tokens(self, members: dict[str, Any], most: int) -> None:
         for name in (*TOKEN_LIMITS, LLAMA_TOKEN_LIMIT):
             if members.get(name) is not None:
                 members[name] = _at_most(most, members[name])

@@ -176,8 +176,8 @@ class UpstreamClient:
         try:
             # One time for all of the head: a server may send it, or interim responses (RFC 9110
             # section 15.2), byte by byte, or not take the request.
-            async with asyncio.timeout(self._connect_timeout + self._timeout):
-                exchange = await route.post(request.body, request.headers)
+            seconds = self._connect_timeout + self._timeout
+            exchange = await route.post(request.body, request.headers, seconds)
         except TimeoutError as error:
             detail = f"The model's server did not answer in time{_through(route)}."
             raise BackendFailed(detail) from without_tracebacks(error)

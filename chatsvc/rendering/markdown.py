@@ -129,7 +129,8 @@ def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 def _set_attributes(block: Sequence[Token], end: int | None) -> None:
     """Write into a block of the top level where it ends (code points), and align its cells.
 
-    None stands for no end.
+    None stands for no end. The block has the direction of its text, and each item of a list that of its
+    own: a marker stands where the item's line begins.
     """
     first = block[0]
     if first.type not in ("fence", "code_block", "formula_block"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from chatsvc.client_limits import (
     StartLimits,
     too_many_in_all,
@@ -29,7 +27,7 @@ class Admission:
         self.draining = False
         self.most = most
         self._starts = Starts()
-        self._running: Counter[str] = Counter()
+        self._running: dict[str, int] = {}  # of those accounts that have any
         self._counted = 0
 
     @property
@@ -49,7 +47,7 @@ class Admission:
             )
         if self.full:
             raise too_many_in_all(self.most)
-        if limits.running and self._running[limits.account] >= limits.running:
+        if limits.running and self._running.get(limits.account, 0) >= limits.running:
             raise too_many_running(limits.running)
         if wait_s := self._starts.wait_s(limits.account, limits.starts):
             raise too_many_starts(limits.starts, wait_s)
@@ -69,6 +67,6 @@ class Admission:
         A reply that is taken over from another node was admitted there, so it is not refused here.
         """
         self._counted += change
-        self._running[account] += change
-        if not self._running[account]:
-            del self._running[account]
+        running = self._running.pop(account, 0) + change
+        if running:
+            self._running[account] = running

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from chatsvc.memory_budget import Kind, MemoryBudget
 from chatsvc.replies.reply import Reply
@@ -65,16 +66,19 @@ class ReplyMemory:
         self._prompts = 0
         self._texts = 0
         self._starting = 0
-        budget.add_source(Kind.PROMPTS, lambda: self._prompts + self._starting)
-        budget.add_source(Kind.TEXTS, lambda: self._texts)
-        budget.add_source(Kind.TEXTS, lambda: store.kept_bytes)
+        # They are asked for each request, and these take no frame.
+        budget.add_source(Kind.PROMPTS, partial(getattr, self, "_prompts"))
+        budget.add_source(Kind.PROMPTS, partial(getattr, self, "_starting"))
+        budget.add_source(Kind.TEXTS, partial(getattr, self, "_texts"))
+        budget.add_source(Kind.TEXTS, partial(getattr, store, "kept_bytes"))
 
     # ------------------------------------------------------------------ counting
 
     def note(self, reply: Reply) -> None:
         """Count a reply whose readers or producer have come or gone."""
         self._unread.pop(reply, None)
-        if not (reply.produced or reply.readers):
+        produced, readers, ended = reply.produced, reply.readers, reply.log.end
+        if not (produced or readers):
             held = self._held.pop(reply, None)
             if held is not None:
                 self._prompts -= held.prompt
@@ -85,9 +89,9 @@ class ReplyMemory:
             held = self._held[reply] = _Held(prompt_bytes(reply.record))
             self._prompts += held.prompt
             self._look_at(reply)
-        elif reply.end is not None and held.prompt:
+        elif ended is not None and held.prompt:
             self._look_at(reply)
-        if _is_unread(reply):
+        if produced and not readers and ended is None:  # as `_is_unread`
             self._unread[reply] = monotonic() + FRESH_US
 
     def _look_at(self, reply: Reply) -> None:
@@ -95,12 +99,12 @@ class ReplyMemory:
         held = self._held.get(reply)
         if held is None:
             return
-        text = 0
-        if reply.end is None or self._counts_ended:
+        text, ended = 0, reply.log.end is not None
+        if not ended or self._counts_ended:
             text = log_bytes(reply.log) + record_bytes(reply.record)
-            if reply.end is not None:  # the question is left
+            if ended:  # the question is left
                 text += reply.record.prompt.size
-        if reply.end is not None:
+        if ended:
             self._prompts -= held.prompt
             held.prompt = 0
         self._texts += text - held.text

@@ -252,9 +252,10 @@ class Producer:
                     log_writer.note_usage(usage_of(piece.usage))
                     continue
                 if isinstance(piece, Finish):
-                    end = end_of_finish(piece, has_calls=log_writer.has_calls)
+                    has_calls = log_writer.has_calls
+                    end = end_of_finish(piece, has_calls=has_calls)
                     log_writer.note_usage(end.usage)
-                    if not log_writer.has_calls:
+                    if not has_calls:
                         continue
                 if not log_writer.full:  # its `take` may have filled it
                     appending = log_writer.write(piece)

@@ -64,8 +64,10 @@ class Registry:
         reply = self._replies.get(reply_id)
         if reply is None:
             record, log = await self._store.find(reply_id)
-            # Another task may have opened it while this one waited for the store.
-            reply = self._replies.get(reply_id)
+            # Another task may have opened it while this one waited for the store; for a store in
+            # this process nobody waits.
+            if self._store.cluster.shared:
+                reply = self._replies.get(reply_id)
             if reply is None:
                 reply = Reply(
                     record, log, self._ticker, self._departure, self._reply_changed
@@ -86,7 +88,8 @@ class Registry:
         Called when the first reader of a reply comes, when its last one leaves, and when its
         production begins or ends here.
         """
-        reply.cancel_grace()
+        if reply.grace is not None:
+            reply.cancel_grace()
         self.memory.note(reply)
         if not reply.produced:
             if reply.end is None or not reply.readers:

@@ -124,6 +124,8 @@ def _has_more(body: bytes | str, characters: str, most: int) -> bool:
 
     To search is much faster than to count where there are few, and is given up where there are many.
     """
+    if len(body) <= most:  # as most bodies are, for the levels at least
+        return False
     marks: list[Any] = list(characters)
     if isinstance(body, bytes):
         marks = [character.encode() for character in characters]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from operator import add
 from typing import ClassVar
 
 from chatsvc.model import End
@@ -171,10 +172,11 @@ class Codec(StreamCodec):
         if numbers is NO_DIGITS:
             return [prefix + tails[character] for character in run]
         if isinstance(run, str):  # each of its characters is one code point
-            return [
-                prefix + numbers[end] + tails[character]
-                for end, character in enumerate(run, position + 1)
-            ]
+            ends = range(position + 1, position + len(run) + 1)
+            behind = map(
+                add, map(numbers.__getitem__, ends), map(tails.__getitem__, run)
+            )
+            return list(map(prefix.__add__, behind))
         events = []
         for character in run:
             position += len(character)

@@ -49,7 +49,7 @@ class Heartbeat(Waiter):
         self._transport = transport
         self._framing = framing
         # The first stamp has just been written; `_wrote` is when the last one was (microseconds).
-        self._started = self._wrote = self.ticker.refresh()
+        self._started = self._wrote = self.ticker.now
         self._probes = probe_times_us  # those that are still to come
         self._wait()
         self.ticker.enter(self)

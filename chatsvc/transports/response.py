@@ -203,7 +203,9 @@ class ReplyResponse(web.StreamResponse):
                     first, others = first + others, []
             elif (
                 stream.at_text
-                and 0 < reply.released_now() - stream.position <= FIRST_CHARACTERS
+                and 0
+                < reply.log.released(reply.ticker.horizon) - stream.position
+                <= FIRST_CHARACTERS
             ):
                 taken = stream.take()
                 if taken is not None and isinstance(codec, Codec):

@@ -90,8 +90,10 @@ async def drained(
     of one connection wait, and each has a deadline that moves with every byte that the client
     takes. Few clients are slow at a time, and a look costs a microsecond.
     """
-    now = ticker.refresh()
-    least, deadline = transport.get_write_buffer_size(), now + STALLED_US
+    least = transport.get_write_buffer_size()
+    if least <= most:
+        return
+    deadline = ticker.refresh() + STALLED_US
     waiter = Waiter(ticker)
     when = NOW  # first in the next turn, when the kernel may have taken more already
     while (waiting := transport.get_write_buffer_size()) > most:

@@ -64,13 +64,16 @@ A WebSocket has those of its first replies, with commas between them.
 """
 
 IDENTITY = web.RequestKey("identity", Identity)
-"""The key of the identity of a request's sender, where the service has users."""
+"""The key of the identity of a request's sender; `STRANGER` where the service has no users."""
 
 
 def identity_of(request: web.BaseRequest) -> Identity:
-    """Return who a request is from: `STRANGER` where the service has no users."""
-    identity: Identity = request.get(IDENTITY, STRANGER)
-    return identity
+    """Return who a request is from: `STRANGER` where the service has no users, or does not know yet."""
+    # `get` and `in` of a request cost three times as much.
+    try:
+        return request[IDENTITY]
+    except KeyError:
+        return STRANGER
 
 
 def service(request: web.Request) -> web.Application:

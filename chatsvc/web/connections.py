@@ -236,10 +236,10 @@ class GuardedConnection(web.RequestHandler):
         if self._phase is Phase.REFUSED:
             return self._discard(data)
         if self._phase is Phase.IDLE:
-            if not data.lstrip(b"\r\n"):  # [RFC 9112, 2.2] Empty lines before a head.
+            data = data.lstrip(b"\r\n")
+            if not data:  # [RFC 9112, 2.2] Empty lines before a head.
                 self._limit_time(limits.HEAD_S)
                 return True
-            data = data.lstrip(b"\r\n")
             self._phase, self._seen, self._tail = Phase.HEAD, 0, b""
         joined = self._tail + data
         end = joined.find(END_OF_HEAD)

@@ -54,27 +54,31 @@ class Clients:
         # The API keys, by their digests, of those whose answer is on its way and who have one.
         self._keys: dict[asyncio.Transport, str] = {}
 
-    def enter(self, request: web.Request) -> None:
-        """Watch the client of a request that the current task answers."""
-        self._tasks[asyncio.current_task()] = request
-        if request.transport is not None:
-            self._forget(request.transport)
+    def enter(self, request: web.Request) -> asyncio.Task[Any] | None:
+        """Watch the client of a request that the current task answers; return the task."""
+        task = asyncio.current_task()
+        self._tasks[task] = request
+        transport = request.transport
+        if transport in self._sending:
+            self._forget(transport)
+        return task
 
     def watch_sending(self, request: web.BaseRequest) -> None:
         """Watch that a client takes what is written now, until it has all or asks again."""
-        if request.transport is not None:
-            self._sending[request.transport] = None
+        transport = request.transport
+        if transport is not None:
+            self._sending[transport] = None
             if key := identity_of(request).key:
-                self._keys[request.transport] = key
+                self._keys[transport] = key
 
     def transports(self) -> set[asyncio.Transport]:
         """Return the connections that something is being sent to, or may be."""
         found = {request.transport for request in self._tasks.values()}
         return {each for each in found if each is not None}.union(self._sending)
 
-    def leave(self) -> None:
-        """Stop watching the request that the current task answers."""
-        self._tasks.pop(asyncio.current_task(), None)
+    def leave(self, task: asyncio.Task[Any] | None) -> None:
+        """Stop watching the request that a task answers."""
+        self._tasks.pop(task, None)
 
     def cut(self, keys: Container[str]) -> None:
         """Break off the answers to all requests that rest on some API keys (by their digests).

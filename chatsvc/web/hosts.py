@@ -86,12 +86,22 @@ class Hosts:
 
         A request that came by a Unix socket has passed a server that knows its own hosts.
         """
-        if self._any or inner_path(request) in ANY_HOST_PATHS:
+        if self._any:
+            return
+        named = request.headers.getall(hdrs.HOST, [])
+        # What is answered whatever the request came to, as most are: to find that out is a call of
+        # the system.
+        if (
+            len(named) == 1
+            and named[0] == request.host
+            and self.answers(named[0], None)
+        ):
+            return
+        if inner_path(request) in ANY_HOST_PATHS:
             return
         came_to = request.get_extra_info("sockname")
         if isinstance(came_to, (str, bytes)):  # a Unix socket's name, which may be ""
             return
-        named = request.headers.getall(hdrs.HOST, [])
         if not named:
             raise MisdirectedRequest("The request names no host.")
         # A request line with a whole URL names the host as well [RFC 9112, 3.2.2]. aiohttp gives

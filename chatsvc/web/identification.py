@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from chatsvc.host_names import client_network
 from chatsvc.problems import Forbidden, Unauthorized
 from chatsvc.users.current_keys import CurrentKeys
-from chatsvc.users.identity import ADMIN, CHAT, Identity
+from chatsvc.users.identity import ADMIN, CHAT, STRANGER, Identity
 from chatsvc.web.app_keys import (
     AUTHORIZE,
     IDENTITY,
@@ -39,6 +39,7 @@ async def identify(request: web.Request, app: web.Application, path: str) -> Non
     what `holder_of` and `session_of` raise. A browser that asks for a page gets a redirect to the
     form for signing in, `HTTPSeeOther`.
     """
+    request[IDENTITY] = STRANGER
     if not has_users(app):
         return
     needed = CHAT

@@ -34,8 +34,8 @@ ACCESS = f"{NAME}.access"
 """The name of the logger of requests."""
 
 # Each reply has two lines, and each of them was a tenth of what a short reply costs: so the second of
-# the time is formatted once, a line without a traceback is joined here, and a record that is logged
-# often is made without a look at the stack or the file system.
+# the time is formatted once, a line without a traceback is joined here, and what is logged often
+# becomes a record only where something but a `LineHandler` would see that.
 
 
 @lru_cache(maxsize=4)
@@ -87,6 +87,9 @@ def _indented(line: str, pairs: str) -> str:
     return "\n  ".join([head + pairs, *rest.split("\n")])
 
 
+_pair = " %s=%s".__mod__
+
+
 class TextFormatter(logging.Formatter):
     """The formatter of lines for people: `time level name message key=value …`.
 
@@ -110,12 +113,23 @@ class TextFormatter(logging.Formatter):
             second, zone = _local(int(record.created))
             message = record.getMessage() if record.args else record.msg
             line = f"{second}.{int(record.msecs):03d}{zone} {record.levelname} {record.name} {message}"
-        data: dict[str, Any] = record.__dict__.get("data") or {}
-        pairs = "".join([f" {key}={value}" for key, value in data.items()])
+        pairs = self._pairs(record.__dict__.get("data") or {})
+        return line + pairs if line.isprintable() else _indented(line, pairs)
+
+    def format_info(
+        self, created: float, name: str, message: str, data: dict[str, Any]
+    ) -> str:
+        """Return what `format` returns for a record of level INFO; `message` is plain ASCII."""
+        second, zone = _local(int(created))
+        begin = f"{second}.{int(created % 1 * 1000):03d}{zone} INFO {name} {message}"
+        return begin + self._pairs(data)
+
+    def _pairs(self, data: dict[str, Any]) -> str:
+        pairs = "".join(map(_pair, data.items()))
         # All at once, for nearly all are plain. A value that looks like pairs makes them too many.
         if not _are_plain(pairs) or pairs.count("=") != len(data):
             pairs = "".join([f" {key}={_shown(data[key])}" for key in data])
-        return line + pairs if line.isprintable() else _indented(line, pairs)
+        return pairs
 
 
 class JsonFormatter(logging.Formatter):
@@ -134,9 +148,36 @@ class JsonFormatter(logging.Formatter):
             data["traceback"] = self.formatException(record.exc_info)
         return _to_json(data)
 
+    def format_info(
+        self, created: float, name: str, message: str, data: dict[str, Any]
+    ) -> str:
+        """Return what `format` returns for a record of level INFO."""
+        return _to_json(
+            {
+                "time": f"{_utc(int(created))}.{int(created % 1 * 1000):03d}Z",
+                "level": "info",
+                "logger": name,
+                "message": message,
+                **data,
+            }
+        )
+
 
 class LineHandler(logging.StreamHandler[TextIO]):
     """The handler of a stream that gives each line to the system by itself, as Python's stderr does."""
+
+    def write_info(self, name: str, message: str, data: dict[str, Any]) -> bool:
+        """Write a line of level INFO without a record; return False if that takes one."""
+        formatter, lock = self.formatter, self.lock
+        if lock is None or not isinstance(formatter, (TextFormatter, JsonFormatter)):
+            return False
+        try:
+            line = formatter.format_info(time.time(), name, message, data)
+            with lock:
+                self.stream.write(line + "\n")
+        except Exception:  # noqa: BLE001  (a record tells how to report it)
+            return False
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record. An error is reported as `logging.Handler.handleError` does."""
@@ -188,6 +229,8 @@ def set_up_logs(settings: Settings) -> None:
 class _FrequentRecord(logging.LogRecord):
     """A record of level INFO that is made at a fifth of the cost, with this module as its caller.
 
+    It is for handlers of others: a test's, or of an application that logs in its own way.
+
     A `logging.LogRecord` takes the file's name apart each time, and to look for the caller on the
     stack costs as much as to write the line.
     """
@@ -210,9 +253,31 @@ class _FrequentRecord(logging.LogRecord):
             self.process = os.getpid()
 
 
+def _only_handler(logger: logging.Logger) -> LineHandler | None:
+    """Return the `LineHandler` that gets the records of a logger as they are, and nothing else does.
+
+    None if they go another way: through filters, to other handlers, or made by somebody's factory.
+    """
+    if logger.filters or logger.disabled:
+        return None
+    while logger.parent is not None:
+        if logger.handlers or not logger.propagate:
+            return None
+        logger = logger.parent
+    handlers = logger.handlers
+    if len(handlers) != 1 or logging.getLogRecordFactory() is not logging.LogRecord:
+        return None
+    handler = handlers[0]
+    takes = type(handler) is LineHandler and handler.level <= logging.INFO
+    return handler if takes and not handler.filters else None  # type: ignore[return-value]
+
+
 def log_often(logger: logging.Logger, message: str, data: dict[str, Any]) -> None:
     """Log a line of level INFO, as `logger.info` does with `extra={"data": data}`."""
     if not logger.isEnabledFor(logging.INFO):
+        return
+    handler = _only_handler(logger)
+    if handler is not None and handler.write_info(logger.name, message, data):
         return
     if logging.getLogRecordFactory() is logging.LogRecord:
         logger.handle(_FrequentRecord(logger.name, message, data))

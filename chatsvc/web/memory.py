@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -61,8 +62,10 @@ class MemoryWatch:
         self._logged = -LOG_INTERVAL_S  # time.monotonic() of the last line
         self._unsent = 0
         self._unfinished = 0
-        budget.add_source(Kind.UNSENT, lambda: self._unsent)
-        budget.add_source(Kind.REQUESTS, lambda: self._unfinished + self.bodies)
+        # They are asked for each request, and these take no frame.
+        budget.add_source(Kind.UNSENT, partial(getattr, self, "_unsent"))
+        budget.add_source(Kind.REQUESTS, partial(getattr, self, "_unfinished"))
+        budget.add_source(Kind.REQUESTS, partial(getattr, self, "bodies"))
 
     def publish(self) -> None:
         """Put what is held now into the metrics."""

@@ -7,10 +7,12 @@ exceptions into problems.
 from __future__ import annotations
 
 import logging
+from collections import deque
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
+from multidict import istr
 
 from chatsvc.problem import Problem
 from chatsvc.problems import BadRequest, InternalError, UnsupportedMediaType
@@ -51,7 +53,8 @@ from chatsvc.web.security import (
 )
 from chatsvc.web.use import USE
 
-_COMMON_HEADERS = (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
+_COMMON_HEADERS = tuple(map(istr, {**SECURITY_HEADERS, **CACHE_HEADERS}))
+_COMMON_VALUES = (*SECURITY_HEADERS.values(), *CACHE_HEADERS.values())
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -64,10 +67,11 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     as a redirect by `authorize`.
     """
     app = request[SERVICE] = service(request)
-    app[CLIENTS].enter(request)
+    clients = app[CLIENTS]
+    task = clients.enter(request)
     name_request(request)
     # It stays with the request, also for the access log, whatever becomes of it.
-    app[PROXIES].client_address(request)
+    app[PROXIES].name_client(request)
     connection = request.protocol
     guarded = connection if isinstance(connection, GuardedConnection) else None
     if guarded is not None:
@@ -118,7 +122,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         logger.error("a request failed", exc_info=error, extra={"data": data})
         problem = InternalError()
     finally:
-        app[CLIENTS].leave()
+        clients.leave(task)
     request[PROBLEM] = problem.code
     app[METRICS].refusals.labels(problem.code).inc()
     app[METRICS].limit_reached(problem)
@@ -153,8 +157,9 @@ def _charge(
     account = account_of_request(request, app)
     if path.startswith(PUBLIC_PATHS) and connection.account:
         account = connection.account
-    limits = app[USE].limits_of(identity_of(request).limits)
-    connection.charge(account, limits.connections or 0)
+    if connection.beyond or account != connection.account:
+        limits = app[USE].limits_of(identity_of(request).limits)
+        connection.charge(account, limits.connections or 0)
 
 
 def _is_one_too_many(connection: GuardedConnection | None) -> bool:
@@ -191,8 +196,7 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     headers = response.headers
     headers[hdrs.SERVER] = SERVER
     headers[X_REQUEST_ID] = request_id(request)
-    for name, value in _COMMON_HEADERS:
-        headers.setdefault(name, value)
+    deque(map(headers.setdefault, _COMMON_HEADERS, _COMMON_VALUES), maxlen=0)
     headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:
         headers.update(service(request)[ORIGINS].cors_headers(request))

@@ -3,11 +3,13 @@
 Every URL that the page uses is relative to its own, so it works under any prefix that the
 application is mounted below. The files are read once, when the application is made. A folder named
 by a digest of them all is part of their URLs: a browser may keep them for a year, and modules can
-import their neighbours by plain relative names.
+import their neighbours by plain relative names. The style sheet stands in the page itself: its text
+is painted as soon as the page is there, without another request.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -23,12 +25,13 @@ from babel import Locale, negotiate_locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
+from markupsafe import Markup
 
 from chatsvc.requests.values import BODY_FACTOR
 from chatsvc.transports.templates import data_folder
 from chatsvc.web.app_keys import identity_of
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
-from chatsvc.web.security import FILE_HEADERS, PAGE_HEADERS
+from chatsvc.web.security import FILE_HEADERS, page_headers
 
 LANGUAGE_COOKIE = "chatsvc_language"
 """The name of the cookie in which the page's selector keeps the reader's choice of language."""
@@ -46,11 +49,22 @@ class StaticFile:
     gzipped: bytes
 
 
+@dataclass(frozen=True)
+class InlineStyle:
+    """A style sheet as it stands in a page: its text, and the headers of a page that has it."""
+
+    text: Markup
+    page_headers: dict[str, str]
+
+
 FILES = web.AppKey("FILES", dict[str, StaticFile])
 """The key of the page's files, by their paths below `static`."""
 
 DIGEST = web.AppKey("DIGEST", str)
 """The key of the digest of all files (16 hexadecimal digits), which is a part of their URLs."""
+
+STYLE = web.AppKey("STYLE", InlineStyle)
+"""The key of the style sheets of all pages, as one."""
 
 TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
 """The key of the page's translations, by their BCP 47 code."""
@@ -68,6 +82,8 @@ def add_pages(app: web.Application, *, max_message: int) -> None:
     files = _read_files(data_folder("static"))
     app[FILES] = files
     app[DIGEST] = _digest(files)
+    sheets = (files["chat.css"].plain, files["rendered.css"].plain)
+    app[STYLE] = _inline_style(b"".join(sheets))
     app[TRANSLATIONS] = _read_catalogs(Path(__file__).parent / "catalogs")
     app[MESSAGE_LIMIT] = max_message
     aiohttp_jinja2.setup(
@@ -105,7 +121,7 @@ async def _page(request: web.Request) -> web.Response:
 def render_page(
     request: web.Request, template: str, context: dict[str, Any]
 ) -> web.Response:
-    """Return a page in the language that its reader wants, with the headers of `PAGE_HEADERS`.
+    """Return a page in the language that its reader wants, with the headers of `page_headers`.
 
     `context` holds what the template needs beside what every page has.
     """
@@ -123,12 +139,13 @@ def render_page(
         "direction": locale.text_direction,
         "languages": {code: _own_name(code) for code in translations},
         "static": static,
+        "style": app[STYLE].text,
         "_": chosen.gettext,
         "gettext": chosen.gettext,
         "ngettext": chosen.ngettext,
     }
     response = aiohttp_jinja2.render_template(template, request, common | context)
-    response.headers.update(PAGE_HEADERS)
+    response.headers.update(app[STYLE].page_headers)
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Encoding, Accept-Language, Cookie"
     response.enable_compression()
@@ -188,6 +205,17 @@ def _read_files(folder: Path) -> dict[str, StaticFile]:
             f"{kind}; charset=utf-8", plain, gzip.compress(plain, 9, mtime=0)
         )
     return files
+
+
+def _inline_style(sheet: bytes) -> InlineStyle:
+    # A browser reads every line end as LF, and hashes what it has read [WHATWG HTML, 13.2.3.5].
+    text = sheet.decode().replace("\r\n", "\n")
+    if "</" in text or "<!--" in text:
+        raise ValueError(
+            "a style sheet that would end its element can't stand in a page"
+        )
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return InlineStyle(Markup(text), page_headers(f"'sha256-{digest}'"))
 
 
 def _digest(files: dict[str, StaticFile]) -> str:

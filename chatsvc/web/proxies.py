@@ -149,9 +149,15 @@ class TrustedProxies:
         It is found out once for each request. The first request with such headers from an address
         that is not trusted is a warning in the log, and so is the first where both differ.
         """
-        if CLIENT not in request:
-            request[CLIENT] = self._client_address(request)
-        return request[CLIENT]
+        try:
+            return request[CLIENT]
+        except KeyError:
+            return self.name_client(request)
+
+    def name_client(self, request: web.BaseRequest) -> str:
+        """Return what `client_address` returns for a request that it was not called for."""
+        found = request[CLIENT] = self._client_address(request)
+        return found
 
     def _client_address(self, request: web.BaseRequest) -> str:
         peer, headers = self._peer(request.remote), request.headers

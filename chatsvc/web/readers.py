@@ -25,7 +25,7 @@ class ReaderScope:
     behind. `place` is left at the end.
     """
 
-    __slots__ = ("_clients", "_gauge", "_place", "_request")
+    __slots__ = ("_clients", "_gauge", "_place", "_request", "_task")
 
     def __init__(
         self, request: web.Request, transport: str, place: Place, after: int = 0
@@ -41,12 +41,12 @@ class ReaderScope:
 
     def __enter__(self) -> None:
         self._gauge.inc()
-        self._clients.enter(self._request)
+        self._task = self._clients.enter(self._request)
 
     def __exit__(self, *_: object) -> None:
         self._gauge.dec()
         self._place.leave()
-        self._clients.leave()
+        self._clients.leave(self._task)
         self._clients.watch_sending(self._request)
 
 

@@ -31,16 +31,22 @@ SERVER = "chatsvc"
 FILE_HEADERS = _NO_SNIFFING
 """The headers of the files that the chat page loads."""
 
-PAGE_HEADERS = {
-    # Nothing inline, no other host. 'self' covers WebSockets of the same host too, and `data:` is an
-    # image that is in a reply already, so that showing it tells nobody.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
-    "style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
-    **_OWN_WINDOW,
-    # The host of a link in a reply must not learn where the reader comes from; the service itself
-    # may.
-    "Referrer-Policy": "same-origin",
-    **_NO_SNIFFING,
-}
-"""The headers of the chat page, which runs scripts and connects to the service."""
+
+def page_headers(style_hash: str) -> dict[str, str]:
+    """Return the headers of a page that runs scripts and connects to the service.
+
+    `style_hash` is the hash source of the style sheet that stands in the page, such as
+    `'sha256-…'` with the quotation marks (CSP Level 3, section 2.3.1). No other styles apply.
+    """
+    return {
+        # No other script or style sheet inline, no other host. 'self' covers WebSockets of the same
+        # host too, and `data:` is an image that is in a reply already, so that showing it tells nobody.
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+        f"style-src {style_hash}; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'",
+        **_OWN_WINDOW,
+        # The host of a link in a reply must not learn where the reader comes from; the service
+        # itself may.
+        "Referrer-Policy": "same-origin",
+        **_NO_SNIFFING,
+    }

@@ -6,7 +6,7 @@
  * @import { Unit } from '../units.js'
  * @import { Emit } from './transport.js'
  */
-import { BlockDecoder } from '../blocks.js';
+import { BlockDecoder } from '../rendered-blocks.js';
 import { parseCursor } from '../position.js';
 import { parseProblem } from '../problems.js';
 

@@ -1,6 +1,7 @@
 """A backend whose replies are as large as they may be, each by the name that the message gives.
 
-With the default limits, but for `MAX_PARTS`, which these need.
+With the default limits, but for `MAX_PARTS`, which these need. What is left of such a reply is more than
+what a node's memory varies by, and the smaller they are, the sooner all of them are written and read.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any
 
 from chatsvc import Data, File, Piece, Reasoning, ToolCall
 
-MAX_PARTS = 16 * 1024 * 1024
-REASONING_BYTES = 256 * 1024
-MARKS = 100_000
+MAX_PARTS = 4 * 1024 * 1024
+REASONING_BYTES = 64 * 1024
+MARKS = 15_000
 CALLS = 64
-IMAGE_BYTES = 4 * 1024 * 1024
+IMAGE_BYTES = 3 * 1024 * 1024
+ENDLESS_PIECE_BYTES = 1024
 PIECES_PER_TURN = 16
 
 REPLIES: dict[str, Callable[[], Iterable[Piece]]] = {
@@ -28,10 +30,13 @@ REPLIES: dict[str, Callable[[], Iterable[Piece]]] = {
     ),
     "reasoning": lambda: repeat(Reasoning("abcd"), REASONING_BYTES // 4),
     "marks": lambda: (Data("n", number) for number in range(MARKS)),
-    "endless": lambda: repeat(ToolCall("call_1", "f", "x" * 256)),
+    "endless": lambda: repeat(ToolCall("call_1", "f", "x" * ENDLESS_PIECE_BYTES)),
     "image": lambda: [File("image/png", "data:image/png;base64," + "A" * IMAGE_BYTES)],
 }
 """The pieces of each reply, by its name."""
+
+SMALL = ("calls", "reasoning")
+"""Those that are large by the number of their pieces, not by what they take."""
 
 
 async def answer(messages: list[dict[str, Any]]) -> AsyncIterator[Piece]:

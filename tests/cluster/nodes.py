@@ -172,9 +172,10 @@ async def read(
     reading.reply = reply
     # At first contact, a client takes a dead address for a wrong one; here it is a balancer's that has lost a node.
     reading._reached = True
-    timeouts = Timeouts(headers=8.0, first_byte=1000.0, silence=6.0, poll=2.0)
+    # A node that is paused costs one of these at each attempt, and one that is slow an attempt more.
+    timeouts = Timeouts(headers=3.0, first_byte=1000.0, silence=3.0, poll=2.0)
     question = Question(places[0], {"message": message}, key, timeouts)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=6.0)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=3.0)
     text = ""
     units = Units() if view == "parts" else None
     async with aiohttp.ClientSession(timeout=timeout) as session:

@@ -12,11 +12,22 @@ import aiohttp
 import pytest
 
 from .conftest import Cluster
-from .large_replies import CALLS, IMAGE_BYTES, MARKS, MAX_PARTS, REASONING_BYTES
+from .large_replies import (
+    CALLS,
+    ENDLESS_PIECE_BYTES,
+    IMAGE_BYTES,
+    MARKS,
+    MAX_PARTS,
+    REASONING_BYTES,
+    SMALL,
+)
 from .nodes import Node
 
 WAIT = 300.0  # seconds: for what must happen, however slow the machine
 ROUNDS = 4
+"""How often a reply is written that takes more than `SLACK`; a smaller one is written once, for what
+is left of it can't be told from that."""
+
 MIB = 1024 * 1024
 
 PARTS = {"view": "parts"}
@@ -112,7 +123,7 @@ def check(name: str, whole: dict[str, Any]) -> None:
         case "endless":
             [part] = parts
             assert part["open"]
-            assert 0 <= MAX_PARTS - len(part["text"]) < 1024
+            assert 0 <= MAX_PARTS - len(part["text"]) < ENDLESS_PIECE_BYTES
         case "image":
             [part] = parts
             assert len(part["url"]) > IMAGE_BYTES
@@ -133,7 +144,7 @@ async def test_a_large_reply_ends_and_gives_its_memory_back(
     await read_by_three(session, nodes, "small")  # what is made once is made by now
     before = [memory(node, "VmRSS") for node in nodes]
     grown: list[list[int]] = []
-    for _ in range(ROUNDS):
+    for _ in range(1 if name in SMALL else ROUNDS):
         for node in nodes:
             begin_peak(node)
         whole, size = await read_by_three(session, nodes, name)
@@ -145,5 +156,5 @@ async def test_a_large_reply_ends_and_gives_its_memory_back(
     print(store, name, size, grown)
     for first, *later in zip(*grown, strict=True):
         assert first <= MOST_PER_BYTE * size + SLACK
-        # What isn't given back comes on top of the next, and the last is the fourth.
-        assert max(later) <= 2 * first + SLACK
+        # What isn't given back comes on top of the next.
+        assert max(later, default=0) <= first + first // 4 + SLACK

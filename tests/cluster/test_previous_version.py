@@ -32,8 +32,8 @@ from .nodes import ROOT, Node, Received, read
 
 pytestmark = pytest.mark.thorough
 
-NUMBERS = "".join(f"{number} " for number in range(120))
-"""A message that an echo takes some seconds for."""
+NUMBERS = "".join(f"{number} " for number in range(60))
+"""A message that an echo takes three seconds for."""
 
 FLAGS = ("--pace", "0.02", "--drain", "0", "--grace", "60")
 

@@ -118,9 +118,12 @@ is known, as $$e^{i\\pi} + 1 = 0$$ is.
 RECORD = """() => {
   window.film = [];
   window.shifts = [];
+  let begun = Infinity;
   if (PerformanceObserver.supportedEntryTypes.includes('layout-shift')) {
     new PerformanceObserver((list) => {
       for (const {value, startTime, sources} of list.getEntries()) {
+        // The composer grows with what is written, and shrinks when it is sent.
+        if (startTime < begun) continue;
         shifts.push({value, startTime, sources: sources.map(({node}) =>
           (node?.outerHTML ?? node?.textContent ?? '').slice(0, 60))});
       }
@@ -143,6 +146,7 @@ RECORD = """() => {
     if (reply) {
       const shown = show(reply);
       if (shown !== film.at(-1)) film.push(shown);
+      if (shown) begun = Math.min(begun, performance.now());
     }
     requestAnimationFrame(record);
   };

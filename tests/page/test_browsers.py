@@ -256,6 +256,39 @@ async def test_nothing_is_open_while_nothing_streams(
         assert await driving.text(tab) == transport
 
 
+@pytest.mark.thorough
+async def test_a_stop_works_though_six_windows_stream(
+    everywhere: Everywhere, service: int
+) -> None:
+    """A browser has six connections for one host: the request to stop must not wait for a seventh."""
+
+    async def scenario(new_profile: NewProfile) -> None:
+        profile = await new_profile()
+        windows = [await profile.open(f"http://127.0.0.1:{service}/") for _ in range(6)]
+        for window in windows:
+            # Longer than all that is waited for: its own end would free a connection, too.
+            await driving.send(window, TEXT * 60)
+            for each in windows:
+                # What is hidden reads nothing.
+                await each.wait_for_function(
+                    "last => document.visibilityState === 'hidden' ||"
+                    " document.querySelector(last + '[data-state=running] .text')?.textContent.length > 5",
+                    arg=LAST,
+                )
+            await window.click("#stop")
+            await driving.state(window, "stopped")
+            shown = await driving.text(window)
+            assert (TEXT * 60).startswith(shown) and shown != TEXT * 60
+            for each in windows:
+                await each.wait_for_function(
+                    "last => document.visibilityState === 'hidden' ||"
+                    " document.querySelector(last + '[data-state=stopped]') !== null",
+                    arg=LAST,
+                )
+
+    await everywhere(scenario)
+
+
 async def test_the_conversation_goes_along(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:

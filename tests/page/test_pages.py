@@ -1,5 +1,7 @@
 """The page as the server sends it: language, addresses, headers, catalogs."""
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -94,6 +96,20 @@ async def test_the_policy_allows_nothing_inline_and_no_other_host(
         text = await response.text()
     assert " style=" not in text
     assert not re.search(r"\son[a-z]+=", text)
+    # But for the one sheet that the policy names by its hash.
+    [sheet] = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert re.findall(r"<script(?![^>]* (?:src=|type=.application/json))", text) == []
+
+
+async def test_the_text_is_painted_without_another_request(client: Client) -> None:
+    """Nothing that a browser waits for before it paints has an address."""
+    text = await page(client)
+    assert re.findall(r"<link[^>]*stylesheet", text) == []
+    for script in re.findall(r"<script[^>]*src=[^>]*>", text):
+        assert "module" in script or "defer" in script or "async" in script
+    assert text.index("<style>") < text.index("<body")
 
 
 async def test_the_page_has_the_limits(client: Client) -> None:

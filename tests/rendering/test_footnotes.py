@@ -32,9 +32,10 @@ def test_there_and_back() -> None:
     assert section.startswith('<section class="footnotes" dir="auto" data-end="')
     back = '<a href="#fnref-{}" role="doc-backlink">↩︎</a>'
     assert (
-        f'<li id="fn-1">\n<p>two <code>x</code> {back.format(1)}</p>\n</li>' in section
+        f'<li id="fn-1" dir="auto">\n<p>two <code>x</code> {back.format(1)}</p>\n</li>'
+        in section
     )
-    assert f'<li id="fn-2">\n<p>one {back.format(2)}</p>\n</li>' in section
+    assert f'<li id="fn-2" dir="auto">\n<p>one {back.format(2)}</p>\n</li>' in section
     assert section.index("fn-1") < section.index("fn-2")
 
 
@@ -78,17 +79,20 @@ def test_a_definition_has_blocks_and_ends_a_list_and_a_quotation() -> None:
         "- a[^1]\n[^1]: x\ny\n\n    - z\n\n    ```\n    code\n    ```\n\nb\n\n> c\n[^2]: d"
     )
     first, second = re.findall("<section.*?</section>", html, re.DOTALL)
-    assert "<p>x<br>\ny</p>\n<ul>\n<li>z</li>\n</ul>\n<pre><code>code\n" in first
+    assert (
+        '<p>x<br>\ny</p>\n<ul>\n<li dir="auto">z</li>\n</ul>\n<pre><code>code\n'
+        in first
+    )
     assert first.rstrip().endswith("↩︎</a></li>\n</ol>\n</section>")
     assert ">b</p>\n<blockquote" in html
-    assert '<li id="fn-2" value="2">\n<p>d</p>' in second
+    assert '<li id="fn-2" value="2" dir="auto">\n<p>d</p>' in second
 
 
 def test_what_nothing_refers_to_and_what_is_defined_twice_is_listed_last() -> None:
     html = rendered(
         "a[^2]\n\n[^1]: one[^4]\n[^2]: two[^3]\n[^2]: again\n[^3]: three\n[^4]: four"
     )
-    assert re.findall(r'<li id="fn-\d+">\n<p>(\w+)', html) == [
+    assert re.findall(r'<li id="fn-\d+" dir="auto">\n<p>(\w+)', html) == [
         *("two", "three", "one", "four", "again")
     ]
 

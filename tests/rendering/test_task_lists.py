@@ -20,10 +20,12 @@ def inner(text: str) -> str:
 
 def test_a_checkbox_is_named_by_what_it_stands_before() -> None:
     html = inner("- [ ] buy **milk**\n- [x] 喝 `it`\n- [X] three\n- no")
-    assert f"<li><label>{OPEN} buy <strong>milk</strong></label></li>" in html
-    assert f"<li><label>{DONE} 喝 <code>it</code></label></li>" in html
-    assert f"<li><label>{DONE} three</label></li>" in html
-    assert "<li>no</li>" in html
+    assert (
+        f'<li dir="auto"><label>{OPEN} buy <strong>milk</strong></label></li>' in html
+    )
+    assert f'<li dir="auto"><label>{DONE} 喝 <code>it</code></label></li>' in html
+    assert f'<li dir="auto"><label>{DONE} three</label></li>' in html
+    assert '<li dir="auto">no</li>' in html
 
 
 def test_tasks_in_tasks_in_other_lists_and_with_paragraphs() -> None:

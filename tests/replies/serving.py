@@ -101,6 +101,13 @@ async def read_all(reply: Reply) -> tuple[str, str, str]:
     return text, reply.end.state, reply.end.finish_reason
 
 
+async def settled(replies: Replies) -> None:
+    """Wait until no reply is produced: a reader may learn of the end before the producer has gone."""
+    async with asyncio.timeout(WAIT):
+        while replies.running:
+            await asyncio.sleep(0)
+
+
 class Hanging:
     """A backend that gives some text and then hangs, until it is closed."""
 

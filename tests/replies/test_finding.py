@@ -16,7 +16,7 @@ from chatsvc.problems import (
 )
 from chatsvc.stores.memory import MemoryStore
 
-from .serving import Hanging, asking, read_all, serving
+from .serving import Hanging, asking, read_all, serving, settled
 
 
 async def test_a_running_reply_is_the_same_for_everybody() -> None:
@@ -36,6 +36,7 @@ async def test_a_reply_that_was_never_there_or_is_no_longer() -> None:
             await replies.open(new_reply_id())
         reply = await replies.start(asking("a"))
         await read_all(reply)
+        await settled(replies)
         store.expire()
         with pytest.raises(ReplyExpired):
             await replies.open(reply.id)

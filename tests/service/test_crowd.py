@@ -25,7 +25,9 @@ from .running import (
 )
 from .test_sockets import masked
 
-MANY = 2000
+MANY = 500
+"""Some times what the ticker calls in one turn, and what a listening socket holds by default."""
+
 TEXT = "多👨‍👩‍👧‍👦\n x"
 
 
@@ -42,7 +44,7 @@ def files() -> Iterator[None]:
 
 
 @pytest.mark.thorough
-async def test_2000_streams_at_once_each_exact() -> None:
+async def test_many_streams_at_once_each_exact() -> None:
     begun = 0
     all_have_begun = asyncio.Event()
 
@@ -52,7 +54,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
         await all_have_begun.wait()
         yield text[-1]
 
-    async with inside(Settings(pace=0.3, limits="off"), backend=echo) as chat:
+    async with inside(Settings(pace=0.1, limits="off"), backend=echo) as chat:
 
         async def one(number: int) -> None:
             nonlocal begun
@@ -79,7 +81,7 @@ async def test_2000_streams_at_once_each_exact() -> None:
 
 
 @pytest.mark.thorough
-async def test_1000_clients_that_vanish_leave_nothing() -> None:
+async def test_clients_that_vanish_leave_nothing() -> None:
     async with inside(Settings(pace=0.05, grace=0.2, limits="off")) as chat:
         body = json.dumps({"message": "x" * 10_000}).encode()
 
@@ -101,7 +103,7 @@ async def test_1000_clients_that_vanish_leave_nothing() -> None:
             writer.transport.abort()
 
         async with asyncio.timeout(30):
-            await asyncio.gather(*(vanish(number) for number in range(1000)))
+            await asyncio.gather(*(vanish(number) for number in range(MANY)))
         await chat.nothing_left()
 
 

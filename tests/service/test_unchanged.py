@@ -20,7 +20,7 @@ from tests.cluster.nodes import Node
 from tests.conftest import THOROUGH
 from tests.redis_server import RedisServer
 
-SCRIPTS = 1000 if THOROUGH else 100
+SCRIPTS = 300 if THOROUGH else 30
 """How many scripts are played; with the store in Redis a fifth of them, for it makes none of the bytes."""
 
 AT_ONCE = 8

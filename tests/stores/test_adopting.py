@@ -84,7 +84,9 @@ async def test_all_that_a_dead_node_had_is_taken_over_at_once(
         await redis.zadd("chatsvc:{0}:nodes", {owner.store.node: 0})
         owned = f"chatsvc:{{0}}:owned:{owner.store.node}"
         assert await redis.scard(owned) == 10
-        await other.store._leases._adopt_of_the_dead()
+        [dead] = await other.store._leases.renew()
+        [tag] = other.store._leases._tags
+        await other.store._leases._adopt_of_the_dead(tag, dead)
         assert await redis.scard(owned) == 0
 
 

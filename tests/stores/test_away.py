@@ -49,9 +49,9 @@ class Nodes:
         self._server = server
         self._stack = stack
 
-    async def start(self, patience: float) -> Replies:
+    async def start(self, patience: float, lease: float = 1.0) -> Replies:
         """One that echoes 100 characters in 2 s."""
-        store = RedisStore(self._server.url, keep=60, lease=1.0, patience=patience)
+        store = RedisStore(self._server.url, keep=60, lease=lease, patience=patience)
         await store.open()
         self._stack.push_async_callback(store.close)
         replies = Replies(store, EchoBackend(), Ticker(store.clock), pace=0.02)
@@ -64,6 +64,12 @@ async def nodes(server: RedisServer) -> AsyncIterator[Nodes]:
     """Nodes on the one that is harmed."""
     async with AsyncExitStack() as stack:
         yield Nodes(server, stack)
+
+
+def store_of(node: Replies) -> RedisStore:
+    """A node's store."""
+    assert isinstance(node.store, RedisStore)
+    return node.store
 
 
 async def begun(a: Replies, b: Replies) -> tuple[Reply, Reply]:
@@ -193,7 +199,7 @@ async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
             nodes = Nodes(server, stack)
             some = []
             for _ in range(3):
-                some.append(await nodes.start(4.0))
+                some.append(await nodes.start(4.0, lease=2.0))
                 await asyncio.sleep(0.07)  # so they renew theirs one after another
             long = Prompt((Message("user", TEXT * 4),))
             replies = [await node.start(long) for node in some]
@@ -216,6 +222,28 @@ async def test_a_redis_that_comes_back_with_old_leases_makes_nobody_dead(
                     assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"
     finally:
         server.stop()
+
+
+async def test_a_redis_that_has_old_leases_without_a_break_makes_nobody_dead(
+    nodes: Nodes, server: RedisServer
+) -> None:
+    """A node's connections may be renewed unseen, so only the leases say that Redis has old ones."""
+    some = [await nodes.start(4.0) for _ in range(3)]
+    replies = [await node.start(PROMPT) for node in some]
+    steady = [store_of(node)._leases._steady_since_us for node in some]
+    for node in some:
+        async with asyncio.timeout(WAIT):  # until it would take over from the dead
+            while monotonic() - store_of(node)._leases._steady_since_us < 0.8e6:
+                await asyncio.sleep(0.01)
+    async with Redis.from_url(server.url, decode_responses=True) as client:
+        await client.zadd(
+            "chatsvc:{0}:nodes", {store_of(node).node: 1 for node in some}
+        )
+        for reply in replies:
+            assert (await ended(reply))[0] == TEXT
+            assert await client.hget(f"chatsvc:{{0}}:{reply.id}", "e") == "1"
+    for node, before in zip(some, steady, strict=True):
+        assert store_of(node)._leases._steady_since_us > before
 
 
 async def test_what_a_node_leaves_while_redis_is_away_is_carried_on(

@@ -5,6 +5,12 @@ lease runs out (milliseconds). The node renews the lease several times before th
 for leases that have run out. The replies that are to be taken over are in the dead node's set, so
 that no node has to walk all replies.
 
+Redis may have come back without the last renewals: it saves them only now and then, and a replica
+that becomes the master may be behind. Then all leases look as if they had run out. A node notices
+this by its own lease, which is not the one that it has taken; it then takes no node for dead until
+the living have renewed theirs. Because the renewal and the search are one script, nothing can come
+between them.
+
 A reply may be in this node's own set though the node does not know that it owns it, because the
 answer that said so was lost. No other node would take such a reply over, so this one does.
 
@@ -20,7 +26,7 @@ from collections.abc import Awaitable, Callable, Collection
 from chatsvc.problems import ReplyExpired, ReplyNotFound, StoreUnavailable
 from chatsvc.stores.redis.commands import Commands
 from chatsvc.stores.redis.keys import HashTag
-from chatsvc.stores.redis.scripts import FORGET_NODE, TIME
+from chatsvc.stores.redis.scripts import FORGET_NODE, RENEW, TIME
 from chatsvc.stores.redis.tasks import cancel
 from chatsvc.ticker import Clock, monotonic
 
@@ -66,6 +72,8 @@ class Leases:
         # leases of other nodes can be trusted.
         self._renewed_us = 0
         self._steady_since_us = 0
+        # When the lease that Redis has confirmed the last runs out, in milliseconds of Redis' clock.
+        self._until_ms = 0
         # The ids that were in this node's set in Redis at the last look, and that it did not know
         # as its own. The answer that says so may just be under way, so a reply is adopted only if
         # it is unknown at two looks in a row.
@@ -119,34 +127,40 @@ class Leases:
                 self.distrust()
             clock.offset = time - received
 
-    async def renew(self) -> None:
-        """Renew the lease. Raises `StoreUnavailable`."""
+    async def renew(self) -> list[list[str]]:
+        """Renew the lease, and return for each hash tag the nodes whose leases have run out.
+
+        They may be old leases: see `distrust`. Raises `StoreUnavailable`.
+        """
         now = monotonic()
-        until_ms = (now + self._clock.offset) // 1000 + round(self._lease * 1000)
-        await asyncio.gather(
+        now_ms = (now + self._clock.offset) // 1000
+        until_ms = now_ms + round(self._lease * 1000)
+        answers = await asyncio.gather(
             *(
-                self._commands.ask("ZADD", tag.leases, until_ms, self._node)
+                self._commands.run(RENEW, [tag.leases], self._node, until_ms, now_ms)
                 for tag in self._tags
             )
         )
-        self._renewed_us = now
+        # This node was paused, or Redis was away: the leases of others may have run out too.
+        if monotonic() - self._renewed_us > self._lease * 0.75e6:
+            self.distrust()
+        # A later one than was confirmed is that of a renewal whose answer was lost.
+        if any(int(before or 0) < self._until_ms for before, *_ in answers):
+            self.distrust()
+        self._renewed_us, self._until_ms = now, until_ms
+        return [expired for _, *expired in answers]
 
     async def _run(self) -> None:
         self.distrust()
         while True:
             await asyncio.sleep(self._lease / 5)
             try:
-                before = self._renewed_us
                 await self.compare_clocks()
-                await self.renew()
-                now = monotonic()
-                # This node was paused, or Redis was away: the leases of others may have run out
-                # too.
-                if now - before > self._lease * 0.75e6:
-                    self.distrust()
-                steady = now - self._steady_since_us > self._lease * 0.5e6
+                expired = await self.renew()
+                steady = monotonic() - self._steady_since_us > self._lease * 0.5e6
                 if steady and self._adopt is not None:
-                    await self._adopt_of_the_dead()
+                    for tag, nodes in zip(self._tags, expired, strict=True):
+                        await self._adopt_of_the_dead(tag, nodes)
                     await self._adopt_unknown()
                 await self._on_renewed()
             except StoreUnavailable:
@@ -154,18 +168,15 @@ class Leases:
             except Exception:
                 logger.exception("keeping the lease failed")
 
-    async def _adopt_of_the_dead(self) -> None:
+    async def _adopt_of_the_dead(self, tag: HashTag, dead: list[str]) -> None:
         """Have the replies of dead nodes adopted, and forget the nodes that have none left.
 
         Raises `StoreUnavailable`.
         """
-        for tag in self._tags:
-            now_ms = self._clock.now() // 1000
-            dead = await self._commands.ask("ZRANGEBYSCORE", tag.leases, 0, now_ms)
-            for node in dead:
-                owned = tag.owned_by(node)
-                await self._adopt_all(owned)
-                await self._commands.run(FORGET_NODE, [owned, tag.leases], node)
+        for node in dead:
+            owned = tag.owned_by(node)
+            await self._adopt_all(owned)
+            await self._commands.run(FORGET_NODE, [owned, tag.leases], node)
 
     async def _adopt_all(self, owned: str) -> None:
         """Adopt all in a dead node's set, while there is room, and time until the next renewal."""

@@ -39,6 +39,7 @@ FINISH = Script("finish")
 TAKE_OVER = Script("take_over")
 RELEASE = Script("release")
 IS_QUIET = Script("is_quiet")
+RENEW = Script("renew")
 FORGET_NODE = Script("forget_node")
 MARK_READERS = Script("mark_readers")
 LAST_READ = Script("last_read")
@@ -55,6 +56,7 @@ ALL = (
     TAKE_OVER,
     RELEASE,
     IS_QUIET,
+    RENEW,
     FORGET_NODE,
     MARK_READERS,
     LAST_READ,

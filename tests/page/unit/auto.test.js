@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  FIRST_BYTE_TIMEOUT_MS, HEADERS_TIMEOUT_MS, initialTransport, nextTransport, observe, SILENCE_TIMEOUT_MS, startWatch,
+  FIRST_BYTE_TIMEOUT_MS, gives, HEADERS_TIMEOUT_MS, initialTransport, nextTransport, observe, othersThan,
+  SILENCE_TIMEOUT_MS, startWatch, verdictOn,
 } from '../../../static/auto.js';
 
 const headers = { type: 'headers', reply: null };
@@ -61,4 +62,21 @@ test('from the best to the one that works anywhere', () => {
 test('a verdict holds until its hour is over, then the better one is tried again', () => {
   const verdict = { transport: /** @type {const} */ ('poll'), reason: /** @type {const} */ ('buffered'), until: 100 };
   assert.deepEqual([initialTransport(null, 0), initialTransport(verdict, 99), initialTransport(verdict, 100)], ['sse', 'poll', 'sse']);
+});
+
+test('what is learnt is which other transport works, and nothing of the best', () => {
+  const verdict = verdictOn('websocket', 'headers', 50);
+  assert.deepEqual([initialTransport(verdict, 51), verdict?.reason], ['websocket', 'headers']);
+  assert.equal(verdictOn('sse', 'headers', 50), null);
+});
+
+test('a head alone shows that a socket gets through, and no stream', () => {
+  assert.deepEqual(['sse', 'poll', 'websocket'].map((name) => gives(name, headers)), [false, false, true]);
+  for (const event of [alive(), { type: 'retry', ms: 5 }, { type: 'end', state: 'done', problem: null }]) assert.ok(gives('sse', event));
+});
+
+test('beside one read the others, those that follow it first', () => {
+  assert.deepEqual(othersThan('sse'), ['websocket', 'poll']);
+  assert.deepEqual(othersThan('websocket'), ['poll', 'sse']);
+  assert.deepEqual(othersThan('poll'), ['sse', 'websocket']);
 });

@@ -146,12 +146,66 @@ test('a reply that has no name before its first character is asked for it when i
 test('a stop that something between swallowed is asked for again', async () => {
   const one = tab();
   const asked = stopAnswers(502, new TypeError('network error'), 200);
-  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 9000, end('stopped')]);
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0), 'hang'], [headers(), alive(0), 9000, end('stopped')]);
   one.chat.send(MESSAGE);
   await one.until(({ state, reply }) => state === 'running' && reply);
   one.chat.stop();
   await one.until(({ state }) => state === 'stopped');
   assert.deepEqual(asked, Array(3).fill('http://x/api/chat/r/stop'));
+});
+
+test('a reply is let go before it is stopped, and then read to its end', async () => {
+  // Six streams would hold the request back: a browser has six connections for one host.
+  const one = tab();
+  const open = [];
+  globalThis.fetch = async () => {
+    for (let turn = 0; turn < 20; turn++) await null;
+    open.push([...one.environment.open]);
+    return new Response('', { status: 200 });
+  };
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1), 'hang'], [headers(), alive(1), text(REPLY, 1), end('stopped')]);
+  one.chat.send(MESSAGE);
+  await one.until(({ text }) => text !== '');
+  one.chat.stop();
+  await one.until(({ state }) => state === 'stopped');
+  assert.deepEqual(open, [[]]);
+  assert.equal(one.last().text, REPLY);
+});
+
+test('a stop that is never answered leaves the reply to be read on', async () => {
+  const one = tab();
+  globalThis.fetch = () => new Promise(() => {});
+  one.environment.enqueue('sse', [headers(), alive(0), text(REPLY, 0, 1), 'hang'], [headers(), alive(1), text(REPLY, 1), end('stopped')]);
+  one.chat.send(MESSAGE);
+  await one.until(({ text }) => text !== '');
+  one.chat.stop();
+  await one.until(({ state }) => state === 'stopped');
+  assert.equal(one.last().text, REPLY);
+});
+
+test('what a race has shown holds for the next message, until it no longer does', async () => {
+  const one = tab();
+  const ask = async () => {
+    const { length } = one.environment.calls;
+    one.chat.send(MESSAGE);
+    await one.until(({ role, state }) => role === 'assistant' && state === 'done');
+    return one.environment.calls.slice(length).map(({ transport }) => transport);
+  };
+  const given = [headers(), alive(), text(REPLY, 0), end()];
+  one.environment.enqueue('sse', ['hang']);
+  one.environment.enqueue('websocket', given, given, ['hang'], ['hang'], given);
+  assert.deepEqual(await ask(), ['sse', 'websocket']);
+  assert.deepEqual(await ask(), ['websocket']);
+  // It does not get through any more, and the best one does.
+  one.environment.enqueue('poll', ['hang']);
+  one.environment.enqueue('sse', given, given, ['hang'], given);
+  assert.deepEqual(await ask(), ['websocket', 'poll', 'sse']);
+  assert.deepEqual(await ask(), ['sse']);
+  // Another network.
+  one.environment.enqueue('poll', given);
+  assert.deepEqual(await ask(), ['sse', 'websocket', 'poll']);
+  one.environment.wake('online');
+  assert.deepEqual(await ask(), ['sse']);
 });
 
 test('who stops a reply whose connection is broken waits for nothing', async () => {

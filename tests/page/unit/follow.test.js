@@ -69,7 +69,7 @@ test('a refused socket leads on to the long poll', async () => {
   environment.enqueue('poll', [headers(), alive(), text(ALL, 0), end()]);
   const emitted = await run(environment);
   assert.equal(textOf(emitted), ALL);
-  assert.deepEqual(left(emitted), ['sse websocket headers', 'websocket poll broken']);
+  assert.deepEqual(left(emitted), ['sse poll headers']);
 });
 
 test('who chose a buffered transport by hand keeps it', async () => {

@@ -32,11 +32,17 @@ export class Clock {
 export class ScriptedEnvironment {
   clock = new Clock();
   calls = [];
+  /** The transports whose readings are open now. */
+  open = [];
   scripts = {};
   isOnline = true;
   #wakers = new Set();
   transports = Object.fromEntries(['sse', 'eventsource', 'websocket', 'text', 'poll'].map((name) => [name, {
-    name, read: (target, emit, signal) => this.#read(name, target, emit, signal),
+    name,
+    read: (target, emit, signal) => {
+      this.open.push(name);
+      return this.#read(name, target, emit, signal).finally(() => this.open.splice(this.open.indexOf(name), 1));
+    },
   }]));
 
   /** Steps for the next readings over a transport: arrays of events, numbers (ms to pass), errors, or 'hang'. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockDecoder, putBlock, unfinishedFrom, wholeHTML } from '../../../static/blocks.js';
+import { BlockDecoder, putBlock, unfinishedFrom, wholeHTML } from '../../../static/rendered-blocks.js';
 
 const block = (from, to, html, close = null) => ({ from, to, html, close });
 const event = (from, to, html, more = {}) => ({ type: 'block', from, to, html, ...more });

@@ -1,0 +1,111 @@
+/**
+ * Where the reader is in the conversation, which scrolls under their eyes only when they ask for it.
+ *
+ * A question that is asked goes to the top, and its reply grows below it, past the edge of the view when it is long:
+ * the reader scrolls on at their own speed. The button "To the end" goes there and has the view follow the end as it
+ * moves, until the reader scrolls away. A page that is loaded shows the end, and follows it.
+ */
+import { find } from './elements.js';
+
+/** A reader this near to the end of the conversation is there. In CSS pixels. */
+const NEAR_END_PX = 60;
+/** The room above a question at the top of the view: as much as above the first one. In rem. */
+const ROOM_ABOVE_REM = 1.5;
+/** The most of the view's height that a question takes; `chat.css` has the same share. */
+const QUESTION_SHARE = 0.4;
+
+/** The place of the reader in `#scroller`, with the button "To the end". */
+export class ReadingPlace {
+  #scroller = find('#scroller', HTMLElement);
+  #log = find('#log', HTMLElement);
+  #button = find('#to-end', HTMLButtonElement);
+  #following = true;
+  #atEnd = true;
+  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
+  #sizesAtEnd = { content: 0, scroller: 0 };
+  /** The question below which there is room for its reply. @type {HTMLElement | null} */
+  #question = null;
+  #questionObserver = new ResizeObserver(() => this.#measureQuestion());
+
+  /** @param {() => void} pressed called after the button has shown the end */
+  constructor(pressed) {
+    this.#button.addEventListener('click', () => {
+      this.#following = true;
+      this.#scrollToEnd();
+      pressed();
+    });
+    // Asking for the place of the end after each change would have the page laid out once more.
+    new IntersectionObserver((entries) => {
+      this.#atEnd = entries.at(-1)?.isIntersecting ?? true;
+      this.#button.hidden = this.#atEnd;
+    }, { root: this.#scroller, rootMargin: `0px 0px ${NEAR_END_PX}px` }).observe(find('#end', HTMLElement));
+    this.#scroller.addEventListener('scroll', () => {
+      if (!this.#following || this.#isNearEnd()) return;
+      const { scrollHeight, clientHeight } = this.#scroller;
+      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
+      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
+      if (resized) this.#scrollToEnd();
+      else this.#following = false;
+    }, { passive: true });
+    // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
+    this.#log.addEventListener('toggle', () => (this.#following &&= this.#isNearEnd()), true);
+    // A screen keyboard must not cover the end for a reader who is there.
+    new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe(this.#scroller);
+  }
+
+  /** Whether the end of the conversation is in view, or nearly. It is as of the last frame. */
+  get atEnd() {
+    return this.#atEnd;
+  }
+
+  /**
+   * Keep room below the last question for its reply.
+   *
+   * @param {HTMLElement | null} question null if the conversation has none
+   */
+  setQuestion(question) {
+    if (question === this.#question) return;
+    this.#questionObserver.disconnect();
+    this.#question = question;
+    if (!question) return;
+    this.#measureQuestion();
+    this.#questionObserver.observe(question);
+  }
+
+  /** Show the last question at the top, or the end of it if it is a long one, and stay there. */
+  showQuestion() {
+    if (!this.#question) return;
+    this.#following = false;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const { clientHeight } = this.#scroller;
+    const hidden = Math.max(0, this.#question.offsetHeight - clientHeight * QUESTION_SHARE);
+    const top = this.#question.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+    this.#scroller.scrollTop += top + hidden - ROOM_ABOVE_REM * rem;
+  }
+
+  /** Show an element at the top, and stay there. @param {HTMLElement} element */
+  show(element) {
+    this.#following = false;
+    element.scrollIntoView({ block: 'start' });
+  }
+
+  /** Follow the end, after something was drawn. */
+  drawn() {
+    if (this.#following) this.#scrollToEnd();
+  }
+
+  #measureQuestion() {
+    if (this.#question) this.#log.style.setProperty('--question-height', `${this.#question.offsetHeight}px`);
+  }
+
+  #isNearEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+  }
+
+  #scrollToEnd() {
+    const scroller = this.#scroller;
+    scroller.scrollTop = scroller.scrollHeight;
+    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
+  }
+}
