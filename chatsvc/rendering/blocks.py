@@ -24,6 +24,8 @@ _end_tags = re.compile(r"(?:</[a-z0-9]+>\s*)*\Z")
 
 _code_end = "</code></pre>"
 
+_PLAIN = '<pre dir="auto"><code>'
+
 
 def render_blocks(
     asked: Asked,
@@ -68,7 +70,8 @@ def _open(block: Block, end: OpenEnd) -> None:
     """Cut the HTML of the last block in two, where what follows will go, unless it is finished."""
     block.end = end.shown
     html = block.html
-    if end.in_code:
+    is_plain = html.startswith(_PLAIN)  # a limit was passed
+    if end.in_code or is_plain:
         place = html.rfind(_code_end)
         behind = html[place:]
         # Its last line is not ended yet; lexers end it.
@@ -81,7 +84,7 @@ def _open(block: Block, end: OpenEnd) -> None:
         tail = _end_tags.search(html)
         place = len(html) if tail is None else tail.start()
         behind = html[place:]
-    if end.is_open or _may_go_on(html):
+    if end.is_open or is_plain or _may_go_on(html):
         block.html = html[:place]
         block.close = re.sub(r"\s+", "", behind)
 

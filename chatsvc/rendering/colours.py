@@ -1,4 +1,4 @@
-"""Code as HTML, coloured by the classes of Pygments."""
+"""Code as HTML, coloured by classes of Pygments: `k`, `s`, `c`, `nf` and `mi`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_all_lexers, get_lexer_by_name
-from pygments.token import _TokenType
+from pygments.token import STANDARD_TYPES, Token, _TokenType
 
 from chatsvc.rendering.escaping import escaped
 from chatsvc.rendering.limits import MAX_COLOURED_BLOCK, Budget
@@ -26,6 +26,21 @@ COLOURED = {
 
 Of its several hundred, many take seconds for a page of nonsense.
 """
+
+
+_CLASSES: dict[_TokenType, tuple[str, ...]] = {
+    Token.Keyword: ("k", "kd", "kn", "kr", "kc", "kt", "ow"),
+    Token.Literal.String: ("s", "s1", "s2", "sa", "sb", "se", "sd", "sh"),
+    Token.Comment: ("c", "c1", "cm", "ch"),
+    Token.Name.Function: ("nf", "nc", "nd", "fm"),
+    Token.Literal.Number.Integer: ("mi", "mf", "mh", "il"),
+}
+"""The kind of token that stands for all of one colour, with Pygments' classes of these.
+
+Each other class would be an element that looks like the text around it: half of the HTML of code.
+"""
+
+_COLOURS = {name: kind for kind, names in _CLASSES.items() for name in names}
 
 
 def coloured(code: str, language: str, budget: Budget) -> str:
@@ -62,13 +77,22 @@ _formatter = HtmlFormatter[str](nowrap=True)
 def _highlighted(code: str, lexer: Lexer, budget: Budget) -> str:
 
     def tokens() -> Iterator[tuple[_TokenType, str]]:
-        for token in lexer.get_tokens(code):
+        for kind, text in lexer.get_tokens(code):
             budget.check_time()
-            yield token
+            yield _colour(kind), text
 
     out = _Pieces()
     _formatter.format(tokens(), out)
     return "".join(out.pieces)
+
+
+@cache
+def _colour(kind: _TokenType) -> _TokenType:
+    """Return the kind of token that stands for the colour of another, `Token.Text` for none."""
+    known: _TokenType | None = kind
+    while known is not None and known not in STANDARD_TYPES:
+        known = known.parent
+    return _COLOURS.get(STANDARD_TYPES[known or Token], Token.Text)
 
 
 @cache

@@ -94,11 +94,6 @@ def _parse_content(state: StateBlock, start: int, end: int, content: int) -> Non
     ) = before
 
 
-def forget_footnotes(env: MutableMapping[str, Any]) -> None:
-    """Forget the definitions that were found, for the text is parsed again."""
-    env.pop(_DEFINED, None)
-
-
 def defines_footnotes(env: MutableMapping[str, Any]) -> bool:
     """Return whether the text that was parsed defines footnotes."""
     return _DEFINED in env

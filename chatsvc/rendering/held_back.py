@@ -43,7 +43,7 @@ _destination = re.compile(
 
 _money = re.compile(r"\$[0-9][0-9.,]*(?:[^0-9.,A-Za-z\\^_{}+*=$]|$)")
 
-_marks_at_end = re.compile(r"(?:[*_~$!\\]|\s)+\Z")
+_marks_at_end = re.compile(r"(?:[*_~]|\s)+\Z")
 
 _stop = re.compile(rf"[\\`$!\[\]<&]|{START}")
 

@@ -129,8 +129,8 @@ def top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 def _set_attributes(block: Sequence[Token], end: int | None) -> None:
     """Write into a block of the top level where it ends (code points), and align its cells.
 
-    None stands for no end. The block has the direction of its text, and each item of a list that of its
-    own: a marker stands where the item's line begins.
+    None stands for no end. The block has the direction of its text, and each item of a list that
+    of its own: a marker stands where the item's line begins.
     """
     first = block[0]
     if first.type not in ("fence", "code_block", "formula_block"):
@@ -142,3 +142,5 @@ def _set_attributes(block: Sequence[Token], end: int | None) -> None:
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrSet("align", style.removeprefix("text-align:"))
+        elif token.type in ("list_item_open", "footnote_item_open"):
+            token.attrSet("dir", "auto")

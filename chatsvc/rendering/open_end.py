@@ -45,6 +45,7 @@ class OpenEnd:
         self.mark = next(
             (chr(code) for code in _PRIVATE_USE if chr(code) not in self.text), ""
         )
+        self.shown = len(self.text.rstrip())
 
 
 def find_open_blocks(

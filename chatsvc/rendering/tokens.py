@@ -29,7 +29,6 @@ from chatsvc.rendering.bare_links import START, bare_link
 from chatsvc.rendering.footnotes import (
     footnote_definition,
     footnote_reference,
-    forget_footnotes,
     list_footnotes,
 )
 from chatsvc.rendering.formulas import formula, formula_block
@@ -76,10 +75,12 @@ def _parse_blocks(state: StateCore) -> None:
         if OPEN_END not in env:
             state.md.block.parse(state.src, state.md, env, state.tokens)
             return
-        references, cells = env.get("references", {}), env[BUDGET].cells
+        references, cells = env["references"], env[BUDGET].cells
+        known = set(env)
 
         def parse(state: StateCore) -> None:
-            forget_footnotes(env)
+            for name in env.keys() - known:  # what an earlier call has found
+                del env[name]
             env["references"], env[BUDGET].cells = dict(references), cells
             state.md.block.parse(state.src, state.md, env, state.tokens)
 

@@ -45,7 +45,10 @@ class BackendSettings:
         (), HEADERS, "headers of requests that your function may know; repeatable"
     )
     openai_url: str = setting(
-        "http://127.0.0.1:8080/v1", URL, "the server behind openai, with the key in OPENAI_API_KEY", secret=True
+        "http://127.0.0.1:8080/v1",
+        URL,
+        "the server behind openai, with the key in OPENAI_API_KEY",
+        secret=True,
     )
     openai_model: str = setting(
         "", text_format("MODEL", "a model's name"), "the model to ask it for"

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chatsvc.rendering.block_messages import Block
-from chatsvc.rendering.reply_ids import with_reply_ids
 from chatsvc.replies import PartItem, Reply
 from chatsvc.ticker import IDLE, MUTED
+from chatsvc.transports.block_json import block_json
 from chatsvc.transports.codec import PartsCodec, StreamCodec
 from chatsvc.transports.framing import Framing
-from chatsvc.transports.json_line import json_line
 from chatsvc.transports.rendered_reply import RenderedReplies
 from chatsvc.transports.streams import AnyStream, PartsStream, make_stream
 from chatsvc.transports.writing import FULL_BYTES
-
-SHORTEST_KEPT = 8
-"""UTF-16 units of a block's HTML from which on it is said that they are kept."""
 
 
 class Rendering(NamedTuple):
@@ -95,14 +91,14 @@ class BlockStream(PartsStream):
         self._rendering.replies.leave(self._reply, self)
 
     def _has_all(self) -> bool:
-        rendered = self._rendered
+        rendered = self._rendered.text
         return rendered.settled and self._changed >= len(rendered.blocks)
 
     def _write_blocks(self) -> bool:
         """Write the blocks whose text was written; return whether the connection has room for more."""
-        rendered, position = self._rendered, self._log.position_at(self.offset)
-        rendered.advance(position)
-        blocks = rendered.blocks
+        position = self._log.position_at(self.offset)
+        self._rendered.advance(position)
+        blocks = self._rendered.text.blocks
         if not self._joined and blocks:
             self._joined = True
             self._changed = self._first(blocks)
@@ -113,7 +109,8 @@ class BlockStream(PartsStream):
             if self._transport.get_write_buffer_size() > FULL_BYTES:
                 self._resume_run(None)
                 return False
-            self.write([self.codec.block_event(self._json(block))])
+            data = block_json(block, self._last, self._rendering.shown_id)
+            self.write([self.codec.block_event(data)])
             self._last = block
             self._changed += 1
         return True
@@ -121,34 +118,11 @@ class BlockStream(PartsStream):
     def _first(self, blocks: list[Block]) -> int:
         """Return the index of the first block that the client has to get."""
         after = self._rendering.after
-        if not after or self._rendered.defines:
+        if not after or self._rendered.text.defines:
             return 0
         return max(
             (i for i, block in enumerate(blocks) if block.start <= after), default=0
         )
-
-    def _json(self, block: Block) -> bytes:
-        """Return the data of a block's event: an object in one line of JSON."""
-        last, html = self._last, self._html(block)
-        event: dict[str, Any] = {
-            "type": "block",
-            "from": block.start,
-            "to": block.end,
-        }
-        if last is not None and last.start == block.start:
-            before = self._html(last)
-            same = common_length(before, html)
-            kept = len(html[:same].encode("utf-16-le", "replace")) // 2
-            if kept >= SHORTEST_KEPT:
-                event["keep"] = kept
-                html = html[same:]
-        event["html"] = html
-        if block.close is not None:
-            event["close"] = block.close
-        return json_line(event)
-
-    def _html(self, block: Block) -> str:
-        return with_reply_ids(block.html, self._rendering.shown_id)
 
 
 def open_stream(
@@ -163,15 +137,3 @@ def open_stream(
     if rendering is None or not isinstance(codec, PartsCodec):
         return make_stream(reply, after, transport, codec, framing)
     return BlockStream(reply, after, transport, codec, framing, rendering)
-
-
-def common_length(a: str, b: str) -> int:
-    """Return how many characters (code points) are the same at the beginning of both."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -7,8 +7,8 @@
 Invariants:
 - A reply that nobody reads with its blocks costs nothing. One that somebody does is rendered by one task,
   at most every `INTERVAL_S`, and takes at most a `SHARE`-th of the time of a processor.
-- Only what stands behind the finished blocks is rendered again. Where definitions come late, the whole
-  text is rendered once more at its end.
+- It is rendered when there is text that readers can't draw by themselves, and less often where the events
+  would be twice the text.
 - A reader keeps a number and its last block; the blocks themselves are kept once.
 """
 
@@ -16,17 +16,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Protocol
 
 from chatsvc.problems import Draining, Overloaded
-from chatsvc.rendering.block_messages import Answered, Asked, Block, Past, plain_blocks
+from chatsvc.rendering.block_messages import Answered, Asked, plain_blocks
+from chatsvc.rendering.growing_blocks import GrowingBlocks
 from chatsvc.rendering.renderer import Renderer
 from chatsvc.rendering.safe_characters import safe_length
 from chatsvc.replies import Reply
+from chatsvc.transports.block_json import common_length
 
 INTERVAL_S = 0.1
 """Seconds from the beginning of one rendering of a reply to that of the next, at least."""
+
+SLOWEST_S = 0.5
+"""The same, where the events are more bytes than the text by far."""
+
+FREE_BYTES = 8 * 1024
+"""Bytes of events that a reply may have beside one for each byte of its text, until it is rendered less
+often: an event is twice as long as a line of text."""
+
+EVENT_BYTES = 90
+"""Bytes of a block's event beside its HTML."""
 
 SHARE = 10
 """How many times as long as a rendering took (seconds of CPU) it is to the next one."""
@@ -51,27 +62,19 @@ class BlockReader(Protocol):
 
 
 class RenderedReply:
-    """The blocks of one reply: of the text that is out so far, in order.
-
-    `settled` is whether they are those of the whole text, and final. `defines` is whether the text
-    defines links or footnotes. `client` is in whose turn the reply is rendered.
-    """
+    """The blocks of one reply, in `text`. `client` is in whose turn the reply is rendered."""
 
     def __init__(self, reply: Reply, renderer: Renderer, client: str) -> None:
-        self.blocks: list[Block] = []
-        self.settled = False
-        self.defines = False
+        self.text = GrowingBlocks()
         self.readers: set[BlockReader] = set()
         self._reply = reply
         self._renderer = renderer
         self._client = client
         self._out = 0  # position up to which some reader has the text
         self._ended = False
-        self._rendered = -1  # position up to which the text was given to the renderer
-        self._stable = 0  # blocks that are finished
-        self._base = 0  # where the text behind them begins
-        self._past = Past()
         self._next_s = 0.0
+        self._event_bytes = 0  # what a reader of all has been sent
+        self._safe = 0  # position up to which readers can draw by themselves, at least
         self._attempts = LAST_ATTEMPTS
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -99,7 +102,7 @@ class RenderedReply:
 
     def _plan(self) -> None:
         """Set the time of the next rendering if there is anything to render."""
-        if self._task is not None or self.settled:
+        if self._task is not None or self.text.settled:
             return
         if self._timer is not None:
             if not self._ended:
@@ -116,84 +119,62 @@ class RenderedReply:
 
     def _has_news(self) -> bool:
         """Return whether there is text that readers can't draw by themselves."""
-        if self._out <= self._rendered:
+        if self._out <= self.text.rendered:
             return False
-        last = self.blocks[-1] if self.blocks else None
-        begin = last.end if last is not None else 0
+        last = self.text.blocks[-1] if self.text.blocks else None
+        if last is None or last.close is None:
+            return not self._reply.log.text(self.text.rendered, self._out).isspace()
+        begin = max(last.end, self._safe)
         before = max(0, begin - _LOOK_BEHIND)
         text = self._reply.log.text(before, self._out)
-        if last is None or last.close is None:
-            return not text[begin - before :].isspace()
         in_code = last.close.startswith("</code>")
-        start = begin - before
-        return start + safe_length(text, start, in_code) < len(text.rstrip())
+        safe = begin - before + safe_length(text, begin - before, in_code)
+        self._safe = before + safe
+        return safe < len(text.rstrip())
 
     def _begin(self) -> None:
         self._timer = None
         self._task = asyncio.create_task(self._render())
 
     async def _render(self) -> None:
-        ended, out = self._ended, self._out
-        if ended and self.defines:
-            self._forget()
-        text = self._reply.log.text(self._base, out)
-        asked = Asked(text, ended, self._past)
-        started = self._loop.time()
+        ended, out, log = self._ended, self._out, self._reply.log
+        asked = self.text.ask(lambda start: log.text(start, out), whole=ended)
+        started, wait = self._loop.time(), RETRY_S
         try:
             found = await self._renderer.render_blocks(asked, self._client)
-        except (Overloaded, Draining) as problem:
+            self._take(asked, found)
+            wait = max(self._interval(out), SHARE * found.seconds)
+        except Exception as error:
+            if not isinstance(error, Overloaded | Draining):
+                logger.error("the blocks of a reply failed", exc_info=error)
             self._attempts -= ended
-            wait = RETRY_S
-            if ended and (isinstance(problem, Draining) or self._attempts <= 0):
-                self._take(plain_blocks(asked), out, ended)
-        else:
-            wait = max(INTERVAL_S, SHARE * found.seconds)
-            whole = self._base == 0
-            self.defines = self.defines or found.defines
-            if ended and found.defines and not whole:
-                out = self._rendered  # once more, from the beginning
-            else:
-                self._take(found, out, ended)
+            if ended and (self._attempts <= 0 or not isinstance(error, Overloaded)):
+                self._take(asked, plain_blocks(asked))
         finally:
             self._task = None
         self._next_s = started + wait
         self._plan()
 
-    def _forget(self) -> None:
-        """Have the next rendering be one of the whole text."""
-        self._base = self._stable = 0
-        self._past = Past()
+    def _take(self, asked: Asked, found: Answered) -> None:
+        """Take what was rendered, and tell the readers what has changed."""
+        blocks = self.text.blocks
+        before, last = len(blocks), blocks[-1] if blocks else None
+        changed = self.text.take(asked, found)
+        if changed is None or not (asked.whole or changed < max(before, len(blocks))):
+            return
+        self._safe = 0
+        for block in blocks[changed:]:
+            self._event_bytes += EVENT_BYTES + len(block.html)
+            if last is not None and last.start == block.start:
+                self._event_bytes -= common_length(last.html, block.html)
+        for reader in self.readers:
+            reader.changed(changed)
 
-    def _take(self, found: Answered, out: int, ended: bool) -> None:
-        """Take what was rendered in place of what stood there, and tell the readers."""
-        base, stable = self._base, self._stable
-        fresh = [
-            Block(base + block.start, base + block.end, block.html, block.close)
-            for block in found.blocks
-        ]
-        old = self.blocks[stable:]
-        same = _same(old, fresh)
-        gone = old[same : same + 1]
-        if gone and (same == len(fresh) or fresh[same].start > gone[0].start):
-            # Readers keep a block until another begins where it does.
-            fresh.insert(same, Block(gone[0].start, gone[0].start, ""))
-        self.blocks[stable:] = fresh
-        self._rendered = out
-        self._stable = max(stable, len(self.blocks) - 1)
-        self._base, self._past = base + found.stable, found.past
-        self.settled = ended
-        if same < len(fresh) or ended:
-            for reader in self.readers:
-                reader.changed(stable + same)
-
-
-def _same(old: Sequence[Block], fresh: Sequence[Block]) -> int:
-    """Return how many blocks are the same at the beginning of both."""
-    pairs = zip(old, fresh, strict=False)
-    for number, (a, b) in enumerate(pairs):
-        if a.start != b.start or a.html != b.html or a.close != b.close:
-            return number
-    return min(len(old), len(fresh))
+    def _interval(self, out: int) -> float:
+        """Return the seconds between two renderings, by the bytes of events for `out` characters."""
+        allowed = FREE_BYTES + out
+        over = min(1.0, max(0.0, self._event_bytes / allowed - 1))
+        return INTERVAL_S + (SLOWEST_S - INTERVAL_S) * over
 
 
 class RenderedReplies:
