@@ -9,10 +9,11 @@
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
  *     reply-view reading-place                          | DOM     | one reply: text, Markdown, buttons; scrolling
+ *     end-view waiting-view                             | DOM     | how a reply ended, what it waits for
  *     parts-view                                        | DOM     | what stands beside a reply's text
  *     step-view blocks                                  | DOM     | one thought or call; code, tables and formulas
  *     copying                                           | DOM     | buttons that copy
- *     elements growing-text scroll-stops                | DOM     | look-up of elements, text that grows, tab stops
+ *     elements composing growing-text scroll-stops      | DOM     | look-up of elements, the composer, text that grows, tab stops
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
  *     followed-replies                                  | logic   | which replies are followed now
@@ -27,7 +28,7 @@
  *     transports/snapshot                               | network | one JSON answer, used by several of them
  *     transports/http                                   | network | their requests
  *     transports/stream-events                          | logic   | what the events of a stream mean
- *     ending                                            | pure    | how a reply ended, in words
+ *     ending waiting                                    | pure    | how a reply ended, what it waits for, as values
  *     conversation                                      | pure    | the conversation, and what can happen to it
  *     smoothing                                         | pure    | bursts, handed on evenly
  *     parts                                             | pure    | what stands beside a reply's text, as values
@@ -131,7 +132,7 @@ let view;
 const chat = new Chat({
   base, persistence, environment, requestFrame, limits: page.limits,
   draw: (conversation, status) => view.draw(conversation, status),
-  announce: (announcement) => view.announce(announcement),
+  announce: (announcement, reply) => view.announce(announcement, reply),
   isVisible: () => document.visibilityState === 'visible',
 });
 view = new View(createTranslate(page.strings), {

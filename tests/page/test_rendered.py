@@ -32,7 +32,7 @@ async def test_markdown_is_shown_block_by_block_and_the_text_stays_exact(
     assert not await page.is_visible(f"{LAST} .text")
     assert await page.locator(f"{LAST} .rendered script").count() == 0
     assert await page.locator(f"{LAST} a[href^=javascript]").count() == 0
-    assert await page.locator(f"{LAST} .code button").count() == 1
+    assert await page.locator(f"{LAST} .code .copy").count() == 1
     await page.reload()
     await page.wait_for_selector(f"{LAST} .rendered strong")
     await page.click(f"{LAST} .raw")
@@ -102,7 +102,7 @@ async def test_what_is_rendered_stays_in_place_while_more_comes(
     )
     assert await page.evaluate("[pre.isConnected, pre.scrollLeft]") == [True, 40]
     assert await page.evaluate("getSelection().toString().startsWith('wide wide')")
-    assert await page.locator(f"{LAST} .code button").count() == 1
+    assert await page.locator(f"{LAST} .code .copy").count() == 1
 
 
 WRITTEN = r"""**注意：**请看 $\frac{1}{2}$ and $5 and $10.[^1]
