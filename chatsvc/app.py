@@ -172,7 +172,7 @@ def build_app(
     add_openai(app)
     add_ui(app)
     add_health(app)
-    add_pages(app, max_message=settings.max_message)
+    add_pages(app, settings)
     add_login(app)
     add_tickets(app)
     # Last: from here on the operator's folder is the first in which modules are looked for, and one

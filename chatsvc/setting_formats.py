@@ -141,6 +141,20 @@ def _path(text: str) -> str:
     return text
 
 
+def _colour(text: str) -> str:
+    digits = text.removeprefix("#").lower()
+    if not re.fullmatch("#(?:[0-9a-f]{3}){1,2}", f"#{digits}"):
+        raise ValueError
+    return "#" + (digits if len(digits) == 6 else "".join(2 * each for each in digits))
+
+
+def _title(text: str) -> str:
+    title = text.strip()
+    if not 0 < len(title) <= 60 or not title.isprintable():
+        raise ValueError
+    return title
+
+
 def _origin_of(url: str) -> str:
     """Return scheme, host and port of an HTTP URL. Raises `ValueError` when it is none."""
     parts = urlsplit(url)
@@ -272,6 +286,10 @@ PATH = ValueFormat("PATH", "a file", _path)
 """The format of the path of a file; empty for none."""
 FOLDER = ValueFormat("PATH", "a folder that is there", _folder)
 """The format of the path of a folder that exists; empty for the current one."""
+COLOUR = ValueFormat("COLOUR", "a colour, as #2a6a5d or #26d", _colour)
+"""The format of a colour, as `#rrggbb`; three digits stand for six."""
+TITLE = ValueFormat("TEXT", "a name of 1 to 60 characters in one line", _title)
+"""The format of a name that is shown on a page."""
 MODE = ValueFormat("MODE", "three octal digits, as 660", _mode, show="{:o}".format)
 """The format of the permissions of a file."""
 ORIGIN = ValueFormat("ORIGIN", "an origin, as https://chat.example", _origin)

@@ -44,8 +44,11 @@ const SEPARATE_STAMPS_MS = 500;
 const ONE_READ_MS = 20;
 /** The breaks in a row without new text after which a transport is left: the first, and those of two resumes. */
 export const MAX_BREAKS = 3;
-/** How long a verdict is believed. Then the better transport is tried again: the reader may use another network. */
-const VERDICT_LIFETIME_MS = 3600_000;
+/**
+ * How long a verdict is believed. Then the better transport is tried again: the reader may use another network, or the
+ * better one was only slow. If it fails again, that costs a second.
+ */
+export const VERDICT_LIFETIME_MS = 900_000;
 
 /**
  * Return the watch over a reading that begins now.

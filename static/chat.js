@@ -26,7 +26,8 @@
  * @property {(run: () => void) => void} requestFrame runs something before the next frame is drawn, or soon if
  *   the page is hidden
  * @property {(conversation: Conversation, status: Status) => void} draw shows these values
- * @property {(announcement: Announcement) => void} announce has a screen reader say this
+ * @property {(announcement: Announcement, reply: Reply | null) => void} announce has a screen reader say this of a
+ *   reply
  * @property {{message: number, body: number}} limits the bytes of UTF-8 that a message and a request may have
  * @property {() => boolean} isVisible whether the page is looked at
  */
@@ -252,7 +253,7 @@ export class Chat {
         return;
       }
       case 'grew':
-        if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started');
+        if (!this.#tab.hasAny(entry) && !this.#tab.reply(entry)?.stopping) announce('started', this.#tab.reply(entry));
         this.#tab.append(entry, { arrival: progress.arrival, at: progress.live ? Date.now() : null });
         this.#status.add(progress.text, environment.now());
         return this.#refresh();
@@ -274,7 +275,7 @@ export class Chat {
       case 'gave-up':
         this.#setStatus({ waiting: null });
         this.#tab.apply({ type: 'lost', entry, problem: progress.problem });
-        announce(!progress.problem ? 'lost' : codeOf(progress.problem) === 'unauthorized' ? 'unauthorized' : 'failed');
+        announce(!progress.problem ? 'lost' : codeOf(progress.problem) === 'unauthorized' ? 'unauthorized' : 'failed', this.#tab.reply(entry));
     }
   }
 
@@ -290,17 +291,17 @@ export class Chat {
   #announceEnd(entry) {
     const reply = this.#tab.reply(entry);
     if (!reply || !isFinal(reply.state)) return;
-    this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state);
+    this.#dependencies.announce(reply.state === 'done' ? completeness(reply) : reply.state, reply);
   }
 
-  /** Stop a reply at the service, with its own connection let go meanwhile, and read on. @param {Reply} reply */
-  async #stopAtService(reply) {
+  /** Stop a reply at the service, with its own connection let go meanwhile. @param {Reply} reply */
+  #stopAtService(reply) {
     const { base, environment } = this.#dependencies;
-    this.#followed.leave(reply.id);
     const isRunning = () => runningReply(this.conversation)?.id === reply.id;
-    const id = await stopReply(base, reply, environment, isRunning);
-    if (id) this.#tab.apply({ type: 'started', entry: reply.id, reply: id });
-    if (isRunning()) this.#followed.start(reply.id);
+    this.#followed.pauseWhile(reply.id, async () => {
+      const id = await stopReply(base, reply, environment, isRunning);
+      if (id) this.#tab.apply({ type: 'started', entry: reply.id, reply: id });
+    });
   }
 
   /** Return the transport that a choice begins with. @param {TransportName | 'auto'} chosen @returns {TransportName} */

@@ -13,6 +13,8 @@
  * @property {{until: number, problem: ProblemDetails | null} | null} waiting the pause before the next attempt:
  *   until when (as `Environment.now()` counts), and the problem that the service named
  * @property {boolean} online whether there is a network, as far as is known
+ * @property {number | null} heardAt when something of the running reply came last, or else when it was asked for
+ *   (monotonic ms); null if none runs
  */
 import { Speed } from './speed.js';
 
@@ -27,7 +29,7 @@ export class CurrentStatus {
    * @param {number} now
    */
   constructor(initial, now) {
-    this.value = { ...initial, firstMs: null, rate: null, waiting: null };
+    this.value = { ...initial, firstMs: null, rate: null, waiting: null, heardAt: null };
     this.#speed = new Speed(now);
   }
 
@@ -47,7 +49,7 @@ export class CurrentStatus {
    */
   begin(now) {
     this.#speed = new Speed(now);
-    this.set({ firstMs: null, rate: null, waiting: null });
+    this.set({ firstMs: null, rate: null, waiting: null, heardAt: now });
   }
 
   /**
@@ -59,7 +61,7 @@ export class CurrentStatus {
   add(text, now) {
     if (text) this.#speed.add(text, now);
     // What comes shows that the service is reached although the browser may know of no network.
-    this.set({ firstMs: this.#speed.firstMs, rate: this.#speed.rate, online: true });
+    this.set({ firstMs: this.#speed.firstMs, rate: this.#speed.rate, online: true, heardAt: now });
   }
 
   /**
@@ -69,6 +71,6 @@ export class CurrentStatus {
    */
   finish(now) {
     this.#speed.finish(now);
-    this.set({ waiting: null, rate: this.#speed.rate });
+    this.set({ waiting: null, rate: this.#speed.rate, heardAt: null });
   }
 }

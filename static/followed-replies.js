@@ -59,6 +59,24 @@ export class FollowedReplies {
   }
 
   /**
+   * Let go of what is open of a reply while something is done, then follow it on, unless it is left meanwhile. It
+   * counts as followed until then.
+   *
+   * @param {string} entry
+   * @param {() => Promise<void>} act does it; it never rejects
+   * @returns {Promise<void>}
+   */
+  async pauseWhile(entry, act) {
+    this.leave(entry);
+    const aborter = new AbortController();
+    this.#aborters.set(entry, aborter);
+    await act();
+    if (this.#aborters.get(entry) !== aborter) return;
+    this.#aborters.delete(entry);
+    this.start(entry);
+  }
+
+  /**
    * Return whether a reply is followed.
    *
    * @param {string} entry

@@ -9,11 +9,12 @@
  *     main                                              | DOM     | the composition root
  *     view                                              | DOM     | the page: log, composer, status line
  *     reply-view reading-place                          | DOM     | one reply: text, Markdown, buttons; scrolling
+ *     end-view waiting-view                             | DOM     | how a reply ended, what it waits for
  *     parts-view                                        | DOM     | what stands beside a reply's text
  *     rendered-view                                     | DOM     | rendered blocks, and text behind the last
  *     step-view blocks                                  | DOM     | one thought or call; code, tables and formulas
  *     caret morph kept-selection copying                | DOM     | HTML that changes in place, buttons that copy
- *     elements growing-text scroll-stops                | DOM     | look-up of elements, text that grows, tab stops
+ *     elements composing growing-text scroll-stops      | DOM     | look-up of elements, the composer, text that grows, tab stops
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
  *     followed-replies                                  | logic   | which replies are followed now
@@ -28,7 +29,7 @@
  *     transports/snapshot                               | network | one JSON answer, used by several of them
  *     transports/http                                   | network | their requests
  *     transports/stream-events                          | logic   | what the events of a stream mean
- *     ending                                            | pure    | how a reply ended, in words
+ *     ending waiting                                    | pure    | how a reply ended, what it waits for, as values
  *     conversation                                      | pure    | the conversation, and what can happen to it
  *     smoothing                                         | pure    | bursts, handed on evenly
  *     parts                                             | pure    | what stands beside a reply's text, as values
@@ -138,7 +139,7 @@ const chat = new Chat({
     rendersInStream = transports[status.transport].renders;
     view.draw(conversation, status);
   },
-  announce: (announcement) => view.announce(announcement),
+  announce: (announcement, reply) => view.announce(announcement, reply),
   isVisible: () => document.visibilityState === 'visible',
 });
 view = new View(createTranslate(page.strings), {

@@ -131,6 +131,31 @@ export function arrange(parts) {
 }
 
 /**
+ * Return the state of a step. `open` is a call that has no result although its reply has ended.
+ *
+ * @param {Step} step
+ * @param {boolean} running whether its reply runs
+ * @returns {'running' | 'done' | 'failed' | 'open'}
+ */
+export function stateOf({ part, results }, running) {
+  const all = part.kind === 'tool_result' ? [part] : results;
+  if (all.some(({ members }) => members['error'] === true)) return 'failed';
+  if (part.kind === 'reasoning') return running && part.open ? 'running' : 'done';
+  if (part.kind !== 'tool_call' || results.length > 0) return 'done';
+  return running ? 'running' : 'open';
+}
+
+/**
+ * Return whether the model thinks or a tool runs, of a reply that runs.
+ *
+ * @param {readonly Part[]} parts
+ * @returns {boolean}
+ */
+export function isAtWork(parts) {
+  return arrange(parts).steps.some((step) => stateOf(step, true) === 'running');
+}
+
+/**
  * @param {{part: number, kind: string, members: Record<string, unknown>}} mark
  * @param {number | null} at
  * @returns {Part | null} null for what the page does not show

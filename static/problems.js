@@ -14,7 +14,7 @@
  * @property {string} [detail] what went wrong this time, in words for a person
  * @property {string} [reason] of `backend-failed` alone, and missing from older nodes: `busy`, `refused`,
  *   `misconfigured` or `broken`
- * @property {number} [retryAfter] seconds, from the header `Retry-After`
+ * @property {number} [retryAfter] seconds, from the header `Retry-After`, or from a member `retry_after`
  */
 
 /**
@@ -84,5 +84,7 @@ export function parseProblem(data) {
     }
   }
   if (typeof value !== 'object' || value === null) return null;
-  return /** @type {ProblemDetails} */ ({ type: 'about:blank', ...value });
+  const details = /** @type {ProblemDetails & {retry_after?: unknown}} */ ({ type: 'about:blank', ...value });
+  const { retry_after: seconds } = details;
+  return typeof seconds === 'number' && seconds > 0 ? { ...details, retryAfter: seconds } : details;
 }

@@ -99,7 +99,16 @@ export function readFirst(target, first, environment, emit, signal, change) {
         finish(refused ?? over.get(first) ?? { type: 'broke', retryMs: 0 });
       }
     };
-    if (waiting.length) disarm = environment.after(readNext, RACE_AFTER_MS);
+    /** Begin the race. @param {number} due the time at which the timer should have fired */
+    const start = (due) => {
+      // A busy page runs a timer that is overdue before it hears what has come meanwhile.
+      const late = environment.now() - due > RACE_STAGGER_MS;
+      if (!late) return readNext();
+      const again = environment.now() + RACE_STAGGER_MS;
+      disarm = environment.after(() => start(again), RACE_STAGGER_MS);
+    };
+    const due = environment.now() + RACE_AFTER_MS;
+    if (waiting.length) disarm = environment.after(() => start(due), RACE_AFTER_MS);
     read(first);
   });
 }

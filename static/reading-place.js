@@ -21,11 +21,18 @@ export class ReadingPlace {
   #button = find('#to-end', HTMLButtonElement);
   #following = true;
   #atEnd = true;
-  /** The sizes of the content and the scroller when the end was shown last, in CSS pixels. */
-  #sizesAtEnd = { content: 0, scroller: 0 };
+  /** Where the view was when the end was shown last, and its height then, in CSS pixels. */
+  #topAtEnd = 0;
+  #height = -1;
   /** The question below which there is room for its reply. @type {HTMLElement | null} */
   #question = null;
   #questionObserver = new ResizeObserver(() => this.#measureQuestion());
+  /**
+   * The uppermost entry in view and where it stood, in browsers that do not keep it there by themselves.
+   *
+   * @type {{element: Element, top: number} | null}
+   */
+  #anchor = null;
 
   /** @param {() => void} pressed called after the button has shown the end */
   constructor(pressed) {
@@ -40,17 +47,22 @@ export class ReadingPlace {
       this.#button.hidden = this.#atEnd;
     }, { root: this.#scroller, rootMargin: `0px 0px ${NEAR_END_PX}px` }).observe(find('#end', HTMLElement));
     this.#scroller.addEventListener('scroll', () => {
+      this.#keepAnchor();
       if (!this.#following || this.#isNearEnd()) return;
-      const { scrollHeight, clientHeight } = this.#scroller;
-      // A screen keyboard that slides in, or a smaller window, moves the end away although the reader did not scroll.
-      const resized = scrollHeight !== this.#sizesAtEnd.content || clientHeight !== this.#sizesAtEnd.scroller;
-      if (resized) this.#scrollToEnd();
-      else this.#following = false;
+      // A screen keyboard that slides in, a smaller window, and old turns that are laid out now move the end away
+      // although the reader did not scroll. Only a reader scrolls up.
+      if (this.#scroller.scrollTop < this.#topAtEnd) this.#following = false;
+      else this.#scrollToEnd();
     }, { passive: true });
     // Who unfolds something wants to read it: the view stays there if that moves the end away. The event does not bubble.
     this.#log.addEventListener('toggle', () => (this.#following &&= this.#isNearEnd()), true);
-    // A screen keyboard must not cover the end for a reader who is there.
-    new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe(this.#scroller);
+    // A screen keyboard must not cover the end for a reader who is there. The first call only tells the height.
+    new ResizeObserver(() => {
+      const wasThere = this.#height >= 0 && this.#isNearEnd(this.#height);
+      this.#height = this.#scroller.clientHeight;
+      if (wasThere) this.#scrollToEnd();
+    }).observe(this.#scroller);
+    if (!CSS.supports('overflow-anchor', 'auto')) new ResizeObserver(() => this.#restoreAnchor()).observe(this.#log);
   }
 
   /** Whether the end of the conversation is in view, or nearly. It is as of the last frame. */
@@ -81,12 +93,14 @@ export class ReadingPlace {
     const hidden = Math.max(0, this.#question.offsetHeight - clientHeight * QUESTION_SHARE);
     const top = this.#question.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
     this.#scroller.scrollTop += top + hidden - ROOM_ABOVE_REM * rem;
+    this.#keepAnchor();
   }
 
   /** Show an element at the top, and stay there. @param {HTMLElement} element */
   show(element) {
     this.#following = false;
     element.scrollIntoView({ block: 'start' });
+    this.#keepAnchor();
   }
 
   /** Follow the end, after something was drawn. */
@@ -98,14 +112,30 @@ export class ReadingPlace {
     if (this.#question) this.#log.style.setProperty('--question-height', `${this.#question.offsetHeight}px`);
   }
 
-  #isNearEnd() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+  /** Remember what stands at the top of the view now. */
+  #keepAnchor() {
+    if (CSS.supports('overflow-anchor', 'auto')) return;
+    const edge = this.#scroller.getBoundingClientRect().top;
+    const element = [...this.#log.children].findLast((entry) => entry.getBoundingClientRect().top <= edge);
+    this.#anchor = element ? { element, top: element.getBoundingClientRect().top } : null;
+  }
+
+  /** Move the view with what stood at its top, when something above that has changed its height. */
+  #restoreAnchor() {
+    const { element, top } = this.#anchor ?? {};
+    if (this.#following || !element?.isConnected || top === undefined) return;
+    this.#scroller.scrollTop += element.getBoundingClientRect().top - top;
+  }
+
+  #isNearEnd(height = this.#scroller.clientHeight) {
+    const { scrollTop, scrollHeight } = this.#scroller;
+    return scrollHeight - scrollTop - height < NEAR_END_PX;
   }
 
   #scrollToEnd() {
     const scroller = this.#scroller;
     scroller.scrollTop = scroller.scrollHeight;
-    this.#sizesAtEnd = { content: scroller.scrollHeight, scroller: scroller.clientHeight };
+    this.#topAtEnd = scroller.scrollTop;
+    this.#keepAnchor();
   }
 }

@@ -6,13 +6,12 @@
  *
  * @import { Block } from './rendered-blocks.js'
  * @import { Reply } from './conversation.js'
+ * @import { EndAction } from './ending.js'
  * @import { Rendering } from './markdown.js'
  * @import { Translate } from './translate.js'
  *
  * @typedef {object} ReplyActions
  *   What a reply's view asks for.
- * @property {(entry: string) => void} retry asks anew for a reply that has ended
- * @property {(entry: string) => void} resume reads on in a reply that was given up
  * @property {() => boolean} rendersInStream returns whether the transport in use brings rendered blocks with the text
  * @property {(reply: string) => Promise<Rendering>} render asks the service for a reply's HTML
  * @property {(entry: string, html: string) => void} keepHTML keeps a reply's final HTML with the conversation
@@ -22,11 +21,10 @@
 import { dressBlocks } from './blocks.js';
 import { copyOnClick } from './copying.js';
 import { find } from './elements.js';
-import { endingText } from './ending.js';
+import { EndView } from './end-view.js';
 import { GrowingText } from './growing-text.js';
 import { BLOCKS_TIMEOUT_MS, RENDER_INTERVAL_MS } from './markdown.js';
 import { PartsView } from './parts-view.js';
-import { codeOf } from './problems.js';
 import { blocksOf, isWhole, RenderedView } from './rendered-view.js';
 
 /** How often the HTML of a whole reply is asked for again, each time after a pause about twice as long. */
@@ -42,13 +40,9 @@ export class ReplyView {
   #rendered;
   #markdown;
   #parts;
-  #notes;
-  #problem;
+  #end;
   #rawButton;
   #retryButton;
-  #resumeButton;
-  /** The link to the form for signing in; null where the service has none. @type {HTMLElement | null} */
-  #signIn;
   #copyButton;
   #link;
   /** The reply as it was drawn last. @type {Reply | null} */
@@ -80,8 +74,9 @@ export class ReplyView {
    * @param {Translate} translate
    * @param {ReplyActions} actions
    * @param {(raw: boolean) => void} setRaw shows all replies as written, or as Markdown
+   * @param {(reply: Reply, action: EndAction) => void} act does what helps after the reply's end
    */
-  constructor(element, translate, actions, setRaw) {
+  constructor(element, translate, actions, setRaw, act) {
     this.#element = element;
     this.#translate = translate;
     this.#actions = actions;
@@ -93,23 +88,13 @@ export class ReplyView {
       furnish: (blocks) => dressBlocks(blocks, translate),
     });
     this.#parts = new PartsView(element, translate, actions.isOwn);
-    this.#notes = find('.notes', HTMLElement, element);
-    this.#problem = find('.problem', HTMLElement, element);
+    this.#end = new EndView(element, translate, (action) => this.#reply && act(this.#reply, action));
     this.#rawButton = find('.raw', HTMLButtonElement, element);
-    this.#retryButton = find('.retry', HTMLButtonElement, element);
-    this.#resumeButton = find('.resume', HTMLButtonElement, element);
-    this.#signIn = element.querySelector('.sign-in');
+    this.#retryButton = find('.actions .retry', HTMLButtonElement, element);
     this.#copyButton = find('.copy', HTMLButtonElement, element);
     this.#link = find('.link', HTMLAnchorElement, element);
     this.#rawButton.addEventListener('click', () => setRaw(this.#rawButton.getAttribute('aria-pressed') !== 'true'));
-    this.#retryButton.addEventListener('click', () => {
-      if (this.#reply) actions.retry(this.#reply.id);
-      document.querySelector('textarea')?.focus();
-    });
-    this.#resumeButton.addEventListener('click', () => {
-      if (this.#reply) actions.resume(this.#reply.id);
-      document.querySelector('textarea')?.focus();
-    });
+    this.#retryButton.addEventListener('click', () => this.#reply && act(this.#reply, 'retry'));
     this.#rendered.addEventListener('click', (event) => this.#followNote(event));
     copyOnClick(this.#copyButton, () => this.#reply?.text ?? '', translate);
   }
@@ -133,15 +118,11 @@ export class ReplyView {
       this.#element.dataset['state'] = reply.state;
       this.#element.setAttribute('aria-busy', String(running));
       this.#text.classList.toggle('growing', running);
-      this.#problem.textContent = endingText(reply, this.#translate);
     }
     this.#parts.draw(reply);
-    if (reply.switches !== this.#reply?.switches) this.#drawSwitches(reply);
-    // Another attempt can't mend what whoever runs the service must.
-    const hopeless = reply.state === 'failed' && reply.problem?.reason === 'misconfigured';
-    this.#retryButton.hidden = !last || running || reply.key === '' || hopeless;
-    this.#resumeButton.hidden = reply.state !== 'lost';
-    if (this.#signIn) this.#signIn.hidden = reply.state !== 'lost' || codeOf(reply.problem) !== 'unauthorized';
+    // The card of an end has the action that helps then.
+    const explained = this.#end.draw(reply, last);
+    this.#retryButton.hidden = explained || !last || running || reply.key === '';
     this.#copyButton.hidden = running || reply.text === '';
     this.#link.hidden = reply.reply === null || !running;
     if (reply.reply && reply.reply !== this.#reply?.reply) this.#link.href = this.#actions.linkTo(reply.reply);
@@ -159,16 +140,6 @@ export class ReplyView {
     this.#unavailable = this.#wasRunning = false;
     this.#retries = 0;
     this.#renderedAt = performance.now();
-  }
-
-  /** @param {Reply} reply */
-  #drawSwitches({ switches }) {
-    const translate = this.#translate;
-    this.#notes.textContent = switches
-      .map(({ from, to, reason }) => translate('switched', {
-        from: translate(`transport.${from}`), to: translate(`transport.${to}`), reason: translate(`reason.${reason}`),
-      }))
-      .join(' ');
   }
 
   /** Show the Markdown, or the text as it was written, and ask for HTML if it is time. @param {Reply} reply @param {boolean} raw */

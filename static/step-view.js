@@ -18,9 +18,11 @@ import { visibleName } from './addresses.js';
 import { find, setText } from './elements.js';
 import { GrowingText } from './growing-text.js';
 import { prettyJSON, valueText } from './json-text.js';
+import { stateOf } from './parts.js';
 import { stopWhereItScrolls } from './scroll-stops.js';
+import { durationText } from './translate.js';
 
-/** The time between two updates of the time that a thought has taken so far. */
+/** The time between two updates of the time that a thought or a call has taken so far. */
 const TICK_MS = 1000;
 /** The length up to which an application's text stands in the step's line. */
 const SHORT_LENGTH = 80;
@@ -86,7 +88,7 @@ export class StepView {
     if (this.#details.open) this.#drawSections(sectionsOf(step, this.#translate));
     this.#drawPeek(step.part.kind === 'reasoning' && grows && !this.#details.open ? step.part.text : '');
     clearTimeout(this.#tick);
-    if (grows && step.part.begunAt !== null) {
+    if (stateOf(step, running) === 'running' && step.part.begunAt !== null) {
       this.#tick = setTimeout(() => this.element.isConnected && this.#redraw(), TICK_MS);
     }
   }
@@ -141,12 +143,9 @@ function titleOf(step, running, translate) {
   const { kind, text, open, begunAt, endedAt, members } = part;
   if (kind === 'reasoning') {
     const thinking = running && open;
-    const seconds = begunAt === null ? 0 : Math.round(((thinking ? Date.now() : endedAt ?? begunAt) - begunAt) / 1000);
+    const seconds = secondsBetween(begunAt, thinking ? Date.now() : endedAt);
     if (seconds < 1) return thinking ? translate('thinking') : text && translate('thought');
-    const minutes = Math.floor(seconds / 60);
-    const values = { minutes, seconds: seconds % 60 };
-    const time = minutes ? translate('time.minutes', values) : translate('time.seconds', values);
-    return translate(thinking ? 'thinking.for' : 'thought.for', { time });
+    return translate(thinking ? 'thinking.for' : 'thought.for', { time: durationText(seconds, translate) });
   }
   const name = visibleName(members['name']) || '?';
   if (kind === 'data') {
@@ -157,22 +156,15 @@ function titleOf(step, running, translate) {
   const sentences = /** @type {const} */ ({
     running: 'call.running', failed: 'call.failed', done: 'call.done', open: 'call.open',
   });
-  return translate(sentences[stateOf(step, running)], { name });
+  const state = stateOf(step, running);
+  const seconds = state === 'running' ? secondsBetween(begunAt, Date.now()) : 0;
+  if (seconds >= 1) return translate('call.running.for', { name, time: durationText(seconds, translate) });
+  return translate(sentences[state], { name });
 }
 
-/**
- * Return the state of a step. `open` is a call that has no result although its reply has ended.
- *
- * @param {Step} step
- * @param {boolean} running whether its reply runs
- * @returns {'running' | 'done' | 'failed' | 'open'}
- */
-function stateOf({ part, results }, running) {
-  const all = part.kind === 'tool_result' ? [part] : results;
-  if (all.some(({ members }) => members['error'] === true)) return 'failed';
-  if (part.kind === 'reasoning') return running && part.open ? 'running' : 'done';
-  if (part.kind !== 'tool_call' || results.length > 0) return 'done';
-  return running ? 'running' : 'open';
+/** Return the seconds between two times (unix ms); 0 if one is not known. @param {number | null} from @param {number | null} to */
+function secondsBetween(from, to) {
+  return from === null || to === null ? 0 : Math.round((to - from) / 1000);
 }
 
 /**

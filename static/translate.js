@@ -23,10 +23,24 @@ export function createTranslate(strings) {
   };
 }
 
+/**
+ * Return a duration in words, such as `5 s` or `1 min 20 s`.
+ *
+ * @param {number} seconds a whole number of them
+ * @param {Translate} translate
+ * @returns {string}
+ */
+export function durationText(seconds, translate) {
+  const minutes = Math.floor(seconds / 60);
+  const values = { minutes, seconds: seconds % 60 };
+  return minutes ? translate('time.minutes', values) : translate('time.seconds', values);
+}
+
 /** The codes of PROTOCOL.md section 6 for which the page has a sentence of its own. */
 export const EXPLAINED_CODES = new Set([
   'too-many-requests', 'overloaded', 'draining', 'store-unavailable', 'reply-not-found', 'reply-expired', 'too-large',
-  'unauthorized', 'forbidden-origin', 'backend-failed', 'cursor-past-end',
+  'unauthorized', 'forbidden', 'forbidden-origin', 'misdirected-request', 'backend-failed', 'cursor-past-end',
+  'internal-error',
 ]);
 
 /**

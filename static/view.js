@@ -5,6 +5,7 @@
  * @import { Announcement, SendOutcome } from './chat.js'
  * @import { Conversation, Entry, Message, Reply } from './conversation.js'
  * @import { Status } from './current-status.js'
+ * @import { EndAction } from './ending.js'
  * @import { ReplyActions } from './reply-view.js'
  * @import { TransportName } from './transports/transport.js'
  * @import { Translate } from './translate.js'
@@ -12,6 +13,8 @@
  * @typedef {object} PageActions
  *   What a person can do on the page.
  * @property {(text: string) => SendOutcome} send sends a message
+ * @property {(entry: string) => void} retry asks anew for a reply that has ended
+ * @property {(entry: string) => void} resume reads on in a reply that was given up
  * @property {() => void} stop stops the running reply, if one runs
  * @property {() => void} clear begins a new conversation
  * @property {(chosen: TransportName | 'auto') => void} chooseTransport reads over another one
@@ -21,18 +24,13 @@
  * @typedef {PageActions & ReplyActions} Actions
  *   All that a person can do; the composition root `main.js` connects it with the chat.
  */
+import { fitToText, isComposing } from './composing.js';
 import { runningReply } from './conversation.js';
 import { find, say, setText } from './elements.js';
-import { codeOf } from './problems.js';
+import { endingOf, hasArrived } from './ending.js';
 import { ReadingPlace } from './reading-place.js';
 import { ReplyView } from './reply-view.js';
-
-/** The time between two updates of a countdown. */
-const COUNTDOWN_MS = 250;
-/** The most lines that the composer grows to; `chat.css` has the same limit as a height. */
-const MAX_ROWS = 8;
-/** The `keyCode` of a key that an input method takes (UI Events, "Keyboard event keyCode values"). */
-const COMPOSITION_KEY_CODE = 229;
+import { WaitingView } from './waiting-view.js';
 
 /** The view of the page, over the elements of `templates/chat.html`. */
 export class View {
@@ -61,7 +59,7 @@ export class View {
   #raw;
   /** The key of the sentence about the message in the composer, such as `notice.too-long`; empty if it is fine. */
   #error = '';
-  #countdown = 0;
+  #waiting;
   /** What was drawn last. @type {[Conversation, Status] | null} */
   #last = null;
 
@@ -72,26 +70,24 @@ export class View {
    */
   constructor(translate, actions, kept) {
     this.#translate = translate;
-    this.#actions = {
-      ...actions,
-      retry: (/** @type {string} */ entry) => {
-        this.#asked = true;
-        actions.retry(entry);
-      },
-    };
+    this.#actions = actions;
+    this.#waiting = new WaitingView(translate);
     this.#raw = kept.raw;
     this.#input.value = kept.draft;
     this.#listen();
-    this.#fitInput();
+    fitToText(this.#input);
   }
 
   /**
-   * Have a screen reader say what became of a reply.
+   * Have a screen reader say what became of a reply: of an end that has a card what that says.
    *
    * @param {Announcement} announcement
+   * @param {Reply | null} reply
    */
-  announce(announcement) {
-    say(this.#translate(`said.${announcement}`));
+  announce(announcement, reply) {
+    const told = announcement === 'started' || announcement === 'done' || announcement === 'lost';
+    const key = told ? `said.${announcement}` : reply && endingOf(reply)?.key;
+    if (key) say(this.#translate(key));
   }
 
   /**
@@ -179,8 +175,40 @@ export class View {
   /** @param {Reply} reply */
   #createReply(reply) {
     const element = this.#clone('#reply-template');
-    const view = new ReplyView(element, this.#translate, this.#actions, (raw) => this.#setRaw(raw));
+    const setRaw = (/** @type {boolean} */ raw) => this.#setRaw(raw);
+    const view = new ReplyView(element, this.#translate, this.#actions, setRaw, (ended, action) => this.#act(ended, action));
     return { entry: /** @type {Entry} */ (reply), element, view };
+  }
+
+  /** Do what helps after a reply's end. @param {Reply} reply @param {EndAction} action */
+  #act(reply, action) {
+    const entries = this.#last?.[0].entries ?? [];
+    const question = entries.slice(0, entries.indexOf(reply)).findLast(({ role }) => role === 'user')?.text ?? '';
+    if (action === 'resume') this.#actions.resume(reply.id);
+    else if (action === 'continue') this.#sendNow(this.#translate('continue.question'));
+    else if (action === 'change') this.#write([question, this.#input.value].filter(Boolean).join('\n\n'));
+    else if (action === 'ask' && hasArrived(reply)) this.#sendNow(question);
+    else {
+      this.#asked = true;
+      this.#actions.retry(reply.id);
+    }
+    this.#input.focus();
+  }
+
+  /** Send a message, and say why it can't be sent. @param {string} text @returns {boolean} whether it was sent */
+  #sendNow(text) {
+    const outcome = this.#actions.send(text);
+    this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
+    if (this.#error) say(this.#translate(this.#error));
+    this.#asked ||= outcome === 'sent';
+    this.#redrawStatus();
+    return outcome === 'sent';
+  }
+
+  /** Put a text into the composer. @param {string} text */
+  #write(text) {
+    this.#input.value = text;
+    this.#input.dispatchEvent(new Event('input'));
   }
 
   /** @param {string} template */
@@ -208,33 +236,22 @@ export class View {
     this.#stop.disabled = running?.stopping ?? false;
     this.#clear.disabled = conversation.entries.length === 0;
     this.#transport.value = status.chosen;
-    const parts = [translate(`transport.${status.transport}`)];
+    /** @type {string[]} */
+    const parts = [];
+    // Which transport it is says something to whoever runs the service alone.
+    this.#using.title = translate(`transport.${status.transport}`);
     const { firstMs, rate } = status;
     if (firstMs !== null) parts.push(translate('status.first', { seconds: (firstMs / 1000).toFixed(2) }));
     if (rate !== null) parts.push(translate('status.rate', { rate: rate.toFixed(rate < 100 ? 1 : 0) }));
     setText(this.#using, parts.join(' · '));
-    setText(this.#notice, this.#noticeText(status, running !== null));
-    clearTimeout(this.#countdown);
-    if (status.waiting) this.#countdown = setTimeout(() => this.#redrawStatus(), COUNTDOWN_MS);
+    setText(this.#notice, status.online ? this.#error && translate(this.#error) : translate('notice.offline'));
+    const shown = running && this.#drawn.get(running.id);
+    if (shown) this.#waiting.draw(running, shown.element, status);
+    else this.#waiting.clear();
   }
 
   #redrawStatus() {
     if (this.#last) this.#drawStatus(...this.#last);
-  }
-
-  /** @param {Status} status @param {boolean} running whether a reply runs */
-  #noticeText({ online, waiting }, running) {
-    const translate = this.#translate;
-    if (!online) return translate('notice.offline');
-    if (running && waiting) {
-      const seconds = Math.max(0, Math.ceil((waiting.until - performance.now()) / 1000));
-      if (waiting.problem) {
-        const limited = codeOf(waiting.problem) === 'too-many-requests';
-        return translate(limited ? 'notice.limited' : 'notice.overloaded', { seconds });
-      }
-      return translate('notice.reconnecting');
-    }
-    return this.#error && translate(this.#error);
   }
 
   #listen() {
@@ -250,7 +267,7 @@ export class View {
     this.#input.addEventListener('input', () => {
       this.#error = '';
       this.#actions.saveDraft(this.#input.value);
-      this.#fitInput();
+      fitToText(this.#input);
       this.#redrawStatus();
     });
     document.addEventListener('keydown', (event) => {
@@ -260,6 +277,9 @@ export class View {
       this.#actions.stop();
       this.#input.focus();
     });
+    for (const starter of document.querySelectorAll('.starters button')) {
+      starter.addEventListener('click', () => this.#sendNow(starter.textContent ?? ''));
+    }
     this.#clear.addEventListener('click', () => {
       this.#actions.clear();
       this.#input.focus();
@@ -267,7 +287,7 @@ export class View {
     this.#transport.addEventListener('change', () => {
       this.#actions.chooseTransport(/** @type {TransportName | 'auto'} */ (this.#transport.value));
     });
-    addEventListener('resize', () => this.#fitInput());
+    addEventListener('resize', () => fitToText(this.#input));
     // The blocks of a growing text are there for its layout alone; a browser would copy a line end behind each.
     this.#log.addEventListener('copy', (event) => {
       const selection = getSelection();
@@ -280,36 +300,11 @@ export class View {
   }
 
   #submit() {
-    const outcome = this.#actions.send(this.#input.value);
-    this.#asked ||= outcome === 'sent';
-    this.#error = outcome === 'too-long' ? 'notice.too-long' : '';
-    // The notice is no live region, because a screen reader would read each step of its countdowns aloud.
-    if (this.#error) say(this.#translate(this.#error));
-    if (outcome === 'sent') {
+    if (this.#sendNow(this.#input.value)) {
       this.#input.value = '';
       this.#actions.saveDraft('');
-      this.#fitInput();
+      fitToText(this.#input);
     }
     this.#input.focus();
-    this.#redrawStatus();
   }
-
-  /** Make the composer as high as its text, in browsers whose style sheets cannot do it. */
-  #fitInput() {
-    if (CSS.supports('field-sizing', 'content')) return;
-    const { paddingTop, paddingBottom, lineHeight } = getComputedStyle(this.#input);
-    this.#input.rows = 1;
-    const height = this.#input.scrollHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
-    this.#input.rows = Math.max(1, Math.min(MAX_ROWS, Math.round(height / parseFloat(lineHeight))));
-  }
-}
-
-/**
- * Return whether a key belongs to an input method. Safari ends a composition before it fires the event of the key that
- * ended it; then only the key code shows it.
- *
- * @param {KeyboardEvent} event
- */
-function isComposing(event) {
-  return event.isComposing || event.keyCode === COMPOSITION_KEY_CODE;
 }

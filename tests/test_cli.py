@@ -168,6 +168,7 @@ def test_help_on_a_terminal_that_is_not_utf_8() -> None:
     assert b"--context-headers HEADER,?" in done.stdout
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_unknown_variables_are_passed_on_and_refuse_nothing(
     workers: str,
@@ -183,6 +184,7 @@ def test_unknown_variables_are_passed_on_and_refuse_nothing(
     assert len(served) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [["ask", "hi"], ["doctor", "http://127.0.0.1:1"]])
 def test_a_client_says_it_of_unknown_variables(
     words: list[str],
@@ -204,6 +206,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"chatsvc {__version__}\n"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [[], ["serve", "--workers", "2"], ["--port", "0"]])
 def test_on_windows_the_service_says_in_one_line_that_it_does_not_run_there(
     words: list[str],

@@ -213,6 +213,7 @@ async def test_a_stopped_reply_is_said(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent to a process")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_ctrl_c_stops_the_reply_on_the_server(transport: str) -> None:

@@ -44,7 +44,7 @@ def test_no_kind_of_value_is_the_end_of_the_flag_and_nothing_more(kind: Any) -> 
     """`--max-per-client CLIENT` says nothing; `--max-seconds SECONDS` has the unit in its name."""
     kinds = {"HOST", "PORT", "[HOST:]PORT", "SECONDS", "ORIGIN", "HEADER", "URL"}
     kinds |= {"MODEL", "MODE", "PATH", "N", "SIZE", "NAME", "CIDR", "JSON", "TEXT"}
-    kinds |= {"HEADER,…", "MODEL,…", "FUNCTION", "LEVEL"}
+    kinds |= {"HEADER,…", "MODEL,…", "FUNCTION", "LEVEL", "COLOUR"}
     for option in options(kind):
         assert isinstance(option, click.Option)
         metavar = option.metavar or ""

@@ -75,6 +75,7 @@ THROUGH_OTHERS = {
     "chatsvc.settings.environment": "tests/test_settings.py",
     "chatsvc.settings.limits": "tests/test_settings.py",
     "chatsvc.settings.logs": "tests/test_settings.py",
+    "chatsvc.settings.page": "tests/test_settings.py",
     "chatsvc.settings.process": "tests/test_settings.py",
     "chatsvc.settings.replies": "tests/test_settings.py",
     "chatsvc.settings.users": "tests/test_settings.py",

@@ -88,6 +88,7 @@ def serves_the_page(python: Path, folder: Path) -> Path:
     return Path(run(python, "-c", where, cwd=folder).strip())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("way", ["wheel", "sdist", "editable", "folder"])
 def test_installed(way: str, checkout: Path, python: Path, tmp_path: Path) -> None:
     if way == "wheel":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.web import log_lines
-from chatsvc.web.log_lines import JsonFormatter, TextFormatter
+from chatsvc.web.log_lines import JsonFormatter, LineHandler, TextFormatter
 
 TIMES = [0.0, 1.9999, 1_790_000_000.0005, 1_790_000_000.9996, 1_790_000_001.5]
 
@@ -131,6 +133,83 @@ def test_a_frequent_record_has_all_that_a_record_has(
     assert int(frequent["msecs"]) == int(frequent["created"] % 1 * 1000)
     assert abs(frequent["relativeCreated"] - usual["relativeCreated"]) < 60_000
     assert (frequent["filename"], frequent["module"]) == ("log_lines.py", "log_lines")
+
+
+@contextmanager
+def alone() -> Iterator[tuple[logging.Logger, LineHandler, io.StringIO]]:
+    """A logger, and the `LineHandler` that alone gets its lines, with what that has written.
+
+    pytest adds handlers of its own before each test.
+    """
+    root, out = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers, root.level
+    handler = LineHandler(out)
+    handler.setFormatter(TextFormatter())
+    logger = logging.getLogger("chatsvc.test")
+    root.handlers, before = [handler], (logger.level, logger.propagate)
+    logger.setLevel(logging.INFO)
+    try:
+        yield logger, handler, out
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        logger.level, logger.propagate = before
+        logger.handlers, logger.filters = [], []
+
+
+@given(st.dictionaries(st.sampled_from(["a", "path", "n"]), st.text() | st.integers()))
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_a_line_without_a_record_is_the_line_of_one(
+    formatter: TextFormatter | JsonFormatter, data: dict[str, Any]
+) -> None:
+    for created in TIMES:
+        made = record(created, "it is so", data=data)
+        line = formatter.format_info(created, "chatsvc.x", "it is so", data)
+        assert line == formatter.format(made)
+
+
+def test_a_handler_of_its_own_gets_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    with alone() as (logger, _, out):
+        monkeypatch.setattr(logger, "handle", lambda _: pytest.fail("a record"))
+        log_lines.log_often(logger, "it is so", {"a": 1})
+    assert re.fullmatch(r"\S+ INFO chatsvc.test it is so a=1\n", out.getvalue())
+
+
+@pytest.mark.parametrize(
+    "why", ["a filter", "the handler's filter", "two", "no propagation", "a format"]
+)
+def test_whoever_looks_at_records_gets_them(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[logging.LogRecord] = []
+    with alone() as (logger, handler, _):
+        monkeypatch.setattr(logger, "handle", seen.append)
+        match why:
+            case "a filter":
+                logger.addFilter(lambda _: True)
+            case "the handler's filter":
+                handler.addFilter(lambda _: True)
+            case "two":
+                logging.getLogger().addHandler(logging.NullHandler())
+            case "no propagation":
+                logger.propagate = False
+            case _:
+                handler.setFormatter(logging.Formatter())
+        log_lines.log_often(logger, "it is so", {"a": 1})
+    assert [vars(each)["data"] for each in seen] == [{"a": 1}]
+
+
+def test_a_level_above_writes_nothing() -> None:
+    with alone() as (logger, handler, out):
+        logger.disabled = True
+        log_lines.log_often(logger, "it is so", {"a": 1})
+        logger.disabled = False
+        logger.setLevel(logging.WARNING)
+        log_lines.log_often(logger, "it is so", {"a": 1})
+        handler.setLevel(logging.WARNING)
+        logger.setLevel(logging.INFO)
+        log_lines.log_often(logger, "it is so", {"a": 1})
+    assert not out.getvalue()
 
 
 def test_an_applications_own_records_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from chatsvc.listening.addresses import (
     BACKLOG,
     Address,
     CannotListen,
+    accepting,
     address_of,
     bind_worker,
 )
@@ -79,12 +80,13 @@ async def listening_on(
     with ExitStack() as stack:
         for each in places.sockets:
             try:
-                server = await loop.create_server(
-                    factory, sock=each, backlog=BACKLOG, **tls
-                )
+                for listening in accepting(each, loop):
+                    server = await loop.create_server(
+                        factory, sock=listening, backlog=BACKLOG, **tls
+                    )
+                    stack.callback(server.close)
             except OSError as error:
                 raise CannotListen(address_of(each).place, error) from None
-            stack.callback(server.close)
         unix = places.unix
         if settings is not None and settings.uds:
             # Not before: until it listens, another process takes its file for one left behind.
@@ -93,7 +95,8 @@ async def listening_on(
             yield places
             return
         try:
-            stack.callback((await unix.serve(factory)).close)
+            for each_server in await unix.serve(factory):
+                stack.callback(each_server.close)
             yield places._replace(unix=unix)
         finally:
             if settings is not None:

@@ -18,7 +18,7 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from chatsvc.listening.addresses import BACKLOG, CannotListen
+from chatsvc.listening.addresses import BACKLOG, CannotListen, accepting
 
 
 class UnixSocket:
@@ -50,8 +50,8 @@ class UnixSocket:
         """Where it is, as the command says it: `unix:/run/chatsvc.sock`."""
         return f"unix:{self.path}"
 
-    async def serve(self, factory: Any) -> asyncio.AbstractServer:
-        """Listen, and return the server whose connections `factory` makes. Raises `CannotListen`."""
+    async def serve(self, factory: Any) -> list[asyncio.AbstractServer]:
+        """Listen, and return the servers whose connections `factory` makes. Raises `CannotListen`."""
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {}
         # Python 3.13 removes the file with the server: that of all workers, when the first of them
@@ -63,9 +63,12 @@ class UnixSocket:
             ):
                 options["cleanup_socket"] = False
         try:
-            return await loop.create_unix_server(
-                factory, sock=self.socket, backlog=BACKLOG, **options
-            )
+            return [
+                await loop.create_unix_server(
+                    factory, sock=listening, backlog=BACKLOG, **options
+                )
+                for listening in accepting(self.socket, loop)
+            ]
         except OSError as error:
             raise CannotListen(self.place, error) from None
 

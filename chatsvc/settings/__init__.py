@@ -3,7 +3,7 @@
 `Settings` are those of `chatsvc serve` and of `create_app`; `chatsvc.client` has those of `ask` and
 `doctor`. A setting is written down once, in the class of its group:
 
-    address · backend · replies · limits · users · process · logs    the groups
+    address · backend · replies · limits · users · page · process · logs    the groups
     environment    how settings are read from flags and variables
     definition     what a setting is: its field, its flag, its variable and its group
 
@@ -34,6 +34,7 @@ from chatsvc.settings.environment import (
 )
 from chatsvc.settings.limits import LimitSettings
 from chatsvc.settings.logs import LogSettings
+from chatsvc.settings.page import LookSettings
 from chatsvc.settings.process import ProcessSettings
 from chatsvc.settings.replies import ReplySettings, StoreSettings
 from chatsvc.settings.users import PageSettings, UserSettings
@@ -66,6 +67,7 @@ class Settings(
     LimitSettings,
     UserSettings,
     PageSettings,
+    LookSettings,
     ProcessSettings,
     LogSettings,
 ):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from operator import add
 from typing import ClassVar
 
 from chatsvc.model import End
@@ -172,11 +171,10 @@ class Codec(StreamCodec):
         if numbers is NO_DIGITS:
             return [prefix + tails[character] for character in run]
         if isinstance(run, str):  # each of its characters is one code point
-            ends = range(position + 1, position + len(run) + 1)
-            behind = map(
-                add, map(numbers.__getitem__, ends), map(tails.__getitem__, run)
-            )
-            return list(map(prefix.__add__, behind))
+            return [
+                prefix + numbers[end] + tails[character]
+                for end, character in enumerate(run, position + 1)
+            ]
         events = []
         for character in run:
             position += len(character)

@@ -12,6 +12,7 @@ for each frame.
 | --- | --- |
 | `chat`, `sockets`, `openai`, `ui` | the endpoints of replies, by whose clients call them |
 | `pages`, `health` | the chat page with its files; liveness, readiness, metrics |
+| `accent`, `starters` | the colour of the page, and the questions that it offers |
 | `parsing`, `bodies`, `negotiation` | HTTP requests into values; their bodies; what a client accepts |
 | `access`, `names` | from such a value to its reply; from the names of chats and messages to theirs |
 | `login`, `sessions`, `tickets` | signing in and out; the cookies of browsers; what stands for a key in a URL |

@@ -87,9 +87,6 @@ def _indented(line: str, pairs: str) -> str:
     return "\n  ".join([head + pairs, *rest.split("\n")])
 
 
-_pair = " %s=%s".__mod__
-
-
 class TextFormatter(logging.Formatter):
     """The formatter of lines for people: `time level name message key=value …`.
 
@@ -125,7 +122,7 @@ class TextFormatter(logging.Formatter):
         return begin + self._pairs(data)
 
     def _pairs(self, data: dict[str, Any]) -> str:
-        pairs = "".join(map(_pair, data.items()))
+        pairs = "".join([f" {key}={value}" for key, value in data.items()])
         # All at once, for nearly all are plain. A value that looks like pairs makes them too many.
         if not _are_plain(pairs) or pairs.count("=") != len(data):
             pairs = "".join([f" {key}={_shown(data[key])}" for key in data])

@@ -138,8 +138,8 @@ def log_request(
         data["reply"] = reply
     if broken:
         data["broken"] = True
-    if (broken or status >= 400) and PROBLEM in request:
-        data["problem"] = request[PROBLEM]
+    if problem := _kept(request, PROBLEM):
+        data["problem"] = problem
     log_often(access, "request", data)
 
 

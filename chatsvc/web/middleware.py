@@ -7,7 +7,6 @@ exceptions into problems.
 from __future__ import annotations
 
 import logging
-from collections import deque
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
@@ -53,8 +52,11 @@ from chatsvc.web.security import (
 )
 from chatsvc.web.use import USE
 
-_COMMON_HEADERS = tuple(map(istr, {**SECURITY_HEADERS, **CACHE_HEADERS}))
-_COMMON_VALUES = (*SECURITY_HEADERS.values(), *CACHE_HEADERS.values())
+# An `istr` costs half of what a `str` does, whose case has to be folded.
+_COMMON_HEADERS = tuple(
+    (istr(name), value)
+    for name, value in (*SECURITY_HEADERS.items(), *CACHE_HEADERS.items())
+)
 
 logger = logging.getLogger("chatsvc.web")
 
@@ -196,7 +198,8 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     headers = response.headers
     headers[hdrs.SERVER] = SERVER
     headers[X_REQUEST_ID] = request_id(request)
-    deque(map(headers.setdefault, _COMMON_HEADERS, _COMMON_VALUES), maxlen=0)
+    for name, value in _COMMON_HEADERS:
+        headers.setdefault(name, value)
     headers[hdrs.VARY] = f"{', '.join(headers.getall(hdrs.VARY))}, {VARY_ORIGIN}"
     if hdrs.ORIGIN in request.headers:
         headers.update(service(request)[ORIGINS].cors_headers(request))

@@ -28,16 +28,23 @@ from babel.support import NullTranslations, Translations
 from markupsafe import Markup
 
 from chatsvc.requests.values import BODY_FACTOR
+from chatsvc.settings import Settings
 from chatsvc.transports.templates import data_folder
+from chatsvc.web.accent import accent_rules
 from chatsvc.web.app_keys import identity_of
 from chatsvc.web.negotiation import accepted_languages, accepts_gzip, cookie
 from chatsvc.web.security import FILE_HEADERS, page_headers
+from chatsvc.web.starters import Starters, offered, read_starters
 
 LANGUAGE_COOKIE = "chatsvc_language"
 """The name of the cookie in which the page's selector keeps the reader's choice of language."""
 
 SOURCE_LANGUAGE = "en"
 """The language in which the page's sentences are written; it needs no catalog."""
+
+
+ICON_COLOUR = b"#2f6f62"
+"""The colour of the page's icon, in whose place an operator's accent is put as it is."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +79,31 @@ TRANSLATIONS = web.AppKey("TRANSLATIONS", dict[str, NullTranslations])
 MESSAGE_LIMIT = web.AppKey("MESSAGE_LIMIT", int)
 """The key of the limit of a message (bytes of UTF-8)."""
 
+TITLE = web.AppKey("TITLE", str)
+"""The key of the page's name."""
 
-def add_pages(app: web.Application, *, max_message: int) -> None:
+STARTERS = web.AppKey("STARTERS", Starters)
+"""The key of the questions that the page offers."""
+
+
+def add_pages(app: web.Application, settings: Settings) -> None:
     """Add `GET /` and the page's files to an application.
 
-    `max_message` is the service's limit of a message (bytes of UTF-8). The page keeps its messages
-    below it, and their conversation below what a body may have.
+    The page keeps its messages below `settings.max_message`, and their conversation below what a
+    body may have. `settings.title`, `accent` and `starters` are its look.
+
+    Raises `BadSetting` for a file of starters that can't be used.
     """
-    files = _read_files(data_folder("static"))
+    files = _read_files(data_folder("static"), settings.accent)
     app[FILES] = files
     app[DIGEST] = _digest(files)
     sheets = (files["chat.css"].plain, files["rendered.css"].plain)
     app[STYLE] = _inline_style(b"".join(sheets))
-    app[TRANSLATIONS] = _read_catalogs(Path(__file__).parent / "catalogs")
-    app[MESSAGE_LIMIT] = max_message
+    translations = _read_catalogs(Path(__file__).parent / "catalogs")
+    app[TRANSLATIONS] = translations
+    app[MESSAGE_LIMIT] = settings.max_message
+    app[TITLE] = settings.title
+    app[STARTERS] = read_starters(settings.starters, translations)
     aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(data_folder("templates")),
@@ -110,6 +128,7 @@ async def _page(request: web.Request) -> web.Response:
         ),
         "user": identity.user,
         "signed_in": bool(identity.key),
+        "starters": offered(app[STARTERS], page_language(request)),
     }
     response = render_page(request, "chat.html", context)
     if not identity.user:
@@ -127,7 +146,7 @@ def render_page(
     """
     app = request.app
     translations = app[TRANSLATIONS]
-    language = _language(request, list(translations))
+    language = page_language(request)
     locale = Locale.parse(language, sep="-")
     chosen = translations[language]
 
@@ -135,6 +154,7 @@ def render_page(
         return f"static/{app[DIGEST]}/{name}"
 
     common: dict[str, Any] = {
+        "title": app[TITLE],
         "language": language,
         "direction": locale.text_direction,
         "languages": {code: _own_name(code) for code in translations},
@@ -174,8 +194,13 @@ async def _file(request: web.Request) -> web.Response:
     return web.Response(body=file.plain, headers=headers)
 
 
-def _language(request: web.Request, known: list[str]) -> str:
-    """Return the language of the cookie, else the best that the browser accepts, else English."""
+def page_language(request: web.Request) -> str:
+    """Return the language of the cookie, else the best that the browser accepts, else English.
+
+    It is the BCP 47 code of one that the page has.
+    """
+    translations = request.app[TRANSLATIONS]
+    known = list(translations)
     chosen = cookie(request.headers.get("Cookie", ""), LANGUAGE_COOKIE)
     if chosen in known:
         return chosen
@@ -189,7 +214,8 @@ def _own_name(code: str) -> str:
     return locale.get_display_name(locale) or code
 
 
-def _read_files(folder: Path) -> dict[str, StaticFile]:
+def _read_files(folder: Path, accent: str) -> dict[str, StaticFile]:
+    """Return the files of the page, with the operator's `accent` if there is one."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix not in {".js", ".css", ".svg"}:
@@ -201,6 +227,10 @@ def _read_files(folder: Path) -> dict[str, StaticFile]:
             kind = "text/javascript"
         plain = path.read_bytes()
         name = path.relative_to(folder).as_posix()
+        if accent and name == "chat.css":
+            plain += accent_rules(accent).encode()
+        if accent and name == "icon.svg":
+            plain = plain.replace(ICON_COLOUR, accent.encode())
         files[name] = StaticFile(
             f"{kind}; charset=utf-8", plain, gzip.compress(plain, 9, mtime=0)
         )

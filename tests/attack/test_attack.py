@@ -58,6 +58,7 @@ async def test_innocents_hardly_notice_all_attacks_at_once() -> None:
 # --------------------------------------------------------------------- the instrument
 
 
+@pytest.mark.thorough
 async def test_a_node_that_is_held_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = trial._sample
 

@@ -372,6 +372,7 @@ def test_failures_on_uvloop(script: list[Part], detail: str) -> None:
     assert detail in uvloop.run(asked(Upstream(script), timeout=0.1))[2]
 
 
+@pytest.mark.thorough
 def test_a_flood_on_uvloop() -> None:
     flood = itertools.repeat(b":\n" * 32768)
     text, _, detail = uvloop.run(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from chatsvc.backends.openai import OpenAIBackend
 from chatsvc.problems import BackendFailed
@@ -68,11 +69,28 @@ ENDS: dict[str, Iterable[Part]] = {
 }
 
 
+def unread_by_aiohttp() -> set[int]:
+    """Return the ids of what waits for the collector in aiohttp itself, on a loaded machine.
+
+    A head that arrives in the very turn of the loop in which its time is over is never read. It
+    stays in the queue of its handler, together with its body, which holds the handler.
+    """
+    found: set[int] = set()
+    for handler in gc.get_objects():
+        if isinstance(handler, ResponseHandler) and handler._buffer:
+            bodies = [body for (_, body), _ in handler._buffer]
+            found.update(map(id, (handler, handler.exception(), *bodies)))
+    return found
+
+
 def alive() -> Counter[str]:
     """Return how many objects that a reply could keep alive have been made in `uncollected` and live, by type."""
     counts: Counter[str] = Counter()
+    unread = unread_by_aiohttp()
     for thing in gc.get_objects():
         name = type(thing).__name__
+        if id(thing) in unread:
+            continue
         if name in COUNTED or isinstance(thing, BaseException):
             counts[name] += 1
     return counts

@@ -427,6 +427,7 @@ async def test_many_read_one_reply(real: Ask) -> None:
     assert (report["completed"], report["events"]) == (20, 20 * 30)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "mode", [(), ("--mode", "ws"), ("--mode", "ws", "--subprotocol", "chatsvc.v1")]
 )
@@ -438,6 +439,7 @@ async def test_streams_are_cut_and_stopped(real: Ask, mode: tuple[str, ...]) -> 
     assert fates >= ({"whole", "left"} if mode else {"whole", "resumed", "stopped"})
 
 
+@pytest.mark.thorough
 async def test_a_window_bounds_what_is_open(real: Ask) -> None:
     report = await real("--streams", "40", "--window", "5", "--length", "3")
     assert report["reasons"] == {}
@@ -566,6 +568,7 @@ def test_a_token_is_measured_through_every_door_and_peer(
     assert "÷ express" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_token_is_measured_through_a_door(tmp_path: Path) -> None:
     _measure_a_token(tmp_path, ["/api/chat?ids=0"], _relays_at_hand(False))
 
@@ -643,6 +646,7 @@ def test_a_work_that_can_not_be_measured_is_named(
     assert wrong[-1] in said and "FAILED" in said
 
 
+@pytest.mark.thorough
 def test_a_reply_that_a_relay_does_not_bring_fails_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

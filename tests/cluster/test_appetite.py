@@ -114,7 +114,7 @@ async def innocent(number: int, nodes: list[Node]) -> float:
     return slowest
 
 
-@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 3])
 async def test_one_clients_appetite_leaves_innocents_all_they_ask_for(
     cluster: Cluster, redis_server: RedisServer, count: int

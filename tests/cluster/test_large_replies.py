@@ -129,7 +129,7 @@ def check(name: str, whole: dict[str, Any]) -> None:
             assert len(part["url"]) > IMAGE_BYTES
 
 
-@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["calls", "reasoning", "image", "endless", "marks"])
 @pytest.mark.parametrize("store", ["memory", "redis"])
 async def test_a_large_reply_ends_and_gives_its_memory_back(

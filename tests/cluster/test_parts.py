@@ -56,7 +56,7 @@ async def go_away(node: Node, how: str) -> None:
 
 
 CASES = [
-    *(("in a call", how) for how in ("killed", "paused", "rolled")),
+    *(("in a call", how) for how in ("rolled", "killed", "paused")),
     *(("in its text", how) for how in ("killed", "paused", "rolled")),
     *(
         (where, "killed")

@@ -159,6 +159,7 @@ def test_the_current_folder_may_be_gone(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_are_utf_8_on_any_terminal(kind: str, tmp_path: Path) -> None:
     done = run_in(tmp_path, kind, "--system", "你", PYTHONIOENCODING="latin-1")

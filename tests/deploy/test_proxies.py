@@ -29,6 +29,7 @@ FLAGS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("flags", FLAGS)
 def test_nginx_takes_it(flags: dict[str, Any], tmp_path: Path) -> None:
     require("nginx")
@@ -39,6 +40,7 @@ def test_nginx_takes_it(flags: dict[str, Any], tmp_path: Path) -> None:
     assert "[warn]" not in said.replace('the "user" directive', "")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("flags", FLAGS)
 def test_caddy_takes_it(flags: dict[str, Any], tmp_path: Path) -> None:
     require("caddy")

@@ -59,6 +59,7 @@ def settings_of(text: str) -> dict[str, str]:
     return dict(parser["Service"])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("flags", FLAGS)
 def test_systemd_takes_the_unit(flags: dict[str, Any], tmp_path: Path) -> None:
     require("systemd-analyze")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from chatsvc.listening import places as places_module
-from chatsvc.listening.addresses import bind_addresses, listen_for_admin
+from chatsvc.listening.addresses import (
+    ACCEPTED_PER_TURN,
+    bind_addresses,
+    listen_for_admin,
+)
 from chatsvc.listening.certificates import Certificates
 from chatsvc.listening.places import Places, listening_on
 from chatsvc.listening.unix import UnixSocket
@@ -55,3 +62,41 @@ async def test_a_handshake_that_never_comes_is_cut_off(
         reader, writer = await asyncio.open_connection(host, port)
         assert await asyncio.wait_for(reader.read(), 20) == b""
         writer.close()
+
+
+@pytest.mark.parametrize("is_unix", [False, True])
+def test_a_turn_of_the_loop_accepts_several_of_a_crowd(
+    is_unix: bool, tmp_path: Path
+) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    crowd, path = 5 * ACCEPTED_PER_TURN, tmp_path / "s"
+    turn, accepted_in = 0, list[int]()
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted_in.append(turn)
+            transport.close()
+
+    async def accept_all() -> None:
+        nonlocal turn
+        unix = UnixSocket(str(path), 0o600) if is_unix else None
+        sockets = [] if is_unix else bind_addresses(["127.0.0.1"], 0)
+        address = str(path) if is_unix else sockets[0].getsockname()
+        with ExitStack() as stack:
+            places = Places(sockets, unix, None, None)
+            async with listening_on(places, Accepted, None):
+                for _ in range(crowd):
+                    kind = socket.AF_UNIX if is_unix else socket.AF_INET
+                    client = stack.enter_context(socket.socket(kind))
+                    client.connect(address)  # it waits in the queue
+                async with asyncio.timeout(10):
+                    while len(accepted_in) < crowd:
+                        turn += 1
+                        await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            late = stack.enter_context(socket.socket(kind))
+            with pytest.raises(ConnectionRefusedError):
+                late.connect(address)
+
+    uvloop.run(accept_all())
+    assert max(Counter(accepted_in).values()) == ACCEPTED_PER_TURN

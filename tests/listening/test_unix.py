@@ -46,12 +46,13 @@ async def test_it_serves(path: Path) -> None:
             transport.close()
 
     unix = UnixSocket(str(path), 0o600)
-    server = await unix.serve(Protocol)
+    servers = await unix.serve(Protocol)
     reader, writer = await asyncio.open_unix_connection(str(path))
     await asyncio.wait_for(made, 10)
     assert await reader.read() == b""
     writer.close()
-    server.close()
+    for server in servers:
+        server.close()
     # Of several workers the first to end must not take the file of all with it.
     assert path.exists()
     unix.remove()

@@ -109,18 +109,15 @@ StartProfile = Callable[[], Awaitable[PlaywrightProfile | WebDriverProfile]]
 
 
 @pytest.fixture
-def everywhere(
-    chromium: Browser, firefox: Browser, request: pytest.FixtureRequest
-) -> Everywhere:
+def everywhere(chromium: Browser, request: pytest.FixtureRequest) -> Everywhere:
     """Run a scenario in all browsers side by side: most of it is waiting.
 
-    WebKit takes longest to show a page, so only a thorough run has it.
+    Firefox and WebKit take longest to show a page, so only a thorough run has them.
     """
-    starts: list[StartProfile] = [
-        partial(PlaywrightProfile.start, chromium),
-        partial(PlaywrightProfile.start, firefox),
-    ]
+    starts: list[StartProfile] = [partial(PlaywrightProfile.start, chromium)]
     if THOROUGH:
+        firefox = request.getfixturevalue("firefox")
+        starts.append(partial(PlaywrightProfile.start, firefox))
         webkit = partial(start_webkit, request.getfixturevalue("display"))
         starts.append(partial(WebDriverProfile.start, webkit))
     return run_in_all(starts)

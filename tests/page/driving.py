@@ -69,5 +69,8 @@ async def seen(page: Page, selector: str) -> str:
 
 
 async def notes(page: Page) -> str:
-    """Return what the page says of the transports that it left for the last reply."""
-    return await seen(page, f"{LAST} .notes")
+    """Return what the page says, folded, of the transports that it left for the last reply."""
+    shown: str = await page.evaluate(
+        "last => document.querySelector(last + ' .notes').textContent", LAST
+    )
+    return shown

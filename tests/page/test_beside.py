@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,11 @@ from chatsvc.model import (
     File,
     Finish,
     Piece,
-    Prompt,
     Reasoning,
     Source,
     ToolCall,
     ToolResult,
 )
-from chatsvc.problems import BackendFailed
 from chatsvc.settings import Settings
 from tests.service.parts import Pieces
 from tests.service.running import Inside, inside
@@ -66,7 +64,11 @@ ALL: list[Piece] = [
 ]
 TEXT = "It is **so** 👨‍👩‍👧.\n"
 
-STEPS = "[...document.querySelectorAll('.step')].filter((step) => !step.hidden).map((step) => step.innerText.trim())"
+STEPS = (
+    "[...document.querySelectorAll('.step')].filter((step) => !step.hidden)"
+    ".map((step) => step.innerText.trim().replace(/… \\d+ s/, '…'))"
+)
+"""The expression for what the steps say, without the seconds that a step at work counts."""
 SHOWN = ["Thought", "Used search", "status: Found 2 pages", "open failed"]
 
 
@@ -259,7 +261,7 @@ async def test_the_states_of_a_call(chromium: Browser, open_page: OpenPage) -> N
         written.set()
         await driving.there(page, ".tool_call:nth-child(2)")
         assert await page.evaluate(STEPS) == [
-            "Using one…\n\nArguments\n\n" + '{"a":1}',
+            "Using one…\n\nInput\n\n" + '{"a":1}',
             "Using two…",
         ]
         # It cannot be unfolded as long as there is nothing in it.
@@ -271,9 +273,7 @@ async def test_the_states_of_a_call(chromium: Browser, open_page: OpenPage) -> N
         await driving.there(page, ".tool_call[data-state=failed] summary")
         end.set()
         await driving.state(page, "done")
-        titles = (
-            "[...document.querySelectorAll('summary')].map((each) => each.innerText)"
-        )
+        titles = "[...document.querySelectorAll('.step summary')].map((each) => each.innerText)"
         assert await page.evaluate(titles) == [
             "Used one",
             "two failed",
@@ -386,85 +386,6 @@ async def test_what_a_model_wrote_runs_nothing_and_leads_nowhere_by_itself(
     assert await page.locator(".steps :is(img, script)").count() == 0
     assert await page.locator(".step").count() == 3
     assert watched.messages == []
-
-
-# ---------------------------------------------------------------------- ends
-
-WORDS = "This prompt has too many tokens."
-"""A model server's own words about the request."""
-
-ENDS: dict[str, tuple[list[Piece | BaseException], str, str, str]] = {
-    "whole": (["text", Finish("stop")], "done", "", ""),
-    "length": (
-        ["te", Finish("length")],
-        "done",
-        "The reply was cut here: it had reached its greatest length.",
-        "回复在此截断：已达到长度上限。",
-    ),
-    "filter": (
-        ["te", Finish("content_filter")],
-        "done",
-        "The reply was cut here by a content filter.",
-        "回复在此被内容过滤器截断。",
-    ),
-    "empty": (
-        [Reasoning("hm"), Finish("stop")],
-        "done",
-        "The reply has no text.",
-        "此回复没有文字。",
-    ),
-    "busy": (
-        [BackendFailed("The model's server is busy.", reason="busy")],
-        "failed",
-        "The AI is busy. Wait a moment, then try again.",
-        "AI 繁忙。请稍候再试。",
-    ),
-    "refused": (
-        [BackendFailed(WORDS, reason="refused")],
-        "failed",
-        f"The AI did not accept the request. {WORDS}",
-        f"AI 未接受此请求。 {WORDS}",
-    ),
-    "misconfigured": (
-        [BackendFailed("The key is wrong.", reason="misconfigured")],
-        "failed",
-        "The AI can't be used as this service is set up. Tell whoever runs it: trying again won't help.",
-        "按目前的设置，本服务无法使用 AI。请告知服务的管理者：重试没有用。",
-    ),
-    "broken": (
-        ["te", BackendFailed("It broke off.", reason="broken")],
-        "failed",
-        "The AI behind the service failed. Try again. It broke off.",
-        "后端 AI 出错，请重试。 It broke off.",
-    ),
-}
-"""How replies end: their scripts, their states, and what the page says in English and in Chinese."""
-
-
-class Ends(Pieces):
-    """A backend whose replies end as the last message says."""
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        for item in ENDS[prompt.messages[-1].content][0]:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-
-async def test_a_reply_that_is_not_whole_says_so_and_who_can_do_something(
-    chromium: Browser, open_page: OpenPage
-) -> None:
-    async with inside(Settings(pace=0), backend=Ends()) as chat:
-        for language, locale in enumerate(["en", "zh-CN"]):
-            page = await open_page(chromium, chat.url, locale=locale)
-            for name, (_, state, *sentences) in ENDS.items():
-                await driving.send(page, name)
-                await driving.state(page, state)
-                shown = await driving.seen(page, f"{LAST} .problem")
-                assert shown == sentences[language], name
-                # Another attempt can't mend what whoever runs the service must.
-                again = await page.is_visible(f"{LAST} .retry")
-                assert again == (name != "misconfigured"), name
 
 
 # ---------------------------------------------------------------------- at length

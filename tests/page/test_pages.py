@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po
 
+from chatsvc.settings import Settings
 from chatsvc.web.pages import LANGUAGE_COOKIE, add_pages
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ CATALOGS = sorted((ROOT / "chatsvc" / "web" / "catalogs").glob("*.po"))
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     outer, inner = web.Application(), web.Application()
-    add_pages(inner, max_message=1000)
+    add_pages(inner, Settings(max_message=1000))
     outer.add_subapp("/deep/chat/", inner)
     async with TestClient(TestServer(outer)) as client:
         yield client

@@ -90,6 +90,7 @@ async def answered(url: str, **headers: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("words", [(), ("serve",)])
 @pytest.mark.parametrize("module", ["answers", "colorsys"])
 async def test_a_function_beside_the_command_is_found_first(
@@ -99,6 +100,7 @@ async def test_a_function_beside_the_command_is_found_first(
         assert await answered(url) == (200, "from the folder")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("by", ["flag", "relative", "variable"])
 async def test_another_folder_can_be_named(by: str, folder: Path) -> None:
     elsewhere = folder / "elsewhere"
@@ -112,6 +114,7 @@ async def test_another_folder_can_be_named(by: str, folder: Path) -> None:
         assert (await answered(url))[0] == 401
 
 
+@pytest.mark.thorough
 async def test_workers_find_them_too(folder: Path, redis_server: RedisServer) -> None:
     store = ("--workers", "2", "--store", redis_server.database(3))
     backend = ("--backend", "answers:answer", "--authorize", "doorman:who")
@@ -135,6 +138,7 @@ async def test_files_of_the_folder_are_nothing_to_the_rendering(folder: Path) ->
             assert 'data-end="15">from the folder</p>' in await page.text()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("what", ["--backend", "--authorize"])
 async def test_where_a_module_was_looked_for_is_said(what: str, folder: Path) -> None:
     elsewhere = folder / "elsewhere"
@@ -161,6 +165,7 @@ async def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
 NOT_MINE = "raise ImportError(__name__ + ' of the folder was imported')\n"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("keeps", ["memory", "redis"])
 async def test_files_named_as_modules_of_the_service_are_not_taken_for_them(
     keeps: str, folder: Path, redis_server: RedisServer

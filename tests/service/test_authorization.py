@@ -126,6 +126,7 @@ async def test_what_is_given_to_create_app_wins() -> None:
         assert (await chat.raw("GET /")).status == 401
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("by", ["flag", "variable"])
 async def test_the_command_asks_the_function(module: str, by: str) -> None:
     name = f"{module}:who"
@@ -144,6 +145,7 @@ async def test_the_command_asks_the_function(module: str, by: str) -> None:
         assert (await chat.raw("GET /healthz")).status == 200
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("workers", [(), ("--workers", "2", "--store", "redis://x")])
 async def test_the_command_refuses_a_bad_one_in_one_line(
     module: str, workers: tuple[str, ...]

@@ -143,6 +143,7 @@ process.stdout.write(JSON.stringify({ text, done }));
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("query", ["", "?ids=0"])
 async def test_the_originals_fetch_loop(chat: Inside, query: str) -> None:
     require("node")

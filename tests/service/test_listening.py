@@ -261,6 +261,7 @@ async def test_the_second_signal_leaves_no_file_either(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("transport", ["auto", "websocket", "text"])
 async def test_ask_comes_by_the_unix_socket(transport: str, tmp_path: Path) -> None:
     path = tmp_path / "chatsvc.sock"
@@ -404,6 +405,7 @@ async def test_of_two_files_one_may_be_broken_and_that_is_said_once(
     assert errors.count("API keys: 1, of users: 1") == 2
 
 
+@pytest.mark.thorough
 async def test_workers_that_are_started_again_have_the_certificate_that_is_good(
     pems: Pems, redis_server: RedisServer
 ) -> None:

@@ -72,6 +72,7 @@ async def test_every_answer_has_the_security_headers(chat: Inside) -> None:
         assert answer.headers.getall("X-Content-Type-Options") == ["nosniff"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_logs_tell_what_happened_and_no_text(form: str) -> None:
     async with child("--log-format", form, "--pace", "0") as chat:
@@ -305,6 +306,7 @@ async def test_ctrl_c_before_it_serves_ends_it_without_a_word() -> None:
     assert (process.returncode, out, errors) == (130, b"", b"")
 
 
+@pytest.mark.sampled
 @pytest.mark.any_store
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_redis_of_a_later_version_is_refused_in_one_line(

@@ -118,6 +118,7 @@ async def test_a_worker_that_dies_takes_its_state_along_and_no_count(
         assert status == 0
 
 
+@pytest.mark.thorough
 async def test_a_worker_that_is_not_started_again_leaves_no_readers_behind(
     redis_server: RedisServer,
 ) -> None:
@@ -138,6 +139,7 @@ async def test_a_worker_that_is_not_started_again_leaves_no_readers_behind(
         await chat.ended()
 
 
+@pytest.mark.thorough
 async def test_while_a_worker_hangs_another_one_gives_the_figures_of_all(
     redis_server: RedisServer,
 ) -> None:

@@ -71,6 +71,7 @@ async def nodes(redis_server: RedisServer) -> AsyncIterator[list[Node]]:
         yield made
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("dies", [False, True])
 async def test_a_reply_that_is_taken_over(nodes: list[Node], dies: bool) -> None:
     giver, taker = nodes

@@ -159,7 +159,12 @@ test('a reply is let go before it is stopped, and then read to its end', async (
   const one = tab();
   const open = [];
   globalThis.fetch = async () => {
+    // Another tab saves, and the page is looked at.
+    one.chat.sync();
+    one.environment.wake('seen');
     for (let turn = 0; turn < 20; turn++) await null;
+    open.push([...one.environment.open]);
+    await new Promise((resolve) => one.environment.after(resolve, 100));
     open.push([...one.environment.open]);
     return new Response('', { status: 200 });
   };
@@ -168,7 +173,7 @@ test('a reply is let go before it is stopped, and then read to its end', async (
   await one.until(({ text }) => text !== '');
   one.chat.stop();
   await one.until(({ state }) => state === 'stopped');
-  assert.deepEqual(open, [[]]);
+  assert.deepEqual(open, [[], []]);
   assert.equal(one.last().text, REPLY);
 });
 
@@ -311,4 +316,19 @@ test('a thought that ended while nobody read has no time', async () => {
     const [part1] = one.last().parts;
     assert.deepEqual([part1.text, part1.begunAt !== null, part1.endedAt !== null], ['ab', true, endedAt]);
   }
+});
+
+test('a burst is drawn over several frames, and its reply ends behind its last character', async () => {
+  const drawn = [];
+  const environment = new ScriptedEnvironment();
+  const one = tab({ environment });
+  environment.enqueue('sse', [headers(), alive(0), text('一二三四五六七八九十'.repeat(50), 0), end()]);
+  one.chat.send(MESSAGE);
+  await one.until(({ text: shown, state }) => {
+    if (shown.length !== drawn.at(-1)?.[0]) drawn.push([shown.length, state]);
+    return state === 'done';
+  });
+  assert.ok(drawn.length > 4, String(drawn));
+  assert.ok(drawn.every(([length, state]) => length === 500 || state === 'running'));
+  assert.deepEqual(one.announced, ['started', 'done']);
 });

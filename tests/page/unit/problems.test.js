@@ -47,4 +47,6 @@ test('a problem in a stream is an object or its JSON, and has a type', () => {
   assert.deepEqual(parseProblem({ title: 't' }), { type: 'about:blank', title: 't' });
   for (const data of ['', '{', '3', 'null', null, 3]) assert.equal(parseProblem(data), null);
   assert.deepEqual([codeOf({ type: '/problems/x' }), codeOf(null)], ['x', '']);
+  assert.equal(parseProblem({ type: 'x', retry_after: 7 }).retryAfter, 7);
+  for (const seconds of [0, -1, '7', null, undefined]) assert.equal(parseProblem({ type: 'x', retry_after: seconds }).retryAfter, undefined);
 });

@@ -95,6 +95,21 @@ test('the ones that come later read by the id that the first one brought', async
   assert.deepEqual(said.started, ['r']);
 });
 
+test('a page that was too busy to hear what has come starts no race', async () => {
+  const environment = new ScriptedEnvironment();
+  environment.enqueue('sse', [RACE_AFTER_MS + 2000, headers(), alive(), text(ALL, 0), 'hang']);
+  const { after } = environment;
+  // All timers but the network's fire two seconds late, once.
+  let busy = true;
+  environment.after = (run, ms) => after(() => (busy ? ((busy = false), (environment.clock.time += 2000)) : 0, run()), ms);
+  let shown = '';
+  const receive = (brought) => (shown += brought.type === 'grew' ? brought.text : '');
+  const target = { base: new URL('http://x/'), reply: null, place: START, start: { key: 'k', body: '{}' } };
+  readFirst(target, 'sse', environment, receive, new AbortController().signal, () => assert.fail());
+  await environment.clock.run(() => shown === ALL);
+  assert.deepEqual(environment.calls.map(({ transport }) => transport), ['sse']);
+});
+
 test('a refusal decides, one that passes only when nobody gives', async () => {
   const refused = new Problem({ type: '/problems/reply-expired' });
   const busy = new Problem({ type: '/problems/overloaded' });
