@@ -78,11 +78,18 @@ class Growing:
 
     def render(self, place: int, *, whole: bool = False) -> int:
         """Render the text up to a place; return the index of the first block that has changed."""
-        changed = None
-        while changed is None:
-            asked = self.blocks.ask(lambda start: self.text[start:place], whole=whole)
+        first = len(self.blocks.blocks)
+        while True:
+            asked = self.blocks.ask(self._between, place, whole=whole)
             changed = self.blocks.take(asked, render_blocks(asked, clock=self.clock))
-        return changed
+            if changed is None:
+                continue
+            first = min(first, changed)
+            if self.blocks.settled if whole else self.blocks.rendered >= place:
+                return first
+
+    def _between(self, start: int, end: int) -> str:
+        return self.text[start:end]
 
     def render_all(self, places: Iterable[int]) -> None:
         for place in places:

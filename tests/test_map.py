@@ -43,6 +43,7 @@ THROUGH_OTHERS = {
     "chatsvc.exit_status": "tests/test_cli.py",
     "chatsvc.hangup": "tests/service/test_hangup.py",
     "chatsvc.named_functions": "tests/test_backends.py",
+    "chatsvc.transports.block_stream": "tests/service/test_blocks.py",
     "chatsvc.rendering.colours": "tests/test_markdown.py",
     "chatsvc.rendering.frames": "tests/rendering/test_renderer.py",
     "chatsvc.rendering.html_writer": "tests/test_markdown.py",

@@ -13,6 +13,10 @@ stands in another's way.
 | `limits` | what a text may cost, and the account of what is left |
 | `tokens`, `html_writer`, `markdown` | pure: Markdown into tokens, and those into safe HTML |
 | `inline_parser` | pure: emphasis beside Chinese, Japanese and Korean text |
+| `held_back`, `open_end` | pure: the end of a text that still grows: what is shown of it |
+| `blocks`, `growing_blocks` | pure: the blocks of such a text as HTML, rendered piece by piece |
+| `safe_characters` | pure: what a page may draw behind the last block by itself |
+| `block_messages` | what a child is asked about blocks, and what it answers |
 | `bare_links`, `task_lists`, `footnotes`, `formulas` | pure: the rules for each |
 | `mathml` | pure: TeX into MathML |
 | `colours`, `escaping` | pure: code and text into HTML |
@@ -26,7 +30,7 @@ stands in another's way.
 
 Invariants:
 - What is over a limit is shown as plain text: no error for the reader, and nothing is lost.
-- Children import `markdown` and what that needs, and not the service: they start in a third of a
+- Children import `markdown`, `blocks` and what these need, and not the service: they start in a third of a
   second. The service in turn does not import markdown-it, nh3, math-core and
   Pygments.
 - A child ends with its stdin, and so with its parent, however that ends.

@@ -103,7 +103,7 @@ def formula(state: StateInline, silent: bool) -> bool:
         if opening != "$":
             return False
     content = start + len(opening)
-    end = _end(source, opening, content)
+    end = formula_end(source, opening, content)
     if not content < end < state.posMax or not source[content:end].strip():
         if opening != "$$":
             return False
@@ -121,8 +121,11 @@ def formula(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _end(source: str, opening: str, start: int) -> int:
-    """Return where the closing mark stands for a formula that begins at `start`, or -1."""
+def formula_end(source: str, opening: str, start: int) -> int:
+    """Return where the closing mark stands for a formula in a line, or -1.
+
+    Its content begins at `start`, behind the mark `opening`.
+    """
     marks = _closing_marks(source)
     if opening != "$":
         return _first(marks.closing[opening], start)

@@ -16,6 +16,9 @@ from collections.abc import Callable, Sequence
 
 from chatsvc.rendering.block_messages import Answered, Asked, Block, Past
 
+LONGEST_PIECE = 16 * 1024
+"""Code points by which a rendering goes further than the one before: a child is to answer soon."""
+
 
 class GrowingBlocks:
     """The blocks of what is out of one text, in order.
@@ -34,14 +37,16 @@ class GrowingBlocks:
         self._stable = 0  # the number of these
         self._past = Past()
 
-    def ask(self, text: Callable[[int], str], *, whole: bool) -> Asked:
-        """Return what is to be rendered. `text` returns the text from a place on.
+    def ask(self, text: Callable[[int, int], str], end: int, *, whole: bool) -> Asked:
+        """Return what is to be rendered of a text that is there up to `end`.
 
-        `whole` is whether the text goes no further.
+        `text` returns what stands between two places. `whole` is whether the text goes no further. Of a
+        long text it is a piece, and the next one when this has been taken.
         """
-        if whole and self.defines:
+        upto = min(end, self.rendered + LONGEST_PIECE)
+        if whole and upto == end and self.defines:
             self._forget()
-        return Asked(text(self._base), whole, self._past)
+        return Asked(text(self._base, upto), whole and upto == end, self._past)
 
     def take(self, asked: Asked, found: Answered) -> int | None:
         """Take the answer to what was asked last; return the index of the first block that has changed.

@@ -11,10 +11,15 @@ import re
 from typing import NamedTuple
 
 from chatsvc.rendering.bare_links import START
+from chatsvc.rendering.formulas import formula_end
 from chatsvc.rendering.limits import MAX_FORMULA
 
 MAX_HELD = 300
 """Code points of a link, an address or a formula between single dollars that are held back at most."""
+
+MAX_SCANNED = 4096
+"""Code points of a paragraph up to which its links and formulas are looked for: from every mark some of
+what follows is searched."""
 
 _line_of_marks = re.compile(
     r"(?:[ \t>#*+\-_=~`|:$!<&\\\[\].)(]|(?<=\[)[xX^]"
@@ -42,6 +47,8 @@ _destination = re.compile(
 )
 
 _money = re.compile(r"\$[0-9][0-9.,]*(?:[^0-9.,A-Za-z\\^_{}+*=$]|$)")
+
+_no_formula = re.compile(r"\n|\s\$")
 
 _marks_at_end = re.compile(r"(?:[*_~]|\s)+\Z")
 
@@ -102,7 +109,7 @@ def inline_end(content: str, *, may_be_table: bool) -> InlineEnd:
 
     `may_be_table` is whether its last line may become the head of a table.
     """
-    end, code = _scan(content)
+    end, code = _scan(content) if len(content) <= MAX_SCANNED else (len(content), None)
     if may_be_table:
         line = content.rfind("\n") + 1
         pipe = _head_of_table(content, line)
@@ -196,30 +203,23 @@ def _first_bracket(brackets: list[int], size: int) -> int | None:
 def _formula(content: str, place: int) -> tuple[int, int | None]:
     """Return where to go on behind a dollar, and from where on the text is held back, if it is."""
     size = len(content)
-    if content.startswith("$$", place):
-        close = content.find("$$", place + 2)
-        if close >= 0:
-            return close + 2, None
-        return place + 2, place if size - place <= MAX_HELD else None
-    following = content[place + 1 : place + 2]
-    if following.isspace():
-        return place + 1, None
-    close = place + 1
-    while (close := content.find("$", close + 1)) >= 0:
-        behind = content[close + 1 : close + 2]
-        if content[close - 1] == "\\":
-            continue
-        if content[close - 1].isspace():
-            return place + 1, None
-        if not behind:
-            # A digit behind it would make it another dollar.
-            return close + 1, place
-        if not "0" <= behind <= "9" and "`" not in content[place:close]:
-            return close + 1, None
-    money = _money.match(content, place)
-    if (money and money.end() < size) or "\n" in content[place:]:
-        return place + 1, None
-    return place + 1, place if size - place <= MAX_HELD else None
+    opening = "$$" if content.startswith("$$", place) else "$"
+    start = place + len(opening)
+    end = formula_end(content, opening, start)
+    if end >= 0:
+        end += len(opening)
+        # A digit behind a single dollar would make it another one.
+        return end, place if opening == "$" and end == size else None
+    if opening == "$":
+        money = _money.match(content, place)
+        rest = content[place : place + MAX_HELD]
+        if (
+            content[start : start + 1].isspace()
+            or (money and money.end() < size)
+            or _no_formula.search(rest)
+        ):
+            return start, None
+    return start, place if size - place <= MAX_HELD else None
 
 
 def _link(content: str, place: int, brackets: list[int]) -> tuple[int, int | None]:

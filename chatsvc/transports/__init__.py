@@ -16,6 +16,7 @@ new kind of stream is one module with a codec and one line there.
 | `deltas`, `completion` | what stands beside the text as OpenAI's deltas, and these added up |
 | `ui_parts`, `ui_calls`, `ui_replay` | what `ui` says of all parts, of calls, and of the steps that a message had before |
 | `part_events`, `part_lines`, `part_frames` | the codecs of all parts, one in each; `part_json` is what their events say |
+| `rendered_reply`, `block_stream`, `block_json` | rendered blocks: one rendering for all who read a reply so, their stream, and what their events say |
 | `table` | which codec answers which media type or subprotocol |
 | `writing` | `Stream`, and everything about a slow or closed connection |
 | `streams` | the streams of all parts, and which stream a codec needs |
@@ -26,7 +27,7 @@ new kind of stream is one module with a codec and one line there.
 | `json_line`, `templates` | JSON in one line; the pages' templates |
 
 Invariants:
-- Every byte of a running stream is written by `writing` and `streams`. aiohttp writes the rest: of an HTTP
+- Every byte of a running stream is written by `writing`, `streams` and `block_stream`. aiohttp writes the rest: of an HTTP
   response the head with what goes out with it, the end or a whole body, and of a WebSocket the
   control frames and the answers that belong to no stream.
 - A codec never waits and never writes, so that what an event says can be tested by itself.

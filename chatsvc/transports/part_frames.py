@@ -23,7 +23,7 @@ class PartFrames(PartsCodec):
     echoed as the last member of the first event, whatever that is.
     """
 
-    __slots__ = ("_key", "_prefix")
+    __slots__ = ("_key", "_named", "_prefix")
     transport = PARTS_SUBPROTOCOL
 
     line_end: ClassVar[bytes] = b""
@@ -32,6 +32,7 @@ class PartFrames(PartsCodec):
     def __init__(self, reply_id: str, view: View) -> None:
         super().__init__()
         self._prefix = f'{{"id":"{reply_id}:'.encode()
+        self._named = f'{{"reply":"{reply_id}","data":'.encode()
         self._key = view.key
 
     def text_event(self, offset: int, text: str) -> bytes:
@@ -40,7 +41,7 @@ class PartFrames(PartsCodec):
 
     def block_event(self, data: bytes) -> bytes:
         """See `PartsCodec.block_event`."""
-        return b'{"data":%b%b}%b' % (data, self._echo(), self.line_end)
+        return b"%b%b%b}%b" % (self._named, data, self._echo(), self.line_end)
 
     def events(self, items: Sequence[PartItem]) -> list[bytes]:
         """See `PartsCodec.events`."""

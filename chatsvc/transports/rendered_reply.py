@@ -138,12 +138,13 @@ class RenderedReply:
 
     async def _render(self) -> None:
         ended, out, log = self._ended, self._out, self._reply.log
-        asked = self.text.ask(lambda start: log.text(start, out), whole=ended)
-        started, wait = self._loop.time(), RETRY_S
+        asked = self.text.ask(log.text, out, whole=ended)
+        started, wait = self._loop.time(), float(RETRY_S)
         try:
             found = await self._renderer.render_blocks(asked, self._client)
             self._take(asked, found)
-            wait = max(self._interval(out), SHARE * found.seconds)
+            behind = self.text.rendered < out
+            wait = 0 if behind else max(self._interval(out), SHARE * found.seconds)
         except Exception as error:
             if not isinstance(error, Overloaded | Draining):
                 logger.error("the blocks of a reply failed", exc_info=error)

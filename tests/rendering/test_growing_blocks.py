@@ -144,7 +144,7 @@ def test_only_what_may_change_is_rendered_again() -> None:
     text = "word word\n\n" * 1000
     growing = Growing(text)
     growing.render(len(text) - 100)
-    asked = growing.blocks.ask(lambda start: text[start:], whole=False)
+    asked = growing.blocks.ask(lambda a, b: text[a:b], len(text), whole=False)
     assert len(asked.text) < 130
 
 
