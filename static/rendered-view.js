@@ -150,7 +150,8 @@ export class RenderedView {
     const isText = last?.block !== BEGINNING || PARAGRAPH.test(text);
     if (point && parent && isText && isTextContainer(parent)) {
       // The caret stands behind the point exactly as long as nothing has been replaced.
-      const from = this.#caret.previousSibling === point ? this.#drawnTo : to;
+      // A block that a request has brought may have text that is not here yet, so its end may be found later.
+      const from = this.#caret.previousSibling === point ? Math.max(this.#drawnTo, to) : to;
       this.#drawnTo = from + safeLength(text, from, parent.closest('code') !== null);
       const added = text.slice(from, this.#drawnTo);
       const { previousSibling } = point;

@@ -46,6 +46,12 @@ GROWS = r"""() => {
   shown();
   const stays = [first === within("p"), text === first.firstChild, em === within('em')];
   const carets = rendered.querySelectorAll('.caret').length;
+  // A block may have text that is not here yet.
+  const ahead = [block(0, 16, '<p dir="auto">Hello <em>world</em> xy', end)];
+  draw(ahead, 'Hello *wor');
+  draw(ahead, 'Hello *world*');
+  draw(ahead, 'Hello *world* xy z');
+  shown();
   const whole = [block(0, 18, '<p dir="auto">Hello <em>world</em> xy</p>')];
   draw(whole, 'Hello *world* xy\n\n| a', {running: false});
   return [seen, stays, carets, rendered.innerHTML];
@@ -59,7 +65,14 @@ async def test_text_grows_behind_what_is_rendered(
         page = await (await new_profile()).open(f"http://127.0.0.1:{fast_service}/")
         await page.evaluate(PREPARE)
         seen, stays, carets, html = await page.evaluate(GROWS)
-        assert seen == ["Hel", "Hello ", "Hello wor", "Hello world", "Hello world xy"]
+        assert seen == [
+            "Hel",
+            "Hello ",
+            "Hello wor",
+            "Hello world",
+            "Hello world xy",
+            "Hello world xy z",
+        ]
         assert stays == [True, True, True]
         assert carets == 1
         assert html == '<p dir="auto">Hello <em>world</em> xy</p>'
