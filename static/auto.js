@@ -91,6 +91,7 @@ export function observe(before, event, now) {
     }
     case 'text':
     case 'unit':
+    case 'block':
     case 'retry':
       return { watch: alive, reason: null };
     case 'end':

@@ -4,12 +4,14 @@
  * Invariants:
  * - A reply's `position` is the number of code points in its `text`. A reply is a `Place` of its own.
  * - A reply whose state is final never changes again, except that it is retried or gets its HTML.
+ * - A reply's blocks are those of this attempt, from the text's start. They last as long as the page does.
  * - An entry to which nothing happened is the same object as before, so the view knows by `===` what to draw.
  *
- * A conversation is kept in the browser's storage as JSON, so the names and values of its members must not
+ * A conversation is kept in the browser's storage as JSON, but for the blocks of its replies, so the names and values of its members must not
  * change: a page of another version reads them.
  *
  * @import { Reason } from './auto.js'
+ * @import { Block } from './rendered-blocks.js'
  * @import { Part, Timed } from './parts.js'
  * @import { ProblemDetails } from './problems.js'
  * @import { TransportName } from './transports/transport.js'
@@ -29,8 +31,9 @@
  * @property {number} offset the offset up to which all units are here, those of side parts too (see `Place`)
  * @property {number} offsetPosition the position at that offset
  * @property {readonly Part[]} parts what stands beside the text
+ * @property {readonly Block[]} blocks the text as the service rendered it, as far as that came with it
  * @property {'running' | 'done' | 'stopped' | 'failed' | 'lost'} state `lost`: given up, may be resumed
- * @property {string | null} html the text as the service rendered it, once the reply has ended
+ * @property {string | null} html all of the text as the service rendered it, once the reply has ended
  * @property {boolean} stopping whether the user asked to stop it while it runs
  * @property {ProblemDetails | null} problem why it failed, or why it was given up
  * @property {string | null} finishReason why it ended (PROTOCOL.md section 1), if that is known
@@ -66,6 +69,7 @@
  *   over, at a time (unix ms) if it was seen to end; `rendered`: its HTML came; `lost`: it was given up; `synced`: another tab's copy was read;
  *   `cleared`: a new conversation begins, with this id.
  */
+import { putBlock, wholeHTML } from './rendered-blocks.js';
 import { closeParts, growParts } from './parts.js';
 import { START, take } from './units.js';
 
@@ -128,7 +132,7 @@ export function reduce(conversation, event) {
       const { state, problem, finishReason } = event;
       const ending = { state, problem, finishReason, body: null, stopping: false };
       return editReply(conversation, event.entry, (reply) => ({
-        ...reply, ...ending, parts: closeParts(reply.parts, event.at),
+        ...reply, ...ending, parts: closeParts(reply.parts, event.at), html: wholeHTML(reply.blocks, reply.position),
       }));
     }
     case 'rendered':
@@ -162,7 +166,7 @@ export function merge(own, other) {
   const entries = own.entries.map((entry) => {
     const their = theirs.get(entry.id);
     theirs.delete(entry.id);
-    return their && isFurther(entry, their) ? their : entry;
+    return their && isFurther(entry, their) ? withBlocks(their, entry) : entry;
   });
   const same = theirs.size === 0 && entries.every((entry, i) => entry === own.entries[i]);
   return same ? own : { ...own, entries: [...entries, ...theirs.values()] };
@@ -230,7 +234,7 @@ export function requestBody(entries, maxBytes) {
  */
 function newReply(id, key, body) {
   return {
-    role: 'assistant', id, reply: null, key, body, text: '', html: null, ...START, parts: [],
+    role: 'assistant', id, reply: null, key, body, text: '', html: null, ...START, parts: [], blocks: [],
     state: 'running', stopping: false, problem: null, finishReason: null, switches: [],
   };
 }
@@ -248,17 +252,19 @@ function growReply(reply, arrivals) {
   /** @type {import('./units.js').Place} */
   let place = before;
   let added = '';
+  let { blocks } = reply;
   /** @type {Timed[]} */
   const fresh = [];
   for (const { arrival, at } of arrivals) {
     const taken = take(place, arrival);
     place = taken.place;
     added += taken.text;
+    if (arrival.type === 'block') blocks = putBlock(blocks, arrival.block);
     if (taken.fresh) fresh.push({ arrival: taken.fresh, at });
   }
   const parts = growParts(reply.parts, fresh);
-  if (place === before && parts === reply.parts) return reply;
-  return { ...reply, ...place, text: reply.text + added, parts };
+  if (place === before && parts === reply.parts && blocks === reply.blocks) return reply;
+  return { ...reply, ...place, text: reply.text + added, parts, blocks };
 }
 
 /**
@@ -279,6 +285,18 @@ function editReply(conversation, id, edit, ended = false) {
     return edited;
   });
   return changed ? { ...conversation, entries } : conversation;
+}
+
+/**
+ * Return another tab's copy of an entry with this tab's blocks: they are not shared.
+ *
+ * @param {Entry} their
+ * @param {Entry} own
+ * @returns {Entry}
+ */
+function withBlocks(their, own) {
+  const has = their.role === 'assistant' && own.role === 'assistant' && their.key === own.key && own.blocks.length > 0;
+  return has ? { ...their, blocks: own.blocks } : their;
 }
 
 /**

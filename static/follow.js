@@ -69,7 +69,10 @@ export async function follow({ target, transport, auto }, environment, emit, sig
     }
     if (brought.type === 'answered' || brought.type === 'gives') return;
     if (brought.type === 'started') next.reply = brought.reply;
-    if (brought.type === 'grew') next.place = brought.place;
+    if (brought.type === 'grew') {
+      next.place = brought.place;
+      next.rendered = brought.rendered;
+    }
     emit(brought);
   };
 

@@ -15,6 +15,7 @@
  * @property {(entry: string, progress: Progress) => void} onProgress takes what happens to each reply until it
  *   is left
  */
+import { unfinishedFrom } from './rendered-blocks.js';
 import { follow } from './follow.js';
 
 /** The set of replies that are followed, by the ids of their entries. */
@@ -47,7 +48,8 @@ export class FollowedReplies {
       if (!reply || signal.aborted) return;
       const start = reply.body === null ? null : { key: reply.key, body: reply.body };
       const { offset, offsetPosition, position } = reply;
-      const target = { base, reply: reply.reply, place: { offset, offsetPosition, position }, start };
+      const place = { offset, offsetPosition, position };
+      const target = { base, reply: reply.reply, place, rendered: unfinishedFrom(reply.blocks), start };
       const emit = (/** @type {Progress} */ progress) => {
         if (!signal.aborted) onProgress(entry, progress);
       };

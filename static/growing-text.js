@@ -11,7 +11,7 @@
  * such lines would either have to stay whole, at the cost above, or be shown wrongly.
  *
  * Invariants:
- * - The element's `textContent` is exactly the text, whatever is hidden or broken.
+ * - The element's `textContent` is exactly the text, whatever is broken.
  * - Broken lines look as if they were whole: when the element's width changes, they are joined again.
  */
 
@@ -148,7 +148,7 @@ export class GrowingText {
   #join() {
     for (const block of this.#continued) {
       const before = block.previousElementSibling;
-      if (!(before instanceof HTMLElement) || before.hidden !== block.hidden) continue;
+      if (!(before instanceof HTMLElement)) continue;
       before.append(...block.childNodes);
       before.normalize();
       block.remove();
@@ -168,36 +168,6 @@ export class GrowingText {
     this.#resizeObserver?.disconnect();
     this.#resizeObserver = this.#block = null;
     this.length = this.#blockLength = 0;
-  }
-
-  /**
-   * Hide the text before an index, which another element shows instead, and show the rest. Hidden text stays
-   * in the element.
-   *
-   * @param {number} index behind a line end, in UTF-16 units; 0 shows everything
-   */
-  hideBefore(index) {
-    let start = 0;
-    for (const block of /** @type {HTMLElement[]} */ ([...this.#element.children])) {
-      const text = block.textContent ?? '';
-      const end = start + text.length;
-      if (start < index && index < end) {
-        const head = document.createElement('div');
-        head.textContent = text.slice(0, index - start);
-        head.hidden = true;
-        block.before(head);
-        if (this.#continued.delete(block)) this.#continued.add(head);
-        const tail = document.createTextNode(text.slice(index - start));
-        block.replaceChildren(tail);
-        if (block === this.#block) this.#blockLength = tail.length;
-        block.hidden = false;
-      } else {
-        block.hidden = end <= index;
-      }
-      start = end;
-    }
-    // New text must not be appended to a hidden block.
-    if (this.#block?.hidden) this.#block = null;
   }
 }
 

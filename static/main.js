@@ -11,8 +11,9 @@
  *     reply-view reading-place                          | DOM     | one reply: text, Markdown, buttons; scrolling
  *     end-view waiting-view                             | DOM     | how a reply ended, what it waits for
  *     parts-view                                        | DOM     | what stands beside a reply's text
+ *     rendered-view                                     | DOM     | rendered blocks, and text behind the last
  *     step-view blocks                                  | DOM     | one thought or call; code, tables and formulas
- *     copying                                           | DOM     | buttons that copy
+ *     caret morph kept-selection copying                | DOM     | HTML that changes in place, buttons that copy
  *     elements composing growing-text scroll-stops      | DOM     | look-up of elements, the composer, text that grows, tab stops
  *     markdown                                          | network | HTML from the service
  *     chat                                              | logic   | what a person can do, and what comes of it
@@ -37,6 +38,7 @@
  *     transports/transport                              | pure    | the interface of all transports
  *     units                                             | pure    | what comes of a reply, and how far one is in it
  *     speed                                             | pure    | characters a second
+ *     rendered-blocks safe-characters                   | pure    | rendered blocks, and text that needs none
  *     position problems event-stream backoff translate  | pure    | values, parsers, tables
  *     addresses json-text                               | pure    | what a model wrote, made safe and readable
  *
@@ -129,9 +131,14 @@ const requestFrame = (run) => {
 
 /** @type {View} */
 let view;
+/** Whether the transport in use brings rendered blocks with the text. */
+let rendersInStream = true;
 const chat = new Chat({
   base, persistence, environment, requestFrame, limits: page.limits,
-  draw: (conversation, status) => view.draw(conversation, status),
+  draw: (conversation, status) => {
+    rendersInStream = transports[status.transport].renders;
+    view.draw(conversation, status);
+  },
   announce: (announcement, reply) => view.announce(announcement, reply),
   isVisible: () => document.visibilityState === 'visible',
 });
@@ -150,6 +157,7 @@ view = new View(createTranslate(page.strings), {
   chooseTransport: (chosen) => chat.chooseTransport(chosen),
   saveDraft: (text) => (persistence.draft = text),
   saveRaw: (raw) => (persistence.raw = raw),
+  rendersInStream: () => rendersInStream,
   render: (reply) => fetchRendering(base, reply),
   keepHTML: (entry, html) => chat.keepHTML(entry, html),
   linkTo: (reply) => new URL(`#${reply}`, base).href,

@@ -1,6 +1,6 @@
 /**
- * Replies rendered as HTML: how much of a text is ready for it, and the request for it. The service renders
- * the Markdown and makes the HTML safe (PROTOCOL.md section 2).
+ * The short request for a reply as HTML, for transports that don't bring its rendered blocks. The service renders the
+ * Markdown and makes the HTML safe (PROTOCOL.md section 2).
  *
  * @typedef {{type: 'html', html: string} | {type: 'unavailable'} | {type: 'failed'}} Rendering
  *   The outcome of a request for a reply's HTML. `unavailable`: the service cannot render this reply, so asking
@@ -9,39 +9,17 @@
 
 /** The least time between two requests for the HTML of a reply that grows. */
 export const RENDER_INTERVAL_MS = 1000;
+/**
+ * How long rendered blocks that come with the text may stay out. Then the node may be of an older version, which sends
+ * none. Where rendering is dear the service itself leaves some seconds between two.
+ */
+export const BLOCKS_TIMEOUT_MS = 10_000;
 
 /**
  * The statuses that no later attempt changes: the reply is unknown or no longer kept (404, 410), or the
  * service does not render at all (405, 406, 415).
  */
 const UNAVAILABLE_STATUSES = [404, 405, 406, 410, 415];
-
-/**
- * Return where the finished Markdown blocks of a growing text end. A blank line outside a code fence ends a
- * block, and so does a fence's last line; what follows may still change its meaning.
- *
- * @param {string} text
- * @param {number} [from] where the blocks that are known to be finished end, so that they are not read again
- * @returns {number} a UTF-16 index
- */
-export function finishedLength(text, from = 0) {
-  let fence = '';
-  let end = from;
-  let start = from;
-  for (let stop = text.indexOf('\n', start); stop >= 0; stop = text.indexOf('\n', start)) {
-    const line = text.slice(start, stop);
-    start = stop + 1;
-    const mark = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1] ?? '';
-    if (fence) {
-      if (mark.startsWith(fence) && line.trim() === mark) {
-        fence = '';
-        end = start;
-      }
-    } else if (mark) fence = mark;
-    else if (line.trim() === '') end = start;
-  }
-  return end;
-}
 
 /**
  * Ask the service for a reply as HTML. It never rejects.

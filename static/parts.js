@@ -57,7 +57,7 @@ export function growParts(parts, timed) {
   let grown = null;
   const edit = () => (grown ??= [...parts]);
   for (const { arrival, at } of timed) {
-    if (arrival.type === 'text') continue;
+    if (arrival.type !== 'unit') continue;
     const { unit } = arrival;
     if (unit.type === 'unknown' || unit.part === ANSWER) continue;
     if (unit.type === 'part') {

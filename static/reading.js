@@ -21,15 +21,16 @@
  * @typedef {{type: 'answered'}
  *   | {type: 'gives'}
  *   | {type: 'started', reply: string}
- *   | {type: 'grew', arrival: Arrival, place: Place, text: string, live: boolean}
+ *   | {type: 'grew', arrival: Arrival, place: Place, rendered: number, text: string, live: boolean}
  *   | (End & {live: boolean})} Brought
  *   What a reading brings. `answered`: the head of an answer came; `gives`: the transport gets through, as its first
- *   bytes show; it comes once, before all of the reply; `started`: the reply's id is known; `grew`: something new, the place behind it, its new text
- *   of the answer, and whether it came when it was out (`live`), not when a new reading caught up, as at the end; `end`:
+ *   bytes show; it comes once, before all of the reply; `started`: the reply's id is known; `grew`: something new, the place behind it, the position
+ *   from which blocks are not finished yet, the new text of the answer, and whether it came when it was out (`live`), not when a new reading caught up, as at the end; `end`:
  *   of the reply.
  */
 import { gives, observe, startWatch } from './auto.js';
 import { Problem } from './problems.js';
+import { unfinishedFrom } from './rendered-blocks.js';
 import { take } from './units.js';
 
 /**
@@ -67,7 +68,7 @@ export async function readOnce(target, transport, auto, environment, emit, signa
   /** @type {Outcome | null} */
   let outcome = null;
   const startedAt = environment.now();
-  let { place, reply } = target;
+  let { place, rendered, reply } = target;
   const starts = reply === null;
   let retryMs = 0;
   let given = false;
@@ -119,7 +120,8 @@ export async function readOnce(target, transport, auto, environment, emit, signa
       emit({ type: 'started', reply });
     }
     if (event.type === 'retry') retryMs = event.ms;
-    if (event.type === 'text' || event.type === 'unit') {
+    if (event.type === 'block') rendered = unfinishedFrom([event.block]);
+    if (event.type === 'text' || event.type === 'unit' || event.type === 'block') {
       let taken;
       try {
         taken = take(place, event);
@@ -129,7 +131,8 @@ export async function readOnce(target, transport, auto, environment, emit, signa
         return;
       }
       ({ place } = taken);
-      if (taken.fresh) emit({ type: 'grew', arrival: taken.fresh, place, text: taken.text, live: isLive() });
+      const { fresh, text } = taken;
+      if (fresh) emit({ type: 'grew', arrival: fresh, place, rendered, text, live: isLive() });
     }
     judge(event);
     if (outcome) return;

@@ -2,9 +2,9 @@
  * The view of one reply: its text as it grows, its Markdown as the service renders it, what stands beside it, and its
  * buttons.
  *
- * The text stands exactly in one element, `.text`. Where Markdown is shown, `.rendered` stands before it, and
- * the part of the text that it shows is hidden in `.text`, not removed, so that `.text` can be read as a whole.
+ * The text stands exactly in one element, `.text`, which is hidden where Markdown is shown, in `.rendered`.
  *
+ * @import { Block } from './rendered-blocks.js'
  * @import { Reply } from './conversation.js'
  * @import { EndAction } from './ending.js'
  * @import { Rendering } from './markdown.js'
@@ -12,6 +12,7 @@
  *
  * @typedef {object} ReplyActions
  *   What a reply's view asks for.
+ * @property {() => boolean} rendersInStream returns whether the transport in use brings rendered blocks with the text
  * @property {(reply: string) => Promise<Rendering>} render asks the service for a reply's HTML
  * @property {(entry: string, html: string) => void} keepHTML keeps a reply's final HTML with the conversation
  * @property {(reply: string) => string} linkTo returns the address that opens a reply
@@ -22,11 +23,11 @@ import { copyOnClick } from './copying.js';
 import { find } from './elements.js';
 import { EndView } from './end-view.js';
 import { GrowingText } from './growing-text.js';
-import { finishedLength, RENDER_INTERVAL_MS } from './markdown.js';
+import { BLOCKS_TIMEOUT_MS, RENDER_INTERVAL_MS } from './markdown.js';
 import { PartsView } from './parts-view.js';
-import { indexOfCodePoint } from './position.js';
+import { blocksOf, isWhole, RenderedView } from './rendered-view.js';
 
-/** How often HTML that could not be fetched is asked for again, each time after a pause twice as long. */
+/** How often the HTML of a whole reply is asked for again, each time after a pause about twice as long. */
 const MAX_RETRIES = 5;
 
 /** The view of one reply, in an element made from `#reply-template`. */
@@ -37,8 +38,7 @@ export class ReplyView {
   #text;
   #growing;
   #rendered;
-  /** The HTML of each block in `.rendered`. @type {string[]} */
-  #blocks = [];
+  #markdown;
   #parts;
   #end;
   #rawButton;
@@ -49,19 +49,23 @@ export class ReplyView {
   #reply = null;
   #last = false;
   #raw = false;
+  /** The blocks that came with the text, as they were drawn last. @type {readonly Block[]} */
+  #received = [];
+  /** The blocks that a request has brought since. @type {readonly Block[]} */
+  #fetched = [];
+  /** The blocks of the HTML that is kept with the conversation. @type {{html: string, blocks: readonly Block[]}} */
+  #kept = { html: '', blocks: [] };
   /** Whether a request for HTML is under way. */
-  #rendering = false;
-  #requestedAt = -Infinity;
-  /** How much of the text (UTF-16 units) was finished when HTML was requested last; `Infinity` to never ask again. */
-  #requestedTo = -1;
+  #requesting = false;
+  /** When blocks came last, or when a request for them has failed. */
+  #renderedAt = -Infinity;
+  /** How many requests for the HTML of the whole reply have failed. */
   #retries = 0;
-  /** Whether `.rendered` shows the whole reply, which has ended. */
-  #complete = false;
+  /** Whether no request will bring HTML. */
+  #unavailable = false;
+  #timer = 0;
   /** Whether the reply was seen to run. The service may have forgotten one that was loaded from storage. */
   #wasRunning = false;
-  /** How much of the text `.rendered` shows, in UTF-16 units. */
-  #renderedTo = 0;
-  #hiddenTo = 0;
   /** The idempotency key of the reply that is shown: another key is another attempt, which is drawn anew. */
   #key = '';
 
@@ -79,6 +83,10 @@ export class ReplyView {
     this.#text = find('.text', HTMLElement, element);
     this.#growing = new GrowingText(this.#text);
     this.#rendered = find('.rendered', HTMLElement, element);
+    this.#markdown = new RenderedView(this.#rendered, {
+      clean: (blocks) => this.#removeOwnLinks(blocks),
+      furnish: (blocks) => dressBlocks(blocks, translate),
+    });
     this.#parts = new PartsView(element, translate, actions.isOwn);
     this.#end = new EndView(element, translate, (action) => this.#reply && act(this.#reply, action));
     this.#rawButton = find('.raw', HTMLButtonElement, element);
@@ -127,100 +135,78 @@ export class ReplyView {
     this.#key = key;
     this.#growing.clear();
     this.#parts.clear();
-    this.#rendered.replaceChildren();
-    this.#blocks = [];
-    this.#complete = this.#wasRunning = false;
-    this.#requestedTo = -1;
+    this.#markdown.clear();
+    this.#received = this.#fetched = [];
+    this.#unavailable = this.#wasRunning = false;
     this.#retries = 0;
-    this.#renderedTo = this.#hiddenTo = 0;
+    this.#renderedAt = performance.now();
   }
 
-  /** Show what HTML there is, and ask for more if it is time. @param {Reply} reply @param {boolean} raw */
+  /** Show the Markdown, or the text as it was written, and ask for HTML if it is time. @param {Reply} reply @param {boolean} raw */
   #drawMarkdown(reply, raw) {
-    // HTML that was kept with the conversation is used first: the service may have forgotten the reply since.
-    if (reply.html && !this.#complete && reply.state !== 'running') this.#showHTML(reply.html, true);
-    const any = this.#rendered.childElementCount > 0;
+    const running = reply.state === 'running';
+    this.#wasRunning ||= running;
+    if (this.#received !== reply.blocks) {
+      this.#received = reply.blocks;
+      this.#fetched = [];
+      this.#renderedAt = performance.now();
+    }
+    const blocks = this.#blocksOf(reply);
+    const any = blocks.length > 0 || (running && reply.text !== '' && !this.#unavailable);
     this.#rendered.hidden = raw || !any;
-    this.#text.hidden = !raw && this.#complete;
-    this.#rawButton.hidden = !any;
+    this.#text.hidden = !raw && any;
+    this.#rawButton.hidden = blocks.length === 0;
     this.#rawButton.setAttribute('aria-pressed', String(raw));
-    const hiddenTo = raw || this.#complete ? 0 : this.#renderedTo;
-    if (hiddenTo !== this.#hiddenTo) this.#growing.hideBefore(hiddenTo);
-    this.#hiddenTo = hiddenTo;
-    this.#wasRunning ||= reply.state === 'running';
-    if (raw || !this.#wasRunning || !reply.reply || this.#rendering || this.#complete || reply.text === '') return;
-    const ended = reply.state === 'done' || reply.state === 'stopped';
-    const now = performance.now();
-    if (!ended && (reply.state !== 'running' || now - this.#requestedAt < RENDER_INTERVAL_MS)) return;
-    // One more than the text has, so that the HTML is asked for once more at the end, even if that of all the text was.
-    const to = ended ? reply.text.length + 1 : finishedLength(reply.text, this.#renderedTo);
-    if (to <= this.#requestedTo || to === 0) return;
-    this.#requestedTo = to;
-    this.#requestedAt = now;
-    this.#requestHTML(reply, ended);
+    if (raw) return;
+    // What no block has is shown as written when no block will have it.
+    const rest = !running && (reply.state === 'lost' || this.#unavailable || this.#retries > 0);
+    const drawn = !any || this.#markdown.draw(blocks, reply.text, { running, rest });
+    const whole = isWhole(blocks, reply.position);
+    if (this.#wasRunning && reply.reply && reply.text !== '' && !(running ? drawn : whole)) this.#considerRequest(reply);
+  }
+
+  /** Return the blocks to show. @param {Reply} reply @returns {readonly Block[]} */
+  #blocksOf(reply) {
+    if (isWhole(reply.blocks, reply.position)) return reply.blocks;
+    // HTML that was kept with the conversation comes first: the service may have forgotten the reply since.
+    if (reply.html && reply.html !== this.#kept.html) this.#kept = { html: reply.html, blocks: blocksOf(reply.html, true) };
+    if (reply.html && reply.state !== 'running') return this.#kept.blocks;
+    return this.#fetched.length > 0 ? this.#fetched : reply.blocks;
+  }
+
+  /** Ask for the HTML of a text that is not all there as Markdown, now or when it is time. @param {Reply} reply */
+  #considerRequest(reply) {
+    if (this.#requesting || this.#unavailable || reply.state === 'lost') return;
+    clearTimeout(this.#timer);
+    const ended = reply.state !== 'running';
+    const patience = this.#actions.rendersInStream() ? BLOCKS_TIMEOUT_MS : RENDER_INTERVAL_MS;
+    const pause = ended ? RENDER_INTERVAL_MS * (2 ** this.#retries - 1) : patience;
+    const wait = this.#renderedAt + pause - performance.now();
+    if (wait <= 0) this.#requestHTML(reply, ended);
+    else this.#timer = setTimeout(() => this.#element.isConnected && this.#redrawMarkdown(), wait);
   }
 
   /** @param {Reply} reply @param {boolean} ended */
   async #requestHTML(reply, ended) {
-    this.#rendering = true;
+    this.#requesting = true;
     const rendering = await this.#actions.render(reply.reply ?? '');
-    this.#rendering = false;
+    this.#requesting = false;
     // Another attempt at the reply may have begun meanwhile.
     if (reply.key === this.#key) {
-      if (rendering.type === 'unavailable') this.#requestedTo = Infinity;
-      else if (rendering.type === 'failed') this.#retryHTML();
-      else {
+      this.#renderedAt = performance.now();
+      if (rendering.type === 'html') {
         this.#retries = 0;
-        this.#showHTML(rendering.html, ended);
+        this.#fetched = blocksOf(rendering.html, ended);
         if (ended) this.#actions.keepHTML(reply.id, rendering.html);
-      }
+        // A text without anything to show, such as a definition alone, is shown as written.
+        this.#unavailable = ended && this.#fetched.length === 0;
+      } else if (rendering.type === 'unavailable' || (ended && ++this.#retries > MAX_RETRIES)) this.#unavailable = true;
     }
     this.#redrawMarkdown();
   }
 
   #redrawMarkdown() {
     if (this.#reply) this.#drawMarkdown(this.#reply, this.#raw);
-  }
-
-  #retryHTML() {
-    if (this.#retries === MAX_RETRIES) return;
-    const key = this.#key;
-    setTimeout(() => {
-      if (key !== this.#key || !this.#element.isConnected) return;
-      this.#requestedTo = -1;
-      this.#redrawMarkdown();
-    }, RENDER_INTERVAL_MS * 2 ** this.#retries++);
-  }
-
-  /**
-   * Show the blocks of a document that the service rendered. Each says by `data-end` at which position of the
-   * text it ends (PROTOCOL.md section 2). While the reply runs the last block is left out, since what comes may
-   * turn it into another one, and so are blocks that end behind the text that is here: the service may be
-   * further.
-   *
-   * @param {string} html
-   * @param {boolean} ended whether it is the whole reply
-   */
-  #showHTML(html, ended) {
-    let blocks = [...new DOMParser().parseFromString(html, 'text/html').body.children];
-    if (!ended) {
-      const { text = '', position = 0 } = this.#reply ?? {};
-      blocks = blocks.slice(0, -1).filter((block) => Number(block.getAttribute('data-end') ?? Infinity) <= position);
-      this.#renderedTo = indexOfCodePoint(text, Number(blocks.at(-1)?.getAttribute('data-end') ?? 0));
-    }
-    this.#complete = ended;
-    // Blocks that are the same stay in place: they may be selected or scrolled sideways, and laying them out anew
-    // would cost more with each request.
-    const sources = blocks.map((block) => block.outerHTML);
-    const different = sources.findIndex((source, i) => source !== this.#blocks[i]);
-    const same = different < 0 ? sources.length : different;
-    for (const gone of [...this.#rendered.children].slice(same)) gone.remove();
-    this.#blocks = sources;
-    const added = document.createDocumentFragment();
-    added.append(...blocks.slice(same));
-    this.#removeOwnLinks(added);
-    dressBlocks(added, this.#translate);
-    this.#rendered.append(added);
   }
 
   /**

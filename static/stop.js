@@ -65,7 +65,7 @@ async function requestStop(base, reply, environment, isRunning) {
  * @returns {Promise<string | null>} null if the service cannot be reached or refuses
  */
 async function requestReplyId(base, start, environment) {
-  const target = { base, reply: null, place: START, start };
+  const target = { base, reply: null, place: START, rendered: 0, start };
   const late = new AbortController();
   const disarm = environment.after(() => late.abort(), TIMEOUT_MS);
   try {

@@ -80,7 +80,9 @@ export class Persistence {
 
   /** @param {Conversation} conversation @param {readonly Entry[]} entries @returns {boolean} whether there was room */
   #saveEntries(conversation, entries) {
-    return this.#write('conversation', { ...conversation, entries });
+    // Blocks last as long as the page does: they are as large as the text, which the service renders again.
+    const kept = entries.map((entry) => (entry.role === 'user' ? entry : { ...entry, blocks: undefined }));
+    return this.#write('conversation', { ...conversation, entries: kept });
   }
 
   /** The transport that the reader chose; a setting. @returns {TransportName | 'auto'} */
@@ -148,7 +150,7 @@ export class Persistence {
 /** Return an entry with the members that a page of an older version did not keep. @param {any} entry @returns {Entry} */
 function completed(entry) {
   if (entry.role === 'user') return entry;
-  return { ...START, parts: [], finishReason: null, ...entry };
+  return { ...START, parts: [], finishReason: null, ...entry, blocks: [] };
 }
 
 /**

@@ -4,6 +4,8 @@
  * A reply is a log of units: code points of the answer's text, code points of a side part's text, and marks that begin
  * and end side parts. An offset counts all of them, a position only those of the answer's text.
  *
+ * @import { Block } from './rendered-blocks.js'
+ *
  * @typedef {{type: 'part', part: number, kind: string, members: Record<string, unknown>}
  *   | {type: 'delta', part: number, text: string}
  *   | {type: 'close', part: number, members: Record<string, unknown>}
@@ -13,9 +15,11 @@
  *   service has.
  *
  * @typedef {{type: 'text', text: string, position: number}
- *   | {type: 'unit', unit: Unit, offset: number, resumed: boolean}} Arrival
+ *   | {type: 'unit', unit: Unit, offset: number, resumed: boolean}
+ *   | {type: 'block', block: Block}} Arrival
  *   What a reading brings. `text`: characters of the answer alone, and the position behind them; `unit`: a unit of all
  *   parts, and the offset behind it. A mark that is `resumed` is no unit: its part was open where the reading began.
+ *   `block`: how some of the answer looks, which is no unit either.
  *
  * @typedef {object} Place
  *   How far a reader is. It has all units up to an offset, and of the answer's text perhaps more: a reading of characters
@@ -47,6 +51,7 @@ export const START = { offset: 0, offsetPosition: 0, position: 0 };
  * @throws {Gap} when something is missing between the place and the arrival
  */
 export function take(place, arrival) {
+  if (arrival.type === 'block') return { place, fresh: arrival, text: '' };
   if (arrival.type === 'text') {
     const text = newText(place.position, arrival.text, arrival.position);
     if (!text) return { place, fresh: null, text };
@@ -76,10 +81,11 @@ export function take(place, arrival) {
  * @returns {Arrival | null} one arrival that is the same as both; null if there is none
  */
 export function join(first, second) {
+  if (first.type === 'block') return second.type === 'block' && second.block.from === first.block.from ? second : null;
   if (first.type === 'text') {
     return second.type === 'text' ? { ...second, text: first.text + second.text } : null;
   }
-  if (second.type === 'text' || first.unit.type !== 'delta' || second.unit.type !== 'delta') return null;
+  if (second.type !== 'unit' || first.unit.type !== 'delta' || second.unit.type !== 'delta') return null;
   if (first.unit.part !== second.unit.part) return null;
   return { ...second, unit: { ...second.unit, text: first.unit.text + second.unit.text } };
 }
@@ -88,7 +94,7 @@ export function join(first, second) {
  * Return how much there is of an arrival.
  *
  * @param {Arrival} arrival
- * @returns {number} UTF-16 units; 1 for a mark
+ * @returns {number} UTF-16 units; 1 for a mark or a block
  */
 export function sizeOf(arrival) {
   return textOf(arrival)?.length ?? 1;
@@ -109,10 +115,10 @@ export function split(arrival, least) {
   return [withText(arrival, text.slice(0, index), countCodePoints(tail)), withText(arrival, tail, 0)];
 }
 
-/** Return the text of an arrival; null for a mark. @param {Arrival} arrival */
+/** Return the text of an arrival; null for a mark or a block. @param {Arrival} arrival */
 function textOf(arrival) {
   if (arrival.type === 'text') return arrival.text;
-  return arrival.unit.type === 'delta' ? arrival.unit.text : null;
+  return arrival.type === 'unit' && arrival.unit.type === 'delta' ? arrival.unit.text : null;
 }
 
 /**
@@ -125,7 +131,7 @@ function textOf(arrival) {
  */
 function withText(arrival, text, behind) {
   if (arrival.type === 'text') return { ...arrival, text, position: arrival.position - behind };
-  if (arrival.unit.type !== 'delta') return arrival;
+  if (arrival.type === 'block' || arrival.unit.type !== 'delta') return arrival;
   return { ...arrival, unit: { ...arrival.unit, text }, offset: arrival.offset - behind };
 }
 

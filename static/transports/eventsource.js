@@ -4,12 +4,14 @@
  *
  * @import { Emit, Target, Transport } from './transport.js'
  */
+import { renderRequest, setQuery } from './http.js';
 import { readSnapshot } from './snapshot.js';
 import { EventInterpreter } from './stream-events.js';
 
 /** The transport that reads an event stream with `EventSource`. @type {Transport} */
 export const eventsource = {
   name: 'eventsource',
+  renders: true,
   async read(target, emit, signal) {
     let next = target;
     if (!next.reply) {
@@ -26,9 +28,13 @@ export const eventsource = {
 };
 
 /** @param {Target} target @returns {URL} */
-function addressOf({ base, reply, place, characters }) {
-  const query = characters ? `after=${place.position}` : `view=parts&after=@${place.offset}`;
-  return new URL(`api/chat/${reply}?${query}`, base);
+function addressOf(target) {
+  const { base, reply, place, characters } = target;
+  const url = new URL(`api/chat/${reply}`, base);
+  setQuery(url, characters
+    ? { after: place.position }
+    : { view: 'parts', ...renderRequest(target), after: `@${place.offset}` });
+  return url;
 }
 
 /**

@@ -7,9 +7,23 @@
 import { codeOf, Problem } from '../problems.js';
 import { TransportError } from './transport.js';
 
+/** The media type of an event stream, which brings the rendered blocks too. */
+export const EVENT_STREAM = 'text/event-stream';
+
+/**
+ * Return the parameters, or the members of a frame, that ask for a reply's rendered blocks beside its units (PROTOCOL.md
+ * section 4).
+ *
+ * @param {Target} target
+ * @returns {{render: 'html', rendered?: number}}
+ */
+export function renderRequest({ rendered }) {
+  return rendered > 0 ? { render: 'html', rendered } : { render: 'html' };
+}
+
 /**
  * Send the request that starts the reply of a target, or that reads on in it. It asks for all parts of the reply, from
- * an offset, unless the target says that only characters are to be read.
+ * an offset, and an event stream for its rendered blocks too, unless the target says that only characters are to be read.
  *
  * A node of an older version refuses an offset; the request is then sent once more, for characters from a position.
  *
@@ -26,8 +40,8 @@ import { TransportError } from './transport.js';
 export async function requestReply(target, accept, signal, query = {}) {
   const { base, reply, place, start, characters } = target;
   const url = new URL(reply ? `api/chat/${reply}` : 'api/chat', base);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-  if (!characters) url.searchParams.set('view', 'parts');
+  const view = accept === EVENT_STREAM ? { view: 'parts', ...renderRequest(target) } : { view: 'parts' };
+  setQuery(url, characters ? query : { ...query, ...view });
   /** @type {RequestInit} */
   const init = { headers: { Accept: accept }, signal, cache: 'no-store' };
   if (reply) {
@@ -43,6 +57,16 @@ export async function requestReply(target, accept, signal, query = {}) {
   const refusesOffset = error instanceof Problem && codeOf(error.details) === 'bad-cursor';
   if (!refusesOffset || !reply || characters) throw error;
   return requestReply({ ...target, characters: true }, accept, signal, query);
+}
+
+/**
+ * Set parameters of a URL.
+ *
+ * @param {URL} url
+ * @param {Record<string, string | number>} query
+ */
+export function setQuery(url, query) {
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
 }
 
 /**

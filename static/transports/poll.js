@@ -12,6 +12,7 @@ const WAIT_S = 20;
 /** The transport that polls. @type {Transport} */
 export const poll = {
   name: 'poll',
+  renders: false,
   async read(target, emit, signal) {
     for (let next = target, ended = false; !ended; ) {
       // The request that starts a reply does not wait: it would delay the first characters until there are more.

@@ -6,7 +6,7 @@
  */
 import { EventStreamParser } from '../event-stream.js';
 import { parseCursor } from '../position.js';
-import { requestReply } from './http.js';
+import { EVENT_STREAM, requestReply } from './http.js';
 import { readSnapshot } from './snapshot.js';
 import { EventInterpreter } from './stream-events.js';
 import { TransportError } from './transport.js';
@@ -14,14 +14,15 @@ import { TransportError } from './transport.js';
 /** The transport that reads an event stream with `fetch`. @type {Transport} */
 export const sse = {
   name: 'sse',
+  renders: true,
   async read(target, emit, signal) {
-    const { response } = await requestReply(target, 'text/event-stream', signal);
+    const { response } = await requestReply(target, EVENT_STREAM, signal);
     if (response.status === 204) {
       // The position is the end's, and a 204 does not say how the reply ended; a snapshot may.
       await readSnapshot(target, emit, signal, 0);
       return;
     }
-    if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+    if (!response.body || !response.headers.get('Content-Type')?.startsWith(EVENT_STREAM)) {
       throw new TransportError('not an event stream');
     }
     let reply = response.headers.get('X-Reply-Id') ?? target.reply;

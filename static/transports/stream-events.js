@@ -6,14 +6,16 @@
  * @import { Unit } from '../units.js'
  * @import { Emit } from './transport.js'
  */
+import { BlockDecoder } from '../rendered-blocks.js';
 import { parseCursor } from '../position.js';
 import { parseProblem } from '../problems.js';
 
-/** The interpreter of one reading's events: it emits an arrival for each unit or character, and one `end`. */
+/** The interpreter of one reading's events: an arrival for each unit, character or rendered block, and one `end`. */
 export class EventInterpreter {
   /** Whether the reply's end has been received; events after it are ignored. */
   ended = false;
   #emit;
+  #blocks = new BlockDecoder();
   /** @type {'done' | 'stopped' | 'failed'} */
   #state = 'done';
   /** @type {ProblemDetails | null} */
@@ -48,7 +50,10 @@ export class EventInterpreter {
       const { position = null, offset = null } = parseCursor(id) ?? {};
       const object = parseObject(data);
       if (object?.['type'] === 'end') this.#receiveEnd(object);
-      else if (object && offset !== null) {
+      else if (object?.['type'] === 'block') {
+        const block = this.#blocks.decode(object);
+        if (block) this.#emit({ type: 'block', block });
+      } else if (object && offset !== null) {
         this.#emit({ type: 'unit', unit: parseUnit(object), offset, resumed: object['resumed'] === true });
       } else if (typeof data === 'string' && position !== null) this.#emit({ type: 'text', text: data, position });
     }

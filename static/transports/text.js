@@ -13,6 +13,7 @@ import { TransportError } from './transport.js';
 /** The transport that reads plain text. @type {Transport} */
 export const text = {
   name: 'text',
+  renders: false,
   async read(target, emit, signal) {
     const { response } = await requestReply({ ...target, characters: true }, 'text/plain', signal);
     if (response.status === 204) {

@@ -15,6 +15,7 @@
  * @property {URL} base where chatsvc is mounted, ending in a slash
  * @property {string | null} reply the reply's id; null if the reading has to start it
  * @property {Place} place how far it is here
+ * @property {number} rendered the position from which its rendered blocks are wanted: what is before it is here
  * @property {boolean} [characters] whether this reading has met a node of an older version, which knows no parts and no
  *   offsets (PROTOCOL.md section 4); it then reads the answer's text alone, by position
  * @property {{key: string, body: string} | null} start the idempotency key and the JSON body of the
@@ -46,6 +47,7 @@
  * @typedef {object} Transport
  *   One way to read a reply.
  * @property {TransportName} name its key in the table
+ * @property {boolean} renders whether it brings the rendered blocks too, unless the node is of an older version
  * @property {Read} read reads once, without retries
  */
 

@@ -7,6 +7,7 @@
  */
 import { parseCursor } from '../position.js';
 import { CODE_OF_CLOSE, parseProblem, Problem } from '../problems.js';
+import { renderRequest } from './http.js';
 import { readSnapshot } from './snapshot.js';
 import { EventInterpreter } from './stream-events.js';
 import { TransportError } from './transport.js';
@@ -21,6 +22,7 @@ const CHARACTERS_SUBPROTOCOL = 'chatsvc.v1';
 /** The transport that reads over a WebSocket. @type {Transport} */
 export const websocket = {
   name: 'websocket',
+  renders: true,
   read(target, emit, signal) {
     const { base, place, start } = target;
     let { reply } = target;
@@ -43,12 +45,11 @@ export const websocket = {
       socket.onopen = () => {
         opened = true;
         emit({ type: 'headers', reply: null });
-        const after = socket.protocol === PARTS_SUBPROTOCOL ? `@${place.offset}` : place.position;
-        socket.send(
-          reply
-            ? JSON.stringify({ read: reply, after })
-            : JSON.stringify({ ...JSON.parse(start?.body ?? '{}'), key: start?.key }),
-        );
+        const parts = socket.protocol === PARTS_SUBPROTOCOL;
+        const request = reply
+          ? { read: reply, after: parts ? `@${place.offset}` : place.position }
+          : { ...JSON.parse(start?.body ?? '{}'), key: start?.key };
+        socket.send(JSON.stringify(parts ? { ...request, ...renderRequest(target) } : request));
       };
       socket.onmessage = ({ data }) => {
         let frame;

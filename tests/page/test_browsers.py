@@ -307,7 +307,7 @@ async def test_the_conversation_goes_along(
     page = await open_page(chromium, f"http://127.0.0.1:{service}/")
     await driving.send(page, "one")
     await driving.state(page, "done")
-    async with page.expect_request("**/api/chat?view=parts") as asked:
+    async with page.expect_request("**/api/chat?view=parts&render=html") as asked:
         await driving.send(page, "two")
     request = await asked.value
     assert request.post_data_json == {
@@ -394,9 +394,11 @@ async def test_a_limit_counts_down(
             body='{"type":"/problems/too-many-requests","title":"x","status":429}',
         )
 
-    await page.route("**/api/chat?view=parts", limit)
+    await page.route("**/api/chat?view=parts&render=html", limit)
     async with page.expect_request(
-        lambda request: bool(refused) and request.url.endswith("/api/chat?view=parts")
+        lambda request: (
+            bool(refused) and request.url.endswith("/api/chat?view=parts&render=html")
+        )
     ) as again:
         await driving.send(page, "hi")
         for seconds in (2, 1):

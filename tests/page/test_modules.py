@@ -100,7 +100,13 @@ def test_every_import_leads_down_the_map_so_there_is_no_circle() -> None:
 
 
 def test_a_transport_imports_no_other_and_only_parsers_of_the_rest() -> None:
-    allowed = SHARED | {"event-stream", "position", "problems", "units"}
+    allowed = SHARED | {
+        "rendered-blocks",
+        "event-stream",
+        "position",
+        "problems",
+        "units",
+    }
     for module in MODULES:
         if module.startswith("transports/") and module != "transports/index":
             assert imports_of(module) <= allowed, module

@@ -15,6 +15,7 @@ from tests.conftest import THOROUGH
 from . import driving
 from .browsers import CHROMIUM_FLAGS
 from .conftest import OpenPage, Watched, end_service, start_service
+from .film import TEXTS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.thorough]
 
@@ -195,8 +196,16 @@ async def too_long(
     return found
 
 
+WRITTEN = {
+    "lines": "一二三四五六七八九十 and so on.\n" * 120,
+    "Markdown": "\n".join(TEXTS.values()) * 2,
+}
+"""Messages that come back as replies, by what they are."""
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
 async def test_frames_stay_short_on_a_slow_machine(
-    chromium: Browser, faster_service: int, open_page: OpenPage
+    chromium: Browser, faster_service: int, open_page: OpenPage, kind: str
 ) -> None:
     """From the key that sends a message to the reply's end, after 100,000 characters.
 
@@ -225,7 +234,7 @@ async def test_frames_stay_short_on_a_slow_machine(
               field.dispatchEvent(new Event('input'));
               field.focus();
             }""",
-            "一二三四五六七八九十 and so on.\n" * 120,
+            WRITTEN[kind],
         )
         # To ask the page whether it is over would be work of its own.
         async with page.expect_console_message() as said:

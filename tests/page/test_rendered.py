@@ -57,6 +57,8 @@ async def test_markdown_that_was_lost_on_the_way_is_asked_for_again(
             await route.fulfill(status=502, body="Bad Gateway")
 
     await page.route("**/api/chat/*", lose)
+    # It brings no rendered blocks, so they are asked for.
+    await driving.use(page, "poll")
     await driving.send(page, "**bold**")
     await page.wait_for_selector(f"{LAST} .rendered strong")
     assert len(lost) == 2
@@ -74,9 +76,12 @@ async def test_a_reply_that_is_gone_leaves_markdown_to_the_others(
             await route.continue_()
 
     await page.route("**/api/chat/*", forget)
+    await driving.use(page, "poll")
     async with page.expect_response(lambda response: response.status == 410):
         await driving.send(page, "**bold**")
     await driving.state(page, "done")
+    await page.wait_for_selector(f"{LAST} .text:not([hidden])")
+    assert await driving.text(page) == "**bold**"
     await page.unroute("**/api/chat/*")
     await driving.send(page, "**bold**")
     await page.wait_for_selector(f"{LAST} .rendered strong")
@@ -88,7 +93,10 @@ async def test_what_is_rendered_stays_in_place_while_more_comes(
     page = await open_page(chromium, f"http://127.0.0.1:{service}/")
     code = "```\n" + "wide " * 60 + "\n```\n\n"
     await driving.send(page, code + "more\n\n" * 60)
-    await page.wait_for_selector(f"{LAST} .rendered pre")
+    await page.wait_for_function(
+        "last => document.querySelector(last + ' .rendered pre')?.scrollWidth > 2000",
+        arg=LAST,
+    )
     await page.evaluate(
         "last => {"
         " window.pre = document.querySelector(last + ' .rendered pre');"

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyConversation, merge, reduce, requestBody, runningReply } from '../../../static/conversation.js';
 import { Persistence } from '../../../static/storage.js';
-import { finishedLength } from '../../../static/markdown.js';
 import { delta, part } from './scripted.js';
 
 const message = (text, id = 'm') => ({ role: 'user', id, text });
@@ -170,11 +169,4 @@ test('a cleared conversation is known to be one, whatever came after it', () => 
   assert.equal(merge(grown, state), state);
   for (let i = 0; i < 200; i++) state = reduce(state, { type: 'cleared', id: `newer${i}` });
   assert.ok(state.cleared.length < 100);
-});
-
-test('a Markdown block is finished at a blank line that stands in no fence', () => {
-  const text = '# a\n\n```py\nx\n\ny\n```\npara\n\nopen\n';
-  const ends = new Set(Array.from(text, (_, i) => text.slice(0, finishedLength(text.slice(0, i + 1)))));
-  for (const end of ends) assert.equal(finishedLength(text, end.length), finishedLength(text));
-  assert.deepEqual([...ends], ['', '# a\n\n', '# a\n\n```py\nx\n\ny\n```\n', '# a\n\n```py\nx\n\ny\n```\npara\n\n']);
 });
