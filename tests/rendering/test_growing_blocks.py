@@ -97,10 +97,11 @@ def test_it_makes_no_difference_when_a_text_is_rendered(
     )
 
 
-def test_a_late_definition_changes_earlier_blocks_at_the_end() -> None:
+@pytest.mark.parametrize("step", [1, 21])
+def test_a_late_definition_changes_earlier_blocks_at_the_end(step: int) -> None:
     text = "see [a], [^1]\n\nb\n\nc\n\n[a]: https://x.example\n[^1]: note"
     growing, page, last = Growing(text), Page(), list[Block]()
-    for place in range(len(text)):
+    for place in range(0, 22 if step > 1 else len(text), step):
         send(page, growing, growing.render(place), last)
     assert page.html.startswith('<p dir="auto">see [a], [^1]</p>')
     assert growing.render(len(text), whole=True) == 0

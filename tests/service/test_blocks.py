@@ -218,13 +218,36 @@ async def test_the_open_block_is_there_and_changes() -> None:
 @pytest.mark.usefixtures("quick")
 async def test_a_block_follows_the_text_that_it_shows() -> None:
     async with inside(Settings(pace=0), backend=piecewise(TEXT * 3)) as chat:
-        found = await by_sse(chat, await chat.start("x"), "")
+        check_order(await by_sse(chat, await chat.start("x"), ""))
+
+
+def check_order(found: Found) -> None:
+    """Check that no block comes before its text."""
     read = 0
     for event in found:
         if event["type"] == "delta":
             read += len(event["text"])
         elif event["type"] == "block":
             assert event["from"] <= event["to"] <= read
+
+
+@pytest.mark.usefixtures("quick")
+async def test_one_who_comes_later_has_the_text_first_too() -> None:
+    gate = asyncio.Event()
+    paragraph = f"{'x' * 1000}\n\n"  # more of them than go out at once
+    backend = Scripted(paragraph * 80, gate)
+    async with inside(Settings(pace=0), backend=backend) as chat:
+        reply = await chat.start("x")
+        first = asyncio.create_task(by_sse(chat, reply, ""))
+        rendered = chat.app[RENDERED]._replies
+        await eventually(lambda: any(one.text.blocks[78:] for one in rendered.values()))
+        held = await chat.replies.open(reply)
+        second = asyncio.create_task(by_sse(chat, reply, ""))
+        await eventually(lambda: held.readers == 2)
+        gate.set()
+        for found in await asyncio.gather(first, second):
+            check_order(found)
+            assert page_of(found).html == await body_of(chat, reply)
 
 
 @pytest.mark.usefixtures("quick")
