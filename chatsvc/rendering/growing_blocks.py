@@ -24,13 +24,14 @@ class GrowingBlocks:
     """The blocks of what is out of one text, in order.
 
     `blocks` has them; the last one may be open. `rendered` is how much of the text they show, or hold
-    back at its end. `settled` is whether they are those of the whole text, and final. `defines` is
+    back at its end. `size` is the number of characters of their HTML. `settled` is whether they are those of the whole text, and final. `defines` is
     whether the text defines links or footnotes.
     """
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.rendered = 0
+        self.size = 0
         self.settled = False
         self.defines = False
         self._base = 0  # where the text behind the finished blocks begins
@@ -68,6 +69,7 @@ class GrowingBlocks:
             # Readers keep a block until another begins where it does.
             fresh.insert(same, Block(gone[0].start, gone[0].start, ""))
         self.blocks[stable:] = fresh
+        self.size += _size(fresh) - _size(old)
         self.rendered = base + len(asked.text)
         if found.blocks:
             self._stable = len(self.blocks) - 1
@@ -79,6 +81,10 @@ class GrowingBlocks:
         """Have the whole text be rendered next."""
         self._base = self._stable = 0
         self._past = Past()
+
+
+def _size(blocks: Sequence[Block]) -> int:
+    return sum(len(block.html) for block in blocks)
 
 
 def _same(old: Sequence[Block], fresh: Sequence[Block]) -> int:

@@ -37,7 +37,7 @@ from chatsvc.rendering.limits import (
     Budget,
     OverLimit,
 )
-from chatsvc.rendering.reply_ids import without_dead_links
+from chatsvc.rendering.reply_ids import ids_in, without_dead_links
 from chatsvc.rendering.tokens import BUDGET, OPTIONS, Env, parse
 
 LEFT = "left"
@@ -106,8 +106,8 @@ def blocks_as_html(
             break
         html.append((start, end, clean(part)))
     if rest < len(text):
-        whole = "".join(part for _, _, part in html)
-        html = [(a, b, without_dead_links(part, whole)) for a, b, part in html]
+        ids = ids_in("".join(part for _, _, part in html))
+        html = [(a, b, without_dead_links(part, ids)) for a, b, part in html]
         html.append((rest, len(text), plain(text, rest, with_end=with_ends)))
     return html
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 ID = r"fn(?:ref)?-[0-9]{1,6}(?:-[0-9]{1,6})?"
 """A regular expression for the ids that rendered HTML has: of footnotes, and of what refers to them."""
@@ -27,14 +28,16 @@ def with_reply_ids(html: str, reply: str) -> str:
     return _tag.sub(lambda tag: _id.sub(rf" \1\2-{reply}", tag[0]), html)
 
 
-def without_dead_links(html: str, whole: str | None = None) -> str:
-    """Return rendered HTML in which no link leads to an id that `whole` does not have.
+def ids_in(html: str) -> set[str]:
+    """Return the ids of footnotes, and of what refers to them, that rendered HTML has."""
+    return {match[1] for tag in _tag.findall(html) if (match := _id_of.search(tag))}
 
-    That is what the HTML is a piece of, or None for the HTML itself. A limit may have cut off a
-    footnote, or what refers to it.
+
+def without_dead_links(html: str, ids: Collection[str]) -> str:
+    """Return rendered HTML in which no link leads to an id that is not in `ids`.
+
+    A limit may have cut off a footnote, or what refers to it.
     """
-    tags = _tag.findall(html if whole is None else whole)
-    ids = {match[1] for tag in tags if (match := _id_of.search(tag))}
     return _tag.sub(
         lambda tag: _note.sub(lambda note: note[0] if note[1] in ids else "", tag[0]),
         html,

@@ -47,7 +47,7 @@ class BackendSettings:
     openai_url: str = setting(
         "http://127.0.0.1:8080/v1",
         URL,
-        "the server behind openai, with the key in OPENAI_API_KEY",
+        "the server; key: OPENAI_API_KEY",
         secret=True,
     )
     openai_model: str = setting(

@@ -7,7 +7,8 @@
 Invariants:
 - A reply that nobody reads with its blocks costs nothing. One that somebody does is rendered by one task,
   at most every `INTERVAL_S`, and takes at most a `SHARE`-th of the time of a processor.
-- It is rendered when there is text that readers can't draw by themselves, and less often where the events
+- All of them have at most `MAX_SIZE` characters of HTML, and plain text for the rest.
+- A reply is rendered when there is text that readers can't draw by themselves, and less often where the events
   would be twice the text.
 - A reader keeps a number and its last block; the blocks themselves are kept once.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from chatsvc.problems import Draining, Overloaded
@@ -48,6 +50,10 @@ RETRY_S = 1.0
 LAST_ATTEMPTS = 5
 """Attempts for a text that has ended, until what is not rendered is shown as plain text."""
 
+MAX_SIZE = 64 * 1024 * 1024
+"""Characters of HTML that all rendered replies of a node may have at a time. Beyond that, what comes is
+plain text, which is as long as the text itself."""
+
 _LOOK_BEHIND = 3
 """Characters before a place that decide whether those behind it are safe."""
 
@@ -62,10 +68,20 @@ class BlockReader(Protocol):
 
 
 class RenderedReply:
-    """The blocks of one reply, in `text`. `client` is in whose turn the reply is rendered."""
+    """The blocks of one reply, in `text`.
 
-    def __init__(self, reply: Reply, renderer: Renderer, client: str) -> None:
+    `client` is in whose turn the reply is rendered. `has_room` returns whether there may be more HTML.
+    """
+
+    def __init__(
+        self,
+        reply: Reply,
+        renderer: Renderer,
+        client: str,
+        has_room: Callable[[], bool],
+    ) -> None:
         self.text = GrowingBlocks()
+        self._has_room = has_room
         self.readers: set[BlockReader] = set()
         self._reply = reply
         self._renderer = renderer
@@ -141,7 +157,10 @@ class RenderedReply:
         asked = self.text.ask(log.text, out, whole=ended)
         started, wait = self._loop.time(), float(RETRY_S)
         try:
-            found = await self._renderer.render_blocks(asked, self._client)
+            if self._has_room():
+                found = await self._renderer.render_blocks(asked, self._client)
+            else:
+                found = plain_blocks(asked)
             self._take(asked, found)
             behind = self.text.rendered < out
             wait = 0 if behind else max(self._interval(out), SHARE * found.seconds)
@@ -189,7 +208,7 @@ class RenderedReplies:
         """Return a reply's blocks for a reader, who leaves them by `leave`."""
         rendered = self._replies.get(reply.id)
         if rendered is None:
-            rendered = RenderedReply(reply, self._renderer, client)
+            rendered = RenderedReply(reply, self._renderer, client, self._has_room)
             self._replies[reply.id] = rendered
         rendered.readers.add(reader)
         return rendered
@@ -203,3 +222,6 @@ class RenderedReplies:
         if not rendered.readers:
             rendered.close()
             del self._replies[reply.id]
+
+    def _has_room(self) -> bool:
+        return sum(one.text.size for one in self._replies.values()) < MAX_SIZE

@@ -157,4 +157,4 @@ async def test_a_large_reply_ends_and_gives_its_memory_back(
     for first, *later in zip(*grown, strict=True):
         assert first <= MOST_PER_BYTE * size + SLACK
         # What isn't given back comes on top of the next.
-        assert max(later, default=0) <= first + first // 4 + SLACK
+        assert max(later, default=0) <= first + first // 2 + SLACK

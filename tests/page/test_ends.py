@@ -364,7 +364,7 @@ async def test_silence_is_told_with_its_seconds_and_nothing_moves(
             page = await (await new_profile()).open(chat.url)
             await driving.send(page, "hi")
             places = (
-                "['.text', '.actions'].map((each) => document.querySelector("
+                "['.rendered', '.text', '.actions'].map((each) => document.querySelector("
                 f"'{LAST} ' + each).getBoundingClientRect().top)"
             )
             before = await page.evaluate(places)

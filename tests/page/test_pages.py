@@ -111,6 +111,14 @@ async def test_the_text_is_painted_without_another_request(client: Client) -> No
     for script in re.findall(r"<script[^>]*src=[^>]*>", text):
         assert "module" in script or "defer" in script or "async" in script
     assert text.index("<style>") < text.index("<body")
+    # The modules are asked for behind the text, all at once: none waits for another one.
+    assert text.index('id="welcome"') < text.index('rel="modulepreload"')
+    preloaded = set(re.findall(r'modulepreload" href="static/\w+/([^"]+)"', text))
+    modules = {
+        path.relative_to(ROOT / "static").as_posix()
+        for path in (ROOT / "static").rglob("*.js")
+    }
+    assert preloaded == modules - {"main.js"}
 
 
 async def test_the_page_has_the_limits(client: Client) -> None:

@@ -80,8 +80,8 @@ def test_what_closes_a_block_is_end_tags(text: str, data: st.DataObject) -> None
     growing = Growing(text)
     place = data.draw(st.integers(0, len(text)))
     growing.render(place)
-    *finished, last = growing.blocks.blocks or [None]
-    assert all(block is not None and block.close is None for block in finished)
-    if last is not None:
+    blocks = growing.blocks.blocks
+    assert all(block.close is None for block in blocks[:-1])
+    for last in blocks[-1:]:
         assert last.end <= place
         assert last.close is None or END_TAGS.fullmatch(last.close)

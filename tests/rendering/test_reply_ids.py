@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.rendering.markdown import render
-from chatsvc.rendering.reply_ids import with_reply_ids, without_dead_links
+from chatsvc.rendering.reply_ids import ids_in, with_reply_ids, without_dead_links
 
 REPLY = "abcDEF_-0123456789_-xy"
 
@@ -40,6 +40,6 @@ def test_no_text_is_changed(text: str) -> None:
 
 def test_a_link_that_leads_nowhere_is_none() -> None:
     html = render('a[^1] b[^2] <a href="#fn-2">\n\n[^1]: c\n[^2]: d')
-    assert without_dead_links(html) == html
+    assert without_dead_links(html, ids_in(html)) == html
     cut = html[: html.index('<li id="fn-2"')]
-    assert without_dead_links(cut) == cut.replace('<a href="#fn-2"', "<a")
+    assert without_dead_links(cut, ids_in(cut)) == cut.replace('<a href="#fn-2"', "<a")

@@ -152,6 +152,9 @@ async def test_what_is_left_behind_is_cancelled_when_the_service_ends() -> None:
         reply = await replies.start(asking())
         await replies.stop(reply)
         assert not replies.running or await _none_running(replies)
+        async with asyncio.timeout(WAIT):
+            while told < 2:
+                await asyncio.sleep(0)
         assert told == 2
     assert told == 3
 

@@ -17,7 +17,7 @@ from chatsvc.stores.redis import RedisStore
 from chatsvc.ticker import Ticker
 from tests.redis_server import RedisServer
 
-from .serving import asking, read_all
+from .serving import asking, read_all, settled
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -42,6 +42,7 @@ async def started(node: Replies, user: str = "") -> Reply:
     reply = await node.start(asking("hello"), user=user)
     with reply.reading():
         await read_all(reply)
+    await settled(node)
     return reply
 
 

@@ -321,6 +321,26 @@ async def test_where_nothing_can_be_rendered_the_text_is_plain(
         assert page_of(found).html == '<pre dir="auto"><code>a **b**</code></pre>\n'
 
 
+async def test_a_node_that_has_much_html_gives_plain_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rendered_reply, "MAX_SIZE", 20)
+    gate = asyncio.Event()
+    backend = Scripted("a **b** c d\n\nxy **e", gate, "**\n\nf")
+    async with inside(Settings(pace=0), backend=backend) as chat:
+        reply = await chat.start("x")
+        reading = asyncio.create_task(by_sse(chat, reply, ""))
+        await eventually(
+            lambda: any(
+                one.text.blocks[1:] for one in chat.app[RENDERED]._replies.values()
+            )
+        )
+        gate.set()
+        html = page_of(await reading).html
+        assert html.startswith('<p dir="auto">a <strong>b</strong> c d</p>')
+        assert html.endswith('<pre dir="auto"><code>xy **e**\n\nf</code></pre>\n')
+
+
 async def test_readers_that_are_sent_away_wait_for_no_block() -> None:
     never = asyncio.Event()
     async with inside(Settings(pace=0), backend=Scripted("a **b", never)) as chat:
