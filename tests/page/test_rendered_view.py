@@ -47,10 +47,11 @@ GROWS = r"""() => {
   const stays = [first === within("p"), text === first.firstChild, em === within('em')];
   const carets = rendered.querySelectorAll('.caret').length;
   // A block may have text that is not here yet.
-  const ahead = [block(0, 16, '<p dir="auto">Hello <em>world</em> xy', end)];
-  draw(ahead, 'Hello *wor');
-  draw(ahead, 'Hello *world*');
-  draw(ahead, 'Hello *world* xy z');
+  const ahead = [block(0, 24, '<p dir="auto">Hello <em>world</em> xy and', end)];
+  const text24 = 'Hello *world* xy\n\n| abcd';
+  draw(ahead, text24.slice(0, 21));
+  draw(ahead, text24.slice(0, 23));
+  draw(ahead, text24 + ' z');
   shown();
   const whole = [block(0, 18, '<p dir="auto">Hello <em>world</em> xy</p>')];
   draw(whole, 'Hello *world* xy\n\n| a', {running: false});
@@ -71,7 +72,7 @@ async def test_text_grows_behind_what_is_rendered(
             "Hello wor",
             "Hello world",
             "Hello world xy",
-            "Hello world xy z",
+            "Hello world xy and z",
         ]
         assert stays == [True, True, True]
         assert carets == 1
