@@ -149,14 +149,14 @@ async def record(root: Path, url: str, backend: str) -> Recording:
 
 async def seen(node: Node, reply: str, text: str) -> None:
     """Wait until a reply's text has what is looked for."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while text not in (await ask(node, f"api/chat/{reply}?after=0&wait=0"))["text"]:
             await asyncio.sleep(0.05)
 
 
 async def ended(node: Node, reply: str) -> Any:
     """Wait for a reply's end, and return its last snapshot of the text."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await ask(node, f"api/chat/{reply}?after=0&wait=0")
             if found["state"] != "running":
