@@ -121,8 +121,8 @@ async def test_what_is_the_same_for_everybody_needs_no_key(keyed: Inside) -> Non
         assert (await keyed.raw(line)).status == 200
     assert (await keyed.raw("GET /static/x/nothing")).status == 404
     page = (await keyed.raw("GET /", bearer("alice"))).body.decode()
-    [style, *_] = [text for text in page.split('"') if text.endswith(".css")]
-    assert (await keyed.raw(f"GET /{style}")).status == 200
+    [module, *_] = [text for text in page.split('"') if text.endswith(".js")]
+    assert (await keyed.raw(f"GET /{module}")).status == 200
     origin = f"Origin: {keyed.url}"
     assert (await keyed.raw("OPTIONS /api/chat", origin)).status == 204
 
