@@ -100,6 +100,11 @@ class Connection:
         """The bytes that were received behind the last whole message."""
         return self._frames.received
 
+    @property
+    def streams(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks of the replies that are being sent; each is done when its last frame is written."""
+        return frozenset(self._streams)
+
     # ------------------------------------------------------------------ sending
 
     def begin(

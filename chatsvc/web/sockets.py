@@ -56,6 +56,9 @@ LOGGED_REPLIES = 8
 CLOSE_DEADLINE_S = 2.0
 """Seconds that a client has to answer a close frame."""
 
+LAST_FRAMES_S = 2.0
+"""Seconds in which the streams of a service that goes down can have their last frames written."""
+
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Answer `GET /ws/chat`: upgrade, and serve the connection until either side ends it.
@@ -188,7 +191,14 @@ def _end_unfinished(app: web.Application) -> None:
 
 
 async def close_sockets(app: web.Application) -> None:
-    """Send the clients of all WebSockets away with `draining`: the service is going down."""
+    """Send the clients of all WebSockets away with `draining`: the service is going down.
+
+    All replies have ended. What the last rendered blocks of one still need to be written is waited
+    for, `LAST_FRAMES_S` at most.
+    """
+    running = [task for connection in app[SOCKETS] for task in connection.streams]
+    if running:
+        await asyncio.wait(running, timeout=LAST_FRAMES_S)
     going = Draining("The service is going down.")
     for connection in app[SOCKETS]:
         connection.send_away(going)
