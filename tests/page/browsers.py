@@ -70,7 +70,7 @@ class PlaywrightProfile:
         """Open a page in a tab of its own, and wait until the expression *ready* is true."""
         page = await self._context.new_page()
         await page.goto(url)
-        await page.wait_for_function(ready)
+        await page.wait_for_function(f"() => {ready}")
         return page
 
     async def close(self) -> None:

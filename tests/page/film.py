@@ -116,8 +116,9 @@ is known, as $$e^{i\\pi} + 1 = 0$$ is.
 """Replies of the kinds that people see, by name. No code in them has a mark that is looked for."""
 
 RECORD = """() => {
-  window.film = [];
-  window.shifts = [];
+  const film = window.film = [];
+  const shifts = window.shifts = [];
+  const before = document.querySelectorAll('article.reply').length;
   let begun = Infinity;
   if (PerformanceObserver.supportedEntryTypes.includes('layout-shift')) {
     new PerformanceObserver((list) => {
@@ -142,8 +143,10 @@ RECORD = """() => {
     return shown.replace(/\\s+/g, '');
   };
   const record = () => {
-    const reply = document.querySelector('article.reply:last-child');
-    if (reply) {
+    if (window.film !== film) return; // another film has begun
+    const replies = document.querySelectorAll('article.reply');
+    const reply = replies[replies.length - 1];
+    if (replies.length > before) {
       const shown = show(reply);
       if (shown !== film.at(-1)) film.push(shown);
       if (shown) begun = Math.min(begun, performance.now());
@@ -152,7 +155,7 @@ RECORD = """() => {
   };
   requestAnimationFrame(record);
 }"""
-"""A function that begins a film: `film` has the text without white space of each frame that differs
+"""A function that begins a film of the next reply: `film` has the text without white space of each frame that differs
 from the one before, `shifts` the layout shifts."""
 
 

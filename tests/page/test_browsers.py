@@ -28,12 +28,12 @@ async def test_every_transport_shows_the_exact_text(
             assert await driving.text(page) == TEXT, transport
             assert "/s" in await driving.seen(page, "#using")
         await page.reload()
-        await page.wait_for_function(READY)
+        await page.wait_for_function(f"() => {READY}")
         await page.wait_for_function(
-            "document.querySelector('#transport').value === 'poll'"
+            "() => document.querySelector('#transport').value === 'poll'"
         )
         await page.wait_for_function(
-            "document.querySelectorAll('article').length === 12"
+            "() => document.querySelectorAll('article').length === 12"
         )
         assert profile.messages == []
 
@@ -159,7 +159,9 @@ async def test_the_focus_is_not_lost_with_a_button_that_goes(
                 selector,
             )
             await driving.state(page, "done")
-            await page.wait_for_function("document.activeElement.id === 'message'")
+            await page.wait_for_function(
+                "() => document.activeElement.id === 'message'"
+            )
 
     await everywhere(scenario)
 
@@ -368,7 +370,7 @@ async def test_offline_says_so_and_a_message_waits(
     await page.context.set_offline(True)
     await driving.send(page, "later")
     await page.wait_for_function(
-        "document.querySelector('#notice').textContent.includes('offline')"
+        "() => document.querySelector('#notice').textContent.includes('offline')"
     )
     await page.context.set_offline(False)
     await driving.state(page, "done")

@@ -361,7 +361,9 @@ async def test_a_link_of_a_model_to_the_service_itself_starts_no_reply(
             await page.goto(f"{base}api/chat/{reply}")
             await page.evaluate("document.querySelector('a').removeAttribute('target')")
             await page.evaluate("document.querySelector('a').click()")
-            await page.wait_for_function("document.title.startsWith('This origin')")
+            await page.wait_for_function(
+                "() => document.title.startsWith('This origin')"
+            )
             assert await started(known) == before
 
     await one_by_one(led, scenario)

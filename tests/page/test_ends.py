@@ -204,7 +204,7 @@ async def test_continue_asks_a_question_that_is_seen(everywhere: Everywhere) -> 
             await page.fill("#message", "a draft")
             await page.press(f"{CARD} .continue", "Enter")
             await page.wait_for_function(
-                "document.querySelectorAll('article').length === 4"
+                "() => document.querySelectorAll('article').length === 4"
             )
             await driving.state(page, "done")
             assert await driving.text(page) == "All of it."
@@ -243,7 +243,7 @@ async def test_a_question_is_put_back_to_be_changed_before_what_is_written(
                 assert await page.evaluate("document.activeElement.id") == "message"
             # It is kept like any draft.
             await page.reload()
-            await page.wait_for_function(READY)
+            await page.wait_for_function(f"() => {READY}")
             assert await page.evaluate(written) == "refused\n\nmore"
 
     await everywhere(scenario)

@@ -104,7 +104,7 @@ async def test_a_stalled_stream_is_left(
     chromium: Browser, service: int, open_page: OpenPage
 ) -> None:
     def choose(head: bytes) -> Pipe:
-        return proxies.stall(400) if is_stream(head) else proxies.pass_on
+        return proxies.stall(800) if is_stream(head) else proxies.pass_on
 
     async with Proxy(service, choose) as proxy:
         page = await open_page(chromium, proxy.url)

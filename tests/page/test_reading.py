@@ -122,7 +122,7 @@ async def test_a_question_goes_to_the_top_and_nothing_moves_by_itself(
         assert (await page.evaluate(PLACE))["top"] == 24
         await driving.state(page, "done")
         assert (await page.evaluate(PLACE))["top"] == 24
-        await page.wait_for_function("document.querySelector('#to-end').hidden")
+        await page.wait_for_function("() => document.querySelector('#to-end').hidden")
         # Another attempt begins where the first did.
         await page.evaluate("document.querySelector('#scroller').scrollTo(0, 0)")
         await page.click(f"{LAST} .retry")
@@ -244,7 +244,7 @@ async def test_code_has_its_language_can_be_wrapped_and_is_copied(
     read = "navigator.clipboard.readText()"
     await plain.get_by_role("button", name="Copy the code").click()
     await page.wait_for_function(
-        "document.querySelector('#said').textContent === 'Copied'"
+        "() => document.querySelector('#said').textContent === 'Copied'"
     )
     assert await page.evaluate(read) == "short\n"
     await page.get_by_role("button", name="Copy the reply").click()

@@ -140,7 +140,7 @@ async def test_a_hidden_page_keeps_up(profile: WebDriverProfile, service: int) -
     assert await driving.text(page) == MESSAGE
     assert await page.evaluate("[document.visibilityState, frames_]") == ["hidden", 0]
     await page.show()
-    await page.wait_for_function("document.visibilityState === 'visible'")
+    await page.wait_for_function("() => document.visibilityState === 'visible'")
     assert await driving.text(page) == MESSAGE
     # What the reader was at stands where it was.
     assert await page.evaluate(place) == before > 0

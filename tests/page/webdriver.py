@@ -149,7 +149,7 @@ class WebDriverProfile:
         self._used = True
         page = WebDriverPage(self, self._driver.current_window_handle)
         await page.goto(url)
-        await page.wait_for_function(ready)
+        await page.wait_for_function(f"() => {ready}")
         return page
 
     async def act(self, window: str, act: Callable[[WebDriver], T]) -> T:
