@@ -387,6 +387,9 @@ class Child(Chat):
 COMMAND = (sys.executable, "-m", "chatsvc")
 """The command line of `chatsvc`, without its flags."""
 
+START_TIMEOUT_S = 60.0
+"""Seconds in which a command that is started, with its workers, says where it is: others run beside it."""
+
 
 async def launch(
     *flags: str, command: Sequence[str] = COMMAND, **environment: str
@@ -402,6 +405,13 @@ async def launch(
     )
 
 
+async def said(process: asyncio.subprocess.Process) -> str:
+    """The next line on its stdout: where a command is that starts."""
+    assert process.stdout is not None
+    async with asyncio.timeout(START_TIMEOUT_S):
+        return (await process.stdout.readline()).decode().strip()
+
+
 @asynccontextmanager
 async def child(
     *flags: str, command: Sequence[str] = COMMAND, **environment: str
@@ -409,8 +419,7 @@ async def child(
     """Run `chatsvc` on a free port, and end it."""
     process = await launch("--port", "0", *flags, command=command, **environment)
     try:
-        assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        line = await said(process)
         assert line.startswith("chatsvc is running on http://127.0.0.1:"), line
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:

@@ -19,7 +19,7 @@ from chatsvc.web.reach import check_reach, has_metrics
 
 from ..redis_server import RedisServer
 from .api_keys import TOKENS, KeysFile, bearer
-from .running import Child, child, eventually, launch
+from .running import Child, child, eventually, launch, said
 from .test_reach import EVERYWHERE, HELD, admin_of
 from .test_workers import pids
 
@@ -177,7 +177,7 @@ async def test_with_keys_nothing_is_open_and_admins_read_the_figures(
     )
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        line = await said(process)
         async with aiohttp.ClientSession() as session:
             chat = Child(process, int(line.rpartition(":")[2]), session)
             assert (await chat.raw("GET /metrics")).status == 401

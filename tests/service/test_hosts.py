@@ -17,7 +17,7 @@ from chatsvc.app import create_app
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.hosts import Hosts
 
-from .running import Answer, Chat, child, inside, launch, parse
+from .running import Answer, Chat, child, inside, launch, parse, said
 
 pytestmark = pytest.mark.any_store
 
@@ -158,7 +158,7 @@ async def test_an_ipv6_socket() -> None:
     process = await launch("--port", "0", "--host", "::1", "--pace", "0")
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        line = await said(process)
         async with aiohttp.ClientSession() as session:
             chat = Chat("::1", int(line.rpartition(":")[2]), session)
             assert (await ask(chat, "GET /", "[::1]:{port}")).status == 200

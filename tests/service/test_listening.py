@@ -20,7 +20,7 @@ import pytest
 from ..listening.pems import Pems
 from ..redis_server import RedisServer
 from .api_keys import KeysFile, authorization
-from .running import COMMAND, eventually, launch
+from .running import COMMAND, eventually, launch, said
 from .test_workers import pids
 
 pytestmark = pytest.mark.any_store
@@ -65,10 +65,7 @@ async def service(
     process = await launch("--drain", "0", "--pace", "0", *flags, **environment)
     try:
         assert process.stdout is not None
-        lines = [
-            (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()
-            for _ in range(count)
-        ]
+        lines = [await said(process) for _ in range(count)]
         assert lines[0].startswith(RUNNING), lines
         assert all(line.startswith("and on ") for line in lines[1:])
         first = lines[0].removeprefix(RUNNING)

@@ -15,7 +15,7 @@ from aiohttp import hdrs
 from chatsvc.settings import BadSetting, Settings
 from chatsvc.web.reach import check_reach, has_metrics, is_loopback
 
-from .running import COMMAND, Child, child, launch
+from .running import COMMAND, Child, child, launch, said
 
 pytestmark = pytest.mark.any_store
 
@@ -105,7 +105,7 @@ async def everywhere(*flags: str) -> AsyncIterator[Child]:
     process = await launch("--port", "0", "--host", EVERYWHERE, "--open", *flags)
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        line = await said(process)
         async with aiohttp.ClientSession() as session:
             yield Child(process, int(line.rpartition(":")[2]), session)
     finally:
@@ -142,7 +142,7 @@ async def test_on_the_loopback_nothing_is_open_and_nothing_is_said() -> None:
 async def admin_of(chat: Child) -> str:
     """The URL of the admin port's metrics, as the second line of the command says it."""
     assert chat.process.stdout is not None
-    line = (await asyncio.wait_for(chat.process.stdout.readline(), 20)).decode()
+    line = await said(chat.process)
     words = "its metrics are on "
     assert line.startswith(words)
     return line.removeprefix(words).strip()

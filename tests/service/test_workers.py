@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..redis_server import RedisServer
-from .running import Child, child, launch
+from .running import Child, child, launch, said
 from .test_reach import admin_of
 
 pytestmark = pytest.mark.any_store
@@ -172,7 +172,7 @@ async def test_workers_that_are_open_say_so_once(redis_server: RedisServer) -> N
     process = await launch("--port", "0", "--host", "0.0.0.0", "--open", *flags)
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        line = await said(process)
         chat = Child(process, int(line.rpartition(":")[2]), None)
         assert (await chat.raw("GET /metrics")).status == 404
         await chat.terminate()
