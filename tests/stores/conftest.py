@@ -39,7 +39,7 @@ async def service(redis_server: RedisServer) -> AsyncIterator[Service]:
             kind: Callable[..., RedisStore] = RedisStore,
             **options: Any,
         ) -> Replies:
-            store = kind(redis_server.url, keep=60, lease=0.4)
+            store = kind(redis_server.url, keep=60, lease=1.0)
             await store.open()
             stack.push_async_callback(store.close)
             replies = Replies(store, backend, Ticker(store.clock), **options)

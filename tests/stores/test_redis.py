@@ -58,7 +58,7 @@ class RedisPlace:
 
     def __init__(self, url: str, admin_url: str = "") -> None:
         self.store = RedisStore(url, keep=self.keep)
-        self.client = connect(parse_address(admin_url or url), 10)
+        self.client = connect(parse_address(admin_url or url), 100)
 
     async def forward(self, seconds: float) -> None:
         """Let what expires do so."""
