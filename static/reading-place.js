@@ -26,6 +26,8 @@ export class ReadingPlace {
   #height = -1;
   /** The question below which there is room for its reply. @type {HTMLElement | null} */
   #question = null;
+  /** What stands below it. @type {Element | null} */
+  #reply = null;
   #questionObserver = new ResizeObserver(() => this.#measureQuestion());
   /**
    * The uppermost entry in view and where it stood, in browsers that do not keep it there by themselves.
@@ -76,9 +78,11 @@ export class ReadingPlace {
    * @param {HTMLElement | null} question null if the conversation has none
    */
   setQuestion(question) {
-    if (question === this.#question) return;
+    const reply = question?.nextElementSibling ?? null;
+    if (question === this.#question && reply === this.#reply) return;
     this.#questionObserver.disconnect();
     this.#question = question;
+    this.#reply = reply;
     if (!question) return;
     this.#measureQuestion();
     this.#questionObserver.observe(question);
@@ -108,8 +112,10 @@ export class ReadingPlace {
     if (this.#following) this.#scrollToEnd();
   }
 
+  /** Tell the reply, and no other element: the styles of all that stands in one that is told are computed anew. */
   #measureQuestion() {
-    if (this.#question) this.#log.style.setProperty('--question-height', `${this.#question.offsetHeight}px`);
+    if (!this.#question || !(this.#reply instanceof HTMLElement)) return;
+    this.#reply.style.setProperty('--question-height', `${this.#question.offsetHeight}px`);
   }
 
   /** Remember what stands at the top of the view now. */

@@ -305,6 +305,7 @@ export class View {
       this.#actions.saveDraft('');
       fitToText(this.#input);
     }
-    this.#input.focus();
+    // To focus what is focused has the page laid out all the same.
+    if (document.activeElement !== this.#input) this.#input.focus();
   }
 }
