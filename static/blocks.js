@@ -5,19 +5,22 @@
  * @import { Translate } from './translate.js'
  */
 import { copyOnClick } from './copying.js';
-import { find } from './elements.js';
+import { find, setText } from './elements.js';
 import { stopWhereItScrolls } from './scroll-stops.js';
 
 /**
  * Give each block of code its language and its buttons, each table a box of its own, and whatever scrolls a tab stop.
- * Each child of `blocks` stays one child. What was dressed before stays as it is.
+ * Each child of `blocks` stays one child. What was dressed before stays as it is, but for a language that has changed: the
+ * service may have rendered half of its name.
  *
  * @param {ParentNode} blocks holds blocks that are not in the document yet, or are
  * @param {Translate} translate
  */
 export function dressBlocks(blocks, translate) {
   for (const pre of blocks.querySelectorAll('pre')) {
-    if (!pre.closest('.code')) dressCode(pre, translate);
+    const code = pre.closest('.code');
+    if (!code) dressCode(pre, translate);
+    else nameCode(pre, code, translate, () => {});
   }
   for (const table of blocks.querySelectorAll('table')) {
     if (table.parentElement?.classList.contains('wide')) continue;
@@ -40,8 +43,6 @@ function dressCode(pre, translate) {
   const content = find('#code-template', HTMLTemplateElement).content.cloneNode(true);
   const code = find('.code', HTMLElement, /** @type {DocumentFragment} */ (content));
   const wrap = find('.wrap', HTMLButtonElement, code);
-  const language = /(?:^| )language-(\S+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
-  find('.language', HTMLElement, code).textContent = language || translate('code');
   pre.replaceWith(code);
   code.append(pre);
   wrap.addEventListener('click', () => {
@@ -50,9 +51,23 @@ function dressCode(pre, translate) {
     code.classList.toggle('wraps', wraps);
   });
   copyOnClick(find('.copy', HTMLButtonElement, code), () => pre.textContent ?? '', translate);
-  const name = language ? translate('code.of', { language }) : translate('code');
   // There is nothing to wrap in lines that fit.
-  stopWhereItScrolls(pre, name, (scrolls) => {
+  nameCode(pre, code, translate, (scrolls) => {
     wrap.hidden = !scrolls && wrap.getAttribute('aria-pressed') !== 'true';
   });
+}
+
+/**
+ * Show the language of a block of code, also in its name as a tab stop.
+ *
+ * @param {HTMLElement} pre
+ * @param {Element} code
+ * @param {Translate} translate
+ * @param {(scrolls: boolean) => void} changed
+ */
+function nameCode(pre, code, translate, changed) {
+  const language = /(?:^| )language-(\S+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
+  const label = find('.language', HTMLElement, code);
+  setText(label, language || translate('code'));
+  stopWhereItScrolls(pre, language ? translate('code.of', { language }) : translate('code'), changed);
 }

@@ -122,7 +122,7 @@ export class RenderedView {
       const stays = old?.localName === element.localName;
       if (old && stays) {
         morph(old, element);
-        this.#finish.furnish(old);
+        this.#finish.furnish(outermost(old));
       } else this.#insert(element, previous);
       previous = old && stays ? old : element;
       return previous;

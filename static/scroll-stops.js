@@ -18,14 +18,19 @@ const observer = new ResizeObserver((entries) => {
 
 /**
  * Make a box a tab stop, named for screen readers, whenever it has more to show than fits in it. One that is observed
- * already stays as it is.
+ * already has its name changed, and nothing else.
  *
  * @param {HTMLElement} box
  * @param {string} name what it holds, such as "Table"
  * @param {(scrolls: boolean) => void} [changed] called when the browser has laid it out, and whenever that changes
  */
 export function stopWhereItScrolls(box, name, changed = () => {}) {
-  if (boxes.has(box)) return;
+  const before = boxes.get(box);
+  if (before) {
+    if (before.name !== name && box.hasAttribute('aria-label')) box.setAttribute('aria-label', name);
+    before.name = name;
+    return;
+  }
   const observed = { box, name, changed };
   // The size of the box alone does not show that its contents have grown.
   for (const element of [box, box.firstElementChild]) {

@@ -223,3 +223,25 @@ async def test_many_blocks_stand_in_order(
         }"""
     )
     assert (count, right) == (41, True)
+
+
+async def test_code_shows_its_language_when_half_of_it_came_first(
+    everywhere: Everywhere, fast_service: int
+) -> None:
+    """HTML that is asked for may end in the middle of it."""
+
+    async def scenario(new_profile: NewProfile) -> None:
+        page = await (await new_profile()).open(f"http://127.0.0.1:{fast_service}/")
+        await page.evaluate(PREPARE)
+        for language in ("", "pytho", "python"):
+            shown = await page.evaluate(
+                """language => {
+                  const as = language && ` class="language-${language}"`;
+                  draw([block(0, 20, `<pre><code${as}>`, '</code></pre>')], '```python\\nabcdefghij');
+                  return within('.language').textContent;
+                }""",
+                language,
+            )
+            assert shown == (language or "code")
+
+    await everywhere(scenario)
