@@ -50,7 +50,8 @@ _money = re.compile(r"\$[0-9][0-9.,]*(?:[^0-9.,A-Za-z\\^_{}+*=$]|$)")
 
 _no_formula = re.compile(r"\n|\s\$")
 
-_marks_at_end = re.compile(r"(?:[*_~]|\s)+\Z")
+_AT_END = "*_~\\" + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+"""White space, marks of emphasis, and the backslashes that escape them."""
 
 _stop = re.compile(rf"[\\`$!\[\]<&]|{START}")
 
@@ -122,12 +123,7 @@ def inline_end(content: str, *, may_be_table: bool) -> InlineEnd:
         if len(shown) >= code.start + code.backticks:
             return InlineEnd(len(shown), code)
         end, code = code.start, None
-    while found := _marks_at_end.search(content, 0, end):
-        mark = found[0].strip()
-        if not mark and found.start() == end:
-            break
-        end = found.start()
-    return InlineEnd(end, code)
+    return InlineEnd(len(content[:end].rstrip(_AT_END)), code)
 
 
 def _head_of_table(content: str, line: int) -> int | None:
