@@ -257,6 +257,8 @@ async def test_the_states_of_a_call(chromium: Browser, open_page: OpenPage) -> N
         await driving.there(page, ".tool_call[data-state=running] summary")
         assert await page.evaluate(STEPS) == ["Using one…"]
         await page.click("summary")
+        # What is folded is laid out in the frame after it is unfolded.
+        await driving.there(page, ".tool_call .grown")
         assert await contents(page, "tool_call") == ['{"a']
         written.set()
         await driving.there(page, ".tool_call:nth-child(2)")

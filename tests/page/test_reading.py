@@ -211,7 +211,7 @@ async def test_old_turns_are_laid_out_when_they_are_read_and_move_nothing(
         assert moved == pytest.approx(300, abs=2)
     await page.keyboard.press("Control+f")
     await page.emulate_media(media="print")
-    assert await page.evaluate(skipped) == 0
+    await page.wait_for_function(f"() => ({skipped})() === 0")
 
 
 # ---------------------------------------------------------------------- blocks
