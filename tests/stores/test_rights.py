@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -249,6 +250,8 @@ async def test_every_kind_says_that_the_password_is_wrong(
     assert "hunter2" not in caplog.text
 
 
+# redis-py drops a connection of a Cluster that it was still looking at, unclosed, for the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.thorough
 async def test_every_kind_says_that_a_right_is_missing(
     kind: RedisCluster | Sentinels,
@@ -261,6 +264,7 @@ async def test_every_kind_says_that_a_right_is_missing(
     finally:
         for server in kind.servers:
             server.allow("redis-cli ACL SETUSER chatsvc +srandmember")
+        gc.collect()
 
 
 @pytest.mark.parametrize(
