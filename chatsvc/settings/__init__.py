@@ -5,6 +5,7 @@
 
     address · backend · replies · limits · users · page · process · logs    the groups
     environment    how settings are read from flags and variables
+    files          the reading of files that settings name
     definition     what a setting is: its field, its flag, its variable and its group
 
 Each module imports only those below it.

@@ -16,7 +16,7 @@ from typing import Any
 
 from chatsvc.client_limits import ClientLimits
 from chatsvc.setting_formats import LIMIT
-from chatsvc.settings import BadSetting, flag
+from chatsvc.settings.files import bad_file, read_setting_file
 from chatsvc.users.identity import ADMIN, CHAT
 from chatsvc.users.keys import LEAST_KEY_CHARACTERS, ApiKey, digest_of
 
@@ -46,29 +46,24 @@ def read_keys_file(path: str, *, again: bool = False) -> list[ApiKey]:
     refuses; and `again` for one that is no regular file: a pipe has been read to its end, which
     would withdraw all keys.
     """
-    try:
-        # Before it is opened: to open a named pipe waits for somebody who writes into it.
-        if again and not stat.S_ISREG(Path(path).stat().st_mode):
-            raise _bad(path, "it is no regular file, and can't be read again")
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
-    except BadSetting:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
-        raise _bad(path, f"can't read it: {reason}") from None
-    if len(content) > MOST_FILE_BYTES:
-        raise _bad(path, f"it has more than {MOST_FILE_BYTES} bytes")
-    try:
-        return parse_keys(content.decode())
-    except UnicodeDecodeError:
-        raise _bad(path, "it is not UTF-8") from None
-    except ValueError as error:
-        raise _bad(path, str(error)) from None
+    # Before it is opened: to open a named pipe waits for somebody who writes into it.
+    if again and not _is_regular(path):
+        reason = "it is no regular file, and can't be read again"
+        raise bad_file("api_keys_file", path, reason)
+    return read_setting_file(
+        "api_keys_file",
+        path,
+        MOST_FILE_BYTES,
+        lambda content: parse_keys(content.decode()),
+    )
 
 
-def _bad(path: str, reason: str) -> BadSetting:
-    return BadSetting(f"{flag('api_keys_file')} {path}: {reason}")
+def _is_regular(path: str) -> bool:
+    """Return whether a path is that of a regular file, or of none: to read that says what is wrong."""
+    try:
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return True
 
 
 def parse_keys(text: str) -> list[ApiKey]:

@@ -14,9 +14,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
-from chatsvc.settings import BadSetting, flag
+from chatsvc.settings.files import read_setting_file
 
 SHOWN = 3
 """How many questions the page offers at once."""
@@ -39,23 +38,12 @@ def read_starters(path: str, languages: Iterable[str]) -> Starters:
     """
     if not path:
         return {}
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
-    except OSError as error:
-        raise _bad(path, f"can't read it: {error.strerror}") from None
-    if len(content) > MOST_FILE_BYTES:
-        raise _bad(path, f"it has more than {MOST_FILE_BYTES} bytes")
-    try:
-        return parse_starters(content.decode("utf-8-sig"), languages)
-    except UnicodeDecodeError:
-        raise _bad(path, "it is not UTF-8") from None
-    except ValueError as error:
-        raise _bad(path, str(error)) from None
-
-
-def _bad(path: str, reason: str) -> BadSetting:
-    return BadSetting(f"{flag('starters')} {path}: {reason}")
+    return read_setting_file(
+        "starters",
+        path,
+        MOST_FILE_BYTES,
+        lambda content: parse_starters(content.decode("utf-8-sig"), languages),
+    )
 
 
 def parse_starters(text: str, languages: Iterable[str]) -> Starters:
